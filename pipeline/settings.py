@@ -1,0 +1,111 @@
+"""Settings, all from the environment with the prefix `ENGAGEMENT_`; the command line overrides some of them.
+
+Grouped by who reads them. Frozen: read once where a program starts, handed down as an argument, never looked up from inside.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import SettingsError
+from schemas.topics import Topics
+
+
+class Settings(BaseSettings):
+    """What an operator can turn. Every field is `ENGAGEMENT_<NAME>`; docs/settings.md is generated from this class."""
+
+    model_config = SettingsConfigDict(env_prefix="ENGAGEMENT_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    # Kafka
+    kafka: str = Field("127.0.0.1:9092", description="Bootstrap servers, host:port,...")
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field("PLAINTEXT", description="Security protocol")
+    kafka_ca: Path | None = Field(None, description="CA certificates (PEM) to trust for TLS; the system's where not given")
+    kafka_sasl: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"] = Field("SCRAM-SHA-512", description="SASL mechanism")
+    kafka_user: str | None = Field(None, description="SASL user")
+    kafka_password: SecretStr | None = Field(None, description="SASL password")
+    topic_prefix: str = Field("engagement", pattern=r"^[a-zA-Z0-9._-]{1,100}$", description="Prefix of topics and consumer groups")
+    partitions: int = Field(12, ge=1, le=1000, description="Partitions of each topic when they are made; never changed later")
+    replication: int = Field(1, ge=1, le=9, description="Replicas of each topic when they are made")
+    retention_hours: int = Field(168, ge=1, description="How long Kafka keeps source records, hours")
+
+    # ClickHouse
+    clickhouse: SecretStr = Field(
+        SecretStr("clickhouse://default@127.0.0.1:9000/engagement"),
+        description="clickhouse://user:password@host:port/database, clickhouses:// for TLS",
+    )
+    clickhouse_ca: Path | None = Field(None, description="CA certificates (PEM) to trust for TLS")
+    clickhouse_cluster: str | None = Field(None, description="Make tables Replicated and ON CLUSTER this one")
+    durable: bool = Field(False, description="fsync every insert: survives power loss, not only kill -9")
+
+    # Worker
+    instance: str | None = Field(None, description="Static group membership: a name that stays over restarts")
+    future_limit_seconds: float = Field(600, ge=0, description="An event further ahead of its receipt is a dead letter")
+    flush_seconds: float = Field(0.5, gt=0, le=60, description="Rows are stored at the latest this long after their events are read")
+    flush_events: int = Field(200_000, ge=1, description="... or as soon as this many events are read")
+    memory_mb: int = Field(2048, ge=16, description="Memory for the state of posts; beyond it the idlest posts are evicted")
+    stuck_minutes: float = Field(5, gt=0, description="The worker ends when lag is left and nothing was committed for this long")
+    fuse_records: int = Field(1000, ge=1, description="The fuse looks at this many latest records of the sources")
+    fuse_share: float = Field(0.95, gt=0, le=1, description="... and stops the worker when this share of them is dead")
+
+    # Producers
+    producer_memory_mb: int = Field(64, ge=1, description="Records that wait for their ack, MiB")
+    record_limit: int = Field(1_000_000, ge=1024, description="Largest record that is sent, bytes")
+
+    # What people look at
+    metrics_host: str = Field("127.0.0.1", description="Where /metrics, /healthz and /readyz listen")
+    metrics_port: int = Field(9464, ge=0, le=65535, description="... and on which port; 0 takes a free one")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged")
+    log_json: bool = Field(False, description="Log lines as JSON objects")
+
+    @field_validator("clickhouse")
+    @classmethod
+    def _clickhouse_is_a_url(cls, value: SecretStr) -> SecretStr:
+        url = urlsplit(value.get_secret_value())
+        if url.scheme not in ("clickhouse", "clickhouses") or not url.hostname:
+            raise ValueError("must be clickhouse://user:password@host:port/database (or clickhouses:// for TLS)")
+        if not url.path.strip("/").replace("_", "a").isalnum():
+            raise ValueError("must name a database of letters, digits and _ at its end: clickhouse://host:port/engagement")
+        return value
+
+    @property
+    def bootstrap(self) -> list[str]:
+        return [server.strip() for server in self.kafka.split(",") if server.strip()]
+
+    @property
+    def topics(self) -> Topics:
+        return Topics(self.topic_prefix)
+
+    @cached_property
+    def clickhouse_url(self) -> "ClickHouseUrl":
+        return ClickHouseUrl(self.clickhouse.get_secret_value())
+
+
+class ClickHouseUrl:
+    """The parts of `ENGAGEMENT_CLICKHOUSE`; its repr keeps the password to itself."""
+
+    def __init__(self, value: str) -> None:
+        url = urlsplit(value)
+        self.secure = url.scheme == "clickhouses"
+        self.host = url.hostname or "127.0.0.1"
+        self.port = url.port or (9440 if self.secure else 9000)
+        self.user = unquote(url.username or "default")
+        self.password = unquote(url.password or "")
+        self.database = url.path.strip("/")
+
+    def __repr__(self) -> str:
+        scheme = "clickhouses" if self.secure else "clickhouse"
+        return f"{scheme}://{self.user}:***@{self.host}:{self.port}/{self.database}"
+
+
+def load_settings() -> Settings:
+    """Settings from the environment. Raises SettingsError that names the variable, without its value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        flaw = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = "ENGAGEMENT_" + "_".join(map(str, flaw["loc"])).upper()
+        raise SettingsError(f"{name}: {flaw['msg']}") from None

@@ -1,0 +1,391 @@
+"""Every table of the database `engagement`, with the unit of each column: the one truth that migrations are tested against.
+
+A derived table is a `ReplacingMergeTree(version)`: rows are absolute, the row that has seen most events wins (`version` =
+`FOLD_VERSION` (8 bits) | events seen (30) | minute of `as_of` (26)). Beside each stands a `_v` view, which is what BI tools read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas.metrics import HOT_HALF_LIFE, MEASURES, WEIGHT_SETS, WINDOWS
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its ClickHouse type and what it means, with the unit. `default` is SQL; None means that the writer sends it."""
+
+    name: str
+    type: str
+    comment: str
+    default: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: what one row is, its columns, and where a row stands. `version` names the column by which the newest row wins."""
+
+    name: str
+    comment: str
+    columns: tuple[Column, ...]
+    order_by: tuple[str, ...]
+    version: str | None = "version"
+    partition_by: str | None = None
+    indexes: tuple[str, ...] = field(default=())
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """The columns that a writer sends, in order."""
+        return tuple(column.name for column in self.columns if column.default is None)
+
+    def __getitem__(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+
+STRING: Final = "String"
+WORD: Final = "LowCardinality(String)"
+COUNT: Final = "UInt64"
+TIME: Final = "DateTime64(6, 'UTC')"
+CLOCK: Final = "DateTime64(3, 'UTC')"
+MINUTE: Final = "DateTime('UTC')"
+REAL: Final = "Float64"
+REAL_OR_NULL: Final = "Nullable(Float64)"
+STRINGS: Final = "Array(String)"
+KIND: Final = "Enum8('post' = 1, 'like' = 2, 'share' = 3, 'comment' = 4)"
+ACTION: Final = "Enum8('add' = 1, 'retract' = 2)"
+
+POST_ID: Final = Column("post_id", STRING, "The root post; key of the topics")
+VERSION: Final = Column("version", "UInt64", "Fold version (8 bits) | events seen (30) | minute of as_of (26): the highest wins")
+STORED_AT: Final = Column("stored_at", CLOCK, "When this row was written; not part of what it says", "now64(3)")
+LOG_POSITION: Final = (
+    Column("topic", WORD, "Kafka topic it was read from"),
+    Column("partition", "UInt32", "Kafka partition"),
+    Column("offset", "UInt64", "Kafka offset"),
+)
+
+
+def _window_columns() -> Iterator[Column]:
+    for measure in MEASURES:
+        for window, minutes in WINDOWS.items():
+            yield Column(f"{measure}_{window}", "Int64", f"Net {measure} in the {window} before as_of: added less taken back")
+            yield Column(f"{measure}_velocity_{window}", REAL, f"Net {measure} per minute over {window}: (N(t) - N(t-w)) / {minutes}")
+            yield Column(
+                f"{measure}_acceleration_{window}", REAL, f"Per minute squared: (N(t) - 2N(t-w) + N(t-2w)) / {minutes}^2"
+            )
+            yield Column(
+                f"{measure}_z_{window}",
+                REAL_OR_NULL,
+                "(new - old) / sqrt(new + old) of this window and the one before; NULL where that sum is not positive",
+            )
+
+
+def _score_columns() -> Iterator[Column]:
+    for name, weights in WEIGHT_SETS.items():
+        said = ", ".join(f"{measure} x {weight:g}" for measure, weight in zip(MEASURES, weights.weights, strict=True))
+        yield Column(f"score_{name}", REAL, f"Weighted net engagement of all time: {said}")
+        for window in WINDOWS:
+            yield Column(f"score_{name}_{window}", REAL, f"Weighted net engagement in the {window} before as_of: {said}")
+
+
+def _tree_columns() -> Iterator[Column]:
+    """NULL until the trees are computed."""
+    for tree in ("share", "comment", "all"):
+        of = "shares and comments" if tree == "all" else f"{tree}s"
+        yield Column(f"{tree}_size", "Nullable(UInt32)", f"Nodes of the tree of {of}, the post included", "NULL")
+        yield Column(f"{tree}_depth", "Nullable(UInt32)", "Most edges from the post", "NULL")
+        yield Column(f"{tree}_max_breadth", "Nullable(UInt32)", "Nodes of the largest level below the post", "NULL")
+        yield Column(f"{tree}_wiener", "Nullable(UInt64)", "Sum of the distances of all pairs of nodes", "NULL")
+        yield Column(
+            f"{tree}_structural_virality", REAL_OR_NULL, "Mean distance of two nodes (Goel et al. 2015); NULL below 2 nodes", "NULL"
+        )
+        yield Column(f"{tree}_parents_known", "Nullable(UInt8)", "0 where no event of the tree names a parent", "NULL")
+        yield Column(f"{tree}_waiting", "Nullable(UInt32)", "Nodes whose parent has not come: in the totals, not in the tree", "NULL")
+
+
+def _metric_columns() -> tuple[Column, ...]:
+    return (
+        POST_ID,
+        Column("as_of", MINUTE, "End of the minute of the post's newest event: what every window here looks back from"),
+        Column("events_seen", COUNT, "Distinct events of the post, of all kinds, retractions included"),
+        Column("likes", COUNT, "Net likes: those that no retraction names"),
+        Column("shares", COUNT, "Net shares"),
+        Column("comments", COUNT, "Net comments"),
+        Column("actors", COUNT, "Distinct actors of net likes, shares and comments; exact"),
+        Column("retractions_unmatched", COUNT, "Retractions whose target has not come; they change nothing until it does"),
+        Column("channels", "UInt32", "Channels with at least one net like, share or comment"),
+        Column("channel_entropy", REAL_OR_NULL, "Shannon entropy of net engagement over channels, bits; NULL below 20 engagements"),
+        Column("channels_effective", REAL_OR_NULL, "2^entropy: as many equally used channels; NULL below 20 engagements"),
+        Column(
+            f"hot_{HOT_HALF_LIFE[0]}",
+            REAL_OR_NULL,
+            f"Hot score, log2, half-life {HOT_HALF_LIFE[0]}, landmark 1970: sortable as stored, at t it is "
+            f"2^(this - t in minutes / {HOT_HALF_LIFE[1]}) (forward decay, Cormode et al. 2009); NULL without engagement",
+        ),
+        *_score_columns(),
+        *_window_columns(),
+        *_tree_columns(),
+        VERSION,
+        STORED_AT,
+    )
+
+
+EVENTS: Final = Table(
+    "events",
+    "The log: one row per distinct event. Everything else can be computed from it anew (engagement recount)",
+    (
+        POST_ID,
+        Column("kind", KIND, "What was done"),
+        Column("action", ACTION, "add, or retract: takes target_id back"),
+        Column("event_id", STRING, "Identity within post, kind and action"),
+        Column("actor_id", STRING, "Who did it; for a post its author"),
+        Column("parent_id", STRING, "The share or comment it answers or carries on; empty: the post"),
+        Column("target_id", STRING, "What a retraction takes back; empty for an add"),
+        Column("occurred_at", TIME, "Event time, as the source says"),
+        Column("received_at", CLOCK, "When Kafka took it (LogAppendTime)"),
+        Column("channel", WORD, "The network it happened on; empty: not known"),
+        Column("conversations", STRINGS, "Keys it names itself: hashtag:..., mention:..."),
+        Column("url", STRING, "Where it can be seen; empty: not known"),
+        Column("author_id", STRING, "Of a post: its author where that is not actor_id"),
+        Column("followers", "Nullable(UInt64)", "Of a post: followers of its author at that time; NULL: not known"),
+        *LOG_POSITION,
+        Column("version", "UInt64", "2^62 - offset: the first in the log wins; an erasure's tombstone is above all"),
+        STORED_AT,
+    ),
+    ("post_id", "kind", "action", "event_id"),
+)
+
+KNOWN_POSTS: Final = Table(
+    "known_posts",
+    "Every post that has an event, fed by events itself: what a worker loads to know which posts it need not look up",
+    (POST_ID,),
+    ("post_id",),
+    version=None,
+)
+
+POSTS: Final = Table(
+    "posts",
+    "One row per post whose own event has come",
+    (
+        POST_ID,
+        Column("author_id", STRING, "Author, from the newest event of the post itself"),
+        Column("channel", WORD, "Where it was posted"),
+        Column("created_at", TIME, "When it was first posted"),
+        Column("url", STRING, "Where it can be seen; empty: not known"),
+        Column("conversations", STRINGS, "Conversations it belongs to: hashtag:..., mention:..."),
+        Column("mentions", STRINGS, "Accounts it speaks to, NFKC-casefolded"),
+        Column("followers", "Nullable(UInt64)", "Followers of its author when it was posted; NULL: not known"),
+        Column("deleted_at", "Nullable(DateTime64(6, 'UTC'))", "When it was deleted; NULL: it stands"),
+        VERSION,
+        STORED_AT,
+    ),
+    ("post_id",),
+)
+
+POST_MINUTES: Final = Table(
+    "post_minutes",
+    "Panes: one row per post and minute of event time in which something happened",
+    (
+        POST_ID,
+        Column("minute", MINUTE, "Start of the minute"),
+        *(Column(measure, "UInt32", f"{measure.capitalize()} of this minute, taken back later or not") for measure in MEASURES),
+        *(Column(f"{measure}_retracted", "UInt32", f"{measure.capitalize()} taken back in this minute") for measure in MEASURES),
+        VERSION,
+        STORED_AT,
+    ),
+    ("post_id", "minute"),
+    partition_by="toYear(minute)",
+)
+
+POST_METRICS: Final = Table(
+    "post_metrics", "One row per post: what is known of it as of the minute of its newest event", _metric_columns(), ("post_id",)
+)
+
+POST_HISTORY: Final = Table(
+    "post_history",
+    "post_metrics as it was shown at the end of each minute in which something happened; fed by post_metrics itself",
+    _metric_columns(),
+    ("post_id", "as_of"),
+    partition_by="toYear(as_of)",
+)
+
+CONVERSATION: Final = Column("conversation", STRING, "hashtag:, mention:, brand:, author:<channel>/<id> or thread:<post_id>")
+CONVERSATION_MINUTE: Final = Column("minute", MINUTE, "Start of the minute")
+
+CONVERSATION_POSTS: Final = Table(
+    "conversation_posts",
+    "What one post adds to one minute of one conversation; absolute, the one with most events seen wins",
+    (
+        CONVERSATION,
+        CONVERSATION_MINUTE,
+        POST_ID,
+        Column("posts", "UInt32", "1 in the minute of the post itself"),
+        *(Column(measure, "UInt32", f"{measure.capitalize()} of this minute, taken back later or not") for measure in MEASURES),
+        *(Column(f"{measure}_retracted", "UInt32", f"{measure.capitalize()} taken back in this minute") for measure in MEASURES),
+        Column("channels", "Array(LowCardinality(String))", "Channels seen in this minute"),
+        Column("voices", "Array(UInt64)", "64-bit hashes of those who posted, shared or commented; a sketch beyond 256"),
+        Column("voices_exact", "UInt8", "0 where voices is a sketch"),
+        VERSION,
+        STORED_AT,
+    ),
+    ("conversation", "minute", "post_id"),
+    partition_by="toYear(minute)",
+)
+
+CONVERSATION_MINUTES: Final = Table(
+    "conversation_minutes",
+    "One row per conversation and minute",
+    (
+        CONVERSATION,
+        CONVERSATION_MINUTE,
+        Column("posts", COUNT, "Posts"),
+        *(Column(measure, "Int64", f"Net {measure}") for measure in MEASURES),
+        Column("voices", COUNT, "Distinct actors of posts, shares and comments"),
+        Column("channels", "UInt32", "Distinct channels"),
+        Column("is_final", "UInt8", "1 once the watermark has passed the minute's end"),
+        VERSION,
+        STORED_AT,
+    ),
+    ("conversation", "minute"),
+    partition_by="toYear(minute)",
+)
+
+CONVERSATION_CLOSED: Final = Table(
+    "conversation_closed",
+    "The count of a conversation's minute at its closing: what detectors read; written once, never corrected",
+    (
+        CONVERSATION,
+        CONVERSATION_MINUTE,
+        Column("count", COUNT, "Comments + posts at closing"),
+        Column("closed_at", CLOCK, "When the minute closed"),
+    ),
+    ("conversation", "minute"),
+    version=None,
+    partition_by="toYear(minute)",
+)
+
+CONVERSATION_SPIKES: Final = Table(
+    "conversation_spikes",
+    "One row per sudden spike of a conversation",
+    (
+        Column("spike_id", STRING, "Hash of conversation, opening minute and detector version"),
+        CONVERSATION,
+        Column("started_at", MINUTE, "Opening minute"),
+        Column("ended_at", "Nullable(DateTime('UTC'))", "NULL while it is open"),
+        Column("score", REAL, "The detector's score"),
+        Column("observed", REAL, "Count per minute that was seen"),
+        Column("expected", REAL, "Count per minute that was usual"),
+        Column("reasons", STRINGS, "Why, in words"),
+        Column("evidence", STRING, "SQL that proves it"),
+        VERSION,
+        STORED_AT,
+    ),
+    ("spike_id",),
+)
+
+CONVERSATIONS: Final = Table(
+    "conversations",
+    "One row per conversation, as of now",
+    (
+        CONVERSATION,
+        Column("as_of", MINUTE, "End of its newest minute"),
+        Column("posts", COUNT, "Posts"),
+        *(Column(measure, "Int64", f"Net {measure}") for measure in MEASURES),
+        Column("voices", COUNT, "Distinct actors of posts, shares and comments"),
+        VERSION,
+        STORED_AT,
+    ),
+    ("conversation",),
+)
+
+AUTHORS: Final = Table(
+    "authors",
+    "One row per author and channel",
+    (
+        Column("author_id", STRING, "Author"),
+        Column("channel", WORD, "Channel"),
+        Column("posts", COUNT, "Posts"),
+        Column("followers", "Nullable(UInt64)", "Followers at the newest post; NULL: not known"),
+        VERSION,
+        STORED_AT,
+    ),
+    ("author_id", "channel"),
+)
+
+CARRY_OVER: Final = Table(
+    "carry_over",
+    "Posts of different channels that carry the same message",
+    (
+        Column("message", STRING, "Canonical URL, or the quoted post"),
+        POST_ID,
+        Column("channel", WORD, "Where it was carried to"),
+        Column("origin_post_id", STRING, "The earliest post of the message"),
+        Column("lag_seconds", REAL, "Seconds from the origin to this post"),
+        VERSION,
+        STORED_AT,
+    ),
+    ("message", "post_id"),
+)
+
+ALERT_DELIVERIES: Final = Table(
+    "alert_deliveries",
+    "One row per spike, receiver and state",
+    (
+        Column("spike_id", STRING, "The spike"),
+        Column("receiver", WORD, "Who was told"),
+        Column("state", WORD, "opened, grown, resolved"),
+        Column("delivered_at", "Nullable(DateTime64(3, 'UTC'))", "NULL: not yet"),
+        Column("attempts", "UInt32", "Attempts so far"),
+        Column("outcome", STRING, "delivered, or the last failure"),
+        VERSION,
+        STORED_AT,
+    ),
+    ("spike_id", "receiver", "state"),
+)
+
+DEAD_LETTERS: Final = Table(
+    "dead_letters",
+    "One row per record that could not be taken, by its position in the log",
+    (
+        *LOG_POSITION,
+        Column("reason", STRING, "What is wrong and how to mend it"),
+        Column("field", STRING, "Where, dotted; empty: the whole record"),
+        Column("key", STRING, "The record's key, as it came"),
+        Column("bytes", STRING, "The record's value, as it came"),
+        Column("received_at", CLOCK, "When Kafka took it"),
+        STORED_AT,
+    ),
+    ("topic", "partition", "offset"),
+    version="stored_at",
+)
+
+SOURCE_MARKS: Final = Table(
+    "source_marks",
+    "One row per source partition: how far its event time has come",
+    (
+        Column("partition", "UInt32", "Source partition"),
+        Column("watermark", TIME, "No event older than this is expected any more"),
+        Column("idle", "UInt8", "1 where nothing has come for 30 s"),
+        STORED_AT,
+    ),
+    ("partition",),
+    version="stored_at",
+)
+
+TABLES: Final = (
+    EVENTS,
+    KNOWN_POSTS,
+    POSTS,
+    POST_MINUTES,
+    POST_METRICS,
+    POST_HISTORY,
+    CONVERSATION_POSTS,
+    CONVERSATION_MINUTES,
+    CONVERSATION_CLOSED,
+    CONVERSATION_SPIKES,
+    CONVERSATIONS,
+    AUTHORS,
+    CARRY_OVER,
+    ALERT_DELIVERIES,
+    DEAD_LETTERS,
+    SOURCE_MARKS,
+)
