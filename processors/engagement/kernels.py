@@ -1,0 +1,346 @@
+"""The compiled loops of the fold. Each is a page of plain code over the tables of tables.py; nothing here allocates or knows of time.
+
+`t` is a `Tables`. The order in which events come changes nothing but which row number a thing gets; tests/test_fold.py shuffles.
+"""
+
+from math import log2
+from typing import Final
+
+import numpy as np
+from numba import njit
+
+NONE: Final = np.uint32(0xFFFFFFFF)
+"""No such row."""
+
+NEW: Final = 0
+LATE: Final = 1  # new, and more than a minute older than the newest of its post
+DUPLICATE: Final = 2
+CONFLICTING: Final = 3  # a duplicate that says something else than the first
+
+ADD: Final = 0
+RETRACT: Final = 1
+
+EVENTS: Final = 0
+ACTORS: Final = 1
+TAKEBACKS: Final = 2
+PANES: Final = 3
+CHANNELS: Final = 4
+
+# An index entry is a row number (26 bits) and one more than 6 bits of the key's hash, so that a probe reads a row of another key once in 63.
+ROW_BITS: Final = 26
+ROW_MASK: Final = (1 << ROW_BITS) - 1
+MOST_ROWS: Final = 1 << ROW_BITS
+
+
+@njit(cache=True, nogil=True, inline="always")
+def mix(post, key):
+    """64 well-spread bits of (post, key): the finalizer of SplitMix64 (Steele et al. 2014)."""
+    h = np.uint64(key) + np.uint64(post) * np.uint64(0x9E3779B97F4A7C15)
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def tag_of(h):
+    return np.uint32(np.uint64(h >> np.uint64(58)) % np.uint64(63) + np.uint64(1))
+
+
+@njit(cache=True, nogil=True)
+def find(rows, index, post, key):
+    """The row of (post, key), or -1 - (the free place of the index where it belongs)."""
+    h = mix(post, key)
+    tag = tag_of(h)
+    last = np.uint64(len(index) - 1)
+    place = h & last
+    while True:
+        entry = index[place]
+        if entry == 0:
+            return -1 - np.int64(place)
+        if entry >> np.uint32(ROW_BITS) == tag:
+            row = np.int64(entry & np.uint32(ROW_MASK))
+            if rows[row].key == key and rows[row].post == post:
+                return row
+        place = (place + np.uint64(1)) & last
+
+
+@njit(cache=True, nogil=True)
+def append(rows, index, sizes, table, missing, post, key):
+    """A new row for (post, key), which `find` has just answered with `missing`."""
+    row = sizes[table]
+    sizes[table] = row + 1
+    rows[row].post = post
+    rows[row].key = key
+    index[-1 - missing] = (tag_of(mix(post, key)) << np.uint32(ROW_BITS)) | np.uint32(row)
+    return row
+
+
+@njit(cache=True, nogil=True)
+def build_index(rows, size, index):
+    """Fills an empty index from the first `size` rows."""
+    last = np.uint64(len(index) - 1)
+    for row in range(size):
+        h = mix(rows[row].post, rows[row].key)
+        place = h & last
+        while index[place] != 0:
+            place = (place + np.uint64(1)) & last
+        index[place] = (tag_of(h) << np.uint32(ROW_BITS)) | np.uint32(row)
+
+
+@njit(cache=True, nogil=True)
+def pane_at(t, post, minute):
+    """The pane of (post, minute), made when it is not there; kept in two lists, the ordered one and that of latecomers."""
+    pane = find(t.panes, t.pane_index, post, minute)
+    if pane >= 0:
+        return pane
+    pane = append(t.panes, t.pane_index, t.sizes, PANES, pane, post, minute)
+    head = t.posts[post].ordered
+    if head == NONE or t.panes[head].key < minute:
+        t.panes[pane].next = head
+        t.posts[post].ordered = pane
+    else:
+        t.panes[pane].next = t.posts[post].late
+        t.posts[post].late = pane
+    return pane
+
+
+@njit(cache=True, nogil=True)
+def channel_at(t, post, key):
+    """The row of (post, channel), made when it is not there."""
+    row = find(t.channels, t.channel_index, post, key)
+    if row < 0:
+        row = append(t.channels, t.channel_index, t.sizes, CHANNELS, row, post, key)
+        t.channels[row].next = t.posts[post].channels
+        t.posts[post].channels = row
+    return row
+
+
+@njit(cache=True, nogil=True)
+def actor_at(t, post, key):
+    """The row of (post, actor), made when it is not there."""
+    row = find(t.actors, t.actor_index, post, key)
+    return row if row >= 0 else append(t.actors, t.actor_index, t.sizes, ACTORS, row, post, key)
+
+
+@njit(cache=True, nogil=True)
+def warm(t, post, minute, weight, half_life):
+    """Adds weight at the end of `minute` to the post's hot score (forward decay: only the distance to the newest term matters)."""
+    newest = t.posts[post].hot_minute
+    if t.posts[post].hot == 0.0:
+        t.posts[post].hot = weight
+        t.posts[post].hot_minute = minute
+    elif minute > newest:
+        t.posts[post].hot = t.posts[post].hot * 2.0 ** (-(np.float64(minute) - newest) / half_life) + weight
+        t.posts[post].hot_minute = minute
+    else:
+        t.posts[post].hot += weight * 2.0 ** (-(np.float64(newest) - minute) / half_life)
+
+
+@njit(cache=True, nogil=True)
+def warm_again(t, post, weights, half_life):
+    """The hot score built anew from the panes: a sum cannot forget a large term."""
+    t.posts[post].hot = 0.0
+    t.posts[post].hot_minute = 0
+    for pane in (t.posts[post].ordered, t.posts[post].late):
+        while pane != NONE:
+            weight = 0.0
+            for m in range(3):
+                weight += weights[m] * (t.panes[pane].adds[m] - t.panes[pane].lost[m])
+            if weight > 0.0:
+                warm(t, post, t.panes[pane].key, weight, half_life)
+            pane = t.panes[pane].next
+    t.posts[post].hot_stale = 0
+
+
+@njit(cache=True, nogil=True)
+def take_back(t, event, minute):
+    """Undoes one add in everything it was in; the retraction counts in its own minute. Returns that minute's pane, or -1."""
+    m = t.events[event].measure
+    if m < 0:
+        return np.int64(-1)
+    post = t.events[event].post
+    t.posts[post].net[m] -= 1
+    t.posts[post].hot_stale = 1
+    actor = t.events[event].actor
+    t.actors[actor].count -= 1
+    if t.actors[actor].count == 0:
+        t.posts[post].actors -= 1
+    t.channels[t.events[event].channel].count -= 1
+    t.panes[find(t.panes, t.pane_index, post, t.events[event].minute)].lost[m] += 1
+    pane = pane_at(t, post, minute)
+    t.panes[pane].retracted[m] += 1
+    return pane
+
+
+@njit(cache=True, nogil=True)
+def fold(t, run, posts, keys, targets, actors, channels, minutes, checks, measures, actions, weights, half_life, outcomes, dirty):
+    """Takes events into the state, one after the other. Amortised O(1) each.
+
+    Per event: post row, identity, identity of the target (retractions), actor, channel, minute, 32 bits of its content, measure
+    (0 like, 1 share, 2 comment, -1 post), action. Writes one outcome per event and, into `dirty` (2 places an event), the panes
+    whose row has to be written, for a duplicate those that it would have changed as well. Returns how many.
+    """
+    marks = 0
+    for i in range(len(posts)):
+        post, key, minute, m = posts[i], keys[i], minutes[i], measures[i]
+        t.posts[post].touched = run
+        event = find(t.events, t.event_index, post, key)
+        if event >= 0:
+            outcomes[i] = DUPLICATE if t.events[event].check == checks[i] else CONFLICTING
+            if m >= 0:
+                pane = find(t.panes, t.pane_index, post, t.events[event].minute)
+                if pane >= 0:
+                    dirty[marks] = pane
+                    marks += 1
+                if t.posts[post].takebacks:
+                    takeback = find(t.takebacks, t.takeback_index, post, targets[i] if actions[i] == RETRACT else key)
+                    if takeback >= 0:
+                        pane = find(t.panes, t.pane_index, post, t.takebacks[takeback].minute)
+                        if pane >= 0:
+                            dirty[marks] = pane
+                            marks += 1
+            continue
+
+        outcomes[i] = LATE if minute + 1 < t.posts[post].newest else NEW
+        event = append(t.events, t.event_index, t.sizes, EVENTS, event, post, key)
+        t.events[event].minute = minute
+        t.events[event].check = checks[i]
+        t.events[event].measure = m
+        t.events[event].actor = NONE
+        t.events[event].channel = NONE
+        t.posts[post].events_seen += 1
+        t.posts[post].newest = max(t.posts[post].newest, minute)
+        if m < 0:
+            t.posts[post].post_events += 1
+
+        if actions[i] == ADD:
+            if m >= 0:
+                actor = actor_at(t, post, actors[i])
+                t.actors[actor].count += 1
+                if t.actors[actor].count == 1:
+                    t.posts[post].actors += 1
+                channel = channel_at(t, post, channels[i])
+                t.channels[channel].count += 1
+                t.events[event].actor = actor
+                t.events[event].channel = channel
+                t.posts[post].net[m] += 1
+                pane = pane_at(t, post, minute)
+                t.panes[pane].adds[m] += 1
+                dirty[marks] = pane
+                marks += 1
+                if not t.posts[post].hot_stale:
+                    warm(t, post, minute, weights[m], half_life)
+            if t.posts[post].takebacks:
+                takeback = find(t.takebacks, t.takeback_index, post, key)
+                if takeback >= 0:  # it was taken back before it came
+                    t.posts[post].unmatched -= t.takebacks[takeback].count
+                    pane = take_back(t, event, t.takebacks[takeback].minute)
+                    if pane >= 0:
+                        dirty[marks] = pane
+                        marks += 1
+        else:
+            target = find(t.events, t.event_index, post, targets[i])
+            takeback = find(t.takebacks, t.takeback_index, post, targets[i])
+            if takeback < 0:
+                takeback = append(t.takebacks, t.takeback_index, t.sizes, TAKEBACKS, takeback, post, targets[i])
+                t.takebacks[takeback].minute = minute
+                t.posts[post].takebacks += 1
+                if target >= 0:
+                    pane = take_back(t, target, minute)
+                    if pane >= 0:
+                        dirty[marks] = pane
+                        marks += 1
+            elif minute < t.takebacks[takeback].minute:  # the earliest retraction is the one that counts
+                if target >= 0 and m >= 0:
+                    pane = find(t.panes, t.pane_index, post, t.takebacks[takeback].minute)
+                    t.panes[pane].retracted[m] -= 1
+                    dirty[marks] = pane
+                    pane = pane_at(t, post, minute)
+                    t.panes[pane].retracted[m] += 1
+                    dirty[marks + 1] = pane
+                    marks += 2
+                t.takebacks[takeback].minute = minute
+            elif target >= 0 and m >= 0:
+                pane = find(t.panes, t.pane_index, post, t.takebacks[takeback].minute)
+                if pane >= 0:
+                    dirty[marks] = pane
+                    marks += 1
+            t.takebacks[takeback].count += 1
+            if target < 0:
+                t.posts[post].unmatched += 1
+    return marks
+
+
+@njit(cache=True, nogil=True)
+def measure(t, posts, windows, weights, half_life, sums, channels, entropies):
+    """What each of `posts` looks like as of the end of its newest minute.
+
+    `sums[i, w, 0, m]` net adds of measure m in the window w, `sums[i, w, 1, m]` in the window before it; `channels[i]` channels in
+    use and `entropies[i]` their Shannon entropy in bits (NaN without engagement). Walks the panes of two of the longest windows and the latecomers.
+    """
+    longest = 2 * windows.max()
+    for i in range(len(posts)):
+        post = posts[i]
+        end = np.int64(t.posts[post].newest) + 1
+        for start in (t.posts[post].ordered, t.posts[post].late):
+            pane = start
+            while pane != NONE:
+                age = end - np.int64(t.panes[pane].key)
+                if age > longest:
+                    if start == t.posts[post].ordered:
+                        break
+                else:
+                    for w in range(len(windows)):
+                        if age <= 2 * windows[w]:
+                            before = 0 if age <= windows[w] else 1
+                            for m in range(3):
+                                sums[i, w, before, m] += np.int64(t.panes[pane].adds[m]) - np.int64(t.panes[pane].retracted[m])
+                pane = t.panes[pane].next
+        if t.posts[post].hot_stale:
+            warm_again(t, post, weights, half_life)
+        used, total, weighted = 0, 0.0, 0.0
+        channel = t.posts[post].channels
+        while channel != NONE:
+            count = np.float64(t.channels[channel].count)
+            if count > 0:
+                used += 1
+                total += count
+                weighted += count * log2(count)
+            channel = t.channels[channel].next
+        channels[i] = used
+        entropies[i] = max(log2(total) - weighted / total, 0.0) if total > 0 else np.nan
+
+
+@njit(cache=True, nogil=True)
+def partitions_of(text, ends, partitions, out):
+    """Kafka's default partitioner (murmur2, seed 0x9747b28c) over byte strings that end at `ends`, one NUL apart."""
+    start = 0
+    for i in range(len(ends)):
+        length = ends[i] - start
+        h = np.uint32(0x9747B28C) ^ np.uint32(length)
+        at = start
+        while at + 4 <= ends[i]:
+            k = (
+                np.uint32(text[at])
+                | (np.uint32(text[at + 1]) << np.uint32(8))
+                | (np.uint32(text[at + 2]) << np.uint32(16))
+                | (np.uint32(text[at + 3]) << np.uint32(24))
+            )
+            k = np.uint32(k * np.uint32(0x5BD1E995))
+            k ^= k >> np.uint32(24)
+            k = np.uint32(k * np.uint32(0x5BD1E995))
+            h = np.uint32(h * np.uint32(0x5BD1E995)) ^ k
+            at += 4
+        rest = ends[i] - at
+        if rest >= 3:
+            h ^= np.uint32(text[at + 2]) << np.uint32(16)
+        if rest >= 2:
+            h ^= np.uint32(text[at + 1]) << np.uint32(8)
+        if rest >= 1:
+            h ^= np.uint32(text[at])
+            h = np.uint32(h * np.uint32(0x5BD1E995))
+        h ^= h >> np.uint32(13)
+        h = np.uint32(h * np.uint32(0x5BD1E995))
+        h ^= h >> np.uint32(15)
+        out[i] = (h & np.uint32(0x7FFFFFFF)) % np.uint32(partitions)
+        start = ends[i] + 1
