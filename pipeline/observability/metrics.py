@@ -1,0 +1,283 @@
+"""Prometheus metrics of a worker and of a producer: the one file that imports prometheus_client. docs/operations.md
+lists them.
+
+Nothing is made at import: a program makes one `WorkerMetrics` where it starts and hands it down. Updates are cheap
+enough for every batch (a few microseconds each); `observe_freshness` takes all values of a batch at once. Safe to call
+from any thread.
+"""
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from threading import Lock
+from time import perf_counter
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from schemas.topics import KINDS
+
+PREFIX: Final = "engagement"
+
+Outcome = Literal["new", "duplicate", "conflicting", "late", "dead"]
+OUTCOMES: Final[tuple[Outcome, ...]] = ("new", "duplicate", "conflicting", "late", "dead")
+"""What became of an event; each has exactly one. `late` was counted as `new` ones are, and was behind the watermark."""
+
+UNKNOWN_KIND: Final = "unknown"
+"""The kind of a dead record that does not say what it is."""
+
+Step = Literal["fetch", "decode", "read_through", "fold", "store_events", "store_rows", "send_messages", "commit"]
+STEPS: Final[tuple[Step, ...]] = (
+    "fetch",
+    "decode",
+    "read_through",
+    "fold",
+    "store_events",
+    "store_rows",
+    "send_messages",
+    "commit",
+)
+"""What a batch goes through, in order; the last four are the steps of law 1."""
+
+BATCH_BOUNDS: Final = (1, 10, 100, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000)
+STEP_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+FRESHNESS_BOUNDS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 900, 3600)
+"""Finest around the promise: queryable within 2 s."""
+
+REASON_CLASSES_LIMIT: Final = 50
+"""A label must stay small: classes of dead letters beyond this many are counted as `other`."""
+
+
+class BulkHistogram(Collector):
+    """A histogram that takes arrays: 10,000 values cost about what one `Histogram.observe` each would cost for 100."""
+
+    def __init__(self, name: str, documentation: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
+        self._name, self._documentation = name, documentation
+        self._bounds = np.array(bounds, dtype=np.float64)
+        self._counts: NDArray[np.int64] = np.zeros(len(bounds) + 1, dtype=np.int64)
+        self._sum = 0.0
+        self._lock = Lock()
+        registry.register(self)
+
+    def observe(self, values: ArrayLike) -> None:
+        """Count each value under the least bound that is not below it (`le` is inclusive). NaN is not counted; what
+        clocks that disagree make negative counts as 0, because a sum may not fall."""
+        seen = np.asarray(values, dtype=np.float64).ravel()
+        seen = np.maximum(seen[~np.isnan(seen)], 0.0)
+        counts = np.bincount(np.searchsorted(self._bounds, seen, side="left"), minlength=len(self._counts))
+        with self._lock:
+            self._counts += counts
+            self._sum += float(seen.sum())
+
+    def quantile(self, share: float) -> float | None:
+        """The value below which `share` of all values lie, linear within its bucket as PromQL's histogram_quantile;
+        None without values. Beyond the last bound it is the last bound."""
+        counts = self._read()[0]
+        if not counts.sum():
+            return None
+        rank = share * counts.sum()
+        cumulative = np.cumsum(counts)
+        bucket = int(np.searchsorted(cumulative, rank, side="left"))
+        if bucket >= len(self._bounds):
+            return float(self._bounds[-1])
+        low = float(self._bounds[bucket - 1]) if bucket else 0.0
+        before = float(cumulative[bucket] - counts[bucket])
+        within = (rank - before) / counts[bucket] if counts[bucket] else 0.0
+        return low + (float(self._bounds[bucket]) - low) * float(within)
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        counts, total = self._read()
+        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
+        buckets = list(zip(bounds, np.cumsum(counts).astype(float).tolist(), strict=True))
+        yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=total)
+
+    def _read(self) -> tuple[NDArray[np.int64], float]:
+        with self._lock:
+            return self._counts.copy(), self._sum
+
+
+class _Metrics:
+    """A registry of its own, how it is printed and how it is read."""
+
+    def __init__(self, registry: CollectorRegistry | None) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody
+        reads self.registry = CollectorRegistry() if registry is None else registry
+        if registry is None:
+            ProcessCollector(registry=self.registry)
+        info = Gauge(
+            f"{PREFIX}_build_info", "1, with what is running as labels", ["version", "python"], registry=self.registry
+        )
+        info.labels(version("engagement-pipeline"), platform.python_version()).set(1)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Body and content type for /metrics: OpenMetrics where the Accept header asks for it, else Prometheus text."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+    def snapshot(self) -> dict[str, float]:
+        """Every sample by its name as Prometheus writes it: `engagement_events_total{kind="like",outcome="new"}`."""
+        return {
+            _series(sample.name, sample.labels): sample.value
+            for family in self.registry.collect()
+            for sample in family.samples
+        }
+
+    def _counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
+        return Counter(f"{PREFIX}_{name}", documentation, labels, registry=self.registry)
+
+    def _gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", documentation, labels, registry=self.registry)
+
+
+class WorkerMetrics(_Metrics):
+    """What a worker tells of itself. A registry given from outside is filled; by default it has one of its own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        super().__init__(registry)
+        self._events = self._counter(
+            "events_total", "Records read from the source topics, by what became of them", ["kind", "outcome"]
+        )
+        self._dead = self._counter(
+            "dead_letters_total", "Records that could not be taken, by class of reason", ["reason_class"]
+        )
+        self._lag = self._gauge(
+            "consumer_lag", "Records of a partition of this worker that are not committed", ["topic", "partition"]
+        )
+        self._batches = Histogram(
+            f"{PREFIX}_batch_events", "Records in a stored batch", buckets=BATCH_BOUNDS, registry=self.registry
+        )
+        self._steps = Histogram(
+            f"{PREFIX}_step_duration_seconds",
+            "Wall time of a step of a batch",
+            ["step"],
+            buckets=STEP_BOUNDS,
+            registry=self.registry,
+        )
+        self._freshness = BulkHistogram(
+            f"{PREFIX}_event_to_queryable_seconds",
+            "From Kafka's receipt of an event (received_at) to its rows being stored",
+            FRESHNESS_BOUNDS,
+            self.registry,
+        )
+        self._commits = self._counter("batch_commits_total", "Commits of offsets that moved them")
+        self._last_commit = self._gauge(
+            "last_commit_timestamp_seconds", "When offsets were last committed, Unix time; 0: not yet"
+        )
+        self._state_posts = self._gauge("state_posts", "Posts in memory")
+        self._state_events = self._gauge("state_events", "Events of the posts in memory")
+        self._state_bytes = self._gauge("state_bytes", "Memory that the state of posts takes")
+        self._evicted = self._counter("evicted_posts_total", "Posts that left memory for want of room")
+        self._cold = self._counter("cold_reads_total", "Posts looked up in the log because they were not in memory")
+        self._retries = self._counter("clickhouse_retries_total", "Statements sent to ClickHouse again")
+        self._kafka_errors = self._counter("kafka_errors_total", "Failed calls to Kafka")
+        self._ready = self._gauge("ready", "1 while /readyz says ready")
+        self._lag_shown: set[tuple[str, int]] = set()
+        self._classes: set[str] = set()
+        for kind in KINDS:
+            for outcome in OUTCOMES:
+                self._events.labels(kind, outcome)
+        for step in STEPS:
+            self._steps.labels(step)
+
+    def count_events(self, kind: str, outcome: Outcome, n: int = 1) -> None:
+        """`kind` is one of KINDS; anything else is counted as `unknown`."""
+        self._events.labels(kind if kind in KINDS else UNKNOWN_KIND, outcome).inc(n)
+
+    def count_dead_letters(self, reason_class: str, n: int = 1) -> None:
+        """`reason_class` is a word of a short list (`not_json`, `schema`, `future`, ...), never a message."""
+        if reason_class not in self._classes:
+            if len(self._classes) >= REASON_CLASSES_LIMIT:
+                reason_class = "other"
+            self._classes.add(reason_class)
+        self._dead.labels(reason_class).inc(n)
+
+    def set_lag(self, lags: Mapping[tuple[str, int], int]) -> None:
+        """Lag in records by (topic, partition), of all partitions that this worker has; other series are removed."""
+        for topic, partition in self._lag_shown - lags.keys():
+            self._lag.remove(topic, str(partition))
+        for (topic, partition), lag in lags.items():
+            self._lag.labels(topic, str(partition)).set(lag)
+        self._lag_shown = set(lags)
+
+    def observe_batch(self, events: int) -> None:
+        self._batches.observe(events)
+
+    @contextmanager
+    def time_step(self, step: Step) -> Iterator[None]:
+        """Observe the wall time of the block, also when it raises."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.observe_step(step, perf_counter() - started)
+
+    def observe_step(self, step: Step, seconds: float) -> None:
+        self._steps.labels(step).observe(seconds)
+
+    def observe_freshness(self, seconds: ArrayLike) -> None:
+        """received_at -> stored, one value an event, all those of a batch at once."""
+        self._freshness.observe(seconds)
+
+    def freshness_quantile(self, share: float) -> float | None:
+        """Estimate in seconds from the buckets; None before the first event."""
+        return self._freshness.quantile(share)
+
+    def note_commit(self, now: float) -> None:
+        """Offsets moved and are committed. `now` is Unix time in seconds."""
+        self._commits.inc()
+        self._last_commit.set(now)
+
+    def set_state(self, posts: int, events: int, size: int) -> None:
+        """What is in memory; `size` in bytes."""
+        self._state_posts.set(posts)
+        self._state_events.set(events)
+        self._state_bytes.set(size)
+
+    def count_evicted(self, posts: int) -> None:
+        self._evicted.inc(posts)
+
+    def count_cold_reads(self, posts: int) -> None:
+        self._cold.inc(posts)
+
+    def count_clickhouse_retry(self) -> None:
+        self._retries.inc()
+
+    def count_kafka_error(self) -> None:
+        self._kafka_errors.inc()
+
+    def set_ready(self, ready: bool) -> None:
+        self._ready.set(ready)
+
+
+class ProducerMetrics(_Metrics):
+    """What a producer tells of itself."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        super().__init__(registry)
+        self._sent = self._counter("producer_records_total", "Records handed to the Kafka client", ["topic"])
+        self._acked = self._counter("producer_acked_total", "Records that every in-sync replica has", ["topic"])
+        self._failed = self._counter("producer_failed_total", "Records given up", ["topic"])
+        self._bytes = self._counter("producer_bytes_total", "Bytes of the values handed to the Kafka client", ["topic"])
+
+    def count_sent(self, topic: str, n: int, size: int) -> None:
+        """`size`: bytes of the n values."""
+        self._sent.labels(topic).inc(n)
+        self._bytes.labels(topic).inc(size)
+
+    def count_acked(self, topic: str, n: int = 1) -> None:
+        self._acked.labels(topic).inc(n)
+
+    def count_failed(self, topic: str, n: int = 1) -> None:
+        self._failed.labels(topic).inc(n)
+
+
+def _series(name: str, labels: Mapping[str, str]) -> str:
+    said = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    return f"{name}{{{said}}}" if said else name
