@@ -107,8 +107,8 @@ class _Metrics:
     """A registry of its own, how it is printed and how it is read."""
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody
-        reads self.registry = CollectorRegistry() if registry is None else registry
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter, read by nobody
+        self.registry = CollectorRegistry() if registry is None else registry
         if registry is None:
             ProcessCollector(registry=self.registry)
         info = Gauge(
