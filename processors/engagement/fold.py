@@ -162,7 +162,10 @@ class Fold:
     def panes(self, rows: Array) -> Panes:
         """These panes."""
         panes = self._tables.panes[rows]
-        return Panes(panes["post"], panes["key"], panes["adds"], panes["retracted"])
+        retracted = np.zeros((len(panes), len(MEASURES)), np.uint32)
+        touched = panes["taken"] != kernels.NONE
+        retracted[touched] = self._tables.taken["retracted"][panes["taken"][touched]]
+        return Panes(panes["post"], panes["key"], panes["adds"], retracted)
 
     def panes_of(self, posts: Array) -> Array:
         """The rows of all panes of these posts."""

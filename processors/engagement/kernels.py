@@ -24,7 +24,8 @@ EVENTS: Final = 0
 ACTORS: Final = 1
 TAKEBACKS: Final = 2
 PANES: Final = 3
-CHANNELS: Final = 4
+TAKEN: Final = 4
+CHANNELS: Final = 5
 
 # An index entry is a row number (26 bits) and one more than 6 bits of the key's hash, so that a probe reads a row of another key once in 63.
 ROW_BITS: Final = 26
@@ -94,6 +95,7 @@ def pane_at(t, post, minute):
     if pane >= 0:
         return pane
     pane = append(t.panes, t.pane_index, t.sizes, PANES, pane, post, minute)
+    t.panes[pane].taken = NONE
     head = t.posts[post].ordered
     if head == NONE or t.panes[head].key < minute:
         t.panes[pane].next = head
@@ -102,6 +104,18 @@ def pane_at(t, post, minute):
         t.panes[pane].next = t.posts[post].late
         t.posts[post].late = pane
     return pane
+
+
+@njit(cache=True, nogil=True)
+def taken_at(t, pane):
+    """What retractions did to this pane, made when nothing did so far."""
+    taken = np.int64(t.panes[pane].taken)
+    if taken == NONE:
+        post, minute = t.panes[pane].post, t.panes[pane].key
+        missing = find(t.taken, t.taken_index, post, minute)
+        taken = append(t.taken, t.taken_index, t.sizes, TAKEN, missing, post, minute)
+        t.panes[pane].taken = taken
+    return taken
 
 
 @njit(cache=True, nogil=True)
@@ -144,8 +158,10 @@ def warm_again(t, post, weights, half_life):
     for pane in (t.posts[post].ordered, t.posts[post].late):
         while pane != NONE:
             weight = 0.0
+            taken = t.panes[pane].taken
             for m in range(3):
-                weight += weights[m] * (t.panes[pane].adds[m] - t.panes[pane].lost[m])
+                lost = t.taken[taken].lost[m] if taken != NONE else np.uint32(0)
+                weight += weights[m] * (np.float64(t.panes[pane].adds[m]) - np.float64(lost))
             if weight > 0.0:
                 warm(t, post, t.panes[pane].key, weight, half_life)
             pane = t.panes[pane].next
@@ -166,9 +182,9 @@ def take_back(t, event, minute):
     if t.actors[actor].count == 0:
         t.posts[post].actors -= 1
     t.channels[t.events[event].channel].count -= 1
-    t.panes[find(t.panes, t.pane_index, post, t.events[event].minute)].lost[m] += 1
+    t.taken[taken_at(t, find(t.panes, t.pane_index, post, t.events[event].minute))].lost[m] += 1
     pane = pane_at(t, post, minute)
-    t.panes[pane].retracted[m] += 1
+    t.taken[taken_at(t, pane)].retracted[m] += 1
     return pane
 
 
@@ -253,10 +269,10 @@ def fold(t, run, posts, keys, targets, actors, channels, minutes, checks, measur
             elif minute < t.takebacks[takeback].minute:  # the earliest retraction is the one that counts
                 if target >= 0 and m >= 0:
                     pane = find(t.panes, t.pane_index, post, t.takebacks[takeback].minute)
-                    t.panes[pane].retracted[m] -= 1
+                    t.taken[taken_at(t, pane)].retracted[m] -= 1
                     dirty[marks] = pane
                     pane = pane_at(t, post, minute)
-                    t.panes[pane].retracted[m] += 1
+                    t.taken[taken_at(t, pane)].retracted[m] += 1
                     dirty[marks + 1] = pane
                     marks += 2
                 t.takebacks[takeback].minute = minute
@@ -290,11 +306,14 @@ def measure(t, posts, windows, weights, half_life, sums, channels, entropies):
                     if start == t.posts[post].ordered:
                         break
                 else:
+                    taken = t.panes[pane].taken
                     for w in range(len(windows)):
                         if age <= 2 * windows[w]:
                             before = 0 if age <= windows[w] else 1
                             for m in range(3):
-                                sums[i, w, before, m] += np.int64(t.panes[pane].adds[m]) - np.int64(t.panes[pane].retracted[m])
+                                sums[i, w, before, m] += np.int64(t.panes[pane].adds[m])
+                                if taken != NONE:
+                                    sums[i, w, before, m] -= np.int64(t.taken[taken].retracted[m])
                 pane = t.panes[pane].next
         if t.posts[post].hot_stale:
             warm_again(t, post, weights, half_life)

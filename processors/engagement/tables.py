@@ -8,7 +8,8 @@ indexes anew, so there are no free lists and no tombstones.
     events     a row per distinct event: identity, and what must be undone when it is taken back
     actors     a row per (post, actor): how many of its net engagements stand
     takebacks  a row per (post, target): how many retractions name it, and the earliest minute of these
-    panes      a row per (post, minute): adds, retractions, and adds that were lost to a retraction
+    panes      a row per (post, minute): adds
+    taken      a row per pane that a retraction touched: retractions in it, and adds of it that were lost to one
     channels   a row per (post, channel): net engagements
 """
 
@@ -44,7 +45,8 @@ EVENT: Final = np.dtype(
 )
 ACTOR: Final = np.dtype([("post", "u4"), ("key", "u8"), ("count", "u4")])
 TAKEBACK: Final = np.dtype([("post", "u4"), ("key", "u8"), ("count", "u4"), ("minute", "u4")])
-PANE: Final = np.dtype([("post", "u4"), ("key", "u4"), ("next", "u4"), ("adds", "u4", 3), ("retracted", "u4", 3), ("lost", "u4", 3)])
+PANE: Final = np.dtype([("post", "u4"), ("key", "u4"), ("next", "u4"), ("taken", "u4"), ("adds", "u4", 3)])
+TAKEN: Final = np.dtype([("post", "u4"), ("key", "u4"), ("retracted", "u4", 3), ("lost", "u4", 3)])
 CHANNEL: Final = np.dtype([("post", "u4"), ("key", "u8"), ("next", "u4"), ("count", "u4")])
 
 KEYED: Final[dict[str, np.dtype[Any]]] = {
@@ -52,11 +54,12 @@ KEYED: Final[dict[str, np.dtype[Any]]] = {
     "actors": ACTOR,
     "takebacks": TAKEBACK,
     "panes": PANE,
+    "taken": TAKEN,
     "channels": CHANNEL,
 }
 """Tables with an index, in the order of `Tables.sizes`."""
 
-ROWS_PER_EVENT: Final = {"events": 1, "actors": 1, "takebacks": 1, "panes": 2, "channels": 1}
+ROWS_PER_EVENT: Final = {"events": 1, "actors": 1, "takebacks": 1, "panes": 2, "taken": 2, "channels": 1}
 """The most rows that one event can add: its own pane, and that of the retraction that was waiting for it."""
 
 GROWTH: Final = 1.25
@@ -76,6 +79,8 @@ class Tables(NamedTuple):
     takeback_index: Any
     panes: Any
     pane_index: Any
+    taken: Any
+    taken_index: Any
     channels: Any
     channel_index: Any
     sizes: Any
@@ -124,6 +129,7 @@ def kept(tables: Tables, keep: "np.ndarray[Any, np.dtype[np.bool_]]") -> Tables:
         ("events", "actor", "actors"),
         ("events", "channel", "channels"),
         ("panes", "next", "panes"),
+        ("panes", "taken", "taken"),
         ("channels", "next", "channels"),
     ):
         survivors[table][field] = _follow(moved[name], survivors[table][field])
@@ -142,7 +148,7 @@ def bytes_of(tables: Tables) -> int:
 
 
 def index_of(name: str) -> str:
-    return f"{name[:-1]}_index"
+    return f"{name.removesuffix('s')}_index"
 
 
 def _grow(rows: Any, capacity: int) -> Any:
