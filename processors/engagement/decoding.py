@@ -7,7 +7,8 @@ printed by benchmarks/stages.py), so every record is judged alone: none can shif
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
+from itertools import compress
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import ValidationError
@@ -39,6 +40,9 @@ class Run:
     records: Sequence[Record]
 
 
+Source = tuple[Run, Record]
+
+
 @dataclass(frozen=True)
 class DecodingPolicy:
     """How far ahead of its receipt an event may be dated, in seconds."""
@@ -46,10 +50,18 @@ class DecodingPolicy:
     future_limit: float = 600
 
 
-def decode(runs: Iterable[Run], policy: DecodingPolicy) -> tuple[EventColumns, list[DeadLetter]]:
-    """The events of some runs, in their order, and what was none. Raises nothing for any content of a record."""
+class Decoded(NamedTuple):
+    """The events of some runs, in their order, where each came from, and what was none."""
+
+    events: EventColumns
+    sources: list[Source]
+    dead: list[DeadLetter]
+
+
+def decode(runs: Iterable[Run], policy: DecodingPolicy) -> Decoded:
+    """Takes runs apart. Raises nothing, whatever a record holds."""
     events: list[Event] = []
-    sources: list[tuple[Run, Record]] = []
+    sources: list[Source] = []
     dead: list[DeadLetter] = []
     for run in runs:
         kind = run.kind
@@ -74,8 +86,16 @@ def decode(runs: Iterable[Run], policy: DecodingPolicy) -> tuple[EventColumns, l
     flaws = _flaws(columns, sources, policy)
     if flaws:
         dead += [dead_letter(*sources[number], flaw) for number, flaw in sorted(flaws.items())]
-        columns = columns.where(_all_but(flaws, len(columns)))
-    return columns, dead
+        mask = _all_but(flaws, len(columns))
+        columns, sources = columns.where(mask), list(compress(sources, mask.tolist()))
+    return Decoded(columns, sources, dead)
+
+
+def misplaced(source: Source, belongs: int, of: int) -> DeadLetter:
+    """A good event on the wrong partition: its post has another owner."""
+    run, record = source
+    cure = "partition by murmur2 of the key as Kafka's Java client does (librdkafka: partitioner=murmur2_random)"
+    return dead_letter(run, record, InvalidEvent("post_id", f"on partition {run.partition}, its key belongs on {belongs} of {of}: {cure}"))
 
 
 def dead_letter(run: Run, record: Record, flaw: InvalidEvent) -> DeadLetter:
@@ -91,7 +111,7 @@ def dead_letter(run: Run, record: Record, flaw: InvalidEvent) -> DeadLetter:
     )
 
 
-def _columns(events: list[Event], sources: list[tuple[Run, Record]]) -> EventColumns:
+def _columns(events: list[Event], sources: list[Source]) -> EventColumns:
     count = len(events)
     texts = {name: [event.get(name) or "" for event in events] for name in ("parent_id", "target_id", "channel", "url", "author_id")}
     return EventColumns(
@@ -120,7 +140,7 @@ def _microseconds(moments: list[datetime]) -> Any:
     return np.rint(seconds * 1e6).astype(np.int64)
 
 
-def _flaws(columns: EventColumns, sources: list[tuple[Run, Record]], policy: DecodingPolicy) -> dict[int, InvalidEvent]:
+def _flaws(columns: EventColumns, sources: list[Source], policy: DecodingPolicy) -> dict[int, InvalidEvent]:
     """Event number -> what is wrong with it, for the rules that are cheaper to look at for all events together."""
     flaws: dict[int, InvalidEvent] = {}
     for name in ("event_id", "post_id", "actor_id", "parent_id", "target_id", "channel", "author_id"):

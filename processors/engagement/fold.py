@@ -11,7 +11,6 @@ Knows nothing of Faust, Kafka or ClickHouse; no clock, no environment, no I/O. E
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -73,6 +72,11 @@ class Fold:
 
     def __len__(self) -> int:
         return len(self.post_ids)
+
+    @property
+    def run(self) -> int:
+        """The number of the last run that was taken."""
+        return self._run
 
     @property
     def events(self) -> int:
@@ -137,6 +141,11 @@ class Fold:
         )
         return Taken(outcomes, np.unique(posts), np.unique(dirty[:marks]))
 
+    def seen(self, rows: Array) -> tuple[Array, Array]:
+        """Distinct events of each of these posts, and the end of the minute of its newest, in minutes since 1970."""
+        posts = self._tables.posts[rows]
+        return posts["events_seen"], posts["newest"].astype(np.int64) + 1
+
     def snapshot(self, rows: Array) -> Snapshot:
         """These posts as of now in their own time."""
         count = len(rows)
@@ -191,20 +200,13 @@ class Fold:
         held = np.cumsum(posts["events_seen"][order].astype(np.int64) + 2)
         return order[: np.searchsorted(held, share * held[-1]) + 1] if len(order) else order
 
+    def touched_since(self, run: int) -> Array:
+        """The posts that had an event in a run after that number."""
+        return np.flatnonzero(self._tables.posts["touched"][: len(self)] > run)
+
     def in_partitions(self, partitions: Sequence[int]) -> Array:
         """The posts of these partitions."""
         return np.flatnonzero(np.isin(self._tables.posts["partition"][: len(self)], list(partitions)))
-
-
-@dataclass(frozen=True)
-class Version:
-    """How a derived row says what it has seen: fold version (8 bits) | events seen (30) | minute of as_of (26)."""
-
-    fold_version: int
-
-    def of(self, events_seen: Array, as_of: Array) -> Array:
-        seen = np.minimum(events_seen.astype(np.uint64), np.uint64((1 << 30) - 1))
-        return (np.uint64(self.fold_version) << np.uint64(56)) | (seen << np.uint64(26)) | as_of.astype(np.uint64)
 
 
 def partitions_of(post_ids: Sequence[str], partitions: int) -> Array:

@@ -1,0 +1,47 @@
+"""What the engagement job needs from outside: a log that can be read, and a store that takes rows. ClickHouse is one (stored.py), a fake
+for tests another; both pass the same contract tests.
+
+Each call blocks. Each may raise pipeline.errors.Unavailable (worth another try: all of it is idempotent) or Refused.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from processors.engagement.columns import EventColumns, Identities
+from processors.engagement.hashing import Hashes
+from processors.engagement.facts import PostEvent
+
+
+class LoggedEvents(NamedTuple):
+    """Stored events of some posts, as the fold takes them: `posts` are hashes of post ids, one per event."""
+
+    posts: Hashes
+    events: Identities
+
+
+class Log(Protocol):
+    """The events that are stored."""
+
+    def known(self, partitions: Sequence[int], of: int) -> Hashes:
+        """Hashes of all posts that have an event and whose key belongs to one of `partitions` out of `of`. In any order."""
+        ...
+
+    def read(self, post_ids: Sequence[str]) -> Iterator[LoggedEvents]:
+        """All events of these posts, in blocks; some may come twice."""
+        ...
+
+    def read_posts(self, post_ids: Sequence[str]) -> Sequence[PostEvent]:
+        """The events of kind post of these posts; some may come twice."""
+        ...
+
+
+class Store(Protocol):
+    """Where rows go. What is stored when a call returns can be read."""
+
+    def append(self, events: EventColumns) -> None:
+        """New events into the log."""
+        ...
+
+    def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
+        """Absolute rows into a table of schemas/tables.py, column by column."""
+        ...

@@ -1,0 +1,109 @@
+"""Derived rows, column by column, from what the fold knows. Pure; the columns are those of schemas/tables.py."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from processors.engagement.facts import Facts
+from processors.engagement.fold import Fold, Panes, Snapshot
+from schemas.metrics import CHANNELS_SHOWN_FROM, FOLD_VERSION, HOT_HALF_LIFE, MEASURES, MINUTE, WEIGHT_SETS, WINDOWS
+
+Array = np.ndarray[Any, Any]
+Columns = Mapping[str, Any]
+
+SEEN_LIMIT: Final = np.uint64((1 << 30) - 1)
+
+
+def versions(events_seen: Array, as_of: Array) -> Array:
+    """Fold version (8 bits) | events seen (30) | minute of as_of (26): the row that has seen most events wins."""
+    seen = np.minimum(events_seen.astype(np.uint64), SEEN_LIMIT)
+    return (np.uint64(FOLD_VERSION) << np.uint64(56)) | (seen << np.uint64(26)) | as_of.astype(np.uint64)
+
+
+def post_metrics(post_ids: Array, posts: Snapshot) -> Columns:
+    """Rows of post_metrics: one per post of the snapshot."""
+    total = posts.net.sum(axis=1)
+    with np.errstate(over="ignore"):
+        entropy = np.where(total >= CHANNELS_SHOWN_FROM, posts.entropy, np.nan)
+    columns: dict[str, Any] = {
+        "post_id": post_ids,
+        "as_of": (posts.as_of * MINUTE).astype(np.uint32),
+        "events_seen": posts.events_seen.astype(np.uint64),
+        **{measure: posts.net[:, number].astype(np.uint64) for number, measure in enumerate(MEASURES)},
+        "actors": posts.actors.astype(np.uint64),
+        "retractions_unmatched": posts.unmatched.astype(np.uint64),
+        "channels": posts.channels,
+        "channel_entropy": entropy,
+        "channels_effective": np.exp2(entropy),
+        f"hot_{HOT_HALF_LIFE[0]}": posts.hot,
+    }
+    columns |= _scores(posts)
+    columns |= _windows(posts)
+    columns["version"] = versions(posts.events_seen, posts.as_of)
+    return columns
+
+
+def post_minutes(post_ids: Array, panes: Panes, version: Array) -> Columns:
+    """Rows of post_minutes. `post_ids` and `version` of the post of each pane."""
+    return {
+        "post_id": post_ids,
+        "minute": (panes.minutes.astype(np.int64) * MINUTE).astype(np.uint32),
+        **{measure: panes.adds[:, number] for number, measure in enumerate(MEASURES)},
+        **{f"{measure}_retracted": panes.retracted[:, number] for number, measure in enumerate(MEASURES)},
+        "version": version,
+    }
+
+
+def posts(post_ids: Sequence[str], facts: Sequence[Facts], version: Array) -> Columns:
+    """Rows of posts, as lists: few, and mostly text."""
+    by_field = zip(*facts, strict=True) if facts else [()] * len(Facts._fields)
+    return {
+        "post_id": list(post_ids),
+        **{name: list(values) for name, values in zip(Facts._fields, by_field, strict=True)},
+        "version": version.tolist(),
+    }
+
+
+def of_panes(fold: Fold, panes: Array) -> Columns:
+    """Rows of post_minutes for these panes of the fold."""
+    found = fold.panes(panes)
+    owners, place = np.unique(found.posts, return_inverse=True)
+    return post_minutes(names(fold, owners)[place], found, versions(*fold.seen(owners))[place])
+
+
+def of_posts(fold: Fold, rows: Array) -> Columns:
+    """Rows of post_metrics for these posts of the fold."""
+    return post_metrics(names(fold, rows), fold.snapshot(rows))
+
+
+def names(fold: Fold, rows: Array) -> Array:
+    """The ids of these posts, as an array of objects."""
+    ids = np.empty(len(rows), object)
+    ids[:] = [fold.post_ids[row] for row in rows.tolist()]
+    return ids
+
+
+def _scores(posts: Snapshot) -> Columns:
+    scores: dict[str, Any] = {}
+    for name, weight_set in WEIGHT_SETS.items():
+        weights = np.array(weight_set.weights)
+        scores[f"score_{name}"] = posts.net @ weights
+        for number, window in enumerate(WINDOWS):
+            scores[f"score_{name}_{window}"] = posts.windows[:, number, 0] @ weights
+    return scores
+
+
+def _windows(posts: Snapshot) -> Columns:
+    """N(t) - N(t-w) is the net of a window, N(t) - 2N(t-w) + N(t-2w) its difference to the window before."""
+    columns: dict[str, Any] = {}
+    for m, measure in enumerate(MEASURES):
+        for w, (window, minutes) in enumerate(WINDOWS.items()):
+            new, old = posts.windows[:, w, 0, m], posts.windows[:, w, 1, m]
+            both = (new + old).astype(np.float64)
+            both[both <= 0] = np.nan
+            columns[f"{measure}_{window}"] = new
+            columns[f"{measure}_velocity_{window}"] = new / minutes
+            columns[f"{measure}_acceleration_{window}"] = (new - old) / minutes**2
+            columns[f"{measure}_z_{window}"] = (new - old) / np.sqrt(both)
+    return columns

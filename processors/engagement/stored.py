@@ -1,0 +1,103 @@
+"""The log and the rows in ClickHouse. Ids are hashed by the server, under this process's key: a cold read moves numbers, not text."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.clickhouse import ClickHouse
+from processors.engagement.columns import EventColumns, identities
+from processors.engagement.facts import PostEvent
+from processors.engagement.hashing import Hasher, Hashes
+from processors.engagement.ports import LoggedEvents
+from schemas.tables import EVENTS, KNOWN_POSTS
+
+BLOCK_EVENTS: Final = 1 << 20
+"""Events that are put in order at once: a post's panes are cheapest to build in the order of their minutes. About 60 MB."""
+
+FIRST_WINS: Final = 1 << 62
+
+
+class ClickHouseLog:
+    """Log and Store on two connections, one for text in lists and one for numbers in arrays. One thread calls it."""
+
+    def __init__(self, connect: Callable[[bool], ClickHouse], hasher: Hasher) -> None:
+        """`connect(numpy)` makes a connection that takes and gives numpy arrays, or lists."""
+        self._lists, self._arrays = connect(False), connect(True)
+        self._hasher = hasher
+
+    def close(self) -> None:
+        self._lists.close()
+        self._arrays.close()
+
+    def known(self, partitions: Sequence[int], of: int) -> Hashes:
+        if not partitions:
+            return np.empty(0, np.uint64)
+        wanted = ", ".join(str(int(partition)) for partition in partitions)
+        blocks = self._arrays.stream(
+            f"SELECT {self._hasher.sql('post_id')} AS hash FROM {KNOWN_POSTS.name} "
+            f"WHERE kafkaMurmurHash(post_id) % {int(of)} IN ({wanted})"
+        )
+        found = [self._hasher.adopt(block[0]) for block in blocks]
+        return np.concatenate(found) if found else np.empty(0, np.uint64)
+
+    def read(self, post_ids: Sequence[str]) -> Iterator[LoggedEvents]:
+        hashed = ", ".join(self._hasher.sql(name) for name in ("post_id", "event_id", "target_id", "actor_id", "parent_id", "channel"))
+        blocks = self._arrays.stream(
+            f"SELECT toInt8(kind) - 1, toInt8(action) - 1, toUnixTimestamp64Micro(occurred_at), {hashed} "
+            f"FROM {EVENTS.name} WHERE post_id IN (SELECT post_id FROM wanted)",
+            tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
+        )
+        waiting: list[Sequence[Any]] = []
+        for block in blocks:
+            waiting.append(block)
+            if sum(len(columns[0]) for columns in waiting) >= BLOCK_EVENTS:
+                yield self._ordered(waiting)
+                waiting = []
+        if waiting:
+            yield self._ordered(waiting)
+
+    def read_posts(self, post_ids: Sequence[str]) -> list[PostEvent]:
+        columns = self._lists.select(
+            "SELECT post_id, event_id, target_id, toUnixTimestamp64Micro(occurred_at), if(author_id = '', actor_id, author_id), "
+            f"channel, url, conversations, followers FROM {EVENTS.name} "
+            "WHERE kind = 'post' AND post_id IN (SELECT post_id FROM wanted) ORDER BY version DESC",
+            tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
+        )
+        return [PostEvent(*values) for values in zip(*columns, strict=True)]
+
+    def append(self, events: EventColumns) -> None:
+        self._lists.insert(
+            EVENTS.name,
+            {
+                "post_id": events.post_id,
+                "kind": (events.kind + 1).tolist(),
+                "action": (events.action + 1).tolist(),
+                "event_id": events.event_id,
+                "actor_id": events.actor_id,
+                "parent_id": events.parent_id,
+                "target_id": events.target_id,
+                "occurred_at": events.occurred_us.tolist(),
+                "received_at": events.received_ms.tolist(),
+                "channel": events.channel,
+                "conversations": events.conversations,
+                "url": events.url,
+                "author_id": events.author_id,
+                "followers": events.followers,
+                "topic": events.topic,
+                "partition": events.partition.tolist(),
+                "offset": events.offset.tolist(),
+                "version": (FIRST_WINS - events.offset).tolist(),
+            },
+        )
+
+    def upsert(self, table: str, columns: Mapping[str, Any]) -> None:
+        numbers = isinstance(columns["version"], np.ndarray)
+        (self._arrays if numbers else self._lists).insert(table, columns)
+
+    def _ordered(self, blocks: Sequence[Sequence[Any]]) -> LoggedEvents:
+        kind, action, occurred_us, post, *texts = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        order = np.argsort(occurred_us, kind="stable")
+        hashes = [self._hasher.adopt(text)[order] for text in texts]
+        events = identities(kind[order], action[order], occurred_us[order].astype(np.int64), *hashes)
+        return LoggedEvents(self._hasher.adopt(post)[order], events)
