@@ -5,7 +5,7 @@ worker owns partition n of all four (law 6). With another n every post would mov
 refused; more partitions mean a new set of topics under a new prefix.
 
     >>> partition_of(b"p1", 12)
-    11
+    2
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ CHECKED: Final = ("message.timestamp.type", "cleanup.policy")
 """Settings on which the rows rest: time is the broker's (law 8), and nothing but age removes a record."""
 
 REMEMBERED_KEYS: Final = 262_144
-"""Partitions of this many keys are kept (some 40 MB): Zipf-like keys are found, and a miss costs 4 us."""
+"""Partitions of this many keys are kept (some 40 MB): Zipf-like keys are found, and a miss costs 8 us."""
 
 
 @dataclass(frozen=True)
