@@ -1,0 +1,274 @@
+"""The loop that reads Kafka: a Faust service that hands whole runs to an agent, waits until they are stored, and commits.
+
+One lock is held around fetch, hand-over, storing and commit, and a rebalance takes the same lock: so a rebalance comes only between
+two batches, nothing is delivered before we own it, and "stored" is the only offset there is. A batch that waits for a store that is
+away is given up when a rebalance or a stop wants the lock: it is never committed, and whoever folded it forgets what it touched.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, Final
+
+import faust
+from faust.types import ChannelT
+
+from pipeline.errors import EngagementError, Refused, Unavailable
+from pipeline.group import GroupPolicy, Member, Partition, torn
+from pipeline.observability.health import HealthState, WatchdogState
+from pipeline.observability.metrics import WorkerMetrics
+from pipeline.settings import Settings
+from processors.engagement.decoding import Run
+
+FETCH_SECONDS: Final = 0.2
+FETCH_RECORDS: Final = 50_000
+COMMIT_SECONDS: Final = 1.0
+"""Commits come at most this often: a later one only means more to read again after a crash."""
+
+BEHIND_SECONDS: Final = 5.0
+"""Records older than this are a backlog: batches may then fill up, because larger ones cost less per event."""
+
+BACKLOG_FLUSHES: Final = 8
+RETRY_SECONDS: Final = 1.0
+WATCH_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Batch:
+    """Consecutive records of some partitions. `stored` becomes True once all of it is stored, False when it was given up."""
+
+    runs: list[Run]
+    next_offsets: dict[Partition, int]
+    stored: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    given_up: Event = field(default_factory=Event)
+
+    def settle(self, outcome: bool | Exception) -> None:
+        """Says what became of it; an exception ends the worker."""
+        if self.stored.done():
+            return
+        if isinstance(outcome, Exception):
+            self.stored.set_exception(outcome)
+        else:
+            self.stored.set_result(outcome)
+
+
+@dataclass(frozen=True)
+class SourcePolicy:
+    """How batches are cut. `rewind_to`: milliseconds since 1970, where a first assignment starts instead of the committed offsets."""
+
+    group: GroupPolicy
+    kinds: Mapping[str, str]
+    flush_seconds: float = 0.5
+    flush_events: int = 200_000
+    rewind_to: int | None = None
+
+
+class RunSource(faust.Service):  # type: ignore[misc]
+    """Reads the group's partitions into a channel, batch by batch."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: SourcePolicy,
+        channel: ChannelT[Any],
+        claim: Callable[[list[int], int], Awaitable[None]],
+        metrics: WorkerMetrics,
+        health: HealthState,
+        watchdog: WatchdogState,
+        on_caught_up: Callable[[], None] | None = None,
+        **service: Any,
+    ) -> None:
+        """`claim(partitions, of)` is awaited in each rebalance with what is ours from then on; `on_caught_up` is called once
+        the whole group has committed all there is."""
+        super().__init__(**service)
+        self._policy, self._channel, self._claim = policy, channel, claim
+        self._metrics, self._health, self._watchdog = metrics, health, watchdog
+        self._on_caught_up = on_caught_up
+        self._member = Member(settings, policy.group, self._revoke, self._assign)
+        self._between_batches = asyncio.Lock()
+        self._open: Batch | None = None
+        self._wanted = 0  # how many want the lock besides the pump
+        self._joined = False
+        self._rewound = policy.rewind_to is None
+        self._uncommitted: dict[Partition, int] = {}
+        self._committed_at = 0.0
+        self._idle = False
+
+    @faust.Service.task
+    async def _pump(self) -> None:
+        await self._join()
+        while not self.should_stop:
+            async with self._between_batches:
+                batch = await self._next_batch()
+                if batch is not None:
+                    await self._hand_over(batch)
+                if self._uncommitted and (batch is None or time.monotonic() - self._committed_at >= COMMIT_SECONDS):
+                    await self._commit()
+                self._idle = batch is None and not self._uncommitted
+            await asyncio.sleep(0)  # lets a rebalance have the lock
+
+    async def _join(self) -> None:
+        while not self.should_stop:
+            try:
+                await self._member.join()
+            except Unavailable as error:
+                self._away(error)
+                await self.sleep(RETRY_SECONDS)
+            else:
+                self._back()
+                self._joined = True
+                return
+
+    async def _next_batch(self) -> Batch | None:
+        """What comes until the flush is due; None where nothing came."""
+        started = time.monotonic()
+        runs: list[Run] = []
+        next_offsets: dict[Partition, int] = {}
+        count = 0
+        due = started + FETCH_SECONDS
+        while not (self._wanted or self.should_stop):
+            left = due - time.monotonic()
+            if left <= 0 or count >= self._policy.flush_events:
+                break
+            fetched = await self._member.fetch(left, min(FETCH_RECORDS, self._policy.flush_events - count))
+            for (topic, number), records in fetched.items():
+                runs.append(Run(topic, self._policy.kinds[topic], number, records))
+                next_offsets[topic, number] = records[-1].offset + 1
+                count += len(records)
+                behind = time.time() - records[-1].timestamp / 1000 > BEHIND_SECONDS
+                due = max(due, started + self._policy.flush_seconds * (BACKLOG_FLUSHES if behind else 1))
+            if not fetched and count:
+                break
+        if not count:
+            return None
+        self._metrics.observe_step("fetch", time.monotonic() - started)
+        self._metrics.observe_batch(count)
+        return Batch(runs, next_offsets)
+
+    async def _hand_over(self, batch: Batch) -> None:
+        self._open = batch
+        if self._wanted:
+            batch.given_up.set()
+        await self._channel.send(value=batch)
+        try:
+            if await batch.stored:
+                self._uncommitted |= batch.next_offsets
+            else:
+                log.info("gave a batch up, it will be read again")
+                if not self._wanted and not self.should_stop:
+                    await self._member.rewind(batch.next_offsets)
+        finally:
+            self._open = None
+
+    async def _commit(self) -> None:
+        """Commits what is stored. A failure is left to the next commit: everything is idempotent."""
+        offsets, self._uncommitted = self._uncommitted, {}
+        for attempt in (1, 2):
+            try:
+                with self._metrics.time_step("commit"):
+                    ours = await self._member.commit(offsets)
+            except Unavailable as error:
+                self._away(error)
+                if attempt == 2:
+                    self._uncommitted = offsets | self._uncommitted
+            else:
+                self._back()
+                if ours:
+                    self._metrics.note_commit(time.time())
+                    self._watchdog.note_commit(time.monotonic())
+                break
+        self._committed_at = time.monotonic()
+
+    async def _revoke(self) -> None:
+        async with self._taking_over():
+            if self._uncommitted:
+                await self._commit()
+            self._uncommitted = {}
+            await self._claim([], 1)
+
+    async def _assign(self, assigned: frozenset[Partition]) -> None:
+        async with self._taking_over():
+            topics = self._policy.group.topics
+            if found := torn(assigned, topics):
+                await self.crash(Refused(f"a torn assignment, {found}: all members of the group must subscribe to {', '.join(topics)}"))
+                return
+            numbers = sorted({number for _, number in assigned})
+            await self._claim(numbers, self._member.partition_count())
+            if not self._rewound and self._policy.rewind_to is not None and assigned:
+                self._uncommitted = await self._member.rewind_to(assigned, self._policy.rewind_to)
+                self._rewound = True
+            self._health.note_assignment(len(numbers))
+            log.info("partitions of ours: %s", ", ".join(map(str, numbers)) or "none")
+
+    def _taking_over(self) -> "_TakingOver":
+        return _TakingOver(self)
+
+    @faust.Service.task
+    async def _watch(self) -> None:
+        """Lag, health and the watchdog, once a second; says when all is caught up."""
+        while not self.should_stop:
+            await self.sleep(WATCH_SECONDS)
+            self._health.beat(time.monotonic())
+            if not self._joined:
+                continue
+            idle = self._idle
+            try:
+                lags = await self._member.lags()
+                left = sum(lags.values())
+                if idle and not left and self._on_caught_up is not None:
+                    left = sum((await self._member.lags(of_group=True)).values())
+                    if not left and self._idle and self._health.report(time.monotonic()).ready:
+                        self._on_caught_up()
+            except Unavailable as error:
+                self._away(error)
+                continue
+            self._back()
+            self._metrics.set_lag(lags)
+            self._watchdog.note_lag(sum(lags.values()), time.monotonic())
+            if reason := self._watchdog.stuck(time.monotonic()):
+                self._health.note_failure(reason)
+                await self.crash(EngagementError(reason))
+
+    async def stop(self) -> None:
+        self._wanted += 1
+        if self._open:
+            self._open.given_up.set()
+        await super().stop()
+
+    async def on_stop(self) -> None:
+        async with self._between_batches:
+            if self._uncommitted and self._joined:
+                await self._commit()
+            await self._member.leave()
+
+    def _away(self, error: Unavailable) -> None:
+        log.warning("%s", error)
+        self._metrics.count_kafka_error()
+        self._health.note_away("kafka", str(error), time.monotonic())
+        self._watchdog.note_away("kafka", time.monotonic())
+
+    def _back(self) -> None:
+        self._health.note_back("kafka")
+        self._watchdog.note_back("kafka", time.monotonic())
+
+
+class _TakingOver:
+    """The lock, wanted by a rebalance: the open batch need not wait for a store any longer, and the next one is not begun."""
+
+    def __init__(self, source: RunSource) -> None:
+        self._source = source
+
+    async def __aenter__(self) -> None:
+        self._source._wanted += 1
+        if self._source._open:
+            self._source._open.given_up.set()
+        await self._source._between_batches.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._source._between_batches.release()
+        self._source._wanted -= 1
