@@ -1,0 +1,96 @@
+"""The part `clickhouse`: its files, how it is started, and whether it serves."""
+
+import http.client
+import os
+import site
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+from xml.sax.saxutils import escape
+
+from pipeline.embedded.ports import HOST
+from pipeline.embedded.processes import ProcessIdentity, spawn
+from pipeline.embedded.state import StackState
+from pipeline.errors import StackError
+
+DATABASE: Final = "engagement"
+STOP_SECONDS: Final = 20.0
+
+CONFIG: Final = """<clickhouse>
+  <!-- Written anew at each start. -->
+  <listen_host>{host}</listen_host>
+  <tcp_port>{tcp}</tcp_port>
+  <http_port>{http}</http_port>
+  <users_config>{folder}/users.xml</users_config>
+  <timezone>UTC</timezone>
+  <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
+  <mark_cache_size>268435456</mark_cache_size>
+  <send_crash_reports><enabled>false</enabled></send_crash_reports>
+</clickhouse>
+"""
+
+USERS: Final = """<clickhouse>
+  <!-- Written once; add users here. `default` must keep its empty password: the server itself logs in by it. -->
+  <profiles>
+    <default/>
+    <readonly><readonly>2</readonly></readonly>
+  </profiles>
+  <quotas><default/></quotas>
+  <users>
+    <default>
+      <password/>
+      <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
+      <profile>default</profile>
+      <quota>default</quota>
+    </default>
+    <reader>
+      <password/>
+      <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
+      <profile>readonly</profile>
+      <quota>default</quota>
+    </reader>
+  </users>
+</clickhouse>
+"""
+
+
+def start_clickhouse(directory: Path, state: StackState, log: Path) -> ProcessIdentity:
+    """Write its files and start it; does not wait. Raises StackError when the wheel is not there."""
+    if find_spec("chdb") is None:
+        raise StackError("chdb-core is not installed: pip install 'engagement-pipeline[embedded]'")
+    folder = directory / "clickhouse"
+    temporary = folder / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    config = CONFIG.format(host=HOST, tcp=state.clickhouse_tcp, http=state.clickhouse_http, folder=escape(str(folder)))
+    (folder / "config.xml").write_text(config)
+    users = folder / "users.xml"
+    if not users.exists():
+        users.write_text(USERS)
+    environment = {
+        **os.environ,
+        # A config of the user's own clickhouse must not leak in, and nothing may be left outside the folder.
+        "HOME": str(folder),
+        "TMPDIR": str(temporary),
+        "PYTHONUSERBASE": site.getuserbase(),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    server = Path(__file__).with_name("clickhouse_server.py")
+    return spawn(
+        [sys.executable, "-P", server, folder / "data"],
+        log=log,
+        cwd=folder,
+        environment=environment,
+    )
+
+
+def clickhouse_serves(state: StackState, *, seconds: float = 2) -> bool:
+    """Whether it answers, and has the database `engagement` (made here where missing). Blocks at most so long."""
+    connection = http.client.HTTPConnection(HOST, state.clickhouse_http, timeout=seconds)
+    try:
+        connection.request("POST", "/", body=f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,153 @@
+"""`engagement stack`: the embedded Kafka and ClickHouse from the command line. Only `export` lines go to stdout."""
+
+import json
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import click
+
+from pipeline.embedded.addresses import StackAddresses
+from pipeline.embedded.plan import PortsPolicy
+from pipeline.embedded.stack import DEFAULT_DIRECTORY, Stack
+from pipeline.errors import StackError
+
+WATCH_SECONDS: Final = 1.0
+PORT: Final = click.IntRange(1024, 65535)
+
+
+@click.group()
+def stack() -> None:
+    """A real Kafka and a real ClickHouse on this machine, without Docker.
+
+    \b
+    eval "$(engagement stack up)"
+    engagement stack status
+    engagement stack down
+    """
+
+
+directory_option = click.option(
+    "--dir", "directory", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_DIRECTORY, show_default=True,
+    help="Folder for data, logs and state.",
+)  # fmt: skip
+
+
+@stack.command()
+@directory_option
+@click.option(
+    "--brokers", type=click.IntRange(1, 9), help="Nodes of Kafka; fixed once the folder is made.  [default: 1]"
+)
+@click.option(
+    "--kafka-port", type=PORT, help="Of the first broker, the others follow.  [default: a free one, then kept]"
+)
+@click.option("--clickhouse-port", type=PORT, help="Of the native protocol.  [default: a free one, then kept]")
+@click.option("--http-port", type=PORT, help="Of ClickHouse's HTTP.  [default: a free one, then kept]")
+@click.option("--foreground", is_flag=True, help="Stay, and end all on Ctrl-C, SIGTERM or when a part ends.")
+def up(
+    directory: Path,
+    brokers: int | None,
+    kafka_port: int | None,
+    clickhouse_port: int | None,
+    http_port: int | None,
+    foreground: bool,
+) -> None:
+    """Start it, or whatever part of it is dead; ends when all serve.
+
+    \b
+    eval "$(engagement stack up)"
+    engagement stack up --dir /tmp/three --brokers 3 --foreground
+    """
+    ports = PortsPolicy(kafka_port, clickhouse_port, http_port)
+    the_stack = Stack(directory, brokers=brokers, ports=ports, say=_say)
+    with _signals_as_interrupts():
+        before = the_stack.status()
+        if before.running and foreground:
+            raise StackError(f"the stack in {before.directory} runs already: end it with `engagement stack down` first")
+        addresses = the_stack.up()
+        if before.running:
+            _say(f"the stack in {before.directory} runs already")
+        else:
+            _say(f"Kafka at {addresses.kafka}, ClickHouse at {addresses.clickhouse} and {addresses.clickhouse_http}")
+        _print_exports(addresses)
+        if foreground:
+            _stay(the_stack)
+
+
+@stack.command()
+@directory_option
+def down(directory: Path) -> None:
+    """End it; the data stay for the next `up`.
+
+    \b
+    engagement stack down
+    """
+    ended = Stack(directory).down()
+    _say(f"ended {', '.join(ended)}" if ended else f"nothing runs in {directory}")
+
+
+@stack.command()
+@directory_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(directory: Path, as_json: bool) -> None:
+    """How each part is, where it listens, where its log is; exit 0 when all serve, else 1.
+
+    \b
+    engagement stack status --json
+    """
+    report = Stack(directory).status()
+    if as_json:
+        click.echo(json.dumps(asdict(report), indent=2))
+    elif not report.parts:
+        click.echo(f"no stack in {report.directory}: `engagement stack up` makes one")
+    else:
+        click.echo(f"{report.directory}: {'running' if report.running else 'not running'}")
+        for part in report.parts:
+            click.echo(f"  {part.name:<11} {part.state:<9} {part.address:<34} pid {part.pid or '-':<8} {part.log}")
+    sys.exit(0 if report.running else 1)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _print_exports(addresses: StackAddresses) -> None:
+    for name, value in addresses.environment().items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    # Whoever reads them through a pipe wants them now, also with --foreground.
+    sys.stdout.flush()
+
+
+def _stay(the_stack: Stack) -> None:
+    """Block until a signal or the end of a part; then end all."""
+    _say("Ctrl-C ends it")
+    try:
+        while True:
+            time.sleep(WATCH_SECONDS)
+            if dead := the_stack.dead_parts():
+                raise StackError(f"{', '.join(dead)} ended: see {the_stack.log(dead[0])}")
+    except KeyboardInterrupt:
+        _say("ending")
+    finally:
+        the_stack.down()
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """SIGTERM, and SIGHUP of a closed terminal, end the command as Ctrl-C does: in order."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    earlier = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

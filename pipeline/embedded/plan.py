@@ -1,0 +1,85 @@
+"""Which parts a stack has and on which ports they are: what is asked for, else what was before, else what is free."""
+
+import base64
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.embedded.ports import find_free_port
+from pipeline.embedded.processes import is_alive
+from pipeline.embedded.state import BrokerPorts, StackState
+from pipeline.errors import StackError
+
+CLICKHOUSE: Final = "clickhouse"
+
+
+@dataclass(frozen=True)
+class PortsPolicy:
+    """Ports by request; None keeps the earlier one, or takes a free one. Node n of Kafka takes kafka + n - 1."""
+
+    kafka: int | None = None
+    clickhouse: int | None = None
+    http: int | None = None
+
+
+ANY_PORTS: Final = PortsPolicy()
+
+
+def plan_state(old: StackState | None, brokers: int | None, ports: PortsPolicy) -> StackState:
+    """The state that an `up` works towards. Raises StackError for what cannot be changed in a folder that is in use."""
+    count = len(old.brokers) if old else brokers or 1
+    if brokers not in (None, count):
+        raise StackError(f"this stack has {count} broker(s), not {brokers}: name another folder with --dir")
+    asked = {ports.kafka + index for index in range(count)} if ports.kafka else set()
+    taken = (set(old.ports()) if old else set()) | asked | {port for port in (ports.clickhouse, ports.http) if port}
+
+    def choose(asked_for: int | None, kept: int | None) -> int:
+        chosen = asked_for or kept or find_free_port(taken)
+        taken.add(chosen)
+        return chosen
+
+    nodes = []
+    for index in range(count):
+        kept = old.brokers[index] if old else None
+        client = choose(ports.kafka + index if ports.kafka else None, kept.client if kept else None)
+        nodes.append(BrokerPorts(client=client, controller=choose(None, kept.controller if kept else None)))
+    state = StackState(
+        cluster_id=old.cluster_id if old else base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
+        brokers=nodes,
+        clickhouse_tcp=choose(ports.clickhouse, old.clickhouse_tcp if old else None),
+        clickhouse_http=choose(ports.http, old.clickhouse_http if old else None),
+        processes=dict(old.processes) if old else {},
+    )
+    if len(set(state.ports())) < len(state.ports()):
+        raise StackError(
+            "two parts cannot have the same port: ask for others with --kafka-port, --clickhouse-port, --http-port"
+        )
+    if old and old.ports() != state.ports() and any(map(is_alive, old.processes.values())):
+        raise StackError("this stack runs on other ports: `engagement stack down`, then up again with these")
+    return state
+
+
+def part_names(state: StackState) -> list[str]:
+    """clickhouse, kafka-1, kafka-2, ..."""
+    return [CLICKHOUSE, *(f"kafka-{node}" for node in range(1, len(state.brokers) + 1))]
+
+
+def full_name(state: StackState, name: str) -> str:
+    """`kafka` is short for `kafka-1`. Raises StackError for a part that the stack does not have."""
+    name = "kafka-1" if name == "kafka" else name
+    if name not in part_names(state):
+        raise StackError(f"the stack has no part {name}: it has {', '.join(part_names(state))}")
+    return name
+
+
+def node_number(name: str) -> int:
+    """2 of kafka-2."""
+    return int(name.removeprefix("kafka-"))
+
+
+def ports_of(state: StackState, name: str) -> list[int]:
+    """Where one part listens, the one for clients first."""
+    if name == CLICKHOUSE:
+        return [state.clickhouse_tcp, state.clickhouse_http]
+    broker = state.brokers[node_number(name) - 1]
+    return [broker.client, broker.controller]

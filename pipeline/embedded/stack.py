@@ -1,0 +1,245 @@
+"""The embedded stack as a whole: one ClickHouse and one or more nodes of Kafka in one folder, on loopback.
+
+    stack = Stack("/tmp/try", brokers=3)
+    print(stack.up().kafka)         # ends when all serve
+    stack.kill("kafka-2")           # as a crash would
+    stack.start("kafka-2")
+    stack.down()
+
+The folder holds everything: data, logs, state. Any part may be killed at any time; the next `up` brings back what is dead, on the
+same ports and with the same data.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+from pipeline.embedded import clickhouse, kafka, processes
+from pipeline.embedded.addresses import PartStatus, StackAddresses, StackStatus, addresses_of
+from pipeline.embedded.jars import ensure_jars
+from pipeline.embedded.plan import (
+    ANY_PORTS,
+    CLICKHOUSE,
+    PortsPolicy,
+    full_name,
+    node_number,
+    part_names,
+    plan_state,
+    ports_of,
+)
+from pipeline.embedded.ports import HOST, is_free
+from pipeline.embedded.processes import ProcessIdentity
+from pipeline.embedded.state import StackState, load_state, locked, save_state
+from pipeline.errors import StackError
+
+DEFAULT_DIRECTORY: Final = Path(".engagement/stack")
+FREE_BYTES: Final = 2 * 2**30
+START_SECONDS: Final = 120.0
+LOCK_SECONDS: Final = 300.0
+
+
+class Stack:
+    """The stack in one folder. Several in several folders live side by side."""
+
+    def __init__(
+        self,
+        directory: Path | str = DEFAULT_DIRECTORY,
+        *,
+        brokers: int | None = None,
+        ports: PortsPolicy = ANY_PORTS,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """`brokers` None: as many as the folder has, one in a new folder. `say` gets a line about what takes long."""
+        self.directory = Path(directory).absolute()
+        self._brokers = brokers
+        self._ports = ports
+        self._say = say
+
+    def up(self) -> StackAddresses:
+        """Start whatever is not running and block until all serve (some 6 s; 10 s more to fetch jars the first time).
+
+        What an earlier command started is left as it is. Raises StackError, having ended what this call started.
+        """
+        if not sys.platform.startswith("linux"):
+            raise StackError(
+                "the embedded stack runs on Linux only: set ENGAGEMENT_KAFKA and ENGAGEMENT_CLICKHOUSE to a real one"
+            )
+        self._make_directory()
+        with self._locked():
+            state = plan_state(load_state(self.directory), self._brokers, self._ports)
+            self._start(state, _dead(state))
+        return addresses_of(state)
+
+    def down(self) -> list[str]:
+        """End every process of this stack and block until they are gone; the names of those that ran. The data stay."""
+        if not self.directory.is_dir():
+            return []
+        with self._locked():
+            state = load_state(self.directory)
+            return self._end(state, list(state.processes)) if state else []
+
+    def status(self) -> StackStatus:
+        """How each part is, by asking it; changes nothing, waits for no other command. Blocks up to 2 s a part."""
+        state = load_state(self.directory)
+        if state is None:
+            return StackStatus(str(self.directory), False, None, [])
+        parts = [self._part_status(state, name) for name in part_names(state)]
+        running = all(part.state == "serving" for part in parts)
+        return StackStatus(str(self.directory), running, addresses_of(state), parts)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to one part (`clickhouse`, `kafka-2`; `kafka` is `kafka-1`), gone on return. Raises StackError if it did not run."""
+        with self._locked():
+            if not processes.kill(self._process(name)):
+                raise _not_running(name)
+
+    def start(self, name: str) -> None:
+        """Start one part that is dead and block until it serves. Does nothing when it runs."""
+        with self._locked():
+            state = self._state()
+            name = full_name(state, name)
+            if not processes.is_alive(state.processes.get(name)):
+                self._start(state, [name])
+
+    def signal(self, name: str, signal_number: int) -> None:
+        """Send a signal to one part (SIGSTOP and SIGCONT make a hang). Raises StackError if it does not run."""
+        if not processes.send(self._process(name), signal_number):
+            raise _not_running(name)
+
+    def dead_parts(self) -> list[str]:
+        """Names of the parts that have no process; asks the kernel only, so it is cheap."""
+        return _dead(self._state())
+
+    def pid(self, name: str) -> int:
+        """The pid that one part was last started with. Raises StackError if it never was."""
+        return self._process(name).pid
+
+    def log(self, name: str) -> Path:
+        """Where one part, by its full name, writes its log."""
+        return self.directory / "logs" / f"{name}.log"
+
+    def _make_directory(self) -> None:
+        try:
+            (self.directory / "logs").mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.directory).free
+        except OSError as error:
+            raise StackError(f"{self.directory}: {error.strerror}; name another folder with --dir") from None
+        if free < FREE_BYTES:
+            raise StackError(
+                f"{self.directory}: only {free / 2**30:.1f} GB free, the stack wants 2 GB: free some, or name another folder with --dir"
+            )
+        ignore = self.directory / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.directory / "stack.lock", patience=LOCK_SECONDS, what=f"the stack in {self.directory}")
+
+    def _state(self) -> StackState:
+        state = load_state(self.directory)
+        if state is None:
+            raise StackError(f"no stack in {self.directory}: `engagement stack up` makes one")
+        return state
+
+    def _process(self, name: str) -> ProcessIdentity:
+        state = self._state()
+        process = state.processes.get(full_name(state, name))
+        if process is None:
+            raise _not_running(name)
+        return process
+
+    def _start(self, state: StackState, names: list[str]) -> None:
+        """Start these parts and wait until they serve; on any failure, or Ctrl-C, they are ended again."""
+        if not names:
+            return
+        for port in (port for name in names for port in ports_of(state, name)):
+            if not is_free(port):
+                raise StackError(
+                    f"port {port} is taken: end what listens there (`ss -ltnp 'sport = :{port}'`), "
+                    "or ask for others with --kafka-port, --clickhouse-port, --http-port"
+                )
+        jars = ensure_jars(self._say) if names != [CLICKHOUSE] else []
+        save_state(self.directory, state)
+        try:
+            with ThreadPoolExecutor(len(names)) as threads:
+                starts = {threads.submit(self._spawn, state, name, jars): name for name in names}
+                for start in as_completed(starts):
+                    if start.exception() is None:
+                        state.processes[starts[start]] = start.result()
+                        save_state(self.directory, state)
+                for start in starts:
+                    start.result()
+            self._wait(state, names)
+        except BaseException:
+            self._end(state, names)
+            raise
+
+    def _spawn(self, state: StackState, name: str, jars: list[Path]) -> ProcessIdentity:
+        if name == CLICKHOUSE:
+            return clickhouse.start_clickhouse(self.directory, state, self.log(name))
+        return kafka.start_broker(self.directory, state, node_number(name), jars, self.log(name))
+
+    def _wait(self, state: StackState, names: list[str]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        nodes = [node_number(name) for name in names if name != CLICKHOUSE]
+        for name in names:
+            while not self._serves(state, name, with_nodes=nodes):
+                log = self.log(name)
+                if not processes.is_alive(state.processes[name]):
+                    raise StackError(f"{name} ended while starting: {_last_line(log)} (all of it in {log})")
+                if time.monotonic() > deadline:
+                    raise StackError(f"{name} does not serve after {START_SECONDS:.0f} s: see {log}")
+                time.sleep(0.1)
+
+    def _serves(self, state: StackState, name: str, *, with_nodes: Iterable[int] = ()) -> bool:
+        if name == CLICKHOUSE:
+            return clickhouse.clickhouse_serves(state)
+        return kafka.broker_serves(state, node_number(name), with_nodes=with_nodes)
+
+    def _end(self, state: StackState, names: Iterable[str]) -> list[str]:
+        """End these parts side by side (Kafka's nodes need each other for an orderly end); the names of those that ran."""
+        names = list(names)
+        running = [name for name in names if processes.is_alive(state.processes.get(name))]
+
+        def end(name: str) -> None:
+            grace = clickhouse.STOP_SECONDS if name == CLICKHOUSE else kafka.STOP_SECONDS
+            processes.stop(state.processes[name], grace=grace)
+
+        if running:
+            with ThreadPoolExecutor(len(running)) as threads:
+                list(threads.map(end, running))
+        for name in names:
+            state.processes.pop(name, None)
+        save_state(self.directory, state)
+        return running
+
+    def _part_status(self, state: StackState, name: str) -> PartStatus:
+        process = state.processes.get(name)
+        alive = processes.is_alive(process)
+        serving = alive and self._serves(state, name)
+        return PartStatus(
+            name=name,
+            state="serving" if serving else "starting" if alive else "dead",
+            pid=process.pid if process and alive else None,
+            address=", ".join(f"{HOST}:{port}" for port in ports_of(state, name)),
+            log=str(self.log(name)),
+        )
+
+
+def _dead(state: StackState) -> list[str]:
+    return [name for name in part_names(state) if not processes.is_alive(state.processes.get(name))]
+
+
+def _not_running(name: str) -> StackError:
+    return StackError(f"{name} does not run: `engagement stack up` starts it")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    telling = [line for line in lines[-40:] if "ERROR" in line or "Exception" in line or "chdb" in line] or lines
+    return telling[-1][:300] if telling else "it said nothing"
