@@ -53,6 +53,7 @@ class Settings(BaseSettings):
 
     # Producers
     producer_memory_mb: int = Field(64, ge=1, description="Records that wait for their ack, MiB")
+    producer_compression: Literal["lz4", "none"] = Field("lz4", description="Compression of what producers send")
     record_limit: int = Field(1_000_000, ge=1024, description="Largest record that is sent, bytes")
 
     # What people look at
