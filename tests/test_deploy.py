@@ -1,5 +1,5 @@
-"""What deploy/ promises, checked without containers: it parses, is pinned, is bound to loopback, holds no secret, and names
-only metrics and settings that exist. Whether the images run is not tried here."""
+"""What deploy/ promises, checked without containers: it parses, is pinned, is bound to loopback, holds no secret, and
+names only metrics and settings that exist. Whether the images run is not tried here."""
 
 import re
 import shutil
@@ -197,7 +197,8 @@ def test_runbooks_exist() -> None:
 
 
 def test_the_test_of_the_rules_has_both_ends() -> None:
-    """promtool runs it (below) where there is one; without it at least this: some cases fire, some do not, all metrics exist."""
+    """promtool runs it (below) where there is one; without it at least this: some cases fire, some do not, all metrics
+    exist."""
     cases = yaml.safe_load(RULES_TEST.read_text())["tests"]
     fires = [bool(t["exp_alerts"]) for case in cases for t in case.get("alert_rule_test", [])]
     assert True in fires
