@@ -8,19 +8,19 @@ import click
 
 from pipeline.errors import EngagementError
 
-COMMANDS: Final[dict[str, str]] = {
-    "stack": "pipeline.embedded.commands:stack",
-    "init": "pipeline.commands:init",
-    "check": "pipeline.commands:check",
-    "schema": "pipeline.commands:schema",
-    "simulate": "producers.commands:simulate",
-    "replay": "producers.commands:replay",
-    "work": "processors.commands:work",
-    "recount": "processors.commands:recount",
-    "dead-letters": "pipeline.dead_letters.commands:dead_letters",
-    "demo": "processors.demo:demo",
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "demo": ("processors.demo.command:demo", "Everything on the embedded stack, results shown and checked against a recount."),
+    "stack": ("pipeline.embedded.commands:stack", "The embedded Kafka and ClickHouse: up, down, status."),
+    "check": ("pipeline.commands:check", "Is everything that is needed here, reachable, of a known version?"),
+    "init": ("pipeline.commands:init", "Topics and tables, again and again without harm."),
+    "simulate": ("producers.commands:simulate", "Made-up cascades of posts, likes, shares and comments, seeded and repeatable."),
+    "replay": ("producers.commands:replay", "Events from files, as fast as possible or on a time scale."),
+    "work": ("processors.commands:work", "The Faust worker: reads Kafka, folds, keeps the tables exact."),
+    "recount": ("processors.commands:recount", "Derived rows anew from the log of events, or only compared."),
+    "dead-letters": ("pipeline.dead_letters.commands:dead_letters", "What could not be taken, and giving it another try."),
+    "schema": ("pipeline.commands:schema", "JSON Schema of events, AsyncAPI of all topics."),
 }
-"""Name -> where it lives. Modules of producers and processors are named, not imported: imports go one way."""
+"""Name -> where it lives and what it does. Modules of producers and processors are named, not imported: imports go one way."""
 
 
 class LazyGroup(click.Group):
@@ -32,9 +32,14 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[name].split(":")
+        module, attribute = COMMANDS[name][0].split(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table, without loading what it names."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, said) for name, (_, said) in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

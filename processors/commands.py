@@ -1,11 +1,21 @@
 """Commands that compute: work, recount."""
 
+import json
 from datetime import UTC, datetime
+from typing import Final
 
 import click
 
+from pipeline.clickhouse import ClickHouse
+from pipeline.errors import CheckFailed
 from pipeline.settings import load_settings
+from processors.engagement.hashing import Hasher
+from processors.engagement.recount import recount as recount_posts
+from processors.engagement.stored import ClickHouseLog
 from processors.worker import WorkOptions, run_worker
+
+SHOWN: Final = 20
+"""Differences that are printed; the rest is counted."""
 
 
 @click.command(epilog="Example: engagement work --until-caught-up")
@@ -23,3 +33,32 @@ def work(until_caught_up: bool, since: datetime | None) -> None:
     """
     rewind_to = None if since is None else int(since.replace(tzinfo=UTC).timestamp() * 1000)
     run_worker(load_settings(), WorkOptions(until_caught_up=until_caught_up, rewind_to=rewind_to))
+
+
+@click.command(epilog="Example: engagement recount --check")
+@click.option("--check", is_flag=True, help="Write nothing: compare, print the differences, exit 1 if there are any.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def recount(check: bool, as_json: bool) -> None:
+    """Computes every derived row anew from the log of events, and says what was different.
+
+    Without --check the rows are written too; workers may go on meanwhile.
+    """
+    settings = load_settings()
+    hasher = Hasher()
+    log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
+    posts = events = 0
+    differences: list[str] = []
+    try:
+        for chunk in recount_posts(log, log, hasher, None if check else log):
+            posts, events = posts + chunk.posts, events + chunk.events
+            differences += map(str, chunk.differences)
+    finally:
+        log.close()
+    if as_json:
+        click.echo(json.dumps({"posts": posts, "events": events, "differences": len(differences), "first": differences[:SHOWN]}))
+    else:
+        for difference in differences[:SHOWN]:
+            click.echo(difference)
+        click.echo(f"{posts:,} posts, {events:,} events: {len(differences):,} differences" + ("" if check else ", all rows written anew"))
+    if check and differences:
+        raise CheckFailed(f"{len(differences)} values are not what the log says: `engagement recount` writes them anew")

@@ -10,7 +10,7 @@ from processors.engagement.columns import EventColumns, identities
 from processors.engagement.facts import PostEvent
 from processors.engagement.hashing import Hasher, Hashes
 from processors.engagement.ports import LoggedEvents
-from schemas.tables import EVENTS, KNOWN_POSTS
+from schemas.tables import EVENTS, KNOWN_POSTS, MINUTE, POST_METRICS, POST_MINUTES, POSTS, REAL_OR_NULL, Column, Table
 
 BLOCK_EVENTS: Final = 1 << 20
 """Events that are put in order at once: a post's panes are cheapest to build in the order of their minutes. About 60 MB."""
@@ -66,6 +66,24 @@ class ClickHouseLog:
         )
         return [PostEvent(*values) for values in zip(*columns, strict=True)]
 
+    def census(self) -> Iterator[tuple[str, int]]:
+        blocks = self._lists.stream(
+            f"SELECT post_id, sum(events) FROM (SELECT post_id, count() AS events FROM {EVENTS.name} GROUP BY post_id "
+            + "".join(f"UNION ALL SELECT DISTINCT post_id, 0 FROM {table.name} " for table in (POST_METRICS, POST_MINUTES, POSTS))
+            + ") GROUP BY post_id ORDER BY post_id"
+        )
+        for block in blocks:
+            yield from zip(*block, strict=True)
+
+    def rows(self, table: Table, columns: Sequence[str], post_ids: Sequence[str]) -> Mapping[str, Any]:
+        client = self._lists if table is POSTS else self._arrays
+        found = client.select(
+            f"SELECT {', '.join(map(_as_ticks, map(table.__getitem__, columns)))} FROM {table.name} FINAL "
+            "WHERE post_id IN (SELECT post_id FROM wanted)",
+            tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
+        )
+        return dict(zip(columns, found or [[] for _ in columns], strict=True))
+
     def append(self, events: EventColumns) -> None:
         self._lists.insert(
             EVENTS.name,
@@ -101,3 +119,12 @@ class ClickHouseLog:
         hashes = [self._hasher.adopt(text)[order] for text in texts]
         events = identities(kind[order], action[order], occurred_us[order].astype(np.int64), *hashes)
         return LoggedEvents(self._hasher.adopt(post)[order], events)
+
+
+def _as_ticks(column: Column) -> str:
+    """SQL for a column's values as the fold gives them: times as integers, NULL of a float as NaN."""
+    if "DateTime64(6" in column.type:
+        return f"toUnixTimestamp64Micro({column.name})"
+    if column.type == MINUTE:
+        return f"toUInt32({column.name})"
+    return f"ifNull({column.name}, nan)" if column.type == REAL_OR_NULL else column.name
