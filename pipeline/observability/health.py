@@ -106,10 +106,11 @@ class WatchdogPolicy:
 
 
 class WatchdogState:
-    """Counts the time in which the worker could have committed and did not."""
+    """Counts the time in which the worker could have committed and did not. Any thread may tell it."""
 
     def __init__(self, policy: WatchdogPolicy) -> None:
         self._policy = policy
+        self._lock = Lock()
         self._lag = 0
         self._away: set[Store] = set()
         self._counted = 0.0
@@ -117,35 +118,40 @@ class WatchdogState:
 
     def note_commit(self, now: float) -> None:
         """Offsets moved and are committed. A commit of the same offsets is no progress: do not note it."""
-        self._counted = 0.0
-        self._running_since = now if self._counts() else None
+        with self._lock:
+            self._counted = 0.0
+            self._running_since = now if self._counts() else None
 
     def note_lag(self, lag: int, now: float) -> None:
         """Records left in all partitions of this worker. None left: there is nothing to be stuck on."""
-        self._pass(now)
-        self._lag = lag
-        if lag <= 0:
-            self._counted = 0.0
-        self._running_since = now if self._counts() else None
+        with self._lock:
+            self._pass(now)
+            self._lag = lag
+            if lag <= 0:
+                self._counted = 0.0
+            self._running_since = now if self._counts() else None
 
     def note_away(self, store: Store, now: float) -> None:
-        self._pass(now)
-        self._away.add(store)
-        self._running_since = None
+        with self._lock:
+            self._pass(now)
+            self._away.add(store)
+            self._running_since = None
 
     def note_back(self, store: Store, now: float) -> None:
-        self._pass(now)
-        self._away.discard(store)
-        self._running_since = now if self._counts() else None
+        with self._lock:
+            self._pass(now)
+            self._away.discard(store)
+            self._running_since = now if self._counts() else None
 
     def stuck(self, now: float) -> str | None:
         """A sentence with the cure once `minutes` of countable time have passed, else None."""
-        running = now - self._running_since if self._running_since is not None else 0.0
-        minutes = (self._counted + running) / 60
+        with self._lock:
+            running = now - self._running_since if self._running_since is not None else 0.0
+            minutes, lag = (self._counted + running) / 60, self._lag
         if minutes < self._policy.minutes:
             return None
         return (
-            f"stuck: {self._lag} records are left, Kafka and ClickHouse answer, and nothing was committed for "
+            f"stuck: {lag} records are left, Kafka and ClickHouse answer, and nothing was committed for "
             f"{minutes:.1f} minutes; the process ends so that its supervisor restarts it "
             f"(ENGAGEMENT_STUCK_MINUTES={self._policy.minutes:g})"
         )
