@@ -16,6 +16,7 @@ from kafka.admin import ConfigResource
 from kafka.partitioner import murmur2
 
 from pipeline.errors import EngagementError, Refused, SettingsError, Unavailable
+from pipeline.outlet import Headers
 from pipeline.settings import Settings
 
 CONNECT_SECONDS: Final = 10.0
@@ -29,8 +30,6 @@ LINGER_MS: Final = 5
 BATCH_BYTES: Final = 128 * 1024
 FRAMING_BYTES: Final = 64 * 1024
 """Room that batch, record and headers take around the largest record."""
-
-Headers = list[tuple[str, bytes]]
 
 hash_key: Final[Callable[[bytes], int]] = murmur2
 """murmur2 as Kafka's own clients compute it, unsigned 32 bits; 8 us for a key of 20 bytes: callers keep the result."""
@@ -68,7 +67,7 @@ class LinkPolicy:
     long."""
 
     delivery_seconds: float = 1800
-    compression: str | None = "lz4"
+    compression: str = "lz4"
     record_bytes: int = 1_000_000
 
 
@@ -85,7 +84,7 @@ class KafkaLink:
                 max_block_ms=int(CONNECT_SECONDS * 1000),
                 enable_idempotence=True,
                 acks="all",
-                compression_type=policy.compression,
+                compression_type=None if policy.compression == "none" else policy.compression,
                 delivery_timeout_ms=delivery_ms,
                 request_timeout_ms=int(min(REQUEST_SECONDS * 1000, max(delivery_ms - LINGER_MS, 1))),
                 linger_ms=LINGER_MS,

@@ -1,0 +1,171 @@
+"""Kafka in memory: a broker, a producer connection that is poisoned as the real one is, and an outlet that remembers.
+
+They pass the same contract tests as the real ones (tests/test_publisher.py).
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.errors import EngagementError, RecordTooLarge, Refused, Unavailable
+from pipeline.outlet import Headers, OnDone
+from pipeline.topics import partition_of
+
+
+@dataclass
+class FakeReceipt:
+    exception: BaseException | None = None
+    is_done: bool = False
+    waiting: list[Callable[[Any], Any]] = field(default_factory=list)
+
+    def add_both(self, done: Callable[[Any], Any]) -> None:
+        if self.is_done:
+            done(None)
+        else:
+            self.waiting.append(done)
+
+    def end(self, exception: BaseException | None = None) -> None:
+        self.exception, self.is_done = exception, True
+        for done in self.waiting:
+            done(None)
+
+
+class FakeBroker:
+    """Takes records of up to `limit` bytes while it is `up`. `log`: (topic, partition) -> (key, value) in order."""
+
+    def __init__(self, partitions: int = 4, limit: int = 10_000) -> None:
+        self.partitions, self.limit, self.up = partitions, limit, True
+        self.log: dict[tuple[str, int], list[tuple[bytes | None, bytes | None]]] = defaultdict(list)
+        self.links_opened = 0
+
+    def open_link(self, delivery_seconds: float = 0.2) -> "FakeLink":
+        if not self.up:
+            raise Unavailable("the fake broker is down; bring it up")
+        self.links_opened += 1
+        return FakeLink(self, delivery_seconds)
+
+    def values(self) -> list[bytes | None]:
+        return [value for lane in self.log.values() for _, value in lane]
+
+
+class FakeLink:
+    """Sends in batches of three a partition. A refused record fails its whole batch; any failure poisons: later sends
+    hang."""
+
+    def __init__(self, broker: FakeBroker, delivery_seconds: float) -> None:
+        self.broker, self.delivery_seconds = broker, delivery_seconds
+        self.queued: dict[tuple[str, int], list[tuple[FakeReceipt, float, bytes | None, bytes | None]]] = defaultdict(
+            list
+        )
+        self.poisoned = self.dropped = False
+
+    def partitions(self, topic: str) -> int:
+        if not self.broker.up:
+            raise Unavailable("the fake broker is down; bring it up")
+        return self.broker.partitions
+
+    def send(
+        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers | None, partition: int | None
+    ) -> FakeReceipt:
+        receipt = FakeReceipt()
+        place = (topic, partition or 0)
+        self.queued[place].append((receipt, time.monotonic(), key, value))
+        return _Watched(receipt, self, place)  # type: ignore[return-value]
+
+    def work(self, place: tuple[str, int]) -> None:
+        """One batch of a partition, as far as it goes."""
+        queue = self.queued[place]
+        if self.poisoned or self.dropped or not queue:
+            return
+        batch = queue[:3]
+        if not self.broker.up:
+            if time.monotonic() - batch[0][1] > self.delivery_seconds:
+                self._fail(queue, batch, TimeoutError("expired"))
+            return
+        if any(len(value or b"") > self.broker.limit for _, _, _, value in batch):
+            self._fail(queue, batch, ValueError("MessageSizeTooLarge"))
+            return
+        del queue[:3]
+        for receipt, _, key, value in batch:
+            self.broker.log[place].append((key, value))
+            receipt.end()
+
+    def _fail(self, queue: list[Any], batch: list[Any], error: Exception) -> None:
+        self.poisoned = True
+        del queue[: len(batch)]
+        for receipt, *_ in batch:
+            receipt.end(error)
+
+    def drop(self) -> None:
+        self.dropped = True
+
+
+class _Watched:
+    """A receipt that does its link's work when it is looked at: no thread of its own."""
+
+    def __init__(self, receipt: FakeReceipt, link: FakeLink, place: tuple[str, int]) -> None:
+        self.receipt, self.link, self.place = receipt, link, place
+        self.add_both = receipt.add_both
+
+    @property
+    def is_done(self) -> bool:
+        if not self.receipt.is_done:
+            self.link.work(self.place)
+        return self.receipt.is_done
+
+    @property
+    def exception(self) -> BaseException | None:
+        return self.receipt.exception
+
+
+class FakeOutlet:
+    """An `Outlet` that remembers: (topic, partition, key, value, headers) in `sent`. Refuses above `limit`, waits while
+    not `up`."""
+
+    def __init__(self, partitions: int = 4, limit: int = 10_000, record_bytes: int = 1_000_000) -> None:
+        self.partitions, self.limit, self.record_bytes, self.up = partitions, limit, record_bytes, True
+        self.sent: list[tuple[str, int, bytes | None, bytes | None, Headers]] = []
+        self._waiting: list[tuple[str, int, bytes | None, bytes | None, Headers, OnDone | None]] = []
+        self._refusal: EngagementError | None = None
+
+    def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        on_done: OnDone | None = None,
+        headers: Headers | None = None,
+        partition: int | None = None,
+    ) -> None:
+        if len(key or b"") + len(value or b"") > self.record_bytes:
+            raise RecordTooLarge(f"above {self.record_bytes} bytes; shorten it")
+        place = partition_of(key or b"", self.partitions) if partition is None else partition
+        self._waiting.append((topic, place, key, value, headers or [], on_done))
+        self._work()
+
+    def flush(self, seconds: float | None = None) -> None:
+        until = time.monotonic() + (600 if seconds is None else seconds)
+        while self._waiting and time.monotonic() < until:
+            self._work()
+            time.sleep(0.005)
+        if self._waiting:
+            raise Unavailable("not acked in time; bring it up")
+        if self._refusal is not None:
+            error, self._refusal = self._refusal, None
+            raise error
+
+    def close(self) -> None:
+        self.flush(1)
+
+    def _work(self) -> None:
+        while self.up and self._waiting:
+            topic, partition, key, value, headers, on_done = self._waiting.pop(0)
+            error = Refused(f"topic {topic} refuses; shorten it") if len(value or b"") > self.limit else None
+            if error is None:
+                self.sent.append((topic, partition, key, value, headers))
+            if on_done is not None:
+                on_done(error)
+            elif error is not None:
+                self._refusal = error
