@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import shutil
 import site
 import sys
 from importlib.util import find_spec
@@ -23,6 +24,9 @@ CONFIG: Final = """<clickhouse>
   <tcp_port>{tcp}</tcp_port>
   <http_port>{http}</http_port>
   <users_config>{folder}/users.xml</users_config>
+  <!-- Not the usual key, but the one that this library obeys. -->
+  <log-level>warning</log-level>
+  <logger><log>{log}</log><size>16M</size><count>1</count></logger>
   <timezone>UTC</timezone>
   <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
   <mark_cache_size>268435456</mark_cache_size>
@@ -61,8 +65,16 @@ def start_clickhouse(directory: Path, state: StackState, log: Path) -> ProcessId
         raise StackError("chdb-core is not installed: pip install 'engagement-pipeline[embedded]'")
     folder = directory / "clickhouse"
     temporary = folder / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
-    config = CONFIG.format(host=HOST, tcp=state.clickhouse_tcp, http=state.clickhouse_http, folder=escape(str(folder)))
+    # What a killed server left is of no use to the next one.
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    config = CONFIG.format(
+        host=HOST,
+        tcp=state.clickhouse_tcp,
+        http=state.clickhouse_http,
+        folder=escape(str(folder)),
+        log=escape(str(log)),
+    )
     (folder / "config.xml").write_text(config)
     users = folder / "users.xml"
     if not users.exists():

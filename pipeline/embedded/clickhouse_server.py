@@ -1,21 +1,28 @@
-"""ClickHouse as a process of its own. The only file that knows the private name of the wheel `chdb-core`.
+"""ClickHouse as a process of its own. The only file that knows the private names of the wheel `chdb-core`.
 
     python clickhouse_server.py <data folder>
 
-The server inside the wheel reads `config.xml` of the folder that it is started in and listens for as long as a query runs; the
-query here reads a named pipe, and SIGTERM writes a line into it. So it ends as a server should: connections closed, parts whole.
+The server inside the wheel reads `config.xml` of the folder that it is started in and listens for as long as a query
+runs; the query here reads a named pipe, and SIGTERM writes a line into it. So it ends as a server should: connections
+closed, parts whole.
 """
 
+import contextlib
+import ctypes
 import os
 import signal
 import sys
 import threading
-from importlib import import_module
-from typing import Final
+from collections.abc import Callable
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any, Final
 
 VERSION: Final = "26.9"
 PIPE: Final = "stop"
 END_SIGNALS: Final = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+RTLD_DEEPBIND: Final = 8
 SERVE: Final = (
     f"SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; SELECT * FROM file('{PIPE}', LineAsString) FORMAT Null"
 )
@@ -26,12 +33,11 @@ def serve(data: str) -> None:
     # Before the library starts its threads: they inherit the mask, so the signals wait for the one thread that asks.
     signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
     try:
-        library = import_module("chdb._chdb")
-        query = library.query
-    except (ImportError, AttributeError) as error:
+        query = _load_query()
+    except (ImportError, OSError, AttributeError) as error:
         sys.exit(
-            f"The installed chdb-core has no chdb._chdb.query ({error}): install the version that this project knows, "
-            f"{VERSION}, with pip install 'engagement-pipeline[embedded]'"
+            f"the installed chdb-core is not one that this project knows, {VERSION} ({error}): "
+            "pip install 'engagement-pipeline[embedded]'"
         )
     if os.path.lexists(PIPE):
         os.unlink(PIPE)
@@ -40,6 +46,25 @@ def serve(data: str) -> None:
     # The format becomes the default of the HTTP interface, and tools expect that one.
     query(SERVE, "TabSeparated", path=data)
     os.unlink(PIPE)
+
+
+def _load_query() -> Callable[..., Any]:
+    """`chdb._chdb.query`, without `import chdb`: that opens a database first, and takes the log away with it."""
+    package = find_spec("chdb")
+    if package is None or not package.submodule_search_locations:
+        raise ImportError("no package chdb")
+    library = Path(package.submodule_search_locations[0]) / "_chdb.abi3.so"
+    # As the package itself does: its own allocator first, and the libraries beside it are found from its folder.
+    with contextlib.chdir(library.parent):
+        ctypes.CDLL(str(library), mode=sys.getdlopenflags() | RTLD_DEEPBIND)
+        loader = ExtensionFileLoader("_chdb", str(library))
+        spec = spec_from_file_location("_chdb", library, loader=loader)
+        if spec is None:
+            raise ImportError(f"{library} cannot be loaded")
+        module = module_from_spec(spec)
+        loader.exec_module(module)
+    query: Callable[..., Any] = module.query
+    return query
 
 
 def _end_on_signal() -> None:

@@ -34,9 +34,13 @@ def stack() -> None:
 
 
 directory_option = click.option(
-    "--dir", "directory", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_DIRECTORY, show_default=True,
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_DIRECTORY,
+    show_default=True,
     help="Folder for data, logs and state.",
-)  # fmt: skip
+)
 
 
 @stack.command()

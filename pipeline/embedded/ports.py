@@ -11,8 +11,8 @@ HOST: Final = "127.0.0.1"
 """The embedded stack has no passwords, so it listens nowhere else."""
 
 RANGE: Final = range(20000, 32000)
-"""Below Linux's default range of outgoing connections (32768 up): a port that is kept in the state file while the stack is down
-cannot be taken by a passing connection."""
+"""Below Linux's default range of outgoing connections (32768 up): a port that is kept in the state file while the stack
+is down cannot be taken by a passing connection."""
 
 
 def is_free(port: int) -> bool:

@@ -1,9 +1,11 @@
 """Processes that outlive the one that starts them, known by pid *and* start time.
 
-A pid alone is not a name: after a crash or a reboot it may belong to a stranger. So every process is written down with the time
-at which the kernel started it, and is signalled through a pidfd whose start time was looked at after it was opened.
+A pid alone is not a name: after a crash or a reboot it may belong to a stranger. So every process is written down with
+the time at which the kernel started it, and is signalled through a pidfd whose start time was looked at after it was
+opened.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -22,7 +24,7 @@ LOG_LIMIT: Final = 16 * 2**20
 
 
 class ProcessIdentity(BaseModel):
-    """Which process it is: `started` is boot id / start time in clock ticks since boot (field 22 of /proc/<pid>/stat)."""
+    """Which process it is; `started` is boot id / clock ticks from boot to start (field 22 of /proc/<pid>/stat)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -54,7 +56,8 @@ def is_alive(process: ProcessIdentity | None) -> bool:
 def spawn(command: Sequence[str | Path], *, log: Path, cwd: Path, environment: Mapping[str, str]) -> ProcessIdentity:
     """Start a process in a session of its own: no terminal, no standard input, both outputs appended to `log`.
 
-    It holds none of the caller's pipes, so `$(...)` around the caller returns. Raises StackError when it cannot be started.
+    It holds none of the caller's pipes, so `$(...)` around the caller returns. Raises StackError when it cannot be
+    started.
     """
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         log.replace(log.with_name(log.name + ".1"))
@@ -142,7 +145,5 @@ def wait_until_gone(process: ProcessIdentity, seconds: float) -> bool:
 
 def _reap(pid: int) -> None:
     """Take the remains away where it is our child; elsewhere init does."""
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass

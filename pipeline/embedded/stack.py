@@ -6,8 +6,8 @@
     stack.start("kafka-2")
     stack.down()
 
-The folder holds everything: data, logs, state. Any part may be killed at any time; the next `up` brings back what is dead, on the
-same ports and with the same data.
+The folder holds everything: data, logs, state. Any part may be killed at any time; the next `up` brings back what is
+dead, on the same ports and with the same data.
 """
 
 import shutil
@@ -93,7 +93,10 @@ class Stack:
         return StackStatus(str(self.directory), running, addresses_of(state), parts)
 
     def kill(self, name: str) -> None:
-        """SIGKILL to one part (`clickhouse`, `kafka-2`; `kafka` is `kafka-1`), gone on return. Raises StackError if it did not run."""
+        """SIGKILL to one part (`clickhouse`, `kafka-2`; `kafka` is `kafka-1`), which is gone on return.
+
+        Raises StackError if it did not run.
+        """
         with self._locked():
             if not processes.kill(self._process(name)):
                 raise _not_running(name)
@@ -131,7 +134,8 @@ class Stack:
             raise StackError(f"{self.directory}: {error.strerror}; name another folder with --dir") from None
         if free < FREE_BYTES:
             raise StackError(
-                f"{self.directory}: only {free / 2**30:.1f} GB free, the stack wants 2 GB: free some, or name another folder with --dir"
+                f"{self.directory}: only {free / 2**30:.1f} GB free, the stack wants 2 GB: "
+                "free some, or name another folder with --dir"
             )
         ignore = self.directory / ".gitignore"
         if not ignore.exists():
@@ -202,7 +206,7 @@ class Stack:
         return kafka.broker_serves(state, node_number(name), with_nodes=with_nodes)
 
     def _end(self, state: StackState, names: Iterable[str]) -> list[str]:
-        """End these parts side by side (Kafka's nodes need each other for an orderly end); the names of those that ran."""
+        """End these parts side by side, since Kafka's nodes need each other for it; the names of those that ran."""
         names = list(names)
         running = [name for name in names if processes.is_alive(state.processes.get(name))]
 

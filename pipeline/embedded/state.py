@@ -38,7 +38,7 @@ class StackState(BaseModel):
 
 
 def load_state(directory: Path) -> StackState | None:
-    """The state of the stack in that folder, None where there never was one. Raises StackError when it cannot be read."""
+    """The state of the stack in that folder, None where there never was one. Raises StackError if it is unreadable."""
     file = state_file(directory)
     try:
         return StackState.model_validate_json(file.read_bytes())
@@ -66,7 +66,7 @@ def state_file(directory: Path) -> Path:
 
 @contextmanager
 def locked(file: Path, *, patience: float, what: str) -> Iterator[None]:
-    """Hold an exclusive lock on the file, which is made where missing; waits up to `patience` seconds, then raises StackError."""
+    """Hold an exclusive lock on the file, made where missing; raises StackError after `patience` seconds of waiting."""
     with file.open("a") as handle:
         deadline = time.monotonic() + patience
         while True:
