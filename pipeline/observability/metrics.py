@@ -28,7 +28,7 @@ PREFIX: Final = "engagement"
 
 Outcome = Literal["new", "duplicate", "conflicting", "late", "dead"]
 OUTCOMES: Final[tuple[Outcome, ...]] = ("new", "duplicate", "conflicting", "late", "dead")
-"""What became of an event; each has exactly one. `late` is counted as `new` is: more than a minute behind its post's newest."""
+"""What became of an event; each has one. `late` counts as `new` does: more than a minute behind its post's newest."""
 
 UNKNOWN_KIND: Final = "unknown"
 """The kind of a dead record that does not say what it is."""
