@@ -1,4 +1,5 @@
-"""Writes docs/settings.md from pipeline/settings.py: python docs/settings.py (tests/test_docs.py says when it is due)."""
+"""Writes docs/settings.md from pipeline/settings.py: python docs/settings.py; tests/test_docs.py says when it is
+due."""
 
 import inspect
 import re
