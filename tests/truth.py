@@ -1,0 +1,217 @@
+"""What the numbers must be: plain Python over a list of events, written against docs/metrics.md and nothing else.
+
+    truth = truth_of(events)             # events as producers send them (schemas/events.py), in the order of the log
+    truth["p"].metrics()                 # the row of post_metrics: column -> value, as of the post's newest minute
+    truth["p"].minutes                   # minute -> (likes, shares, comments, likes_retracted, ...): post_minutes
+    truth["p"].windows(minute)           # columns of rolling windows as of the start of that minute, for any time
+    truth["p"].facts()                   # the row of posts, None where only deletions are known
+
+Minutes are minutes since 1970. A minute in which nothing is left (zeros only) may have a row; `minutes` never has it.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from math import log2, sqrt
+from typing import Any
+
+KINDS = ("like", "share", "comment")
+NAMES = ("likes", "shares", "comments")
+WINDOWS = {"5m": 5, "1h": 60, "24h": 1440}
+WEIGHTS = {"plain": (1, 1, 1), "default": (1, 2, 3)}
+HALF_LIFE = 360
+ENTROPY_FROM = 20
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+CONVERSATIONS = (("hashtags", "hashtag:", "#＃"), ("mentions", "mention:", "@＠"))
+
+Counts = tuple[int, int, int, int, int, int]
+
+
+class PostTruth:
+    """All that follows from the events of one post. Values are kept once asked for: note all events first."""
+
+    def __init__(self) -> None:
+        self.identities: set[tuple[str, str, str]] = set()
+        self.adds: dict[tuple[str, str], tuple[int, str, str]] = {}  # (kind, event_id) -> minute, actor, channel
+        self.takebacks: dict[tuple[str, str], list[int]] = {}  # (kind, target_id) -> minutes of its retractions
+        self.own: list[dict[str, Any]] = []  # the events of kind post
+        self.newest = 0
+
+    def note(self, event: Mapping[str, Any], action: str, event_id: str) -> None:
+        kind = event["kind"]
+        if (kind, action, event_id) in self.identities:
+            return
+        self.identities.add((kind, action, event_id))
+        us = microseconds(event["occurred_at"])
+        minute = us // 60_000_000
+        self.newest = max(self.newest, minute)
+        if action == "add":
+            self.adds[kind, event_id] = (minute, event["actor_id"], event.get("channel") or "")
+        else:
+            self.takebacks.setdefault((kind, event["target_id"]), []).append(minute)
+        if kind == "post":
+            self.own.append({**event, "action": action, "event_id": event_id, "us": us})
+
+    @property
+    def events_seen(self) -> int:
+        return len(self.identities)
+
+    @property
+    def as_of(self) -> int:
+        """The end of the newest minute."""
+        return self.newest + 1
+
+    @property
+    def retractions_unmatched(self) -> int:
+        return sum(len(minutes) for target, minutes in self.takebacks.items() if target not in self.adds)
+
+    @cached_property
+    def standing(self) -> list[tuple[str, int, str, str]]:
+        """(kind, minute, actor, channel) of each like, share and comment that no retraction names."""
+        return [
+            (kind, *content)
+            for (kind, event_id), content in self.adds.items()
+            if kind != "post" and (kind, event_id) not in self.takebacks
+        ]
+
+    @cached_property
+    def net(self) -> tuple[int, int, int]:
+        kinds = [kind for kind, *_ in self.standing]
+        return kinds.count("like"), kinds.count("share"), kinds.count("comment")
+
+    @cached_property
+    def minutes(self) -> dict[int, Counts]:
+        """minute -> likes, shares, comments added in it, and taken back in it (by each one's earliest retraction)."""
+        counts: dict[int, list[int]] = {}
+        for (kind, event_id), (minute, _, _) in self.adds.items():
+            if kind == "post":
+                continue
+            place = KINDS.index(kind)
+            counts.setdefault(minute, [0] * 6)[place] += 1
+            if (kind, event_id) in self.takebacks:
+                counts.setdefault(min(self.takebacks[kind, event_id]), [0] * 6)[3 + place] += 1
+        return {minute: tuple(values) for minute, values in counts.items()}  # type: ignore[misc]
+
+    def windows(self, at: int) -> dict[str, float | None]:
+        """Columns of post_metrics that look back from the start of minute `at`, which is not in them."""
+        minutes = self.minutes
+        columns: dict[str, float | None] = {}
+        for window, length in WINDOWS.items():
+            new, old = _net_between(minutes, at - length, at), _net_between(minutes, at - 2 * length, at - length)
+            for place, name in enumerate(NAMES):
+                n, o = new[place], old[place]
+                columns[f"{name}_{window}"] = n
+                columns[f"{name}_velocity_{window}"] = n / length
+                columns[f"{name}_acceleration_{window}"] = (n - o) / length**2
+                columns[f"{name}_z_{window}"] = (n - o) / sqrt(n + o) if n + o > 0 else None
+            for weight_set, weights in WEIGHTS.items():
+                columns[f"score_{weight_set}_{window}"] = _weighted(weights, new)
+        return columns
+
+    @property
+    def hot(self) -> float | None:
+        """log2 of the sum of weight x 2^(end of minute / half-life), landmark 1970; None without engagement."""
+        weights = dict(zip(KINDS, WEIGHTS["default"], strict=True))
+        terms: dict[int, int] = {}
+        for kind, minute, _, _ in self.standing:
+            terms[minute + 1] = terms.get(minute + 1, 0) + weights[kind]
+        if not terms:
+            return None
+        last = max(terms)
+        return last / HALF_LIFE + log2(sum(weight * 2.0 ** ((end - last) / HALF_LIFE) for end, weight in terms.items()))
+
+    @cached_property
+    def channels(self) -> dict[str, int]:
+        """Net engagements of each channel that has any."""
+        counts: dict[str, int] = {}
+        for _, _, _, channel in self.standing:
+            counts[channel] = counts.get(channel, 0) + 1
+        return counts
+
+    @property
+    def entropy(self) -> float | None:
+        """Bits; None below 20 engagements."""
+        counts = self.channels.values()
+        total = sum(counts)
+        return -sum(n / total * log2(n / total) for n in counts) + 0.0 if total >= ENTROPY_FROM else None
+
+    def metrics(self) -> dict[str, float | None]:
+        """The row of post_metrics without key, trees and version; `as_of` in seconds since 1970."""
+        net, entropy = self.net, self.entropy
+        return {
+            "as_of": self.as_of * 60,
+            "events_seen": self.events_seen,
+            **dict(zip(NAMES, net, strict=True)),
+            "actors": len({actor for _, _, actor, _ in self.standing}),
+            "retractions_unmatched": self.retractions_unmatched,
+            "channels": len(self.channels),
+            "channel_entropy": entropy,
+            "channels_effective": None if entropy is None else 2**entropy,
+            "hot_6h": self.hot,
+            **{
+                f"score_{name}": float(sum(w * n for w, n in zip(ws, net, strict=True))) for name, ws in WEIGHTS.items()
+            },
+            **self.windows(self.as_of),
+        }
+
+    def facts(self) -> dict[str, Any] | None:
+        """The row of posts without key and version, times in microseconds; None where no add of it is known."""
+        added = [event for event in self.own if event["action"] == "add"]
+        if not added:
+            return None
+        newest = max(added, key=lambda event: (event["us"], event["event_id"]))
+        ids = {event["event_id"] for event in added}
+        deleted = [event["us"] for event in self.own if event["action"] == "retract" and event["target_id"] in ids]
+        conversations = []
+        for field, prefix, marks in CONVERSATIONS:
+            for name in newest.get(field) or ():
+                key = prefix + _folded(name.lstrip(marks))
+                if key not in conversations:
+                    conversations.append(key)
+        return {
+            "author_id": newest.get("author_id") or newest["actor_id"],
+            "channel": newest.get("channel") or "",
+            "created_at": min(event["us"] for event in added),
+            "url": newest.get("url") or "",
+            "conversations": conversations,
+            "mentions": [key.removeprefix("mention:") for key in conversations if key.startswith("mention:")],
+            "followers": newest.get("followers"),
+            "deleted_at": min(deleted, default=None),
+        }
+
+
+def truth_of(events: Iterable[Mapping[str, Any]]) -> dict[str, PostTruth]:
+    """post_id -> its truth. Of one identity (post, kind, action, event_id) the first event counts. 5 us an event."""
+    posts: dict[str, PostTruth] = {}
+    for event in events:
+        post = posts.get(event["post_id"])
+        if post is None:
+            post = posts[event["post_id"]] = PostTruth()
+        action = event.get("action") or "add"
+        event_id = event.get("event_id") or event["target_id"] + "#undo"
+        post.note(event, action, event_id)
+    return posts
+
+
+def microseconds(moment: str | datetime) -> int:
+    """Since 1970, UTC; exact."""
+    passed = (datetime.fromisoformat(moment) if isinstance(moment, str) else moment) - EPOCH
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
+
+
+def _net_between(minutes: Mapping[int, Counts], start: int, end: int) -> tuple[int, int, int]:
+    net = [0, 0, 0]
+    for minute, counts in minutes.items():
+        if start <= minute < end:
+            for place in range(3):
+                net[place] += counts[place] - counts[3 + place]
+    return net[0], net[1], net[2]
+
+
+def _weighted(weights: tuple[int, int, int], counts: tuple[int, int, int]) -> float:
+    return float(sum(weight * count for weight, count in zip(weights, counts, strict=True)))
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
