@@ -10,7 +10,7 @@ from processors.engagement.columns import EventColumns, identities
 from processors.engagement.facts import PostEvent
 from processors.engagement.hashing import Hasher, Hashes
 from processors.engagement.ports import LoggedEvents
-from schemas.tables import EVENTS, KNOWN_POSTS, MINUTE, POST_METRICS, POST_MINUTES, POSTS, REAL_OR_NULL, Column, Table
+from schemas.tables import EVENTS, KNOWN_POSTS, MINUTE, POST_METRICS, POST_MINUTES, POSTS, Column, Table
 
 BLOCK_EVENTS: Final = 1 << 20
 """Events that are put in order at once: a post's panes are cheapest to build in the order of their minutes. About 60 MB."""
@@ -122,9 +122,7 @@ class ClickHouseLog:
 
 
 def _as_ticks(column: Column) -> str:
-    """SQL for a column's values as the fold gives them: times as integers, NULL of a float as NaN."""
+    """SQL for a column's values as the fold gives them: times as integers."""
     if "DateTime64(6" in column.type:
         return f"toUnixTimestamp64Micro({column.name})"
-    if column.type == MINUTE:
-        return f"toUInt32({column.name})"
-    return f"ifNull({column.name}, nan)" if column.type == REAL_OR_NULL else column.name
+    return f"toUInt32({column.name})" if column.type == MINUTE else column.name

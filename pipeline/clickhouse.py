@@ -1,0 +1,287 @@
+"""ClickHouse over its native protocol: columns in, columns out. The only file that imports clickhouse_driver.
+
+Times travel as integers (seconds, milli- or microseconds since 1970, as the column's type counts): the driver's own conversions of
+datetime objects cost seven times as much. So an insert goes `INSERT INTO t (...) SELECT ... FROM input(...)`: the wire carries plain
+numbers and text, and the server makes enums, times and NULLs of them.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, NoReturn
+
+import numpy as np
+from clickhouse_driver import Client, errors
+
+from pipeline.errors import EngagementError, Refused, SchemaDrift, Unavailable
+from pipeline.settings import Settings
+from schemas.tables import TABLES
+
+CONNECT_SECONDS: Final = 3.0
+ANSWER_SECONDS: Final = 60.0
+"""Longest silence of the server; while it works on a query it sends its progress every 0.1 s."""
+
+INSERT_PARTITIONS: Final = 1000
+"""A batch of old posts spans years, and one INSERT over many partitions is cheaper than many (0.14 s against 0.35 s for 48)."""
+
+TRY_AGAIN: Final = frozenset(
+    {
+        *(3, 32, 33, 95, 96, 159, 209, 210, 279, 319, 394, 745),  # cut off, timed out, cancelled, overloaded
+        *(173, 201, 202, 203, 241, 252, 290, 439, 700),  # memory, quota, queries, connections, parts, threads
+        *(74, 75, 76, 172, 204, 243, 1000, 1001),  # the disk is full or broken
+        *(225, 236, 242, 244, 254, 265, 278, 285, 286, 289, 292, 319, 369, 999),  # replicas and their keeper
+    }
+)
+"""Codes of server errors that go away: worth another try."""
+
+DRIFT: Final = frozenset({8, 10, 16, 20, 47, 53, 60, 70, 81, 349})
+"""Unknown database, table or column, or another type."""
+
+NO_ENTRY: Final = frozenset({192, 193, 194, 195, 516})
+
+ExternalTables = Mapping[str, tuple[str, Sequence[Sequence[Any]]]]
+"""Name -> (structure as `post_id String, minute UInt32`, rows): tables that live as long as the query, one name and plain type each."""
+
+
+class ClickHouse:
+    """One connection. Blocking, not thread-safe: it belongs to one thread. Connects when first used, and anew after any error.
+
+    Every method raises Unavailable (no answer, or one that goes away: another try is worth it), SchemaDrift (a table or column is
+    not as declared) or Refused (no, for good). Answers within 3 s to connect and 60 s of silence.
+    """
+
+    def __init__(self, settings: Settings, *, numpy: bool = False, database: str | None = None) -> None:
+        """With `numpy` columns come and go as arrays, else as lists. `database` overrides that of the settings."""
+        self._url = settings.clickhouse_url
+        self._numpy = numpy
+        self._streaming = False
+        self._insert_settings = {
+            "max_partitions_per_insert_block": INSERT_PARTITIONS,
+            # Ours are batches already: asynchronous ones would be acknowledged later, for nothing.
+            "async_insert": 0,
+            # A repeated batch must reach the materialized views even where the table itself has it already.
+            "insert_deduplicate": 0,
+        }
+        if settings.durable:
+            self._insert_settings |= {"fsync_after_insert": 1, "fsync_part_directory": 1}
+        query_settings: dict[str, Any] = {"low_cardinality_allow_in_native_format": 0}
+        if settings.clickhouse_cluster:
+            # A cold read must see what any worker has stored (law 3).
+            self._insert_settings |= {"insert_quorum": "auto", "insert_quorum_parallel": 0}
+            query_settings |= {"select_sequential_consistency": 1}
+        self._client = Client(
+            host=self._url.host,
+            port=self._url.port,
+            user=self._url.user,
+            password=self._url.password,
+            database=self._url.database if database is None else database,
+            secure=self._url.secure,
+            verify=True,
+            ca_certs=str(settings.clickhouse_ca) if settings.clickhouse_ca else None,
+            client_name="engagement",
+            connect_timeout=CONNECT_SECONDS,
+            send_receive_timeout=ANSWER_SECONDS,
+            sync_request_timeout=CONNECT_SECONDS,
+            tcp_keepalive=True,
+            settings={"use_numpy": numpy, **query_settings},
+        )
+
+    def __repr__(self) -> str:
+        return f"ClickHouse({self._url!r})"
+
+    def __enter__(self) -> "ClickHouse":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def insert(self, table: str, columns: Mapping[str, Any]) -> int:
+        """Inserts whole columns, in one INSERT; returns the number of rows. Only the named columns are sent, the rest get defaults.
+
+        Lists of equal length, or with `numpy` arrays of equal length. DateTime: integer seconds. DateTime64: integer ticks (milli-
+        seconds for CLOCK, microseconds for TIME). Enums: their numbers. Nullable floats: None or NaN is NULL. With `numpy` strings
+        are arrays of objects, integers are cast to the column's width, and no other column can be NULL.
+
+        Raises ValueError for a table or column that schemas/tables.py does not know, or lengths that differ.
+        """
+        statement = _insert_statement(table, tuple(columns), self._numpy)
+        values = [_sent(column, self._numpy) for column in columns.values()]
+        if len({len(column) for column in values}) != 1:
+            raise ValueError(f"{table}: columns differ in length: " + ", ".join(f"{n} {len(c)}" for n, c in columns.items()))
+        rows = len(values[0])
+        if rows:
+            with self._translated(f"insert into {table}"):
+                self._client.execute(statement, values, columnar=True, settings=self._insert_settings)
+        return rows
+
+    def select(self, sql: str, params: Mapping[str, Any] | None = None, tables: ExternalTables | None = None) -> list[Any]:
+        """The answer's columns, as lists, or with `numpy` as arrays; each empty where no row was found.
+
+        `params` fill `%(name)s` in the SQL, escaped. Arrays of times are datetime64: select ticks (`toUnixTimestamp64Micro`) instead.
+        """
+        blocks = list(self._blocks(sql, params, tables, None))
+        return [_joined([block[number] for block in blocks]) for number in range(len(blocks[0]))] if blocks else []
+
+    def stream(
+        self, sql: str, params: Mapping[str, Any] | None = None, tables: ExternalTables | None = None, block: int = 65_536
+    ) -> Iterator[list[Any]]:
+        """The answer in blocks of columns, of at most about `block` rows each, none empty. One that is left half-read ends the query."""
+        return (columns for columns in self._blocks(sql, params, tables, block) if len(columns[0]))
+
+    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
+        """Runs a statement whose answer nobody needs."""
+        with self._translated(sql):
+            self._client.execute(sql, params)
+
+    def close(self) -> None:
+        """Closes the connection; the next call would open another."""
+        self._streaming = False
+        self._client.disconnect()
+
+    def _blocks(
+        self, sql: str, params: Mapping[str, Any] | None, tables: ExternalTables | None, block: int | None
+    ) -> Iterator[list[Any]]:
+        settings = {} if block is None else {"max_block_size": block}
+        external = [_external(name, *table, self._numpy) for name, table in (tables or {}).items()]
+        client = self._client
+        with self._translated(sql), client.disconnect_on_error(sql, settings):
+            query = sql if params is None else client.substitute_params(sql, params, client.connection.context)
+            client.connection.send_query(query)
+            client.connection.send_external_tables(external)
+            self._streaming = True
+            for packet in client.packet_generator():
+                found = getattr(packet, "block", None)
+                # The first block has no rows, only the columns; the driver keeps nothing of an empty one but their names.
+                if found is not None and found.columns_with_types:
+                    columns = found.get_columns()
+                    yield [_plain(column) for column in columns] if len(columns) else self._empty(found.columns_with_types)
+            self._streaming = False
+
+    def _empty(self, names: Sequence[Any]) -> list[Any]:
+        return [np.empty(0) if self._numpy else [] for _ in names]
+
+    @contextlib.contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        """Makes this project's errors of the driver's; whatever went wrong, the next call starts on a new connection."""
+        if self._streaming:
+            self.close()
+        try:
+            yield
+        except GeneratorExit:
+            self.close()
+            raise
+        except Exception as error:
+            self.close()
+            self._raise(error, what)
+
+    def _raise(self, error: Exception, what: str) -> NoReturn:
+        if isinstance(error, EngagementError):
+            raise error
+        said = self._said(error)
+        where = f"ClickHouse at {self._url.host}:{self._url.port}"
+        code = error.code if isinstance(error, errors.Error) else None
+        if isinstance(error, EOFError | OSError | errors.NetworkError | errors.SocketTimeoutError):
+            raise Unavailable(f"{where} does not answer ({said}): is it running, and is ENGAGEMENT_CLICKHOUSE right?") from None
+        if isinstance(error, errors.ServerException) and code in TRY_AGAIN:
+            raise Unavailable(f"{where} cannot now (code {code}: {said}): see its log, disk and memory; it is tried again") from None
+        if isinstance(error, errors.ServerException) and code in DRIFT:
+            raise SchemaDrift(f"{where}: {said} (code {code}): run `engagement init`") from None
+        if code in NO_ENTRY:
+            raise Refused(
+                f"{where} does not let user {self._url.user!r} in (code {code}): check user and password in ENGAGEMENT_CLICKHOUSE"
+            ) from None
+        if isinstance(error, errors.UnexpectedPacketFromServerError | errors.UnknownPacketFromServerError):
+            raise Unavailable(f"{where} sent what the native protocol does not have ({said}): is the port that of TCP?") from None
+        if isinstance(error, errors.ServerException):
+            raise Refused(f"{where} refuses (code {code}: {said}): {_short(what, 200)}") from None
+        raise Refused(f"{where}: {_short(what, 200)}: {said}: check the values that were sent") from error
+
+    def _said(self, error: Exception) -> str:
+        """The error's first sentence, without the server's stack trace, without the password."""
+        text = error.message if isinstance(error, errors.Error) and error.message else str(error) or type(error).__name__
+        text = text.split("Stack trace:")[0].removeprefix("DB::Exception: ").strip()
+        if self._url.password:
+            text = text.replace(self._url.password, "***")
+        return _short(text, 400)
+
+
+class _Series(NamedTuple):
+    """What the driver asks of an external table's column when it uses numpy."""
+
+    values: Any
+
+
+def _insert_statement(table: str, names: tuple[str, ...], numpy: bool) -> str:
+    declared = next((each for each in TABLES if each.name == table), None)
+    if declared is None:
+        raise ValueError(f"no table {table!r} in schemas/tables.py")
+    types = {column.name: column.type for column in declared.columns}
+    unknown = [name for name in names if name not in types]
+    if unknown or not names:
+        raise ValueError(f"{table} has no column {', '.join(map(repr, unknown))} in schemas/tables.py")
+    wires = {name: _wire(f"`{name}`", types[name], numpy) for name in names}
+    structure = ", ".join(f"`{name}` {wire}" for name, (wire, _) in wires.items()).replace("'", "\\'")
+    values = ", ".join(value for _, value in wires.values())
+    return f"INSERT INTO `{table}` ({', '.join(f'`{name}`' for name in names)}) SELECT {values} FROM input('{structure}') FORMAT Native"
+
+
+def _wire(name: str, type_: str, numpy: bool) -> tuple[str, str]:
+    """The type that a column travels in, and the SQL that makes the column's value of it."""
+    inner = type_.removeprefix("Nullable(")
+    optional = inner != type_ and not numpy
+
+    def sent(plain: str) -> str:
+        return f"Nullable({plain})" if optional else plain
+
+    if inner.startswith("DateTime64(6"):
+        return sent("Int64"), f"fromUnixTimestamp64Micro({name}, 'UTC')"
+    if inner.startswith("DateTime64(3"):
+        return sent("Int64"), f"fromUnixTimestamp64Milli({name}, 'UTC')"
+    if inner.startswith("DateTime("):
+        return sent("UInt32"), f"toDateTime({name}, 'UTC')"
+    if inner.startswith("Enum8("):
+        return "Int8", f"CAST({name}, '{type_.replace(chr(39), chr(92) + chr(39))}')"
+    if type_ == "Nullable(Float64)":
+        return sent("Float64"), f"if(isNaN({name}), NULL, {name})"
+    plain = inner.removesuffix(")") if inner != type_ else inner
+    return sent(plain.replace("LowCardinality(String)", "String")), name
+
+
+def _sent(column: Any, numpy: bool) -> Any:
+    if numpy:
+        return column if isinstance(column, np.ndarray) else _objects(column)
+    return column.tolist() if isinstance(column, np.ndarray) else column
+
+
+def _objects(values: Sequence[Any]) -> Any:
+    """An array that keeps text as it is: numpy's own kind of text drops trailing NULs and is slow to send."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def _external(name: str, structure: str, rows: Sequence[Sequence[Any]], numpy: bool) -> dict[str, Any]:
+    columns = [tuple(part.split(None, 1)) for part in structure.split(",")]
+    if not numpy:
+        return {"name": name, "structure": columns, "data": list(rows)}
+    values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    return {
+        "name": name,
+        "structure": columns,
+        "data": {column[0]: _Series(_objects(part)) for column, part in zip(columns, values, strict=True)},
+    }
+
+
+def _plain(column: Any) -> Any:
+    return column if isinstance(column, np.ndarray) else list(column)
+
+
+def _joined(parts: list[Any]) -> Any:
+    filled = [part for part in parts if len(part)] or parts[:1]
+    if len(filled) == 1:
+        return filled[0]
+    return np.concatenate(filled) if isinstance(filled[0], np.ndarray) else [value for part in filled for value in part]
+
+
+def _short(text: str, limit: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
