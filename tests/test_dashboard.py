@@ -31,11 +31,11 @@ def _queries() -> dict[str, str]:
     return queries
 
 
-def _as_the_plugin_sends_it(query: str, post: str) -> str:
+def _as_the_plugin_sends_it(query: str, post: str, interval: int = 15) -> str:
     """Macros replaced as grafana-clickhouse-datasource does, and `${post:sqlstring}` as Grafana does."""
     start, end = f"toDateTime({FROM})", f"toDateTime({TO})"
     query = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 >= {start} AND \1 <= {end}", query)
-    query = query.replace("$__fromTime", start).replace("$__toTime", end)
+    query = query.replace("$__fromTime", start).replace("$__toTime", end).replace("$__interval_s", str(interval))
     query = query.replace("${post:sqlstring}", "'" + post.replace("'", "''") + "'")
     assert "$" not in query, "a macro that this test does not know"
     return query
