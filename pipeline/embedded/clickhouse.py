@@ -30,7 +30,7 @@ CONFIG: Final = """<clickhouse>
   <timezone>UTC</timezone>
   <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
   <mark_cache_size>268435456</mark_cache_size>
-  <!-- As a server has them: the library's own two and one starve timers, and mutations, which wait for 20 free slots. -->
+  <!-- As a server has them: with the two and one of the library timers starve, and mutations never run. -->
   <background_pool_size>16</background_pool_size>
   <background_schedule_pool_size>16</background_schedule_pool_size>
   <background_common_pool_size>4</background_common_pool_size>

@@ -1,7 +1,7 @@
 """The jars of Kafka: fetched once, shared by all stacks of a user, and taken only with the sums that jars.lock has.
 
-`jars.lock` holds a line per jar: sha256, two spaces, group:artifact:version. `python -m pipeline.embedded.jars` writes
-it anew.
+`jars.lock` holds a line per jar: sha256, two spaces, group:artifact:version. `python -m pipeline.embedded.jars`
+fetches them, with `--relock` it writes jars.lock anew.
 """
 
 import hashlib
@@ -132,6 +132,18 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
+def main(arguments: list[str]) -> int:
+    """Fetch the jars, or write jars.lock; what went wrong in one line, exit 1."""
+    try:
+        if arguments == ["--relock"]:
+            write_lock()
+        else:
+            ensure_jars(lambda line: print(line, file=sys.stderr))
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    write_lock()
-    sys.exit(0)
+    sys.exit(main(sys.argv[1:]))

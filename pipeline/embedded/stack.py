@@ -114,6 +114,10 @@ class Stack:
         if not processes.send(self._process(name), signal_number):
             raise _not_running(name)
 
+    def part_names(self) -> list[str]:
+        """clickhouse, kafka-1, kafka-2, ..."""
+        return part_names(self._state())
+
     def dead_parts(self) -> list[str]:
         """Names of the parts that have no process; asks the kernel only, so it is cheap."""
         return _dead(self._state())

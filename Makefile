@@ -1,0 +1,47 @@
+# Every habit of the project; `make` alone lists them.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+# Another virtual environment may be active: nothing here looks at it.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+export VENV
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit lint format bench clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## .venv with all extras, the jars of Kafka (PYTHON=... to choose one; quick when done before)
+
+$(READY): pyproject.toml pipeline/embedded/jars.lock scripts/setup
+	@PYTHON="$(PYTHON)" scripts/setup
+
+demo: $(READY) ## Set up, then everything on a real Kafka and ClickHouse, checked against a recount
+	@$(BIN)/engagement demo $(ARGS)
+
+test: $(READY) lint ## Set up, then lint, types and all tests on a real Kafka and ClickHouse (ARGS="-k ..." for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+test-unit: $(READY) ## Tests that need no Kafka and ClickHouse: seconds
+	$(BIN)/python -m pytest -m "not stack and not slow" $(ARGS)
+
+lint: $(READY) ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Let ruff write what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## The numbers that are promised, on this machine
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Stop the default stack; remove .venv, caches and the stack's data
+	@if [ -x $(BIN)/engagement ] && [ -d .engagement/stack ]; then $(BIN)/engagement stack down; fi
+	rm -rf $(VENV) .engagement .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,112 @@
+"""What tests share: the real stack, started once; settings for each test alone; recorded data from outside.
+
+A test that asks for `stack`, `settings` or `environment` gets the marker `stack` by itself.
+"""
+
+import http.client
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from pipeline.embedded.addresses import StackAddresses
+from pipeline.embedded.stack import Stack
+from pipeline.settings import Settings
+
+REQUIRE_DATA = os.environ.get("ENGAGEMENT_REQUIRE_DATA", "") not in ("", "0")
+DATA = Path(os.environ.get("ENGAGEMENT_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The settings of whoever runs the tests must not reach them.
+    for name in [name for name in os.environ if name.startswith("ENGAGEMENT_")]:
+        del os.environ[name]
+    # `timeout` and CI end a run by SIGTERM: fixtures must still stop what they started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.stack)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack with one broker, the same for all tests; a test that breaks it takes `fragile_stack`."""
+    the_stack = Stack(tmp_path_factory.mktemp("stack"))
+    try:
+        the_stack.up()
+        yield the_stack
+    finally:
+        the_stack.down()
+
+
+@pytest.fixture
+def fragile_stack(stack: Stack) -> Iterator[Stack]:
+    """The same stack for a test that kills or stops parts of it: whole again afterwards."""
+    yield stack
+    for name in set(stack.part_names()) - set(stack.dead_parts()):
+        stack.signal(name, signal.SIGCONT)
+    stack.up()
+
+
+@pytest.fixture
+def addresses(stack: Stack) -> StackAddresses:
+    """Where the stack serves."""
+    found = stack.status().addresses
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def settings(addresses: StackAddresses) -> Iterator[Settings]:
+    """Settings for the stack with a topic prefix and an empty database of this test alone; few partitions."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    _execute(addresses, f"CREATE DATABASE {name}")
+    yield Settings(
+        kafka=addresses.kafka,
+        clickhouse=addresses.clickhouse.rpartition("/")[0] + f"/{name}",
+        topic_prefix=name,
+        partitions=4,
+        metrics_port=0,
+    )
+    _execute(addresses, f"DROP DATABASE IF EXISTS {name}")
+
+
+@pytest.fixture
+def environment(settings: Settings) -> dict[str, str]:
+    """What a subprocess needs to have the same settings."""
+    return {
+        **os.environ,
+        "ENGAGEMENT_KAFKA": settings.kafka,
+        "ENGAGEMENT_CLICKHOUSE": settings.clickhouse.get_secret_value(),
+        "ENGAGEMENT_TOPIC_PREFIX": settings.topic_prefix,
+        "ENGAGEMENT_PARTITIONS": str(settings.partitions),
+        "ENGAGEMENT_METRICS_PORT": str(settings.metrics_port),
+    }
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of recorded data; skips where there is none, fails with ENGAGEMENT_REQUIRE_DATA=1."""
+    if not DATA.is_dir():
+        reason = f"no recorded data in {DATA}: set ENGAGEMENT_TEST_DATA to a folder that has cascades/ and jetstream/"
+        if REQUIRE_DATA:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return DATA
+
+
+def _execute(addresses: StackAddresses, sql: str) -> None:
+    connection = http.client.HTTPConnection(urlsplit(addresses.clickhouse_http).netloc, timeout=30)
+    try:
+        connection.request("POST", "/", body=sql)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read().decode()
+    finally:
+        connection.close()
