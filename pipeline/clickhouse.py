@@ -1,8 +1,6 @@
 """ClickHouse over its native protocol: columns in, columns out. The only file that imports clickhouse_driver.
 
-Times travel as integers (seconds, milli- or microseconds since 1970, as the column's type counts): the driver's own conversions of
-datetime objects cost seven times as much. So an insert goes `INSERT INTO t (...) SELECT ... FROM input(...)`: the wire carries plain
-numbers and text, and the server makes enums, times and NULLs of them.
+Times travel as integers, as the column's type counts them: seconds, milli- or microseconds since 1970.
 """
 
 import contextlib
@@ -14,7 +12,7 @@ from clickhouse_driver import Client, errors
 
 from pipeline.errors import EngagementError, Refused, SchemaDrift, Unavailable
 from pipeline.settings import Settings
-from schemas.tables import TABLES
+from pipeline.wire import insert_statement
 
 CONNECT_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 60.0
@@ -53,8 +51,8 @@ class ClickHouse:
         """With `numpy` columns come and go as arrays, else as lists. `database` overrides that of the settings."""
         self._url = settings.clickhouse_url
         self._numpy = numpy
-        self._streaming = False
-        self._insert_settings = {
+        self._stream: object | None = None
+        self._insert_settings: dict[str, Any] = {
             "max_partitions_per_insert_block": INSERT_PARTITIONS,
             # Ours are batches already: asynchronous ones would be acknowledged later, for nothing.
             "async_insert": 0,
@@ -103,17 +101,21 @@ class ClickHouse:
 
         Raises ValueError for a table or column that schemas/tables.py does not know, or lengths that differ.
         """
-        statement = _insert_statement(table, tuple(columns), self._numpy)
+        statement = insert_statement(table, tuple(columns), self._numpy)
         values = [_sent(column, self._numpy) for column in columns.values()]
         if len({len(column) for column in values}) != 1:
-            raise ValueError(f"{table}: columns differ in length: " + ", ".join(f"{n} {len(c)}" for n, c in columns.items()))
+            raise ValueError(
+                f"{table}: columns differ in length: " + ", ".join(f"{n} {len(c)}" for n, c in columns.items())
+            )
         rows = len(values[0])
         if rows:
             with self._translated(f"insert into {table}"):
                 self._client.execute(statement, values, columnar=True, settings=self._insert_settings)
         return rows
 
-    def select(self, sql: str, params: Mapping[str, Any] | None = None, tables: ExternalTables | None = None) -> list[Any]:
+    def select(
+        self, sql: str, params: Mapping[str, Any] | None = None, tables: ExternalTables | None = None
+    ) -> list[Any]:
         """The answer's columns, as lists, or with `numpy` as arrays; each empty where no row was found.
 
         `params` fill `%(name)s` in the SQL, escaped. Arrays of times are datetime64: select ticks (`toUnixTimestamp64Micro`) instead.
@@ -122,9 +124,13 @@ class ClickHouse:
         return [_joined([block[number] for block in blocks]) for number in range(len(blocks[0]))] if blocks else []
 
     def stream(
-        self, sql: str, params: Mapping[str, Any] | None = None, tables: ExternalTables | None = None, block: int = 65_536
+        self,
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+        tables: ExternalTables | None = None,
+        block: int = 65_536,
     ) -> Iterator[list[Any]]:
-        """The answer in blocks of columns, of at most about `block` rows each, none empty. One that is left half-read ends the query."""
+        """The answer in blocks of columns, of at most about `block` rows each, none empty. One that is left half-read ends with the next query."""
         return (columns for columns in self._blocks(sql, params, tables, block) if len(columns[0]))
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
@@ -134,7 +140,7 @@ class ClickHouse:
 
     def close(self) -> None:
         """Closes the connection; the next call would open another."""
-        self._streaming = False
+        self._stream = None
         self._client.disconnect()
 
     def _blocks(
@@ -147,42 +153,45 @@ class ClickHouse:
             query = sql if params is None else client.substitute_params(sql, params, client.connection.context)
             client.connection.send_query(query)
             client.connection.send_external_tables(external)
-            self._streaming = True
+            stream = self._stream = object()
             for packet in client.packet_generator():
                 found = getattr(packet, "block", None)
                 # The first block has no rows, only the columns; the driver keeps nothing of an empty one but their names.
                 if found is not None and found.columns_with_types:
                     columns = found.get_columns()
-                    yield [_plain(column) for column in columns] if len(columns) else self._empty(found.columns_with_types)
-            self._streaming = False
-
-    def _empty(self, names: Sequence[Any]) -> list[Any]:
-        return [np.empty(0) if self._numpy else [] for _ in names]
+                    if len(columns):
+                        yield [_plain(column) for column in columns]
+                    else:
+                        yield [np.empty(0) if self._numpy else [] for _ in found.columns_with_types]
+                    if self._stream is not stream:
+                        raise RuntimeError("another query was sent before this stream was at its end")
+            self._stream = None
 
     @contextlib.contextmanager
     def _translated(self, what: str) -> Iterator[None]:
         """Makes this project's errors of the driver's; whatever went wrong, the next call starts on a new connection."""
-        if self._streaming:
+        if self._stream is not None:
             self.close()
         try:
             yield
-        except GeneratorExit:
-            self.close()
-            raise
         except Exception as error:
             self.close()
             self._raise(error, what)
 
     def _raise(self, error: Exception, what: str) -> NoReturn:
-        if isinstance(error, EngagementError):
+        if isinstance(error, EngagementError | RuntimeError):
             raise error
         said = self._said(error)
         where = f"ClickHouse at {self._url.host}:{self._url.port}"
         code = error.code if isinstance(error, errors.Error) else None
         if isinstance(error, EOFError | OSError | errors.NetworkError | errors.SocketTimeoutError):
-            raise Unavailable(f"{where} does not answer ({said}): is it running, and is ENGAGEMENT_CLICKHOUSE right?") from None
+            raise Unavailable(
+                f"{where} does not answer ({said}): is it running, and is ENGAGEMENT_CLICKHOUSE right?"
+            ) from None
         if isinstance(error, errors.ServerException) and code in TRY_AGAIN:
-            raise Unavailable(f"{where} cannot now (code {code}: {said}): see its log, disk and memory; it is tried again") from None
+            raise Unavailable(
+                f"{where} cannot now (code {code}: {said}): see its log, disk and memory; it is tried again"
+            ) from None
         if isinstance(error, errors.ServerException) and code in DRIFT:
             raise SchemaDrift(f"{where}: {said} (code {code}): run `engagement init`") from None
         if code in NO_ENTRY:
@@ -190,14 +199,18 @@ class ClickHouse:
                 f"{where} does not let user {self._url.user!r} in (code {code}): check user and password in ENGAGEMENT_CLICKHOUSE"
             ) from None
         if isinstance(error, errors.UnexpectedPacketFromServerError | errors.UnknownPacketFromServerError):
-            raise Unavailable(f"{where} sent what the native protocol does not have ({said}): is the port that of TCP?") from None
+            raise Unavailable(
+                f"{where} sent what the native protocol does not have ({said}): is the port that of TCP?"
+            ) from None
         if isinstance(error, errors.ServerException):
             raise Refused(f"{where} refuses (code {code}: {said}): {_short(what, 200)}") from None
         raise Refused(f"{where}: {_short(what, 200)}: {said}: check the values that were sent") from error
 
     def _said(self, error: Exception) -> str:
         """The error's first sentence, without the server's stack trace, without the password."""
-        text = error.message if isinstance(error, errors.Error) and error.message else str(error) or type(error).__name__
+        text = (
+            error.message if isinstance(error, errors.Error) and error.message else str(error) or type(error).__name__
+        )
         text = text.split("Stack trace:")[0].removeprefix("DB::Exception: ").strip()
         if self._url.password:
             text = text.replace(self._url.password, "***")
@@ -208,42 +221,6 @@ class _Series(NamedTuple):
     """What the driver asks of an external table's column when it uses numpy."""
 
     values: Any
-
-
-def _insert_statement(table: str, names: tuple[str, ...], numpy: bool) -> str:
-    declared = next((each for each in TABLES if each.name == table), None)
-    if declared is None:
-        raise ValueError(f"no table {table!r} in schemas/tables.py")
-    types = {column.name: column.type for column in declared.columns}
-    unknown = [name for name in names if name not in types]
-    if unknown or not names:
-        raise ValueError(f"{table} has no column {', '.join(map(repr, unknown))} in schemas/tables.py")
-    wires = {name: _wire(f"`{name}`", types[name], numpy) for name in names}
-    structure = ", ".join(f"`{name}` {wire}" for name, (wire, _) in wires.items()).replace("'", "\\'")
-    values = ", ".join(value for _, value in wires.values())
-    return f"INSERT INTO `{table}` ({', '.join(f'`{name}`' for name in names)}) SELECT {values} FROM input('{structure}') FORMAT Native"
-
-
-def _wire(name: str, type_: str, numpy: bool) -> tuple[str, str]:
-    """The type that a column travels in, and the SQL that makes the column's value of it."""
-    inner = type_.removeprefix("Nullable(")
-    optional = inner != type_ and not numpy
-
-    def sent(plain: str) -> str:
-        return f"Nullable({plain})" if optional else plain
-
-    if inner.startswith("DateTime64(6"):
-        return sent("Int64"), f"fromUnixTimestamp64Micro({name}, 'UTC')"
-    if inner.startswith("DateTime64(3"):
-        return sent("Int64"), f"fromUnixTimestamp64Milli({name}, 'UTC')"
-    if inner.startswith("DateTime("):
-        return sent("UInt32"), f"toDateTime({name}, 'UTC')"
-    if inner.startswith("Enum8("):
-        return "Int8", f"CAST({name}, '{type_.replace(chr(39), chr(92) + chr(39))}')"
-    if type_ == "Nullable(Float64)":
-        return sent("Float64"), f"if(isNaN({name}), NULL, {name})"
-    plain = inner.removesuffix(")") if inner != type_ else inner
-    return sent(plain.replace("LowCardinality(String)", "String")), name
 
 
 def _sent(column: Any, numpy: bool) -> Any:
