@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from pipeline.cli import COMMANDS
+from pipeline.clickhouse import ClickHouse
+from pipeline.migrations import migrate
 from pipeline.observability.metrics import OUTCOMES, STEPS, ProducerMetrics, WorkerMetrics
 from pipeline.settings import Settings
 from schemas.tables import TABLES
@@ -131,6 +133,18 @@ def _touch(a: dict[str, float], b: dict[str, float]) -> bool:
 
 def _holds(a: dict[str, float], b: dict[str, float]) -> bool:
     return all(a[at] <= b[at] and b[at] + b[size] <= a[at] + a[size] for at, size in (("x", "width"), ("y", "height")))
+
+
+@pytest.mark.stack
+def test_the_readmes_sql_runs(settings: Settings) -> None:
+    queries = re.findall(r"^```sql\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert len(queries) >= 4
+    migrate(settings)
+    with ClickHouse(settings) as client:
+        client.insert("post_metrics", {"post_id": ["p-1"], "as_of": [60], "likes": [3], "version": [1]})
+        assert client.select(queries[0])[0] == ["p-1"]
+        for query in queries[1:]:
+            client.select(query)
 
 
 def test_the_changelog_keeps_its_format() -> None:

@@ -151,7 +151,7 @@ class WorkerMetrics(_Metrics):
             "consumer_lag", "Records of a partition of this worker that are not committed", ["topic", "partition"]
         )
         self._batches = Histogram(
-            f"{PREFIX}_batch_events", "Records in a stored batch", buckets=BATCH_BOUNDS, registry=self.registry
+            f"{PREFIX}_batch_events", "Records in a batch", buckets=BATCH_BOUNDS, registry=self.registry
         )
         self._steps = Histogram(
             f"{PREFIX}_step_duration_seconds",
