@@ -1,0 +1,37 @@
+"""How fast records leave: as fast as they can, so many a second, or in the rhythm of their own time.
+
+>>> pace = Pace(PacePolicy(speed=60), started=0.0)
+>>> pace.delay(now=0.0, occurred=1000.0), pace.delay(now=0.5, occurred=1060.0)
+(0.0, 0.5)
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PacePolicy:
+    """`rate`: at most so many records a second. `speed`: seconds of event time that pass in one second. None: no
+    bound."""
+
+    rate: float | None = None
+    speed: float | None = None
+
+
+class Pace:
+    """Says how long to wait before each record. Pure: the time is an argument, in seconds."""
+
+    def __init__(self, policy: PacePolicy, started: float) -> None:
+        self._policy, self._started = policy, started
+        self._records = 0
+        self._first: float | None = None
+
+    def delay(self, now: float, occurred: float) -> float:
+        """Seconds until the next record, whose event time is `occurred`, is due; 0 when it is late."""
+        due = self._started
+        if self._policy.rate is not None:
+            due = max(due, self._started + self._records / self._policy.rate)
+        if self._policy.speed is not None:
+            self._first = occurred if self._first is None else self._first
+            due = max(due, self._started + (occurred - self._first) / self._policy.speed)
+        self._records += 1
+        return max(0.0, due - now)
