@@ -63,6 +63,15 @@ def test_named_commands_exist(page: Path) -> None:
     assert set(in_code) | set(in_blocks) <= COMMANDS.keys()
 
 
+def test_named_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        target for page in PAGES for target in re.findall(r"(?:^ {4}|`)make ([a-z-]+)", page.read_text(), re.MULTILINE)
+    }
+    assert {"demo", "test", "test-unit", "setup", "help"} <= named
+    assert named <= targets
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_named_settings_exist(page: Path) -> None:
     named = set(re.findall(r"\bENGAGEMENT_([A-Z_]+)\b", page.read_text()))
