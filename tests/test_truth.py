@@ -54,9 +54,7 @@ def test_by_hand() -> None:
     assert row["shares_velocity_5m"] == 0.2
     assert (row["score_default"], row["score_default_5m"], row["score_plain_24h"]) == (3, 1, 2)
     assert row["channel_entropy"] is None
-    assert row["hot_6h"] == pytest.approx(
-        log2(2 ** ((MINUTE + 1 - 29e6) / 360) + 2 * 2 ** ((MINUTE + 62 - 29e6) / 360)) + 29e6 / 360
-    )
+    assert row["hot_6h"] == pytest.approx((MINUTE + 62) / 360 + log2(2 + 2 ** (-61 / 360)), rel=1e-14)
 
 
 def test_six_minutes_after_the_last_like_no_likes_are_left() -> None:

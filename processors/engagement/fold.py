@@ -139,7 +139,7 @@ class Fold:
             outcomes,
             dirty,
         )
-        return Taken(outcomes, np.unique(posts), np.unique(dirty[:marks]))
+        return Taken(outcomes, np.unique(posts), self._expand(np.unique(dirty[:marks])))
 
     def seen(self, rows: Array) -> tuple[Array, Array]:
         """Distinct events of each of these posts, and the end of the minute of its newest, in minutes since 1970."""
@@ -207,6 +207,15 @@ class Fold:
     def in_partitions(self, partitions: Sequence[int]) -> Array:
         """The posts of these partitions."""
         return np.flatnonzero(np.isin(self._tables.posts["partition"][: len(self)], list(partitions)))
+
+
+    def _expand(self, marks: Array) -> Array:
+        """Sorted panes for sorted marks, where -1 - post stands for all panes of the post that retractions touched."""
+        panes = marks[np.searchsorted(marks, 0) :]
+        if len(panes) == len(marks):
+            return panes
+        touched = self.panes_of(-1 - marks[: len(marks) - len(panes)])
+        return np.union1d(panes, touched[self._tables.panes["taken"][touched] != kernels.NONE])
 
 
 def partitions_of(post_ids: Sequence[str], partitions: int) -> Array:

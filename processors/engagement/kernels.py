@@ -194,7 +194,8 @@ def fold(t, run, posts, keys, targets, actors, channels, minutes, checks, measur
 
     Per event: post row, identity, identity of the target (retractions), actor, channel, minute, 32 bits of its content, measure
     (0 like, 1 share, 2 comment, -1 post), action. Writes one outcome per event and, into `dirty` (2 places an event), the panes
-    whose row has to be written, for a duplicate those that it would have changed as well. Returns how many.
+    whose row has to be written, for a duplicate those that it would have changed as well; -1 - post stands for all panes of the
+    post that retractions touched. Returns how many.
     """
     marks = 0
     for i in range(len(posts)):
@@ -212,7 +213,11 @@ def fold(t, run, posts, keys, targets, actors, channels, minutes, checks, measur
                     takeback = find(t.takebacks, t.takeback_index, post, targets[i] if actions[i] == RETRACT else key)
                     if takeback >= 0:
                         pane = find(t.panes, t.pane_index, post, t.takebacks[takeback].minute)
-                        if pane >= 0:
+                        if actions[i] == RETRACT and t.takebacks[takeback].count > 1:
+                            # It may have put a later one out of effect, whose minute then changed too; which, is not known.
+                            dirty[marks] = -1 - post
+                            marks += 1
+                        elif pane >= 0:
                             dirty[marks] = pane
                             marks += 1
             continue
@@ -266,21 +271,22 @@ def fold(t, run, posts, keys, targets, actors, channels, minutes, checks, measur
                     if pane >= 0:
                         dirty[marks] = pane
                         marks += 1
-            elif minute < t.takebacks[takeback].minute:  # the earliest retraction is the one that counts
-                if target >= 0 and m >= 0:
-                    pane = find(t.panes, t.pane_index, post, t.takebacks[takeback].minute)
-                    t.taken[taken_at(t, pane)].retracted[m] -= 1
-                    dirty[marks] = pane
-                    pane = pane_at(t, post, minute)
-                    t.taken[taken_at(t, pane)].retracted[m] += 1
-                    dirty[marks + 1] = pane
-                    marks += 2
-                t.takebacks[takeback].minute = minute
-            elif target >= 0 and m >= 0:
-                pane = find(t.panes, t.pane_index, post, t.takebacks[takeback].minute)
-                if pane >= 0:
-                    dirty[marks] = pane
+            elif m < 0:
+                t.takebacks[takeback].minute = min(t.takebacks[takeback].minute, minute)
+            else:
+                # Each one's pane is kept, of zeros perhaps: it had a row if it counted before an earlier one came.
+                before, own = pane_at(t, post, t.takebacks[takeback].minute), pane_at(t, post, minute)
+                taken_before, taken_own = taken_at(t, before), taken_at(t, own)
+                if target >= 0:
+                    dirty[marks] = before
                     marks += 1
+                if minute < t.takebacks[takeback].minute:  # the earliest retraction is the one that counts
+                    t.takebacks[takeback].minute = minute
+                    if target >= 0:
+                        t.taken[taken_before].retracted[m] -= 1
+                        t.taken[taken_own].retracted[m] += 1
+                        dirty[marks] = own
+                        marks += 1
             t.takebacks[takeback].count += 1
             if target < 0:
                 t.posts[post].unmatched += 1

@@ -1,0 +1,184 @@
+"""The fold against the truth: whatever the order, the duplicates and the cuts, its rows follow from the set of events."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kafka.partitioner.default import murmur2
+
+from processors.engagement import kernels
+from processors.engagement.fold import Fold, partitions_of
+from tests.folding import Event, assert_true, identified, like, metrics_of, minutes_of, same, take, undo
+from tests.truth import microseconds, truth_of
+
+MINUTES = (
+    "1970-01-01T00:00:00Z",
+    "1999-12-31T23:59:59.999999Z",
+    *(f"2026-03-01T10:{m:02}:07+00:00" for m in (0, 1, 2, 4, 9, 11)),
+)
+MINUTES += ("2026-03-01T13:30:00+02:00", "2026-03-02T12:00:00Z", "2026-03-04T10:03:00Z", "2031-01-01T00:00:00Z")
+IDS = "abc"
+
+identity = st.fixed_dictionaries(
+    {
+        "post_id": st.sampled_from(["p", "q"]),
+        "kind": st.sampled_from(["like", "like", "share", "comment", "post"]),
+        "action": st.sampled_from(["add", "add", "retract"]),
+        "event_id": st.sampled_from(IDS),
+    }
+)
+content = st.fixed_dictionaries(
+    {
+        "actor_id": st.sampled_from(["u", "v", "w"]),
+        "channel": st.sampled_from(["bluesky", "mastodon", "", None]),
+        "target_id": st.sampled_from([*IDS, *IDS, "ghost"]),
+        "occurred_at": st.sampled_from(MINUTES),
+    }
+)
+
+
+def _event(parts: tuple[dict[str, Any], dict[str, Any]]) -> Event:
+    event = parts[0] | parts[1]
+    if event["action"] == "add":
+        del event["target_id"]
+    return event
+
+
+def _identity(event: Event) -> tuple[str, ...]:
+    return event["post_id"], event["kind"], event.get("action", "add"), event["event_id"]
+
+
+events = st.tuples(identity, content).map(_event)
+logs = st.lists(events, min_size=1, max_size=60)
+"""With conflicting duplicates: the universe is small."""
+takebacks = st.lists(
+    st.builds(
+        lambda number, at, add: like("a", at) if add else undo("a", at, event_id=f"u{number}"),
+        st.integers(0, 5),
+        st.sampled_from(MINUTES),
+        st.integers(0, 3).map(lambda roll: roll == 0),
+    ),
+    min_size=1,
+    max_size=12,
+)
+"""One like, and many who take it back."""
+sets = st.lists(events, min_size=1, max_size=40, unique_by=_identity)
+
+
+def _cut(log: Sequence[Event], cuts: Sequence[int]) -> list[Sequence[Event]]:
+    places = sorted({cut % len(log) for cut in cuts} | {0, len(log)})
+    return [log[start:end] for start, end in zip(places, places[1:], strict=False)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(log=logs, cuts=st.lists(st.integers(0, 59), max_size=3))
+def test_any_log_in_any_cut(log: list[Event], cuts: list[int]) -> None:
+    fold = Fold()
+    for part in _cut(log, cuts):
+        take(fold, part)
+        if len(part) % 2:
+            metrics_of(fold)  # looking must change nothing
+    assert_true(fold, truth_of(log))
+
+
+@settings(max_examples=100, deadline=None)
+@given(distinct=sets, order=st.randoms(use_true_random=False), again=st.integers(0, 40))
+def test_order_and_duplicates_change_nothing(distinct: list[Event], order: Any, again: int) -> None:
+    log = distinct + [order.choice(distinct) for _ in range(again)]
+    order.shuffle(log)
+    fold = Fold()
+    outcomes = take(fold, log).outcomes
+    assert_true(fold, truth_of(distinct))
+    assert np.count_nonzero(outcomes <= kernels.LATE) == len(distinct)
+    assert not np.count_nonzero(outcomes == kernels.CONFLICTING)
+    assert fold.events == len(distinct)
+
+
+@settings(max_examples=100, deadline=None)
+@given(log=logs, cut=st.integers(0, 59), post=st.sampled_from("pq"), order=st.randoms(use_true_random=False))
+def test_a_forgotten_post_is_read_again_in_any_order(log: list[Event], cut: int, post: str, order: Any) -> None:
+    fold = Fold()
+    before, after = log[: cut % len(log)], log[cut % len(log) :]
+    if before:
+        take(fold, before)
+        gone = [row for row in fold.find([post]).tolist() if row >= 0]
+        assert fold.forget(np.array(gone, np.int64)) == [post] * len(gone)
+        stored = list({_identity(event): event for event in reversed(before) if event["post_id"] == post}.values())
+        order.shuffle(stored)
+        if stored:
+            take(fold, stored)
+    take(fold, after)
+    assert_true(fold, truth_of(log))
+
+
+@settings(max_examples=60, deadline=None)
+@given(distinct=sets, order=st.randoms(use_true_random=False))
+def test_what_is_taken_back_was_never_there(distinct: list[Event], order: Any) -> None:
+    stands = [event for event in distinct if event["action"] == "add"]
+    gone = [event | {"event_id": "gone-" + event["event_id"]} for event in stands if event["kind"] != "post"]
+    undone = [
+        undo(event["event_id"], **{name: event[name] for name in ("kind", "post_id", "occurred_at")}) for event in gone
+    ]
+    log = stands + gone + undone
+    order.shuffle(log)
+    with_, without = Fold(), Fold()
+    take(with_, log)
+    if stands:
+        take(without, stands)
+    found, clean = metrics_of(with_), metrics_of(without)
+    for name in (
+        "likes",
+        "shares",
+        "comments",
+        "actors",
+        "channels",
+        "retractions_unmatched",
+        "channel_entropy",
+        "hot_6h",
+    ):
+        for post_id, row in clean.items():
+            assert same(found[post_id][name], row[name]), name
+    assert_true(with_, truth_of(log))
+
+
+@settings(max_examples=150, deadline=None)
+@given(log=st.one_of(logs, takebacks), cut=st.integers(0, 59), crash=st.integers(0, 59))
+def test_a_run_read_again_dirties_all_rows_that_the_crash_left_stale(log: list[Event], cut: int, crash: int) -> None:
+    cut, crash = sorted((cut % (len(log) + 1), crash % (len(log) + 1)))
+    assert _minutes_after_a_crash(log, cut, crash) == _true_minutes(log)
+
+
+def test_an_earlier_retraction_read_again_clears_the_minute_of_the_later_one() -> None:
+    log = [
+        like("a", "2026-03-01T10:00:00Z"),
+        undo("a", "2026-03-01T10:09:00Z", event_id="later"),
+        undo("a", "2026-03-01T10:03:00Z", event_id="earlier"),
+    ]
+    assert _minutes_after_a_crash(log, 2, 3) == _true_minutes(log)
+
+
+def _minutes_after_a_crash(log: list[Event], cut: int, crash: int) -> dict[tuple[str, int], tuple[int, ...]]:
+    """Rows were stored up to `cut`, events up to `crash`; then all of it came from the log, and the rest again from Kafka."""
+    fold, stored = Fold(), {}
+    if cut:
+        take(fold, log[:cut])
+        for post_id, found in minutes_of(fold).items():
+            stored |= {(post_id, minute): counts for minute, counts in found.items()}
+    fold = Fold()
+    logged = {_identity(event): event for event in reversed(log[:crash])}.values()
+    if logged:
+        take(fold, sorted(logged, key=lambda event: microseconds(event["occurred_at"])))
+    if log[cut:]:
+        panes = fold.panes(take(fold, log[cut:]).panes)
+        for post, minute, adds, retracted in zip(*(column.tolist() for column in panes), strict=True):
+            stored[fold.post_ids[post], minute] = (*adds, *retracted)
+    return {key: counts for key, counts in stored.items() if any(counts)}
+
+
+def _true_minutes(log: list[Event]) -> dict[tuple[str, int], tuple[int, ...]]:
+    return {
+        (post_id, minute): counts for post_id, post in truth_of(log).items() for minute, counts in post.minutes.items()
+    }
