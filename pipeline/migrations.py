@@ -1,12 +1,19 @@
-"""Migrations: numbered SQL files, each applied once and never changed afterwards; and whether the tables are as they are declared.
+"""Migrations: numbered SQL files, each applied once and never changed again; and whether the tables are as declared.
+
+In the files stand
 
     {database}         the database of ENGAGEMENT_CLICKHOUSE
     {cluster}          ON CLUSTER ..., with ENGAGEMENT_CLICKHOUSE_CLUSTER
     {replacing(v)}     ReplacingMergeTree(v), Replicated on a cluster
+
+ClickHouse has neither transactions over DDL nor a lock that a client could hold. So a statement is `IF NOT EXISTS` or
+`OR REPLACE`, a file counts as applied once its last statement is done, and one that was cut off is run again from its
+start; two that migrate at once do the same thing twice.
 """
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
@@ -14,12 +21,16 @@ from typing import Final
 from pipeline.clickhouse import ClickHouse
 from pipeline.errors import SchemaDrift
 from pipeline.settings import Settings
-from schemas.tables import TABLES
+from schemas.tables import TABLES, Table
 
 APPLIED: Final = "schema_migrations"
-APPLIED_COLUMNS: Final = "name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)"
-REPLICA_PATH: Final = "'/clickhouse/tables/{{shard}}/{database}/{{table}}', '{{replica}}'"
+APPLIED_COLUMNS: Final = (
+    "`name` String COMMENT 'File of deploy/clickhouse/migrations', "
+    "`checksum` String COMMENT 'SHA-256 of its text', "
+    "`applied_at` DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When its last statement was done'"
+)
 
+_ENGINE: Final = re.compile(r"(?:Replicated|Shared)?(ReplacingMergeTree)(?:\(([^)]*)\))?")
 _REPLACING: Final = re.compile(r"\{replacing\((\w*)\)\}")
 _STATEMENT_END: Final = re.compile(r";[ \t]*(?:\n|$)")
 _COMMENT_LINE: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
@@ -27,7 +38,7 @@ _COMMENT_LINE: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Migration:
-    """One file: `0001_tables.sql`, its text, and the SHA-256 of it."""
+    """One file: `0001_tables.sql`, and its text."""
 
     name: str
     sql: str
@@ -37,103 +48,131 @@ class Migration:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
     def statements(self, settings: Settings) -> list[str]:
-        """The statements for this database, in order."""
-        return [
-            statement
-            for part in _STATEMENT_END.split(_COMMENT_LINE.sub("", self.sql))
-            if (statement := render(part, settings).strip())
-        ]
+        """The statements for this database, in order; each ends with `;` at the end of a line."""
+        parts = _STATEMENT_END.split(_COMMENT_LINE.sub("", self.sql))
+        return [statement for part in parts if (statement := render(part, settings).strip())]
 
 
 def all_migrations() -> list[Migration]:
     """The migrations that ship with this version, in order."""
     folder = files("deploy.clickhouse.migrations")
-    return sorted(
-        (Migration(file.name, file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".sql")),
-        key=lambda migration: migration.name,
-    )
+    found = [Migration(file.name, file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".sql")]
+    return sorted(found, key=lambda migration: migration.name)
 
 
 def migrate(settings: Settings) -> list[str]:
-    """Applies what is not applied yet and returns the names; again and again without harm. Every statement is `IF NOT EXISTS` or
-    `OR REPLACE`, so two that migrate at once do no harm either. Raises SchemaDrift, Unavailable, Refused.
+    """Makes the database, applies what is not applied yet and returns the names; again and again without harm. Blocks.
+
+    Raises SchemaDrift when an applied file was changed, when the database is newer than this version, and when in the
+    end a table is not as declared; Unavailable, Refused.
     """
-    with_database = ClickHouse(settings)
-    without_database = ClickHouse(settings.model_copy(update={"clickhouse": _server_only(settings)}))
-    database, cluster = settings.clickhouse_url.database, _cluster(settings)
-    try:
-        without_database.execute(f"CREATE DATABASE IF NOT EXISTS {database} {cluster}")
-        engine = render("{replacing(applied_at)}", settings)
-        with_database.execute(
-            f"CREATE TABLE IF NOT EXISTS {database}.{APPLIED} {cluster} ({APPLIED_COLUMNS}) ENGINE = {engine} ORDER BY name"
+    with ClickHouse(settings, database="") as server:
+        server.execute(render("CREATE DATABASE IF NOT EXISTS {database} {cluster}", settings))
+    with ClickHouse(settings) as clickhouse:
+        clickhouse.execute(
+            render(f"CREATE TABLE IF NOT EXISTS {{database}}.{APPLIED} {{cluster}} ({APPLIED_COLUMNS}) ", settings)
+            + render("ENGINE = {replacing(applied_at)} ORDER BY name", settings)
+            + " COMMENT 'Migrations that this database has had'"
         )
-        applied = dict(zip(*(with_database.select(f"SELECT name, checksum FROM {APPLIED} FINAL") or ((), ())), strict=True))
         done = []
-        for migration in all_migrations():
-            if migration.name in applied:
-                if applied[migration.name] != migration.checksum:
-                    raise SchemaDrift(
-                        f"migration {migration.name} was changed after it was applied: restore the file, and put the change into a new one"
-                    )
-                continue
+        for migration in pending_migrations(clickhouse):
             for statement in migration.statements(settings):
-                with_database.execute(statement)
-            with_database.execute(
+                clickhouse.execute(statement)
+            clickhouse.execute(
                 f"INSERT INTO {APPLIED} (name, checksum) SELECT %(name)s, %(checksum)s",
                 {"name": migration.name, "checksum": migration.checksum},
             )
             done.append(migration.name)
-        for table in TABLES if settings.durable else ():
-            with_database.execute(f"ALTER TABLE {table.name} {cluster} MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1")
-        verify_tables(with_database)
-    finally:
-        with_database.close()
-        without_database.close()
+        verify_tables(clickhouse)
     return done
 
 
+def pending_migrations(clickhouse: ClickHouse) -> list[Migration]:
+    """What `migrate` would apply. Raises SchemaDrift where the files do not fit what was applied."""
+    names, checksums = clickhouse.select(f"SELECT name, checksum FROM {APPLIED} FINAL")
+    applied = dict(zip(names, checksums, strict=True))
+    migrations = all_migrations()
+    unknown = sorted(applied.keys() - {migration.name for migration in migrations})
+    if unknown:
+        raise SchemaDrift(
+            f"the database has had migration {unknown[-1]}, which this version does not know: "
+            "install the version that made it"
+        )
+    for migration in migrations:
+        if applied.get(migration.name, migration.checksum) != migration.checksum:
+            raise SchemaDrift(
+                f"migration {migration.name} was changed after it had been applied: restore the file, "
+                "and put the change into a new one"
+            )
+    return [migration for migration in migrations if migration.name not in applied]
+
+
 def verify_tables(clickhouse: ClickHouse) -> None:
-    """Whether every table is as schemas/tables.py declares it. Raises SchemaDrift that names the first table and column that is not."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for table, name, kind in zip(
-        *(
-            clickhouse.select("SELECT table, name, type FROM system.columns WHERE database = currentDatabase() ORDER BY table, position")
-            or ((), (), ())
-        ),
+    """Whether every table is as schemas/tables.py declares it; further columns are let be.
+
+    Raises SchemaDrift that names the first table or column that is not, and the cure.
+    """
+    columns: dict[str, dict[str, str]] = {}
+    for table, name, type_ in zip(
+        *clickhouse.select("SELECT table, name, type FROM system.columns WHERE database = currentDatabase()"),
         strict=True,
     ):
-        found.setdefault(table, []).append((name, kind))
+        columns.setdefault(table, {})[name] = type_
+    shapes = {
+        table: (engine, sorting, partition)
+        for table, engine, sorting, partition in zip(
+            *clickhouse.select(
+                "SELECT name, engine_full, sorting_key, partition_key FROM system.tables "
+                "WHERE database = currentDatabase()"
+            ),
+            strict=True,
+        )
+    }
     for declared in TABLES:
-        if declared.name not in found:
+        if declared.name not in columns:
             raise SchemaDrift(f"ClickHouse has no table {declared.name}: run `engagement init`")
-        real = dict(found[declared.name])
-        for column in declared.columns:
-            if real.get(column.name) != column.type:
-                said = f"is {real[column.name]}" if column.name in real else "is missing"
-                raise SchemaDrift(
-                    f"column {declared.name}.{column.name} {said}, {column.type} is needed: undo what altered it, or run `engagement init`"
-                )
+        _verify_columns(declared, columns[declared.name])
+        _verify_shape(declared, *shapes[declared.name])
 
 
 def render(sql: str, settings: Settings) -> str:
     """Fills the placeholders in."""
+    cluster = settings.clickhouse_cluster
     database = settings.clickhouse_url.database
+    on_cluster = f"ON CLUSTER '{cluster}'" if cluster else ""
 
     def engine(match: re.Match[str]) -> str:
         version = match.group(1)
-        if settings.clickhouse_cluster:
-            path = REPLICA_PATH.format(database=database)
+        if cluster:
+            path = f"'/clickhouse/tables/{{shard}}/{database}/{{table}}', '{{replica}}'"
             return f"ReplicatedReplacingMergeTree({path}{', ' + version if version else ''})"
         return f"ReplacingMergeTree({version})" if version else "ReplacingMergeTree"
 
-    return _REPLACING.sub(engine, sql).replace("{database}", database).replace("{cluster}", _cluster(settings))
+    filled = sql.replace("{database}", database).replace("{cluster}", on_cluster)
+    return _REPLACING.sub(engine, filled)
 
 
-def _cluster(settings: Settings) -> str:
-    return f"ON CLUSTER '{settings.clickhouse_cluster}'" if settings.clickhouse_cluster else ""
+def _verify_columns(declared: Table, real: Mapping[str, str]) -> None:
+    for column in declared.columns:
+        if real.get(column.name) != column.type:
+            said = f"is {real[column.name]}" if column.name in real else "is missing"
+            raise SchemaDrift(
+                f"column {declared.name}.{column.name} {said}, it has to be {column.type}: undo what altered it "
+                "(ALTER TABLE ... MODIFY or ADD COLUMN)"
+            )
 
 
-def _server_only(settings: Settings) -> object:
-    value = settings.clickhouse
-    head, _, _ = value.get_secret_value().rpartition("/")
-    return type(value)(f"{head}/default")
+def _verify_shape(declared: Table, engine: str, sorting: str, partition: str) -> None:
+    """A plain MergeTree, another key or version column would keep rows that have been overtaken."""
+    said = _ENGINE.match(engine)
+    # In a replicated table the version follows a path and a replica's name, both in quotes.
+    arguments = [part.strip() for part in (said.group(2) or "").split(",")] if said else []
+    version = ", ".join(part for part in arguments if part and not part.startswith("'"))
+    found = (said.group(1) if said else engine.split(" ")[0], version, sorting, partition)
+    needed = ("ReplacingMergeTree", declared.version or "", ", ".join(declared.order_by), declared.partition_by or "")
+    for what, is_, must_be in zip(("engine", "version column", "ORDER BY", "PARTITION BY"), found, needed, strict=True):
+        if is_.strip("()") != must_be.strip("()"):
+            raise SchemaDrift(
+                f"table {declared.name} has {what} {is_ or 'none'}, it has to be {must_be or 'none'}: move it away "
+                "(RENAME TABLE), run `engagement init`, and copy its rows into the new one"
+            )
