@@ -1,17 +1,19 @@
-"""The fold against the truth: whatever the order, the duplicates and the cuts, its rows follow from the set of events."""
+"""The fold against the truth: whatever the order, duplicates and cuts, its rows follow from the set of events."""
 
+import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kafka.partitioner.default import murmur2
 
 from processors.engagement import kernels
-from processors.engagement.fold import Fold, partitions_of
-from tests.folding import Event, assert_true, identified, like, metrics_of, minutes_of, same, take, undo
+from processors.engagement.fold import Fold
+from tests.folding import Event, assert_true, like, metrics_of, minutes_of, same, take, undo
 from tests.truth import microseconds, truth_of
 
 MINUTES = (
@@ -70,7 +72,7 @@ sets = st.lists(events, min_size=1, max_size=40, unique_by=_identity)
 
 def _cut(log: Sequence[Event], cuts: Sequence[int]) -> list[Sequence[Event]]:
     places = sorted({cut % len(log) for cut in cuts} | {0, len(log)})
-    return [log[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [log[start:end] for start, end in pairwise(places)]
 
 
 @settings(max_examples=150, deadline=None)
@@ -161,7 +163,7 @@ def test_an_earlier_retraction_read_again_clears_the_minute_of_the_later_one() -
 
 
 def _minutes_after_a_crash(log: list[Event], cut: int, crash: int) -> dict[tuple[str, int], tuple[int, ...]]:
-    """Rows were stored up to `cut`, events up to `crash`; then all of it came from the log, and the rest again from Kafka."""
+    """Rows were stored up to `cut`, events up to `crash`; then those came from the log, the rest again from Kafka."""
     fold, stored = Fold(), {}
     if cut:
         take(fold, log[:cut])
@@ -182,3 +184,65 @@ def _true_minutes(log: list[Event]) -> dict[tuple[str, int], tuple[int, ...]]:
     return {
         (post_id, minute): counts for post_id, post in truth_of(log).items() for minute, counts in post.minutes.items()
     }
+
+
+def test_kinds_and_posts_share_no_identity() -> None:
+    log = [like("a"), like("a", kind="share"), like("a", post_id="q"), undo("a", kind="share"), undo("a", post_id="r")]
+    fold = Fold()
+    assert take(fold, log).outcomes.tolist() == [kernels.NEW] * 5
+    assert_true(fold, truth_of(log))
+    found = metrics_of(fold)
+    assert [found[post]["likes"] for post in "pqr"] == [1, 1, 0]
+    assert (found["p"]["shares"], found["r"]["retractions_unmatched"]) == (0, 1)
+
+
+def test_outcomes() -> None:
+    log = [
+        like("a", "2026-03-01T10:05:00Z"),
+        like("b", "2026-03-01T10:04:00Z"),
+        like("c", "2026-03-01T10:03:59Z"),
+        like("a", "2026-03-01T10:05:00Z"),
+        like("a", "2026-03-01T10:05:00Z", actor_id="else"),
+        like("a", "2026-03-01T10:05:00.000001Z"),
+        like("a", "2026-03-01T10:05:00Z", parent_id="x"),
+        like("a", "2026-03-01T10:05:00Z", channel="x"),
+        like("a", "2026-03-01T10:05:00Z", url="x"),
+    ]
+    n, late, d, c = kernels.NEW, kernels.LATE, kernels.DUPLICATE, kernels.CONFLICTING
+    assert take(Fold(), log).outcomes.tolist() == [n, n, late, d, c, c, c, c, d]
+
+
+def test_a_retraction_of_a_retraction_changes_nothing() -> None:
+    log = [like("a"), undo("a"), undo("a#undo")]
+    fold = Fold()
+    take(fold, log)
+    assert_true(fold, truth_of(log))
+    assert (metrics_of(fold)["p"]["likes"], metrics_of(fold)["p"]["retractions_unmatched"]) == (0, 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_hot_over_decades_in_any_order(seed: int) -> None:
+    rng = random.Random(seed)
+    spans = (60, 3600, 86_400 * 30, 86_400 * 365 * 50)
+    ends = [int(1.9e9 - rng.random() * rng.choice(spans)) for _ in range(400)]
+    log = [
+        like(f"e{number}", datetime.fromtimestamp(end, UTC).isoformat(), kind=rng.choice(("like", "share", "comment")))
+        for number, end in enumerate(ends)
+    ]
+    log += [undo(event["event_id"], kind=event["kind"]) for event in rng.sample(log, 40)]
+    rng.shuffle(log)
+    fold = Fold()
+    for start in range(0, len(log), 100):
+        take(fold, log[start : start + 100])
+        metrics_of(fold)
+    found, true = metrics_of(fold)["p"]["hot_6h"], truth_of(log)["p"].hot
+    assert true is not None
+    assert abs(2 ** (found - true) - 1) < 1e-9
+
+
+def test_a_large_term_taken_back_leaves_the_small_ones() -> None:
+    log = [like("old", "1990-01-01T00:00:00Z"), *(like(f"n{n}", "2026-01-01T00:00:00Z") for n in range(1000))]
+    log += [undo(f"n{n}", "2026-01-01T00:00:00Z") for n in range(1000)]
+    fold = Fold()
+    take(fold, log)
+    assert metrics_of(fold)["p"]["hot_6h"] == truth_of(log)["p"].hot
