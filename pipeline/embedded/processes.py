@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -41,8 +40,9 @@ def identify(pid: int) -> ProcessIdentity | None:
         return None
     # The second field is the name in parentheses and may itself hold spaces and parentheses.
     fields = stat.rpartition(")")[2].split()
-    state, started = fields[0], fields[19]
-    if state in "ZX":
+    state, threads, started = fields[0], int(fields[17]), fields[19]
+    # A killed process of many threads may be a zombie at its head while the others still end, and hold its ports.
+    if state in "ZX" and threads <= 1:
         _reap(pid)
         return None
     return ProcessIdentity(pid=pid, started=f"{boot}/{started}")
@@ -131,14 +131,13 @@ def wait_until_gone(process: ProcessIdentity, seconds: float) -> bool:
     try:
         if not is_alive(process):
             return True
-        deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(handle, select.POLLIN)
-        while (left := deadline - time.monotonic()) > 0:
-            if poll.poll(left * 1000):
-                _reap(process.pid)
-                return True
-        return not is_alive(process)
+        # The kernel says so when the last thread has ended.
+        if poll.poll(seconds * 1000):
+            _reap(process.pid)
+            return True
+        return False
     finally:
         os.close(handle)
 

@@ -146,12 +146,14 @@ class Stack:
             ignore.write_text("*\n")
 
     def _locked(self) -> AbstractContextManager[None]:
+        if not self.directory.is_dir():
+            raise _no_stack(self.directory)
         return locked(self.directory / "stack.lock", patience=LOCK_SECONDS, what=f"the stack in {self.directory}")
 
     def _state(self) -> StackState:
         state = load_state(self.directory)
         if state is None:
-            raise StackError(f"no stack in {self.directory}: `engagement stack up` makes one")
+            raise _no_stack(self.directory)
         return state
 
     def _process(self, name: str) -> ProcessIdentity:
@@ -241,6 +243,10 @@ class Stack:
 
 def _dead(state: StackState) -> list[str]:
     return [name for name in part_names(state) if not processes.is_alive(state.processes.get(name))]
+
+
+def _no_stack(directory: Path) -> StackError:
+    return StackError(f"no stack in {directory}: `engagement stack up` makes one")
 
 
 def _not_running(name: str) -> StackError:

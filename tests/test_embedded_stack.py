@@ -1,0 +1,353 @@
+"""The embedded stack: what is promised about kill -9, ports, pids and processes, on real ones."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.embedded import jars
+from pipeline.embedded.plan import PortsPolicy
+from pipeline.embedded.ports import find_free_port
+from pipeline.embedded.processes import ProcessIdentity, identify, is_alive, kill, send, spawn, stop
+from pipeline.embedded.stack import Stack
+from pipeline.embedded.state import load_state, save_state
+from pipeline.errors import StackError
+
+ENGAGEMENT = [sys.executable, "-c", "from pipeline.cli import main; main()"]
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack that is not up yet, for tests of starting and ending."""
+    the_stack = Stack(tmp_path / "own")
+    yield the_stack
+    the_stack.down()
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Iterator[ProcessIdentity]:
+    """A process of ours that ends on SIGTERM."""
+    process = spawn(["sleep", "60"], log=tmp_path / "log", cwd=tmp_path, environment=dict(os.environ))
+    yield process
+    kill(process)
+
+
+def ask(stack: Stack, sql: str) -> str:
+    """The answer of ClickHouse, over HTTP, as text."""
+    found = stack.status().addresses
+    assert found is not None
+    with urllib.request.urlopen(found.clickhouse_http, data=sql.encode(), timeout=20) as answer:
+        return str(answer.read().decode()).strip()
+
+
+def run(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """The command `engagement`; its pipes must close for this to return."""
+    return subprocess.run([*ENGAGEMENT, *arguments], capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def test_a_process_ends_on_sigterm_and_only_once(sleeper: ProcessIdentity) -> None:
+    assert is_alive(sleeper)
+    assert stop(sleeper, grace=5)
+    assert not is_alive(sleeper)
+    assert not stop(sleeper, grace=5)
+
+
+def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    )
+    log = tmp_path / "log"
+    process = spawn([sys.executable, "-c", script], log=log, cwd=tmp_path, environment=dict(os.environ))
+    while "ready" not in log.read_text():
+        time.sleep(0.02)
+    began = time.monotonic()
+    assert stop(process, grace=0.5)
+    assert 0.5 <= time.monotonic() - began < 5
+    assert not is_alive(process)
+
+
+def test_a_stranger_with_a_recycled_pid_is_never_signalled(sleeper: ProcessIdentity) -> None:
+    recycled = ProcessIdentity(pid=sleeper.pid, started=sleeper.started + "0")
+    assert not send(recycled, signal.SIGKILL)
+    assert not stop(recycled, grace=1)
+    assert not kill(recycled)
+    assert is_alive(sleeper)
+
+
+def test_down_leaves_a_stranger_alone(own_stack: Stack, sleeper: ProcessIdentity) -> None:
+    own_stack.up()
+    own_stack.down()
+    state = load_state(own_stack.directory)
+    assert state is not None
+    assert state.processes == {}
+    state.processes["kafka-1"] = ProcessIdentity(pid=sleeper.pid, started="another boot/1")
+    save_state(own_stack.directory, state)
+    assert own_stack.down() == []
+    assert identify(sleeper.pid) == sleeper
+
+
+def test_kill_9_of_each_keeps_its_data_and_ports(fragile_stack: Stack) -> None:
+    before = fragile_stack.status().addresses
+    ask(fragile_stack, "CREATE TABLE default.kept (a Int32) ENGINE = MergeTree ORDER BY a")
+    ask(fragile_stack, "INSERT INTO default.kept VALUES (1), (2)")
+    for name in ("clickhouse", "kafka"):
+        pid = fragile_stack.pid(name)
+        fragile_stack.kill(name)
+        assert identify(pid) is None
+        full = "kafka-1" if name == "kafka" else name
+        assert fragile_stack.dead_parts() == [full]
+        assert {part.name: part.state for part in fragile_stack.status().parts}[full] == "dead"
+        fragile_stack.start(name)
+        assert fragile_stack.pid(name) != pid
+    assert fragile_stack.status().running
+    assert fragile_stack.status().addresses == before
+    assert ask(fragile_stack, "SELECT count() FROM default.kept") == "2"
+    ask(fragile_stack, "DROP TABLE default.kept")
+
+
+def test_up_brings_back_only_what_is_dead(fragile_stack: Stack) -> None:
+    clickhouse = fragile_stack.pid("clickhouse")
+    fragile_stack.kill("kafka")
+    fragile_stack.up()
+    assert fragile_stack.pid("clickhouse") == clickhouse
+    assert fragile_stack.status().running
+
+
+def test_a_log_is_where_status_says_and_has_errors(stack: Stack) -> None:
+    with pytest.raises(urllib.error.HTTPError):
+        ask(stack, "SELECT no_such_column_here")
+    logs = {part.name: Path(part.log) for part in stack.status().parts}
+    assert "Kafka Server started" in logs["kafka-1"].read_text()
+    deadline = time.monotonic() + 10
+    while "no_such_column_here" not in logs["clickhouse"].read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "no_such_column_here" in logs["clickhouse"].read_text()
+
+
+def test_every_listener_is_on_loopback(stack: Stack) -> None:
+    listeners = set()
+    for name in stack.part_names():
+        for connection in psutil.Process(stack.pid(name)).net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                assert connection.laddr.ip in ("127.0.0.1", "::ffff:127.0.0.1")
+                listeners.add(connection.laddr.port)
+    state = load_state(stack.directory)
+    assert state is not None
+    assert listeners == set(state.ports())
+
+
+def test_mutations_run(stack: Stack) -> None:
+    ask(stack, "CREATE TABLE default.mutated (a Int32) ENGINE = MergeTree ORDER BY a")
+    ask(stack, "INSERT INTO default.mutated VALUES (1), (2)")
+    ask(stack, "ALTER TABLE default.mutated DELETE WHERE a = 1 SETTINGS mutations_sync = 1")
+    assert ask(stack, "SELECT * FROM default.mutated") == "2"
+    ask(stack, "DROP TABLE default.mutated")
+
+
+def test_the_reader_reads_only(stack: Stack) -> None:
+    found = stack.status().addresses
+    assert found is not None
+    reader = f"{found.clickhouse_http}/?user=reader"
+    with urllib.request.urlopen(reader, data=b"SELECT count() >= 0 FROM system.tables", timeout=20) as answer:
+        assert answer.read() == b"1\n"
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(reader, data=b"CREATE TABLE default.no (a Int8) ENGINE = Memory", timeout=20)
+
+
+def test_the_command_from_up_to_down(tmp_path: Path) -> None:
+    """As a person has it: only exports on stdout, a second up says so, down leaves no process and no file."""
+    directory = str(tmp_path / "command")
+    temporary = set(Path("/tmp").glob("hsperfdata_*/*")) | set(Path("/tmp").glob("clickhouse-*"))
+    try:
+        first = run("stack", "up", "--dir", directory)
+        assert first.returncode == 0, first.stderr
+        lines = first.stdout.splitlines()
+        assert [re.match(r"export (ENGAGEMENT_\w+)=\S+$", line)[1] for line in lines] == [  # type: ignore[index]
+            "ENGAGEMENT_KAFKA",
+            "ENGAGEMENT_CLICKHOUSE",
+            "ENGAGEMENT_REPLICATION",
+        ]
+        second = run("stack", "up", "--dir", directory)
+        assert second.returncode == 0
+        assert second.stdout == first.stdout
+        assert "runs already" in second.stderr
+        status = json.loads(run("stack", "status", "--dir", directory, "--json").stdout)
+        assert status["running"]
+        pids = [part["pid"] for part in status["parts"]]
+        assert all(os.getsid(pid) == pid for pid in pids)
+    finally:
+        last = run("stack", "down", "--dir", directory)
+    assert last.returncode == 0
+    assert "clickhouse" in last.stderr
+    assert "kafka-1" in last.stderr
+    assert not any(map(identify, pids))
+    assert run("stack", "status", "--dir", directory).returncode == 1
+    assert not (set(Path("/tmp").glob("hsperfdata_*/*")) | set(Path("/tmp").glob("clickhouse-*"))) - temporary
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_foreground_leaves_no_process(tmp_path: Path, number: int) -> None:
+    directory = tmp_path / "foreground"
+    command = subprocess.Popen(
+        [*ENGAGEMENT, "stack", "up", "--foreground", "--dir", str(directory)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert command.stdout is not None
+        assert command.stdout.readline().startswith("export ENGAGEMENT_KAFKA=")
+        pids = [Stack(directory).pid(name) for name in ("clickhouse", "kafka")]
+        assert all(map(identify, pids))
+        command.send_signal(number)
+        assert command.wait(60) in (0, 130)
+        assert not any(map(identify, pids))
+    finally:
+        command.kill()
+        command.wait()
+        Stack(directory).down()
+
+
+@pytest.mark.slow
+def test_three_brokers_beside_another_stack(stack: Stack, tmp_path: Path) -> None:
+    """Two stacks do not meet, and one of three nodes may die."""
+    three = Stack(tmp_path / "three", brokers=3)
+    try:
+        addresses = three.up()
+        assert addresses.replication == 3
+        assert len(addresses.kafka.split(",")) == 3
+        ask(three, "CREATE TABLE default.only_here (a Int32) ENGINE = Memory")
+        assert ask(stack, "EXISTS default.only_here") == "0"
+        three.kill("kafka-2")
+        states = {part.name: part.state for part in three.status().parts}
+        assert states == {"clickhouse": "serving", "kafka-1": "serving", "kafka-2": "dead", "kafka-3": "serving"}
+        three.start("kafka-2")
+        assert three.status().running
+        with pytest.raises(StackError, match=r"3 broker\(s\), not 1"):
+            Stack(tmp_path / "three", brokers=1).up()
+    finally:
+        assert len(three.down()) == 4
+    assert stack.status().running
+
+
+def test_a_taken_port_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        the_stack = Stack(tmp_path / "taken", ports=PortsPolicy(clickhouse=port))
+        with pytest.raises(StackError, match=f"port {port} is taken.*--clickhouse-port"):
+            the_stack.up()
+    assert the_stack.down() == []
+
+
+def test_fixed_ports_are_taken_and_cannot_change_while_it_runs(own_stack: Stack) -> None:
+    wanted = PortsPolicy(kafka=find_free_port(()), http=find_free_port(()))
+    addresses = Stack(own_stack.directory, ports=wanted).up()
+    assert addresses.kafka == f"127.0.0.1:{wanted.kafka}"
+    assert addresses.clickhouse_http == f"http://127.0.0.1:{wanted.http}"
+    with pytest.raises(StackError, match="runs on other ports"):
+        Stack(own_stack.directory, ports=PortsPolicy(kafka=find_free_port(()))).up()
+
+
+def test_a_part_that_cannot_start_says_why_and_nothing_is_left(own_stack: Stack) -> None:
+    own_stack.up()
+    own_stack.down()
+    meta = own_stack.directory / "kafka-1" / "data" / "meta.properties"
+    meta.write_text(meta.read_text().replace("node.id=1", "node.id=7"))
+    with pytest.raises(StackError, match=r"kafka-1 ended while starting: .*node.*kafka-1\.log"):
+        own_stack.up()
+    assert own_stack.down() == []
+
+
+def test_too_little_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.embedded.stack.FREE_BYTES", 2**60)
+    with pytest.raises(StackError, match=r"only [\d.]+ GB free.*--dir"):
+        Stack(tmp_path / "full").up()
+
+
+def test_two_commands_at_once_start_one_stack(own_stack: Stack) -> None:
+    commands = [
+        subprocess.Popen([*ENGAGEMENT, "stack", "up", "--dir", str(own_stack.directory)], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    outputs = [command.communicate(timeout=120)[0] for command in commands]
+    assert [command.returncode for command in commands] == [0, 0]
+    assert outputs[0] == outputs[1] != b""
+    assert len(own_stack.down()) == 2
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    nowhere = Stack(tmp_path / "nowhere")
+    assert nowhere.down() == []
+    assert not nowhere.status().running
+    with pytest.raises(StackError, match="no stack in"):
+        nowhere.kill("kafka")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_corrupted_jar_is_refused(tmp_path: Path) -> None:
+    """No network: a cache with all jars, one of them wrong."""
+    cache = tmp_path / "jars"
+    cache.mkdir()
+    for jar in jars.ensure_jars(print):
+        (cache / jar.name).symlink_to(jar)
+    assert len(jars.ensure_jars(print, cache=cache)) == len(jars.locked_jars())
+    victim = cache / "kafka_2.13-4.4.0.jar"
+    content = victim.read_bytes()
+    victim.unlink()
+    victim.write_bytes(content[:-1] + b"x")
+    with pytest.raises(StackError, match=r"kafka_2\.13-4\.4\.0\.jar is not the jar that jars\.lock names.*delete it"):
+        jars.ensure_jars(print, cache=cache)
+
+
+def test_an_unreachable_registry_is_one_clear_line(tmp_path: Path) -> None:
+    closed = f"http://127.0.0.1:{find_free_port(())}"
+    proxies = {"HTTPS_PROXY": closed, "https_proxy": closed, "NO_PROXY": "", "no_proxy": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.embedded.jars"],
+        env={**os.environ, **proxies, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "check the network and HTTPS_PROXY" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "engagement" / "jars").glob("*.jar"))
+
+
+def test_the_lock_names_kafka_and_one_version_of_each_jar() -> None:
+    locked = jars.locked_jars()
+    names = [jar.coordinate.rpartition(":")[0] for jar in locked]
+    assert len(set(names)) == len(names) == 45
+    assert all(re.fullmatch("[0-9a-f]{64}", jar.sha256) for jar in locked)
+    versions = {jar.coordinate.rpartition(":")[2] for jar in locked if jar.coordinate.startswith("org.apache.kafka:")}
+    assert versions == {"4.4.0"}
+
+
+def test_a_wheel_without_the_private_name_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "chdb").mkdir()
+    (tmp_path / "chdb" / "__init__.py").touch()
+    server = Path(jars.__file__).with_name("clickhouse_server.py")
+    done = subprocess.run(
+        [sys.executable, "-P", server, "data"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "the installed chdb-core is not one that this project knows" in done.stderr
+    assert "Traceback" not in done.stderr
