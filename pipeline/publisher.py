@@ -91,6 +91,10 @@ class Publisher:
             )
         if partition is None:
             partition = partition_of(key or b"", len(lanes))
+        elif not 0 <= partition < len(lanes):
+            raise Refused(
+                f"{topic} has no partition {partition}; ENGAGEMENT_PARTITIONS must be {len(lanes)}, as the topic has"
+            )
         record = Pending(key, value, headers, on_done, size * 2 + RECORD_OVERHEAD)
         with self._lock:
             if self._bytes > self._policy.memory_bytes or self._broken or self._closed:

@@ -1,10 +1,9 @@
 """Files of events into Kafka, at least once: what a replay has acked, a later one need not send again."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from pipeline.errors import CheckFailed
 from pipeline.outlet import Outlet
@@ -12,6 +11,7 @@ from producers.bookmark import Bookmark, Place
 from producers.inputs import EventFile, Parse, Parsed, format_of
 from producers.pacing import Pace, PacePolicy
 from producers.progress import Progress
+from producers.summary import Summary
 from schemas.events import InvalidEvent
 from schemas.topics import Topics
 
@@ -20,27 +20,6 @@ BOOKMARK_SECONDS: Final = 2.0
 
 REPORTED: Final = 20
 """Bad lines that are shown; the rest is counted."""
-
-
-@dataclass
-class Summary:
-    """What was sent. `seconds`: wall time until the last ack."""
-
-    sent: Counter[str] = field(default_factory=Counter)
-    bad: int = 0
-    skipped: int = 0
-    seconds: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        total = self.sent.total()
-        return {
-            "sent": dict(sorted(self.sent.items())),
-            "total": total,
-            "bad_lines": self.bad,
-            "skipped_lines": self.skipped,
-            "seconds": round(self.seconds, 3),
-            "per_second": round(total / self.seconds, 1) if self.seconds else 0.0,
-        }
 
 
 @dataclass(frozen=True)

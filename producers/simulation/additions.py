@@ -1,0 +1,95 @@
+"""What comes on top of cascades: things taken back, planted spikes, and everything awkward that a fold must get
+right."""
+
+from typing import Final
+
+import numpy as np
+
+from producers.simulation.columns import COMMENT, LIKE, NONE, POST, SHARE, Columns, Ints
+from producers.simulation.policy import SpikePolicy
+from schemas.events import UNDO
+
+MINUTE: Final = 60_000_000
+FADING_MINUTES: Final = 10.0
+SPIKE_MINUTES: Final = 30
+UNDO_SECONDS: Final = 600.0
+"""Mean time until somebody takes back what he did."""
+
+
+def take_back(rng: np.random.Generator, columns: Columns, count: int, end: int) -> None:
+    """`count` retractions of different likes, shares and comments, each by its own actor, some time after it."""
+    candidates = np.flatnonzero(columns.kind != POST)
+    targets = np.sort(rng.choice(candidates, min(count, len(candidates)), replace=False))
+    _retract(columns, targets, np.minimum(columns.occurred[targets] + _delays(rng, len(targets)), end))
+
+
+def plant_spike(rng: np.random.Generator, columns: Columns, spike: SpikePolicy, start: int, end: int) -> int:
+    """Comments under posts that are there, each naming the spike's conversation. Returns how many.
+
+    Minute m of the spike brings (factor - 1) x base x e^(-m / 10) on average; base: all comments per minute, / 10, at
+    least 1.
+    """
+    minutes = max(1.0, (end - start) / MINUTE)
+    base = max(1.0, int((columns.kind == COMMENT).sum()) / minutes / 10)
+    per_minute = rng.poisson((spike.factor - 1) * base * np.exp(-np.arange(SPIKE_MINUTES) / FADING_MINUTES))
+    minute = np.repeat(np.arange(SPIKE_MINUTES), per_minute)
+    occurred = start + (spike.minute + minute) * MINUTE + rng.integers(0, MINUTE, len(minute))
+    there = np.flatnonzero((columns.kind == POST) & (columns.occurred <= start + spike.minute * MINUTE))
+    if not len(there):
+        there = np.flatnonzero(columns.kind == POST)[:1]
+    actors = int(columns.actor.max()) + 1 + rng.integers(0, max(1, len(minute)), len(minute))
+    rows = columns.add(np.full(len(minute), COMMENT), rng.choice(there, len(minute)), actors, occurred)
+    columns.tags.update({int(row): (spike.where, spike.name) for row in rows})
+    return len(minute)
+
+
+def make_awkward(rng: np.random.Generator, columns: Columns, count: int, end: int) -> None:
+    """`count` rows in six equal sorts, each of which breaks a fold that is careless."""
+    likes = np.flatnonzero((columns.kind == LIKE) & (columns.target == NONE))
+    posts = max(1, int((columns.kind == POST).sum()))
+    each = max(1, count // 6) if count and len(likes) else 0
+
+    def some() -> Ints:
+        return rng.choice(likes, each)
+
+    # Before its target: dated earlier, therefore also sent earlier.
+    targets = some()
+    rows = _retract(columns, targets, columns.occurred[targets] - _delays(rng, each))
+    columns.ids.update({int(row): f"early-{row}" for row in rows})
+    # Twice, by two ids.
+    targets = some()
+    for again in ("once", "twice"):
+        rows = _retract(columns, targets, np.minimum(columns.occurred[targets] + _delays(rng, each), end))
+        columns.ids.update({int(row): f"{again}-{row}" for row in rows})
+    # Of what is not there.
+    targets = some()
+    rows = _retract(columns, targets, columns.occurred[targets])
+    columns.ids.update({int(row): f"lost-{row}" for row in rows})
+    columns.targets.update({int(row): f"never-was-{row}" for row in rows})
+    # Of another kind than its target: takes nothing back.
+    targets = some()
+    rows = _retract(columns, targets, columns.occurred[targets], np.full(each, SHARE))
+    columns.ids.update({int(row): f"astray-{row}" for row in rows})
+    # One id on two kinds of a post, and on two posts.
+    for kind, elsewhere in ((SHARE, False), (LIKE, True)):
+        models = some()
+        post = (columns.post[models] + elsewhere) % posts
+        rows = columns.add(np.full(each, kind), post, columns.actor[models], columns.occurred[models])
+        columns.ids.update({int(row): default_id(columns, int(model)) for row, model in zip(rows, models, strict=True)})
+
+
+def default_id(columns: Columns, row: int) -> str:
+    """The event_id that follows from a row: kind and number, or its target's with '#undo'."""
+    if columns.target[row] != NONE:
+        return default_id(columns, int(columns.target[row])) + UNDO
+    return f"{'plsc'[columns.kind[row]]}{row}"
+
+
+def _retract(columns: Columns, targets: Ints, occurred: Ints, kind: Ints | None = None) -> Ints:
+    kinds = columns.kind[targets] if kind is None else kind
+    return columns.add(kinds, columns.post[targets], columns.actor[targets], occurred, target=targets)
+
+
+def _delays(rng: np.random.Generator, count: int) -> Ints:
+    """Microseconds."""
+    return (rng.exponential(UNDO_SECONDS, count) * 1e6).astype(np.int64) + 1

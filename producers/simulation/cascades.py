@@ -1,0 +1,97 @@
+"""Self-exciting cascades: who reacted to what, generation by generation.
+
+A marked Hawkes process in its cluster form (Hawkes & Oakes 1974; Mishra, Rizoiu & Xie 2016 for cascades): each post,
+share and comment has a Poisson number of reactions with a power-law mark (how much people look at it), each reaction is
+a like, share or comment, and likes have none. Popularity of posts is a power law too. The mean number of shares and
+comments by one (R) is below 1, so all ends.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from producers.simulation.clock import Clock, Reals
+from producers.simulation.columns import COMMENT, LIKE, NONE, POST, SHARE, Columns, Ints
+
+LIKES, SHARES, COMMENTS = 0.62, 0.18, 0.20
+"""What a reaction is."""
+
+R: Final = 0.7
+REACTIONS: Final = R / (SHARES + COMMENTS)
+"""Mean reactions to a share or comment."""
+
+TOTAL: Final = 1 + R / (1 - R)
+"""Mean events that come of one reaction to a post, itself included."""
+
+MARK_EXPONENT: Final = 2.2
+POPULARITY_EXPONENT: Final = 1.3
+POSTING_ENDS: Final = 0.8
+"""Posts are written in this first part of the time, so that reactions have some left."""
+
+ANSWERS_BY_AUTHOR: Final = 0.12
+"""Of the reactions to comments that are comments themselves, how many are the post's author's."""
+
+
+def grow(rng: np.random.Generator, clock: Clock, posts: int, reactions: int, start: int) -> Columns:
+    """`posts` posts (rows 0 to posts - 1, written by actors 0 to ...) and exactly `reactions` reactions, parents before
+    children."""
+    authors = rng.integers(0, max(1, posts // 5), posts)
+    times: list[Reals] = [np.sort(rng.random(posts)) * clock.length * POSTING_ENDS]
+    kinds, roots, parents, actors = [np.full(posts, POST)], [np.arange(posts)], [np.full(posts, NONE)], [authors]
+
+    def append(who: list[Ints], when: Reals) -> None:
+        for column, values in zip((kinds, roots, parents, actors), who, strict=True):
+            column.append(values)
+        times.append(when)
+
+    popularity = _power_law(rng, posts, POPULARITY_EXPONENT)
+    popularity /= popularity.sum()
+    crowd = max(10, reactions // 3)
+    left, first = reactions, 0
+    expected = reactions / TOTAL * popularity
+    while left > 0 and len(kinds[-1]):
+        counts = rng.poisson(expected)
+        causes = np.repeat(np.arange(len(counts)), counts)[:left]
+        if not len(causes):
+            break
+        *who, when = _react(rng, clock, causes, first, kinds[-1], roots[-1], times[-1], authors, crowd)
+        first += len(kinds[-1])
+        append(who, when)
+        left -= len(causes)
+        fertile = kinds[-1] != LIKE
+        expected = np.where(fertile, REACTIONS * _power_law(rng, len(causes), MARK_EXPONENT), 0.0)
+    # What cascades that died early left over goes to posts directly.
+    if left > 0:
+        causes = np.sort(rng.choice(posts, left, p=popularity))
+        *who, when = _react(rng, clock, causes, 0, kinds[0], roots[0], times[0], authors, crowd)
+        append(who, when)
+    occurred = start + (clock.seconds(np.concatenate(times)) * 1e6).astype(np.int64)
+    kind, post, actor, parent = (np.concatenate(column).astype(np.int64) for column in (kinds, roots, actors, parents))
+    return Columns(kind, post, actor, parent, np.full(len(occurred), NONE), occurred)
+
+
+def _react(
+    rng: np.random.Generator,
+    clock: Clock,
+    causes: Ints,
+    first: int,
+    kinds: Ints,
+    roots: Ints,
+    times: Reals,
+    authors: Ints,
+    crowd: int,
+) -> tuple[Ints, Ints, Ints, Ints, Reals]:
+    """One reaction for each of `causes`, which are places in the generation before; `first` is that one's first row."""
+    count = len(causes)
+    kind = rng.choice([LIKE, SHARE, COMMENT], count, p=[LIKES, SHARES, COMMENTS])
+    # Reactions to a post have no parent; likes of a comment are likes of its post here, as most networks tell them.
+    parent = np.where((kinds[causes] == POST) | (kind == LIKE), NONE, first + causes)
+    actor = len(authors) + (crowd * rng.random(count) ** 2).astype(np.int64)
+    answers = (kind == COMMENT) & (kinds[causes] == COMMENT) & (rng.random(count) < ANSWERS_BY_AUTHOR)
+    actor[answers] = authors[roots[causes]][answers]
+    return kind, roots[causes], parent, actor, clock.react(times[causes], rng.random(count))
+
+
+def _power_law(rng: np.random.Generator, count: int, exponent: float) -> Reals:
+    """Pareto variates of mean 1: P(X > x) falls as x^-exponent."""
+    return (rng.pareto(exponent, count) + 1) * (exponent - 1) / exponent

@@ -1,0 +1,57 @@
+"""Simulated events as columns: row i is one event; a row's number is its name for parents and targets."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+import numpy as np
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+POST, LIKE, SHARE, COMMENT = range(4)
+"""Kinds, as in `schemas.topics.KINDS`."""
+
+NONE: Final = -1
+
+
+@dataclass
+class Columns:
+    """`occurred`: microseconds since 1970. `parent`, `target`: rows or NONE; a row with a target takes that one
+    back."""
+
+    kind: Ints
+    post: Ints
+    actor: Ints
+    parent: Ints
+    target: Ints
+    occurred: Ints
+    ids: dict[int, str] = field(default_factory=dict)
+    """event_ids that do not follow from the row."""
+    targets: dict[int, str] = field(default_factory=dict)
+    """target_ids that do not follow from a row: of what is not there."""
+    tags: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """What a row is about by a planted spike: (hashtag or mention, name)."""
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def add(
+        self,
+        kind: Ints,
+        post: Ints,
+        actor: Ints,
+        occurred: Ints,
+        parent: Ints | None = None,
+        target: Ints | None = None,
+    ) -> Ints:
+        """Appends rows and returns their numbers."""
+        first, nothing = len(self), np.full(len(kind), NONE)
+        added = {"kind": kind, "post": post, "actor": actor, "occurred": occurred, "parent": parent, "target": target}
+        for column in fields(self):
+            if column.name in added:
+                values = added[column.name]
+                setattr(
+                    self,
+                    column.name,
+                    np.concatenate([getattr(self, column.name), nothing if values is None else values]),
+                )
+        return np.arange(first, len(self))

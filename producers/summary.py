@@ -1,0 +1,29 @@
+"""What a producer did, at its end."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Summary:
+    """What was sent. `seconds`: wall time until the last ack. `bad`, `skipped`: lines of a replay; `malformed`: records
+    that a simulation spoilt on purpose, not in `sent`."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    bad: int = 0
+    skipped: int = 0
+    malformed: int = 0
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        total = self.sent.total()
+        return {
+            "sent": dict(sorted(self.sent.items())),
+            "total": total,
+            "bad_lines": self.bad,
+            "skipped_lines": self.skipped,
+            "malformed": self.malformed,
+            "seconds": round(self.seconds, 3),
+            "per_second": round(total / self.seconds, 1) if self.seconds else 0.0,
+        }
