@@ -147,7 +147,7 @@ def _holds(a: dict[str, float], b: dict[str, float]) -> bool:
 @pytest.mark.stack
 def test_the_readmes_sql_runs(settings: Settings) -> None:
     queries = re.findall(r"^```sql\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    assert len(queries) >= 4
+    assert len(queries) >= 5
     migrate(settings)
     with ClickHouse(settings) as client:
         client.insert("post_metrics", {"post_id": ["p-1"], "as_of": [60], "likes": [3], "version": [1]})
