@@ -3,6 +3,7 @@
 import json
 import logging
 import logging.config
+from urllib.parse import quote
 
 import pytest
 
@@ -55,25 +56,27 @@ def test_a_message_that_does_not_fit_its_arguments_is_still_logged() -> None:
     assert "took %d ('x',)" in LineFormatter(False, Redaction()).format(_record("took %d", "x"))
 
 
-SECRET = 'p@ss/wörd"\\'
+SECRET = 'p@ss\\wörd"/'
+"""Its backslash is doubled by repr, and every sign of it but the letters is escaped in a URL."""
 
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_no_secret_in_a_line(as_json: bool) -> None:
     redact = Redaction([SECRET, "abc", ""])
     formatter = LineFormatter(as_json, redact)
+    quoted = quote(SECRET, safe="")
     record = _record(
-        f"{SECRET} and %s, clickhouse://u:p%40ss%2Fw%C3%B6rd%22%5C@h:9000/x, abc, abcde, kafka://other:hunter2@h",
-        SECRET,
+        "%s and secret=%s, clickhouse://u:%s@h:9000/x, abc, abcde, kafka://other:hunter2@h",
+        *(SECRET, quoted, quoted),
         url=f"x {SECRET} y",
-        thing={"password": SECRET},
+        thing={"secret": SECRET},
     )
     try:
-        raise ValueError(f"cannot log in with {SECRET}")
+        raise ValueError(f"cannot enter with {SECRET}")
     except ValueError as error:
         record.exc_info = (type(error), error, error.__traceback__)
     line = formatter.format(record)
-    for hidden in (SECRET, "p@ss", "p%40ss", "hunter2", " abc,", "rd\\"):
+    for hidden in ("p@ss", "p%40ss", "wörd", "hunter2", " abc,"):
         assert hidden not in line
     assert "abcde" in line, "a short secret hides only where it stands alone"
     assert "clickhouse://u:***@h:9000/x" in line
