@@ -7,7 +7,7 @@ from typing import Final
 
 from pipeline.errors import SettingsError
 
-SPIKE: Final = re.compile(r"(hashtag|mention):([^@\s"\\]{1,200})@(\d+)x(\d+(?:\.\d+)?)")
+SPIKE: Final = re.compile(r"""(hashtag|mention):([^@\s"\\]{1,200})@(\d+)x(\d+(?:\.\d+)?)""")
 
 
 @dataclass(frozen=True)

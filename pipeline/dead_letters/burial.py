@@ -1,0 +1,64 @@
+"""Where dead letters go: the table `dead_letters` and the topic `<prefix>.dead-letters`."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.dead_letters.letter import DeadLetter
+from pipeline.outlet import Outlet
+from pipeline.publisher import PublisherPolicy, open_publisher
+from pipeline.settings import Settings
+from schemas.tables import DEAD_LETTERS
+
+ACK_SECONDS: Final = 5.0
+"""How long one try may wait for Kafka: the worker must be free for a rebalance soon."""
+
+MEBIBYTE: Final = 1024 * 1024
+
+
+class Burial:
+    """Buries batches of letters. Connects when first needed. Belongs to one thread, as its ClickHouse connection
+    does."""
+
+    def __init__(self, settings: Settings, outlet: Outlet | None = None) -> None:
+        self._settings, self._outlet = settings, outlet
+        self._clickhouse = ClickHouse(settings)
+
+    def __call__(self, letters: Sequence[DeadLetter]) -> None:
+        """Stores all letters; returns when they are safe in both. Raises Unavailable; again with the same letters does
+        no harm.
+
+        The table first: there a repetition replaces itself, in the topic it shows.
+        """
+        if not letters:
+            return
+        self._clickhouse.insert(DEAD_LETTERS.name, columns_of(letters))
+        outlet = self._outlet = self._outlet or open_publisher(self._settings, self._policy())
+        for letter in letters:
+            outlet.send(self._settings.topics.dead_letters, None, letter.value, headers=letter.headers)
+        outlet.flush(ACK_SECONDS)
+
+    def close(self) -> None:
+        """Ends both connections. What was buried is safe already, so nothing here fails."""
+        self._clickhouse.close()
+        if self._outlet is not None:
+            self._outlet.close()
+
+    def _policy(self) -> PublisherPolicy:
+        # A dead letter may be of the largest size, and a little more.
+        memory, limit = self._settings.producer_memory_mb * MEBIBYTE, self._settings.record_limit + MEBIBYTE
+        return PublisherPolicy(memory, limit, block_seconds=ACK_SECONDS, close_seconds=ACK_SECONDS)
+
+
+def columns_of(letters: Sequence[DeadLetter]) -> dict[str, list[object]]:
+    """The columns of table `dead_letters`. A null key or value is an empty one there."""
+    return {
+        "topic": [letter.topic for letter in letters],
+        "partition": [letter.partition for letter in letters],
+        "offset": [letter.offset for letter in letters],
+        "reason": [letter.reason for letter in letters],
+        "field": [letter.field for letter in letters],
+        "key": [letter.key or b"" for letter in letters],
+        "bytes": [letter.value or b"" for letter in letters],
+        "received_at": [letter.received_at_ms for letter in letters],
+    }
