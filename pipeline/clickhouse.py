@@ -19,7 +19,7 @@ ANSWER_SECONDS: Final = 60.0
 """Longest silence of the server; while it works on a query it sends its progress every 0.1 s."""
 
 INSERT_PARTITIONS: Final = 1000
-"""A batch of old posts spans years, and one INSERT over many partitions is cheaper than many (0.14 s against 0.35 s for 48)."""
+"""A batch of old posts spans years; one INSERT over many partitions is cheaper than many (48: 0.14 s, against 0.35)."""
 
 TRY_AGAIN: Final = frozenset(
     {
@@ -37,14 +37,14 @@ DRIFT: Final = frozenset({8, 10, 16, 20, 47, 53, 60, 70, 81, 349})
 NO_ENTRY: Final = frozenset({192, 193, 194, 195, 516})
 
 ExternalTables = Mapping[str, tuple[str, Sequence[Sequence[Any]]]]
-"""Name -> (structure as `post_id String, minute UInt32`, rows): tables that live as long as the query, one name and plain type each."""
+"""Name -> (structure as `post_id String, minute UInt32`, rows): tables that live as long as the query; plain types."""
 
 
 class ClickHouse:
-    """One connection. Blocking, not thread-safe: it belongs to one thread. Connects when first used, and anew after any error.
+    """One connection. Blocking, not thread-safe: it belongs to one thread. Connects when first used, anew after an error.
 
-    Every method raises Unavailable (no answer, or one that goes away: another try is worth it), SchemaDrift (a table or column is
-    not as declared) or Refused (no, for good). Answers within 3 s to connect and 60 s of silence.
+    Every method raises Unavailable (no answer, or one that goes away: another try is worth it), SchemaDrift (a table or
+    column is not as declared) or Refused (no, for good). It waits 3 s for a connection and bears 60 s of silence.
     """
 
     def __init__(self, settings: Settings, *, numpy: bool = False, database: str | None = None) -> None:
@@ -93,11 +93,15 @@ class ClickHouse:
         self.close()
 
     def insert(self, table: str, columns: Mapping[str, Any]) -> int:
-        """Inserts whole columns, in one INSERT; returns the number of rows. Only the named columns are sent, the rest get defaults.
+        """Inserts whole columns in one INSERT; returns the number of rows. What is not named gets its default.
 
-        Lists of equal length, or with `numpy` arrays of equal length. DateTime: integer seconds. DateTime64: integer ticks (milli-
-        seconds for CLOCK, microseconds for TIME). Enums: their numbers. Nullable floats: None or NaN is NULL. With `numpy` strings
-        are arrays of objects, integers are cast to the column's width, and no other column can be NULL.
+        Lists of equal length, or with `numpy` arrays of equal length. DateTime: integer seconds. DateTime64: integer
+        ticks (milliseconds for CLOCK, microseconds for TIME). Enums: their numbers. Nullable floats: None or NaN is
+        NULL. Text: str, or bytes as they are. With `numpy` text is an array of objects, integers are cast to the
+        column's width, and nothing but floats can be NULL.
+
+        CPU here per row: 1.7 us for the 18 columns of `events` from lists, 0.4 for the 57 of `post_metrics` and 0.2 for
+        the 9 of `post_minutes` from arrays.
 
         Raises ValueError for a table or column that schemas/tables.py does not know, or lengths that differ.
         """
@@ -118,7 +122,8 @@ class ClickHouse:
     ) -> list[Any]:
         """The answer's columns, as lists, or with `numpy` as arrays; each empty where no row was found.
 
-        `params` fill `%(name)s` in the SQL, escaped. Arrays of times are datetime64: select ticks (`toUnixTimestamp64Micro`) instead.
+        `params` fill `%(name)s` in the SQL, escaped. With `numpy` times are datetime64 and NULLs make an array of
+        objects: select ticks (`toUnixTimestamp64Micro`) and plain types instead.
         """
         blocks = list(self._blocks(sql, params, tables, None))
         return [_joined([block[number] for block in blocks]) for number in range(len(blocks[0]))] if blocks else []
@@ -130,7 +135,10 @@ class ClickHouse:
         tables: ExternalTables | None = None,
         block: int = 65_536,
     ) -> Iterator[list[Any]]:
-        """The answer in blocks of columns, of at most about `block` rows each, none empty. One that is left half-read ends with the next query."""
+        """The answer in blocks of columns, of at most about `block` rows each, none empty.
+
+        A query sent before the end of it ends it: going on then raises RuntimeError.
+        """
         return (columns for columns in self._blocks(sql, params, tables, block) if len(columns[0]))
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
@@ -156,7 +164,7 @@ class ClickHouse:
             stream = self._stream = object()
             for packet in client.packet_generator():
                 found = getattr(packet, "block", None)
-                # The first block has no rows, only the columns; the driver keeps nothing of an empty one but their names.
+                # The first block has no rows; of an empty one the driver keeps only the names of its columns.
                 if found is not None and found.columns_with_types:
                     columns = found.get_columns()
                     if len(columns):
@@ -169,7 +177,7 @@ class ClickHouse:
 
     @contextlib.contextmanager
     def _translated(self, what: str) -> Iterator[None]:
-        """Makes this project's errors of the driver's; whatever went wrong, the next call starts on a new connection."""
+        """Makes this project's errors of the driver's; whatever went wrong, the next call connects anew."""
         if self._stream is not None:
             self.close()
         try:
@@ -196,7 +204,8 @@ class ClickHouse:
             raise SchemaDrift(f"{where}: {said} (code {code}): run `engagement init`") from None
         if code in NO_ENTRY:
             raise Refused(
-                f"{where} does not let user {self._url.user!r} in (code {code}): check user and password in ENGAGEMENT_CLICKHOUSE"
+                f"{where} does not let user {self._url.user!r} in (code {code}): "
+                "check user and password in ENGAGEMENT_CLICKHOUSE"
             ) from None
         if isinstance(error, errors.UnexpectedPacketFromServerError | errors.UnknownPacketFromServerError):
             raise Unavailable(

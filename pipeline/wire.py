@@ -1,10 +1,11 @@
 """How columns travel to ClickHouse: as plain numbers and text, of which the server makes enums, times and NULLs.
 
-The driver's own conversions cost more than all the rest of an insert: each datetime, enum and NULL is looked at in Python. So an insert
-reads `INSERT INTO t (...) SELECT ... FROM input(...)`, and what it selects are these conversions, done by the server.
+The driver's own conversions cost more than all the rest of an insert: it looks at each datetime, enum and NULL in
+Python. So an insert reads `INSERT INTO t (...) SELECT ... FROM input(...)`, and what it selects are these conversions,
+done by the server.
 
-    >>> print(insert_statement("source_marks", ("partition", "watermark"), numpy=True))
-    INSERT INTO `source_marks` (`partition`, `watermark`) SELECT `partition`, fromUnixTimestamp64Micro(`watermark`, 'UTC') FROM input('`partition` UInt32, `watermark` Int64') FORMAT Native
+    >>> insert_statement("events", ("occurred_at",), True).partition(" SELECT ")[2]
+    "fromUnixTimestamp64Micro(`occurred_at`, 'UTC') FROM input('`occurred_at` Int64') FORMAT Native"
 """
 
 from functools import lru_cache
@@ -14,6 +15,7 @@ from schemas.tables import TABLES
 
 @lru_cache
 def insert_statement(table: str, names: tuple[str, ...], numpy: bool) -> str:
+    """The INSERT of these columns. Raises ValueError for what is not declared: nothing is escaped here."""
     declared = next((each for each in TABLES if each.name == table), None)
     if declared is None:
         raise ValueError(f"no table {table!r} in schemas/tables.py")
@@ -24,7 +26,8 @@ def insert_statement(table: str, names: tuple[str, ...], numpy: bool) -> str:
     wires = {name: _wire(f"`{name}`", types[name], numpy) for name in names}
     structure = ", ".join(f"`{name}` {wire}" for name, (wire, _) in wires.items()).replace("'", "\\'")
     values = ", ".join(value for _, value in wires.values())
-    return f"INSERT INTO `{table}` ({', '.join(f'`{name}`' for name in names)}) SELECT {values} FROM input('{structure}') FORMAT Native"
+    into = ", ".join(f"`{name}`" for name in names)
+    return f"INSERT INTO `{table}` ({into}) SELECT {values} FROM input('{structure}') FORMAT Native"
 
 
 def _wire(name: str, type_: str, numpy: bool) -> tuple[str, str]:

@@ -1,6 +1,6 @@
-"""Prints the SQL of the views, drafted from schemas/: what a new migration starts from. Nothing runs it but people and a test.
+"""Prints the SQL of the views, drafted from schemas/: what a new migration starts from. Run by people and by a test.
 
-    python deploy/clickhouse/draft_views.py > deploy/clickhouse/migrations/NNNN_views.sql
+python deploy/clickhouse/draft_views.py > deploy/clickhouse/migrations/NNNN_views.sql
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,12 @@ LONGEST: Final = 2 * max(WINDOWS.values()) * 60
 NOW: Final = "toStartOfMinute(now('UTC')) + 60"
 AT: Final = "toStartOfMinute({t:DateTime('UTC')} + 59)"
 WINDOWED: Final = frozenset(
-    [f"{measure}{part}_{window}" for measure in MEASURES for part in ("", "_velocity", "_acceleration", "_z") for window in WINDOWS]
+    [
+        f"{measure}{part}_{window}"
+        for measure in MEASURES
+        for part in ("", "_velocity", "_acceleration", "_z")
+        for window in WINDOWS
+    ]
     + [f"score_{name}_{window}" for name in WEIGHT_SETS for window in WINDOWS]
 )
 TEXT: Final = "Nullable(String)"
@@ -31,7 +36,10 @@ SHOWN_AT: Final = "What the windows look back from: the end of the minute of ask
 POST_COLUMNS: Final = (
     (Column("author_id", TEXT, "Author; NULL until the post itself has come"), "nullIf(author_id, '')"),
     (Column("channel", TEXT, "Where it was posted; NULL: not known"), "nullIf(toString(channel), '')"),
-    (Column("created_at", "Nullable(DateTime64(6, 'UTC'))", "When it was first posted; NULL: not known"), "toNullable(created_at)"),
+    (
+        Column("created_at", "Nullable(DateTime64(6, 'UTC'))", "When it was first posted; NULL: not known"),
+        "toNullable(created_at)",
+    ),
     (Column("url", TEXT, "Where it can be seen; NULL: not known"), "nullIf(url, '')"),
     (Column("deleted_at", "Nullable(DateTime64(6, 'UTC'))", "When it was deleted; NULL: it stands"), "deleted_at"),
 )
@@ -45,7 +53,9 @@ def draft() -> str:
 
 def plain_view(table: Table) -> str:
     """A table's current rows."""
-    shown = [(Column(c.name, plain_type(c), plain_comment(c)), plain_value(c)) for c in table.columns if c.name not in HIDDEN]
+    shown = [
+        (Column(c.name, plain_type(c), plain_comment(c)), plain_value(c)) for c in table.columns if c.name not in HIDDEN
+    ]
     # A pane that was emptied stays, as a row of zeros.
     where = f"\nWHERE {_any_count()}" if table is POST_MINUTES else ""
     return view(f"{table.name}_v", table.comment, shown, f"FROM {{database}}.{table.name} FINAL{where}")
@@ -58,7 +68,9 @@ def post_metrics_view() -> str:
     half_life = f"hot_{HOT_HALF_LIFE[0]}"
     at = next(number for number, (column, _) in enumerate(shown) if column.name == half_life) + 1
     hot_now = f"if(isNaN(m.{half_life}), NULL, exp2(m.{half_life} - toUnixTimestamp({NOW}) / {HOT_HALF_LIFE[1] * 60}))"
-    shown.insert(at, (Column(f"{half_life}_now", "Nullable(Float64)", "Hot score as of now; NULL without engagement"), hot_now))
+    shown.insert(
+        at, (Column(f"{half_life}_now", "Nullable(Float64)", "Hot score as of now; NULL without engagement"), hot_now)
+    )
     shown += [*window_columns("now"), (Column("windows_at", "DateTime('UTC')", SHOWN_AT), NOW)]
     shown += [(column, f"p.{column.name}") for column, _ in POST_COLUMNS]
     shown.append((Column("stored_at", "DateTime64(3, 'UTC')", "When the row was written"), "m.stored_at"))
@@ -96,7 +108,10 @@ def metrics_at_view() -> str:
         shown.append((Column(f"score_{name}", "Float64", POST_METRICS[f"score_{name}"].comment), total))
     shown += window_columns("t")
     tail = f"FROM\n(\n{_indent(window_sums(AT, totals=True))}\n) AS w"
-    comment = "One row per post that had a like, share or comment before t: SELECT * FROM post_metrics_at(t = '2026-01-01 00:00:00')"
+    comment = (
+        "One row per post that had a like, share or comment before t: "
+        "SELECT * FROM post_metrics_at(t = '2026-01-01 00:00:00')"
+    )
     return view("post_metrics_at", comment, shown, tail, typed=False)
 
 
@@ -112,7 +127,7 @@ def window_sums(at: str, *, totals: bool = False) -> str:
             sums.append(f"sumIf({net}, age <= {w}) AS {measure}_{window}_new")
             sums.append(f"sumIf({net}, age > {w} AND age <= {2 * w}) AS {measure}_{window}_old")
     lines = ",\n    ".join(sums)
-    # Rows of the sorting key may be left out before FINAL has chosen among versions: that spares reading years of panes.
+    # By the sorting key rows may be left out before FINAL chooses among versions: that spares reading years of panes.
     since = "" if totals else f"minute >= toDateTime(greatest(toUnixTimestamp({at}) - {LONGEST}, 0), 'UTC') AND "
     return f"""\
 WITH toUnixTimestamp({at}) - toUnixTimestamp(minute) AS age

@@ -1,0 +1,131 @@
+"""Whether all that is needed is here, reachable, and of a known version: one finding each, with the cure."""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.errors import CheckFailed, EngagementError
+from pipeline.kafka import open_admin
+from pipeline.migrations import pending_migrations, verify_tables
+from pipeline.settings import Settings
+from pipeline.topics import check_topics, topic_specs
+
+DISTRIBUTION: Final = "engagement-pipeline"
+FAUST: Final = "0.15.3"
+"""Its hooks that are used here are looked at release by release."""
+
+KNOWN_CLICKHOUSE: Final = "26.9"
+KAFKA_SECONDS: Final = 5.0
+FREE_SHARE: Final = 0.05
+FREE_BYTES: Final = 2**30
+NUMBA_BYTES: Final = 300 * 2**20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, whether it is well, and what was seen, or the cure."""
+
+    name: str
+    ok: bool
+    said: str
+
+
+def run_checks(settings: Settings) -> Iterator[Finding]:
+    """All findings, as they are made. Blocks; a server that is away costs a few seconds. Raises nothing of ours."""
+    checks: dict[str, Callable[[Settings], str]] = {
+        "python packages": _packages,
+        "compiled code": _cache,
+        "kafka": _kafka,
+        "topics": _topics,
+        "clickhouse": _clickhouse,
+        "tables": _tables,
+        "disk of clickhouse": _disk,
+    }
+    for name, look in checks.items():
+        try:
+            yield Finding(name, True, look(settings))
+        except EngagementError as error:
+            yield Finding(name, False, str(error))
+
+
+def _packages(_: Settings) -> str:
+    missing = []
+    names = [
+        re.split(r"[^\w.-]", said, maxsplit=1)[0] for said in requires(DISTRIBUTION) or () if "extra ==" not in said
+    ]
+    for name in names:
+        try:
+            version(name)
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        raise CheckFailed(f"missing: {', '.join(missing)}: pip install {DISTRIBUTION}")
+    if version("faust-streaming") != FAUST:
+        found = version("faust-streaming")
+        raise CheckFailed(f"faust-streaming {found} is not known: pip install faust-streaming=={FAUST}")
+    return f"Python {sys.version.split()[0]}, {len(names)} packages, Faust {FAUST}"
+
+
+def _cache(_: Settings) -> str:
+    """Compiled machine code is kept beside the sources or in NUMBA_CACHE_DIR; else each start compiles."""
+    spec = find_spec("processors.engagement")
+    beside = Path(spec.origin).parent / "__pycache__" if spec and spec.origin else Path()
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or beside)
+    there = next((path for path in (folder, *folder.parents) if path.exists()), Path())
+    if not os.access(there, os.W_OK):
+        raise CheckFailed(f"{folder} cannot be written, so each start compiles anew: set NUMBA_CACHE_DIR")
+    if shutil.disk_usage(there).free < NUMBA_BYTES:
+        raise CheckFailed(f"less than {NUMBA_BYTES >> 20} MiB free at {folder}: make room, or set NUMBA_CACHE_DIR")
+    return f"kept in {folder}"
+
+
+def _kafka(settings: Settings) -> str:
+    with open_admin(settings, KAFKA_SECONDS) as admin:
+        topics = len(admin.partition_counts())
+    return f"{settings.kafka} answers, {topics} topics"
+
+
+def _topics(settings: Settings) -> str:
+    specs = topic_specs(settings)
+    with open_admin(settings, KAFKA_SECONDS) as admin:
+        missing = sorted({spec.name for spec in specs} - admin.partition_counts().keys())
+        if missing:
+            raise CheckFailed(f"missing: {', '.join(missing)}: run `engagement init`")
+        check_topics(admin, specs)
+    return f"{len(specs)} topics of {settings.partitions} partitions"
+
+
+def _clickhouse(settings: Settings) -> str:
+    # Without a database: whether that is there is the next question.
+    with ClickHouse(settings, database="") as clickhouse:
+        [[found]] = clickhouse.select("SELECT version()")
+    known = "" if found.startswith(KNOWN_CLICKHOUSE + ".") else f" (tried with {KNOWN_CLICKHOUSE} only)"
+    return f"{settings.clickhouse_url!r} answers, version {found}{known}"
+
+
+def _tables(settings: Settings) -> str:
+    with ClickHouse(settings) as clickhouse:
+        verify_tables(clickhouse)
+        pending = pending_migrations(clickhouse)
+    if pending:
+        raise CheckFailed(f"not applied: {', '.join(each.name for each in pending)}: run `engagement init`")
+    return f"as declared, in database {settings.clickhouse_url.database}"
+
+
+def _disk(settings: Settings) -> str:
+    with ClickHouse(settings, database="") as clickhouse:
+        names, free, total = clickhouse.select(
+            "SELECT name, free_space, total_space FROM system.disks ORDER BY free_space"
+        )
+    for name, left, all_ in zip(names, free, total, strict=True):
+        if left < max(FREE_BYTES, all_ * FREE_SHARE):
+            raise CheckFailed(f"disk {name} has {left >> 20} MiB left of {all_ >> 20}: make room, or move its data")
+    return f"{free[0] >> 30} GiB free"

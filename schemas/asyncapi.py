@@ -1,0 +1,113 @@
+"""The topics as an AsyncAPI 3.0 document, generated from the models; docs/asyncapi.json is its output, drift-tested.
+
+    engagement schema --asyncapi > docs/asyncapi.json
+
+Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0 and its Kafka bindings 0.5.0.
+"""
+
+from typing import Any, Final
+
+from schemas.events import event_json_schema
+from schemas.topics import KINDS, Topics
+
+VERSION: Final = "1.0.0"
+"""Of the messages: the major number rises when a producer must change."""
+
+SOURCES_SAID: Final[dict[str, str]] = {
+    "post": "Posts, and their deletion.",
+    "like": "Likes, and likes taken back.",
+    "share": "Shares, reposts and boosts, and their being taken back.",
+    "comment": "Comments and replies, and their deletion.",
+}
+
+DEAD_HEADERS: Final[dict[str, str]] = {
+    "topic": "Where the record was",
+    "partition": "... in which partition",
+    "offset": "... at which offset",
+    "reason": "What is wrong and how to mend it",
+    "field": "Where, dotted; empty: the whole record",
+}
+
+
+def asyncapi_document(topics: Topics | None = None) -> dict[str, Any]:
+    """The document, for topics under the default prefix unless told otherwise. JSON values only."""
+    names = topics or Topics()
+    schema = event_json_schema()
+    schema.pop("$schema")
+    channels: dict[str, dict[str, Any]] = {kind: _source_channel(names.of(kind), kind) for kind in KINDS}
+    channels["deadLetters"] = {
+        "address": names.dead_letters,
+        "description": "Records that could not be taken: the value as it came, the facts in headers.",
+        "messages": {"deadLetter": {"$ref": "#/components/messages/deadLetter"}},
+        "bindings": {"kafka": {"partitions": 1, "topicConfiguration": {"cleanup.policy": ["delete"]}}},
+    }
+    operations: dict[str, dict[str, Any]] = {
+        f"receive{kind.capitalize()}s": {
+            "action": "receive",
+            "channel": {"$ref": f"#/channels/{kind}"},
+            "summary": f"Fold {kind}s into the state of their post.",
+        }
+        for kind in KINDS
+    }
+    operations["sendDeadLetters"] = {
+        "action": "send",
+        "channel": {"$ref": "#/channels/deadLetters"},
+        "summary": "Keep what could not be taken.",
+    }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Engagement pipeline",
+            "version": VERSION,
+            "description": "What producers send, seen from the pipeline: it receives events and sends dead letters.",
+            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": channels,
+        "operations": operations,
+        "components": {
+            "messages": {**{kind: _event_message(kind) for kind in KINDS}, "deadLetter": _dead_letter_message()},
+            "schemas": {"Event": schema},
+        },
+    }
+
+
+def _source_channel(address: str, kind: str) -> dict[str, Any]:
+    return {
+        "address": address,
+        "description": f"{SOURCES_SAID[kind]} Keyed by post_id; the same number of partitions in all source topics.",
+        "messages": {kind: {"$ref": f"#/components/messages/{kind}"}},
+        "bindings": {
+            "kafka": {"topicConfiguration": {"cleanup.policy": ["delete"]}, "bindingVersion": "0.5.0"},
+        },
+    }
+
+
+def _event_message(kind: str) -> dict[str, Any]:
+    of_kind = {"properties": {"kind": {"const": kind}}}
+    return {
+        "name": kind,
+        "title": f"A {kind}, or the taking back of one",
+        "contentType": "application/json",
+        "payload": {"allOf": [{"$ref": "#/components/schemas/Event"}, of_kind]},
+        "bindings": {
+            "kafka": {
+                "key": {
+                    "type": "string",
+                    "description": "post_id in UTF-8; its partition is murmur2(key) mod n, as Kafka's own clients do",
+                },
+                "bindingVersion": "0.5.0",
+            }
+        },
+    }
+
+
+def _dead_letter_message() -> dict[str, Any]:
+    said = {name: {"type": "string", "description": description} for name, description in DEAD_HEADERS.items()}
+    return {
+        "name": "deadLetter",
+        "title": "A record that could not be taken",
+        "contentType": "application/octet-stream",
+        "headers": {"type": "object", "properties": said},
+        "payload": {"description": "The record's value as it came, whatever it is."},
+    }
