@@ -1,11 +1,9 @@
 """What every outlet promises, asked of the fake, of the publisher over a fake connection, and of the publisher over
 real Kafka."""
 
-import os
 import signal
 import threading
 import time
-import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +15,6 @@ from pipeline.errors import EngagementError, RecordTooLarge, Refused, Unavailabl
 from pipeline.kafka import LinkPolicy, open_admin, read_topic
 from pipeline.outlet import Outlet
 from pipeline.publisher import RECORD_OVERHEAD, Publisher, PublisherPolicy, open_publisher
-from pipeline.settings import Settings
 from pipeline.topics import partition_of
 
 TOPIC = "engagement.likes"
@@ -66,12 +63,11 @@ def over_fake_link(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 
 def over_kafka(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """A topic of its own on the real broker, which is stopped (SIGSTOP) for the outage where its pid is known."""
-    address = os.environ.get("ENGAGEMENT_KAFKA")
-    if not address:
-        pytest.skip("set ENGAGEMENT_KAFKA to a running broker (engagement stack up)")
-    settings = Settings(kafka=address, producer_compression="none")
-    topic = f"contract-{uuid.uuid4().hex[:8]}"
+    """A topic of its own on the real broker, which is stopped (SIGSTOP) for the outage: longer than the delivery
+    timeout."""
+    settings = request.getfixturevalue("settings")
+    stack = request.getfixturevalue("fragile_stack")
+    topic = settings.topic_prefix
     with open_admin(settings) as admin:
         admin.create_topic(topic, PARTITIONS, 1, {"max.message.bytes": str(BROKER_LIMIT)})
         publisher = open_publisher(
@@ -79,18 +75,16 @@ def over_kafka(request: pytest.FixtureRequest) -> Iterator[Bench]:
             PublisherPolicy(block_seconds=60, close_seconds=20),
             LinkPolicy(delivery_seconds=1.0, compression="none"),
         )
-        pid = broker_pid(address)
-        outlet = Renamed(publisher, topic)
         try:
             yield Bench(
-                outlet,
+                Renamed(publisher, topic),
                 lambda: [(record.partition, record.value or b"") for record in read_topic(settings, topic)],
-                lambda: os.kill(pid, signal.SIGSTOP),
-                lambda: os.kill(pid, signal.SIGCONT),
+                lambda: stack.signal("kafka-1", signal.SIGSTOP),
+                lambda: stack.signal("kafka-1", signal.SIGCONT),
                 4.0,
             )
         finally:
-            os.kill(pid, signal.SIGCONT)
+            stack.signal("kafka-1", signal.SIGCONT)
             publisher.close()
             admin.delete_topics([topic])
 
@@ -104,20 +98,6 @@ class Renamed:
 
     def send(self, topic: str, key: bytes | None, value: bytes | None, *rest: Any, **options: Any) -> None:
         self._outlet.send(self._topic, key, value, *rest, **options)
-
-
-def broker_pid(address: str) -> int:
-    """The process that listens at a local address."""
-    psutil = pytest.importorskip("psutil")
-    port = int(address.split(",")[0].rsplit(":", 1)[1])
-    for process in psutil.process_iter(["name"]):
-        try:
-            connections = process.net_connections("tcp")
-        except psutil.Error:
-            continue
-        if any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections):
-            return int(process.pid)
-    pytest.skip("the broker is not a process of this machine")
 
 
 @pytest.fixture(params=[fake_outlet, over_fake_link, pytest.param(over_kafka, marks=pytest.mark.stack)])
