@@ -92,6 +92,7 @@ class EngagementJob:
         self._given_up = Event()
         self.fold = Fold()
         self._pending = Pending()
+        self._records = self._buried = 0
 
     def assign(self, partitions: Iterable[int], of: int) -> None:
         """These partitions, out of `of`, are ours from now on. Everything in memory goes: somebody else may have had them meanwhile."""
@@ -118,6 +119,11 @@ class EngagementJob:
         self._metrics.set_state(len(self.fold), self.fold.events, self.fold.bytes)
         return True
 
+    @property
+    def judged(self) -> tuple[int, int]:
+        """Records that were judged so far, and those of them that were dead."""
+        return self._records, self._buried
+
     def _fold(self, runs: Sequence[Run]) -> None:
         with self._metrics.time_step("decode"):
             events, sources, dead = decode(runs, self._policy.decoding)
@@ -129,8 +135,10 @@ class EngagementJob:
         with self._metrics.time_step("fold"):
             identified = identify(events, self._hasher)
             taken = self.fold.take(posts, identified)
-        self._pending.add(events, posts, taken, dead)
+        self._pending.add(events, taken, dead)
         self._count(events, taken.outcomes, dead)
+        self._records += len(events) + len(dead)
+        self._buried += len(dead)
 
     def _rows_of(self, events: EventColumns) -> tuple[Array, Array]:
         """The post row of each event, and where an event lies on a partition that is not its post's. Reads cold posts through."""
@@ -191,18 +199,18 @@ class EngagementJob:
     def _derived(self, pending: Pending) -> Iterable[tuple[str, rows.Columns]]:
         if len(panes := pending.panes()):
             yield POST_MINUTES.name, rows.of_panes(self.fold, panes)
-        if len(own := pending.post_events()):
-            yield POSTS.name, self._post_rows(own)
+        if owners := pending.owners():
+            yield POSTS.name, self._post_rows(owners, pending.post_events())
         if len(posts := pending.posts()):
             yield POST_METRICS.name, rows.of_posts(self.fold, posts)
 
-    def _post_rows(self, events: Sequence[PostEvent]) -> rows.Columns:
-        came = Counter(event.post_id for event in events)
-        posts = self.fold.find(list(came))
-        older = [post_id for post_id, seen in zip(came, self.fold.post_events(posts), strict=True) if seen > 1 or came[post_id] > 1]
+    def _post_rows(self, post_ids: Sequence[str], new: Sequence[PostEvent]) -> rows.Columns:
+        came = Counter(event.post_id for event in new)
+        seen = self.fold.post_events(self.fold.find(post_ids)).tolist()
+        older = [post_id for post_id, count in zip(post_ids, seen, strict=True) if count > came[post_id]]
         logged = self._patiently(lambda: self._log.read_posts(older)) if older else []
-        by_post: dict[str, list[PostEvent]] = {post_id: [] for post_id in came}
-        for event in (*logged, *events):
+        by_post: dict[str, list[PostEvent]] = {post_id: [] for post_id in post_ids}
+        for event in (*logged, *new):
             by_post[event.post_id].append(event)
         facts = {post_id: found for post_id, own in by_post.items() if (found := facts_of(own))}
         return rows.posts(list(facts), list(facts.values()), rows.versions(*self.fold.seen(self.fold.find(list(facts)))))

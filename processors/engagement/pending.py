@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,18 @@ class Pending:
     def __init__(self) -> None:
         self._new: list[EventColumns] = []
         self._own: list[EventColumns] = []
+        self._owners: dict[str, None] = {}
         self._taken: list[Taken] = []
         self._received: list[Array] = []
         self.dead: list[DeadLetter] = []
 
     def add(self, events: EventColumns, taken: Taken, dead: Sequence[DeadLetter]) -> None:
         """One run of the fold."""
-        self._new.append(events.where(taken.outcomes <= kernels.LATE))
+        new = taken.outcomes <= kernels.LATE
+        self._new.append(events.where(new))
         if (own := events.kind == POST).any():
-            self._own.append(events.where(own))
+            self._own.append(events.where(own & new))
+            self._owners |= dict.fromkeys(compress(events.post_id, own.tolist()))
         self._taken.append(taken)
         self._received.append(events.received_ms)
         self.dead += dead
@@ -39,8 +43,12 @@ class Pending:
         new = [events for events in self._new if len(events)]
         return _joined(new) if new else None
 
+    def owners(self) -> list[str]:
+        """Posts that an event of kind post has come for, a duplicate perhaps: a crash may have left their row unwritten."""
+        return list(self._owners)
+
     def post_events(self) -> list[PostEvent]:
-        """Events of kind post, duplicates among them: a crash may have left the row of the post unwritten."""
+        """New events of kind post, in the order in which they came."""
         return [event for events in self._own for event in _post_events(events)]
 
     def posts(self) -> Array:

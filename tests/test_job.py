@@ -1,0 +1,224 @@
+"""The job under random schedules: crashes between any two steps, zombies, evictions, outages, batches given up.
+
+A model of Kafka (logs, committed offsets, owners) and of ClickHouse (fakes_store.py) around real jobs. Each schedule
+ends with every derived row equal to the truth, and at no time is a row above it.
+"""
+
+import json
+import random
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import pytest
+
+from pipeline.dead_letters import DeadLetter
+from pipeline.observability.metrics import WorkerMetrics
+from processors.engagement.decoding import Run
+from processors.engagement.fold import partitions_of
+from processors.engagement.hashing import Hasher
+from processors.engagement.job import EngagementJob, JobPolicy
+from tests.fakes_store import Database, FakeStore, Faults
+from tests.folding import differences, like, plain, undo
+from tests.truth import PostTruth, truth_of
+
+KINDS = ("like", "share", "post")
+POSTS = ("a", "b", "c", "d")
+PARTITIONS = 2
+MINUTES = ("2020-05-05T05:05:05Z", "2026-03-01T10:00:00Z", "2026-03-01T10:01:00Z", "2026-03-01T12:00:00Z")
+NOW_MS = 1_780_000_000_000
+METRICS = WorkerMetrics()
+
+
+class Crash(BaseException):
+    """Nothing after this happens."""
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+    key: bytes
+    value: bytes
+    timestamp: int = NOW_MS
+
+
+class Broker:
+    """The logs of some topics, the committed offsets and who owns what."""
+
+    def __init__(self, logs: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
+        self.logs = {
+            lane: [
+                Record(number, event["post_id"].encode(), json.dumps(event).encode())
+                for number, event in enumerate(log)
+            ]
+            for lane, log in logs.items()
+        }
+        self.committed = dict.fromkeys(logs, 0)
+        self.owners: dict[int, Any] = {}
+
+
+class Worker:
+    """A job and its positions; a zombie goes on until it meets that its commits are refused."""
+
+    def __init__(self, broker: Broker, database: Database, rng: random.Random) -> None:
+        self.broker, self.database, self.rng = broker, database, rng
+        self.start()
+
+    def start(self) -> None:
+        """A new process."""
+        rng = self.rng
+        hasher = Hasher()
+        self.calls_left = 1 << 30
+        self.give_up_in = 1 << 30
+        self.given_up = Event()
+        self.letters: list[DeadLetter] = []
+        store = FakeStore(self.database, hasher, Faults(share=rng.choice((0.0, 0.0, 0.05)), rng=rng), self.call)
+        policy = JobPolicy(memory_bytes=rng.choice((1, 1 << 30, 1 << 30)), first_wait=0.0, longest_wait=0.0)
+        self.job = EngagementJob(store, store, self.letters.extend, hasher, METRICS, policy, self.call)
+        self.partitions: set[int] = set()
+        self.positions: dict[tuple[str, int], int] = {}
+
+    def call(self, name: str) -> None:
+        self.calls_left -= 1
+        self.give_up_in -= 1
+        if self.give_up_in == 0:
+            self.given_up.set()
+        if self.calls_left == 0:
+            raise Crash(name)
+
+    def assign(self, partitions: set[int]) -> None:
+        self.partitions = partitions
+        self.positions = {lane: offset for lane, offset in self.broker.committed.items() if lane[1] in partitions}
+        self.job.assign(partitions, PARTITIONS)
+
+    def step(self, most: int) -> None:
+        """One batch: taken, stored, committed, unless something happens on the way."""
+        lanes = [lane for lane in self.positions if self.positions[lane] < len(self.broker.logs[lane])]
+        self.rng.shuffle(lanes)
+        runs, positions = [], dict(self.positions)
+        for lane in lanes:
+            records = self.broker.logs[lane][positions[lane] :][: self.rng.randint(0, most)]
+            if records:
+                runs.append(Run(lane[0], lane[0].rpartition(".")[2].removesuffix("s"), lane[1], records))
+                positions[lane] += len(records)
+        if not runs:
+            return
+        self.given_up.clear()
+        if self.job.take(runs, self.given_up, lambda: NOW_MS / 1000):
+            self.call("commit")
+            self.positions = positions
+            for lane, offset in positions.items():
+                if self.broker.owners.get(lane[1]) is self:  # a zombie's commit is refused
+                    self.broker.committed[lane] = offset
+
+    def done(self) -> bool:
+        return all(self.broker.committed[lane] == len(self.broker.logs[lane]) for lane in self.positions)
+
+
+def _event(rng: random.Random, ids: int) -> dict[str, Any]:
+    kind = rng.choice(KINDS)
+    post_id = rng.choice(POSTS)
+    name = f"{rng.randrange(ids)}"
+    more: dict[str, Any] = {"kind": kind, "post_id": post_id, "channel": rng.choice(("x", "y", None))}
+    if kind == "post":
+        more |= {"hashtags": [rng.choice(("One", "two"))], "url": rng.choice(("u", "v")), "followers": rng.randrange(9)}
+    if rng.random() < 0.3:
+        return undo(name, rng.choice(MINUTES), **more, event_id=f"u{rng.randrange(ids)}")
+    return like(name, rng.choice(MINUTES), **more, actor_id=rng.choice("uvw"))
+
+
+def _logs(rng: random.Random, events: int) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """Some topics of two partitions, with duplicates, conflicting ones among them."""
+    logs: dict[tuple[str, int], list[dict[str, Any]]] = {
+        (f"engagement.{kind}s", number): [] for kind in KINDS for number in range(PARTITIONS)
+    }
+    for _ in range(events):
+        event = _event(rng, ids=4)
+        partition = int(partitions_of([event["post_id"]], PARTITIONS)[0])
+        logs[f"engagement.{event['kind']}s", partition] += [event] * (1 + (rng.random() < 0.3))
+    return logs
+
+
+def _assert_not_above(database: Database, truth: dict[str, PostTruth]) -> None:
+    for row in database.rows("post_metrics"):
+        assert row["events_seen"] <= truth[row["post_id"]].events_seen
+
+
+def _said(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without key and version; NaN is None."""
+    names = [name for name in row if name not in ("post_id", "version")]
+    return dict(zip(names, plain([row[name] for name in names]), strict=True))
+
+
+def _assert_exact(database: Database, truth: dict[str, PostTruth]) -> None:
+    metrics = {row["post_id"]: row for row in database.rows("post_metrics")}
+    assert metrics.keys() == truth.keys()
+    minutes: dict[str, dict[int, tuple[int, ...]]] = {post_id: {} for post_id in truth}
+    for row in database.rows("post_minutes"):
+        post_id, second, *counts, _ = row.values()
+        if any(counts):
+            minutes[post_id][second // 60] = tuple(counts)
+    facts = {row["post_id"]: _said(row) for row in database.rows("posts")}
+    for post_id, post in truth.items():
+        assert differences(_said(metrics[post_id]), post.metrics()) == {}, post_id
+        assert minutes[post_id] == post.minutes, post_id
+        assert facts.get(post_id) == post.facts(), post_id
+
+
+def _run_schedule(seed: int) -> None:
+    rng = random.Random(seed)
+    logs = _logs(rng, rng.choice((6, 15, 30)))
+    truth = truth_of(event for log in logs.values() for event in log)
+    database, broker = Database(), Broker(logs)
+    workers = [Worker(broker, database, rng) for _ in range(2)]
+
+    def rebalance(members: list[Worker]) -> None:
+        shares: dict[int, set[int]] = {number: set() for number in range(len(members))}
+        for partition in range(PARTITIONS):
+            shares[rng.randrange(len(members))].add(partition)
+        for number, member in enumerate(members):
+            broker.owners |= dict.fromkeys(shares[number], member)
+            member.assign(shares[number])
+
+    def restart(worker: Worker) -> None:
+        mine = {partition for partition, owner in broker.owners.items() if owner is worker}
+        worker.start()
+        worker.assign(mine)
+
+    rebalance(workers)
+    for _ in range(rng.randrange(3, 14)):
+        roll = rng.random()
+        worker = rng.choice(workers)
+        if roll < 0.15:
+            # Some are not told: they go on as zombies with what they had.
+            rebalance(rng.choice((workers, [worker])))
+        elif roll < 0.5:
+            worker.calls_left = rng.randrange(1, 9)
+        elif roll < 0.75:
+            worker.give_up_in = rng.randrange(1, 7)
+        try:
+            worker.step(rng.choice((1, 3, 9)))
+        except Crash:
+            restart(worker)
+        _assert_not_above(database, truth)
+    last, zombie = rng.sample(workers, 2)
+    last.start()
+    last.partitions = set(range(PARTITIONS))
+    broker.owners = dict.fromkeys(last.partitions, last)
+    last.assign(last.partitions)
+    while not last.done():
+        last.step(rng.choice((3, 20)))
+        if rng.random() < 0.2:
+            zombie.calls_left = 1 << 30
+            zombie.step(2)
+    _assert_exact(database, truth)
+    assert not last.letters
+
+
+@pytest.mark.parametrize("first", range(0, 240, 40))
+def test_every_schedule_ends_exact(first: int) -> None:
+    for seed in range(first, first + 40):
+        try:
+            _run_schedule(seed)
+        except AssertionError as error:
+            raise AssertionError(f"schedule {seed}: {error}") from error
