@@ -74,14 +74,19 @@ def up(
         before = the_stack.status()
         if before.running and foreground:
             raise StackError(f"the stack in {before.directory} runs already: end it with `engagement stack down` first")
-        addresses = the_stack.up()
-        if before.running:
-            _say(f"the stack in {before.directory} runs already")
-        else:
-            _say(f"Kafka at {addresses.kafka}, ClickHouse at {addresses.clickhouse} and {addresses.clickhouse_http}")
-        _print_exports(addresses)
-        if foreground:
-            _stay(the_stack)
+        try:
+            addresses = the_stack.up()
+            if before.running:
+                _say(f"the stack in {before.directory} runs already")
+            else:
+                _say(f"Kafka at {addresses.kafka}, ClickHouse at {addresses.clickhouse}, {addresses.clickhouse_http}")
+            _print_exports(addresses)
+            if foreground:
+                _watch(the_stack)
+        finally:
+            if foreground:
+                _ignore_signals()
+                the_stack.down()
 
 
 @stack.command()
@@ -128,18 +133,19 @@ def _print_exports(addresses: StackAddresses) -> None:
     sys.stdout.flush()
 
 
-def _stay(the_stack: Stack) -> None:
-    """Block until a signal or the end of a part; then end all."""
+def _watch(the_stack: Stack) -> None:
+    """Block until a signal (KeyboardInterrupt) or the end of a part (StackError)."""
     _say("Ctrl-C ends it")
-    try:
-        while True:
-            time.sleep(WATCH_SECONDS)
-            if dead := the_stack.dead_parts():
-                raise StackError(f"{', '.join(dead)} ended: see {the_stack.log(dead[0])}")
-    except KeyboardInterrupt:
-        _say("ending")
-    finally:
-        the_stack.down()
+    while True:
+        time.sleep(WATCH_SECONDS)
+        if dead := the_stack.dead_parts():
+            raise StackError(f"{', '.join(dead)} ended: see {the_stack.log(dead[0])}")
+
+
+def _ignore_signals() -> None:
+    """The end has begun and takes a bounded time; a second Ctrl-C must not break it off half-way."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

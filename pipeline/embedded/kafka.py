@@ -46,6 +46,9 @@ share.coordinator.state.topic.num.partitions=4
 # Nothing to wait for on one machine, and tests want short sessions.
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+# A node that was killed may register again only after this.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 """
 
 LOGGING: Final = """status = error

@@ -12,9 +12,10 @@ dead, on the same ports and with the same data.
 
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
@@ -59,6 +60,7 @@ class Stack:
         self._brokers = brokers
         self._ports = ports
         self._say = say
+        self._saving = threading.Lock()
 
     def up(self) -> StackAddresses:
         """Start whatever is not running and block until all serve (some 6 s; 10 s more to fetch jars the first time).
@@ -177,22 +179,23 @@ class Stack:
         save_state(self.directory, state)
         try:
             with ThreadPoolExecutor(len(names)) as threads:
-                starts = {threads.submit(self._spawn, state, name, jars): name for name in names}
-                for start in as_completed(starts):
-                    if start.exception() is None:
-                        state.processes[starts[start]] = start.result()
-                        save_state(self.directory, state)
-                for start in starts:
+                for start in [threads.submit(self._spawn, state, name, jars) for name in names]:
                     start.result()
             self._wait(state, names)
         except BaseException:
             self._end(state, names)
             raise
 
-    def _spawn(self, state: StackState, name: str, jars: list[Path]) -> ProcessIdentity:
+    def _spawn(self, state: StackState, name: str, jars: list[Path]) -> None:
+        """Runs in a thread, which a Ctrl-C does not reach: what it started is always written down."""
+        log = self.log(name)
         if name == CLICKHOUSE:
-            return clickhouse.start_clickhouse(self.directory, state, self.log(name))
-        return kafka.start_broker(self.directory, state, node_number(name), jars, self.log(name))
+            process = clickhouse.start_clickhouse(self.directory, state, log)
+        else:
+            process = kafka.start_broker(self.directory, state, node_number(name), jars, log)
+        with self._saving:
+            state.processes[name] = process
+            save_state(self.directory, state)
 
     def _wait(self, state: StackState, names: list[str]) -> None:
         deadline = time.monotonic() + START_SECONDS
