@@ -146,8 +146,8 @@ class EngagementJob:
         missing = list(dict.fromkeys(events.post_id[number] for number in np.flatnonzero(posts < 0).tolist()))
         if missing:
             partitions = partitions_of(missing, self._of)
-            lies_on = dict(zip(events.post_id, events.partition.tolist(), strict=True))
-            owned = np.array([lies_on[post_id] for post_id in missing]) == partitions
+            lies_on = set(zip(events.post_id, events.partition.tolist(), strict=True))
+            owned = np.array([place in lies_on for place in zip(missing, partitions.tolist(), strict=True)])
             self._read_through(list(compress(missing, owned.tolist())), partitions[owned])
             posts = self.fold.find(events.post_id)
         elsewhere = posts < 0
