@@ -35,6 +35,8 @@ FETCH_BYTES: Final = 1 << 20
 REQUEST_SECONDS: Final = 5.0
 """How long a question to the broker may take before it counts as away."""
 
+UNASSIGNED_SECONDS: Final = 0.05
+
 log = logging.getLogger(__name__)
 
 
@@ -96,6 +98,10 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def fetch(self, seconds: float, records: int) -> Mapping[Partition, Sequence[Any]]:
         """What has come, at most `records`; empty after `seconds` without any."""
+        if not self._consumer.assignment():
+            # aiokafka would wait for an assignment however long it takes, and the listener that makes it for us to let go of the lock.
+            await asyncio.sleep(min(seconds, UNASSIGNED_SECONDS))
+            return {}
         runs = await self._consumer.getmany(timeout_ms=int(seconds * 1000), max_records=records)
         return {(partition.topic, partition.partition): run for partition, run in runs.items()}
 

@@ -11,14 +11,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import faust
 from faust.types import ChannelT
 
 from pipeline.errors import EngagementError, Refused, Unavailable
 from pipeline.group import GroupPolicy, Member, Partition, torn
-from pipeline.observability.health import HealthState, WatchdogState
+from pipeline.observability.health import HealthState, Store, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.engagement.decoding import Run
@@ -57,6 +57,22 @@ class Batch:
             self.stored.set_result(outcome)
 
 
+class Host(Protocol):
+    """Who folds and stores what the source reads."""
+
+    async def prepare(self) -> None:
+        """Before the first record. Raises Unavailable (asked again), or what ends the worker."""
+        ...
+
+    async def claim(self, partitions: list[int], of: int) -> None:
+        """These partitions, out of `of`, are ours from now on; awaited inside a rebalance."""
+        ...
+
+    async def close(self) -> None:
+        """After the last record."""
+        ...
+
+
 @dataclass(frozen=True)
 class SourcePolicy:
     """How batches are cut. `rewind_to`: milliseconds since 1970, where a first assignment starts instead of the committed offsets."""
@@ -76,17 +92,16 @@ class RunSource(faust.Service):  # type: ignore[misc]
         settings: Settings,
         policy: SourcePolicy,
         channel: ChannelT[Any],
-        claim: Callable[[list[int], int], Awaitable[None]],
+        host: Host,
         metrics: WorkerMetrics,
         health: HealthState,
         watchdog: WatchdogState,
         on_caught_up: Callable[[], None] | None = None,
         **service: Any,
     ) -> None:
-        """`claim(partitions, of)` is awaited in each rebalance with what is ours from then on; `on_caught_up` is called once
-        the whole group has committed all there is."""
+        """`on_caught_up` is called once the whole group has committed all there is."""
         super().__init__(**service)
-        self._policy, self._channel, self._claim = policy, channel, claim
+        self._policy, self._channel, self._host = policy, channel, host
         self._metrics, self._health, self._watchdog = metrics, health, watchdog
         self._on_caught_up = on_caught_up
         self._member = Member(settings, policy.group, self._revoke, self._assign)
@@ -101,7 +116,8 @@ class RunSource(faust.Service):  # type: ignore[misc]
 
     @faust.Service.task
     async def _pump(self) -> None:
-        await self._join()
+        await self._try_until_done(self._host.prepare, "clickhouse")
+        self._joined = await self._try_until_done(self._member.join, "kafka")
         while not self.should_stop:
             async with self._between_batches:
                 batch = await self._next_batch()
@@ -112,17 +128,18 @@ class RunSource(faust.Service):  # type: ignore[misc]
                 self._idle = batch is None and not self._uncommitted
             await asyncio.sleep(0)  # lets a rebalance have the lock
 
-    async def _join(self) -> None:
+    async def _try_until_done(self, action: Callable[[], Awaitable[None]], store: Store) -> bool:
+        """Waits for a store that is away at the start. False when stopped meanwhile."""
         while not self.should_stop:
             try:
-                await self._member.join()
+                await action()
             except Unavailable as error:
-                self._away(error)
+                self._away(error, store)
                 await self.sleep(RETRY_SECONDS)
             else:
-                self._back()
-                self._joined = True
-                return
+                self._back(store)
+                return True
+        return False
 
     async def _next_batch(self) -> Batch | None:
         """What comes until the flush is due; None where nothing came."""
@@ -189,7 +206,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
             if self._uncommitted:
                 await self._commit()
             self._uncommitted = {}
-            await self._claim([], 1)
+            await self._host.claim([], 1)
 
     async def _assign(self, assigned: frozenset[Partition]) -> None:
         async with self._taking_over():
@@ -198,7 +215,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
                 await self.crash(Refused(f"a torn assignment, {found}: all members of the group must subscribe to {', '.join(topics)}"))
                 return
             numbers = sorted({number for _, number in assigned})
-            await self._claim(numbers, self._member.partition_count())
+            await self._host.claim(numbers, self._member.partition_count())
             if not self._rewound and self._policy.rewind_to is not None and assigned:
                 self._uncommitted = await self._member.rewind_to(assigned, self._policy.rewind_to)
                 self._rewound = True
@@ -245,16 +262,18 @@ class RunSource(faust.Service):  # type: ignore[misc]
             if self._uncommitted and self._joined:
                 await self._commit()
             await self._member.leave()
+            await self._host.close()
 
-    def _away(self, error: Unavailable) -> None:
+    def _away(self, error: Unavailable, store: Store = "kafka") -> None:
         log.warning("%s", error)
-        self._metrics.count_kafka_error()
-        self._health.note_away("kafka", str(error), time.monotonic())
-        self._watchdog.note_away("kafka", time.monotonic())
+        if store == "kafka":
+            self._metrics.count_kafka_error()
+        self._health.note_away(store, str(error), time.monotonic())
+        self._watchdog.note_away(store, time.monotonic())
 
-    def _back(self) -> None:
-        self._health.note_back("kafka")
-        self._watchdog.note_back("kafka", time.monotonic())
+    def _back(self, store: Store = "kafka") -> None:
+        self._health.note_back(store)
+        self._watchdog.note_back(store, time.monotonic())
 
 
 class _TakingOver:

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event
-from typing import Any, Final
+from typing import Any, TypeVar
 
 import faust
 from faust.app.base import BootStrategy
@@ -28,13 +27,14 @@ from pipeline.observability.logs import log_config
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.engagement.decoding import DecodingPolicy
+from processors.engagement.fold import compile_loops
 from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.engagement.stored import ClickHouseLog
 from processors.source import Batch, RunSource, SourcePolicy
 from schemas.topics import KINDS
 
-CLOSE_SECONDS: Final = 5.0
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -75,90 +75,64 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
     metrics = WorkerMetrics()
     health = HealthState(on_ready=metrics.set_ready)
     watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
-    # Everything that blocks runs in this one thread, off the event loop, so that heartbeats go on.
-    thread = ThreadPoolExecutor(1, thread_name_prefix="engagement")
-    bench = _Bench(settings, metrics, health, watchdog, options)
+    bench = Bench(settings, metrics, health, watchdog, options)
     batches = app.channel(maxsize=1)
-
-    async def claim(partitions: list[int], of: int) -> None:
-        await asyncio.get_running_loop().run_in_executor(thread, bench.job.assign, partitions, of)
-
-    source = RunSource(
-        settings,
-        SourcePolicy(
-            GroupPolicy(group, settings.topics.sources, settings.instance),
-            {settings.topics.of(kind): kind for kind in KINDS},
-            settings.flush_seconds,
-            settings.flush_events,
-            options.rewind_to,
-        ),
-        batches,
-        claim,
-        metrics,
-        health,
-        watchdog,
-        on_caught_up=(lambda: signal.raise_signal(signal.SIGTERM)) if options.until_caught_up else None,
-        loop=app.loop,
-        beacon=app.beacon,
+    policy = SourcePolicy(
+        GroupPolicy(group, settings.topics.sources, settings.instance),
+        {settings.topics.of(kind): kind for kind in KINDS},
+        settings.flush_seconds,
+        settings.flush_events,
+        options.rewind_to,
     )
+    on_caught_up = (lambda: signal.raise_signal(signal.SIGTERM)) if options.until_caught_up else None
 
     @app.service
     class Status(faust.Service):  # type: ignore[misc]
         """What people and Prometheus look at."""
+
+        server: StatusServer | None = None
 
         async def on_start(self) -> None:
             self.server = StatusServer(settings.metrics_host, settings.metrics_port, metrics, health.report)
             log.info("status at %s/metrics, /healthz, /readyz", self.server.url)
 
         async def on_stop(self) -> None:
-            self.server.close()
+            if self.server is not None:
+                self.server.close()
 
     @app.service
-    class Engagement(faust.Service):  # type: ignore[misc]
-        """Checks the tables, then reads."""
+    class Source(RunSource):
+        """The source of this worker, as Faust makes its services: by class."""
 
-        def on_init_dependencies(self) -> list[Any]:
-            return []
-
-        @faust.Service.task
-        async def _run(self) -> None:
-            app.flow_control.resume()  # channels are suspended until somebody says go
-            if await asyncio.get_running_loop().run_in_executor(thread, bench.prepare):
-                await self.add_runtime_dependency(source)
-
-        async def stop(self) -> None:
-            bench.stopping.set()
-            await super().stop()
-
-        async def on_shutdown(self) -> None:
-            await asyncio.get_running_loop().run_in_executor(thread, bench.close)
-            thread.shutdown(wait=False)
+        def __init__(self, **service: Any) -> None:
+            super().__init__(settings, policy, batches, bench, metrics, health, watchdog, on_caught_up, **service)
 
     @app.agent(batches, name="engagement")
     async def engagement(stream: StreamT[Batch]) -> None:
         """Folds and stores one batch after the other; what it cannot handle ends the worker."""
         async for batch in stream:
             try:
-                batch.settle(await asyncio.get_running_loop().run_in_executor(thread, bench.take, batch))
+                batch.settle(await bench.take(batch))
             except Exception as error:
                 batch.settle(error)
 
     return app
 
 
-class _Bench:
-    """What the one thread works with."""
+class Bench:
+    """Where the work is done: all that blocks runs in one thread, off the event loop, so that heartbeats go on."""
 
     def __init__(
         self, settings: Settings, metrics: WorkerMetrics, health: HealthState, watchdog: WatchdogState, options: WorkOptions
     ) -> None:
-        self._settings, self._metrics, self._health, self._watchdog = settings, metrics, health, watchdog
+        self._settings, self._health, self._watchdog = settings, health, watchdog
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engagement")
         self._fuse = Fuse(FusePolicy(settings.fuse_records, settings.fuse_share))
+        self._judged = (0, 0)
         hasher = Hasher()
         self._log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
         self._burial = Burial(settings)
-        self.stopping = Event()
-        self.job = EngagementJob(
+        self._job = EngagementJob(
             self._log,
             self._log,
             self._burial,
@@ -169,30 +143,43 @@ class _Bench:
             self._note_store,
         )
 
-    def prepare(self) -> bool:
-        """Waits for ClickHouse and looks at its tables; False when stopped meanwhile. Raises Refused."""
-        while not self.stopping.is_set():
-            client = ClickHouse(self._settings)
-            try:
-                verify_tables(client)
-            except Unavailable as error:
-                self._note_store(error)
-                self.stopping.wait(1.0)
-            else:
-                self._note_store(None)
-                return True
-            finally:
-                client.close()
-        return False
+    async def prepare(self) -> None:
+        """Looks at the tables and loads the compiled loops. Raises Unavailable, SchemaDrift."""
+        await self._run(self._prepare)
 
-    def take(self, batch: Batch) -> bool:
-        """Folds and stores; then asks the fuse, so that a wrong schema does not drain a topic."""
-        stored = self.job.take(batch.runs, batch.given_up, time.time)
-        if stored:
-            self._fuse.note(self.job.last_taken, self.job.last_dead)
+    async def claim(self, partitions: list[int], of: int) -> None:
+        """These partitions, out of `of`, are ours from now on."""
+        await self._run(self._job.assign, partitions, of)
+
+    async def take(self, batch: Batch) -> bool:
+        """Folds and stores a batch; False when it was given up."""
+        return await self._run(self._take, batch)
+
+    async def close(self) -> None:
+        """Ends the connections and the thread."""
+        await self._run(self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, action: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, action, *arguments)
+
+    def _prepare(self) -> None:
+        client = ClickHouse(self._settings)
+        try:
+            verify_tables(client)
+        finally:
+            client.close()
+        compile_loops()
+
+    def _take(self, batch: Batch) -> bool:
+        stored = self._job.take(batch.runs, batch.given_up, time.time)
+        # Asked once the batch is safe: what blew the fuse can be looked at, and a wrong schema does not drain a topic.
+        records, dead = self._job.judged
+        self._fuse.note(records - self._judged[0], dead - self._judged[1])
+        self._judged = (records, dead)
         return stored
 
-    def close(self) -> None:
+    def _close(self) -> None:
         self._log.close()
         self._burial.close()
 

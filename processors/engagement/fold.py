@@ -218,6 +218,15 @@ class Fold:
         return np.union1d(panes, touched[self._tables.panes["taken"][touched] != kernels.NONE])
 
 
+def compile_loops() -> None:
+    """Compiles the loops, or loads them from the cache: some 15 s the first time, 0.5 s later. Before joining a group, not within."""
+    fold = Fold()
+    rows = fold.add(["post"], partitions_of(["post"], 1))
+    none, zero = np.zeros(1, np.uint64), np.zeros(1, np.int8)
+    fold.take(rows, Identities(none, none, none, none, np.zeros(1, np.uint32), np.zeros(1, np.uint32), zero, zero))
+    fold.snapshot(rows)
+
+
 def partitions_of(post_ids: Sequence[str], partitions: int) -> Array:
     """The Kafka partition of each key, as Java's and kafka-python's default partitioners choose it."""
     keys = [post_id.encode() for post_id in post_ids]
