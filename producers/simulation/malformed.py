@@ -38,7 +38,7 @@ SPOILERS: Final[tuple[Spoil, ...]] = (
     _field(b"occurred_at", b'"2026-01-01T00:00:00"'),
     _field(b"occurred_at", b"1767225600"),
     _field(b"kind", b'"poke"'),
-    _field(b"action", b'"retract"'),
+    _field(b"action", b'"retract","target_id":null'),
     lambda record, _: record.with_(key=b"another-" + (record.key or b"")),
     lambda record, _: record.with_(key=None),
     lambda record, number: record.with_(shift=1 + number % 3),

@@ -1,0 +1,281 @@
+"""The simulation, judged from its records alone by plain Python: repeatable, a social network, and as untidy as
+asked."""
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from statistics import mean, median, pvariance
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from fakes_kafka import FakeOutlet
+
+from pipeline.cli import engagement
+from pipeline.errors import SettingsError
+from pipeline.kafka import read_topic
+from pipeline.settings import Settings
+from pipeline.topics import ensure_topics, partition_of
+from producers.replay import ReplayPolicy, replay
+from producers.simulate import send_records, write_records
+from producers.simulation.malformed import SPOILERS
+from producers.simulation.policy import SimulationPolicy, SpikePolicy
+from producers.simulation.record import Record
+from producers.simulation.simulate import simulate
+from schemas.events import InvalidEvent, parse_event
+from schemas.topics import Topics
+
+CLEAN = SimulationPolicy(events=20_000, posts=300, seed=7, hours=72)
+TOPICS = Topics()
+
+
+@cache
+def records_of(policy: SimulationPolicy) -> tuple[Record, ...]:
+    return tuple(simulate(policy))
+
+
+def events_of(policy: SimulationPolicy) -> list[dict[str, Any]]:
+    """The good records as JSON, in the order of sending, with `at` as a datetime."""
+    events = [json.loads(record.value or b"") for record in records_of(policy) if record.good]
+    return [{**event, "at": datetime.fromisoformat(event["occurred_at"])} for event in events]
+
+
+def adds(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event for event in events if event.get("action") != "retract"]
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    untidy = replace(CLEAN, events=3000, duplicates=0.05, late=0.02, malformed=0.05, awkward=0.05, out_of_order=0.1)
+    assert list(simulate(untidy)) == list(simulate(untidy))
+    assert list(simulate(untidy)) != list(simulate(replace(untidy, seed=8)))
+
+
+def test_as_many_events_as_asked_each_once_each_valid() -> None:
+    events = events_of(CLEAN)
+    assert Counter(event["kind"] == "post" for event in events) == {True: 300, False: 20_000}
+    assert (
+        len({(event["post_id"], event["kind"], event.get("action"), event["event_id"]) for event in events}) == 20_300
+    )
+    assert sum(event.get("action") == "retract" for event in events) == 400
+    for record, event in zip(records_of(CLEAN), events, strict=True):
+        assert parse_event(record.value or b"")["post_id"].encode() == record.key
+        assert record.kind == event["kind"]
+
+
+def test_all_happens_in_its_time_and_is_sent_in_order() -> None:
+    times = [event["at"] for event in events_of(CLEAN)]
+    assert times == sorted(times)
+    assert CLEAN.start <= times[0]
+    assert times[-1] <= CLEAN.start + timedelta(hours=CLEAN.hours)
+
+
+def test_trees_are_trees() -> None:
+    events = events_of(CLEAN)
+    by_id = {event["event_id"]: event for event in adds(events)}
+    depth: dict[str, int] = {}
+    for event in adds(events):
+        if parent := event.get("parent_id"):
+            assert by_id[parent]["post_id"] == event["post_id"]
+            assert by_id[parent]["kind"] in ("share", "comment")
+            assert by_id[parent]["at"] <= event["at"]
+            assert event["kind"] in ("share", "comment")
+            depth[event["event_id"]] = depth.get(parent, 1) + 1
+    assert max(depth.values()) >= 5
+    assert 0.2 < len(depth) / sum(event["kind"] in ("share", "comment") for event in adds(events)) < 0.9
+
+
+def test_retractions_take_back_what_was_there_by_its_own_actor() -> None:
+    events = events_of(CLEAN)
+    by_id = {event["event_id"]: event for event in adds(events)}
+    for event in events:
+        if event.get("action") == "retract":
+            target = by_id[event["target_id"]]
+            assert [target[name] for name in ("post_id", "kind", "actor_id")] == [
+                event[name] for name in ("post_id", "kind", "actor_id")
+            ]
+            assert event["event_id"] == event["target_id"] + "#undo"
+            assert target["at"] <= event["at"]
+
+
+def test_tails_are_heavy_in_posts_and_in_actors() -> None:
+    events = [event for event in events_of(CLEAN) if event["kind"] != "post"]
+    for name in ("post_id", "actor_id"):
+        sizes = sorted(Counter(event[name] for event in events).values())
+        assert sizes[-1] > 12 * median(sizes), name
+
+
+def test_reactions_excite_one_another() -> None:
+    """Of one post, counts per ten minutes vary far more than a Poisson process of the same rate would (variance =
+    mean)."""
+    minutes: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for event in events_of(CLEAN):
+        minutes[event["post_id"]][int(event["at"].timestamp()) // 600] += 1
+    largest = max(minutes.values(), key=lambda counts: counts.total())
+    counts = [largest[slot] for slot in range(min(largest), max(largest) + 1)]
+    assert pvariance(counts) > 3 * mean(counts)
+
+
+def test_the_evening_is_busier_than_the_morning() -> None:
+    flat = replace(CLEAN, events=40_000, posts=2000, hours=24 * 7)
+    hours = Counter(event["at"].hour for event in events_of(flat))
+    assert sum(hours[hour] for hour in (19, 20, 21)) > 2 * sum(hours[hour] for hour in (7, 8, 9))
+
+
+def test_there_are_brands_channels_hashtags_and_followers() -> None:
+    events = events_of(CLEAN)
+    posts = [event for event in events if event["kind"] == "post"]
+    assert {"acme", "globex", "initech"} <= {post["actor_id"] for post in posts}
+    assert len({event["channel"] for event in events}) >= 4
+    assert len({tag for post in posts for tag in post["hashtags"]}) > 20
+    assert all(post["followers"] >= 0 and post["url"].startswith("https://") for post in posts)
+    assert any(post["mentions"] for post in posts)
+    assert any(event.get("hashtags") for event in events if event["kind"] == "comment")
+
+
+def test_duplicates_are_the_same_bytes_again() -> None:
+    found = Counter(record.value for record in records_of(replace(CLEAN, duplicates=0.05)))
+    assert Counter(found.values()) == {1: 19_300, 2: 1000}
+
+
+def test_late_and_out_of_order_ones_come_after_newer_ones() -> None:
+    def behind(policy: SimulationPolicy, by: timedelta) -> int:
+        newest, count = CLEAN.start, 0
+        for event in events_of(policy):
+            count += event["at"] < newest - by
+            newest = max(newest, event["at"])
+        return count
+
+    assert behind(CLEAN, timedelta(0)) == 0
+    # Late ones whose hour comes after the end have no newer ones before them by as much.
+    assert 250 < behind(replace(CLEAN, late=0.02), timedelta(minutes=59)) <= 400
+    assert 1000 < behind(replace(CLEAN, out_of_order=0.1), timedelta(seconds=30)) <= 2000
+    assert sorted(map(str, events_of(replace(CLEAN, late=0.02)))) == sorted(map(str, events_of(CLEAN)))
+
+
+def test_future_ones_are_ahead_of_every_clock() -> None:
+    events = events_of(replace(CLEAN, future=0.01))
+    assert sum(event["at"] > datetime(2099, 1, 1, tzinfo=UTC) for event in events) == 200
+
+
+def is_bad(record: Record) -> bool:
+    try:
+        event = parse_event(record.value or b"")
+    except InvalidEvent:
+        return True
+    wrong_place = event["post_id"].encode() != record.key or event["kind"] != record.kind
+    return wrong_place or bool(record.shift)
+
+
+def test_each_malformed_one_is_bad_and_the_others_are_not() -> None:
+    records = records_of(replace(CLEAN, malformed=0.02))
+    bad = [record for record in records if not record.good]
+    assert 300 < len(bad) < 500
+    assert all(map(is_bad, bad))
+    assert not any(is_bad(record) for record in records if record.good)
+    assert [record for record in records if record.good] == list(records_of(CLEAN))
+
+
+def test_every_flaw_is_one() -> None:
+    good = records_of(CLEAN)[400]
+    assert not is_bad(good)
+    assert [place for place, spoil in enumerate(SPOILERS) if not is_bad(spoil(good, place))] == []
+
+
+def test_a_planted_spike_stands_out_and_only_there() -> None:
+    policy = replace(
+        CLEAN, spikes=(SpikePolicy.parse("hashtag:planted@1200x20"), SpikePolicy.parse("mention:acme@900x5"))
+    )
+    start = int(CLEAN.start.timestamp()) // 60
+    planted: Counter[int] = Counter()
+    for event in events_of(policy):
+        if "planted" in (event.get("hashtags") or ()):
+            assert event["kind"] == "comment"
+            planted[int(event["at"].timestamp()) // 60 - start] += 1
+    assert min(planted) >= 1200
+    assert max(planted) < 1230
+    assert planted.total() > 80
+    assert sum(planted[minute] for minute in range(1200, 1210)) > 0.5 * planted.total()
+
+
+@pytest.mark.parametrize("said", ["planted@1x2", "hashtag:x", "hashtag:x@5", "hashtag:@5x2", 'hashtag:a"b@5x2'])
+def test_a_spike_that_cannot_be_read_says_how(said: str) -> None:
+    with pytest.raises(SettingsError, match="hashtag:NAME@MINUTExFACTOR"):
+        SpikePolicy.parse(said)
+
+
+def test_awkward_ones_of_every_sort() -> None:
+    events = events_of(replace(CLEAN, awkward=0.03))
+    first: dict[tuple[str, str, str], datetime] = {}
+    for event in adds(events):
+        first.setdefault((event["post_id"], event["kind"], event["event_id"]), event["at"])
+    retractions = [event for event in events if event.get("action") == "retract"]
+    early, lost, targets = 0, 0, Counter[tuple[str, str, str]]()
+    ids = {event["event_id"] for event in adds(events)}
+    astray = 0
+    for event in retractions:
+        target = (event["post_id"], event["kind"], event["target_id"])
+        targets[target] += 1
+        lost += event["target_id"] not in ids
+        astray += target not in first and event["target_id"] in ids
+        early += target in first and event["at"] < first[target]
+    places = defaultdict(set)
+    for event in adds(events):
+        places[event["event_id"]].add((event["post_id"], event["kind"]))
+    two_kinds = sum(len({kind for _, kind in found}) > len({post for post, _ in found}) for found in places.values())
+    two_posts = sum(len({post for post, _ in found}) > 1 for found in places.values())
+    assert early >= 90
+    assert lost == 100
+    assert astray >= 90
+    assert sum(count > 1 for count in targets.values()) >= 90
+    assert two_kinds >= 80
+    assert two_posts >= 80
+    assert all(parse_event(record.value or b"") for record in records_of(replace(CLEAN, awkward=0.03)))
+
+
+def test_a_file_is_replayed_as_it_would_have_been_sent(tmp_path: Path) -> None:
+    policy = replace(CLEAN, events=2000, duplicates=0.05, malformed=0.02)
+    written = write_records(simulate(policy), tmp_path / "sim.ndjson")
+    direct, replayed = FakeOutlet(), FakeOutlet()
+    sent = send_records((record for record in simulate(policy) if record.good), direct, TOPICS, direct.partitions)
+    assert replay((str(tmp_path / "sim.ndjson"),), replayed, TOPICS, ReplayPolicy(strict=True)).sent == sent.sent
+    assert replayed.sent == direct.sent
+    spoilt = [json.loads(line) for line in (tmp_path / "sim.ndjson.malformed").read_text().splitlines()]
+    assert len(spoilt) == written.malformed > 10
+
+
+def test_a_record_for_the_wrong_partition_lies_there() -> None:
+    outlet = FakeOutlet()
+    send_records(iter([Record("like", b"p", b"{}", shift=1, good=False)]), outlet, TOPICS, outlet.partitions)
+    assert outlet.sent[0][1] == (partition_of(b"p", outlet.partitions) + 1) % outlet.partitions
+
+
+def test_the_command_writes_ndjson_to_stdout() -> None:
+    done = CliRunner().invoke(engagement, ["simulate", "--events", "50", "--posts", "3", "--out", "-"])
+    assert done.exit_code == 0, done.output
+    assert len([json.loads(line) for line in done.stdout.splitlines()]) == 53
+
+
+@pytest.mark.parametrize("option", [["--start", "2026-01-01T00:00:00"], ["--late", "2"], ["--posts", "0"]])
+def test_wrong_use_exits_2(option: list[str]) -> None:
+    assert CliRunner().invoke(engagement, ["simulate", "--out", "-", *option]).exit_code == 2
+
+
+@pytest.mark.stack
+def test_into_kafka_and_back(settings: Settings, environment: dict[str, str]) -> None:
+    ensure_topics(settings)
+    words = ["simulate", "--events", "3000", "--posts", "50", "--seed", "5", "--malformed", "0.02", "--json"]
+    done = CliRunner(env=environment).invoke(engagement, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    wanted = Counter(
+        (record.kind, record.key, record.value) for record in simulate(SimulationPolicy(3000, 50, 5, malformed=0.02))
+    )
+    found = Counter(
+        (kind, record.key, record.value)
+        for kind in ("post", "like", "share", "comment")
+        for record in read_topic(settings, settings.topics.of(kind))
+    )
+    assert found == wanted
+    assert json.loads(done.stdout)["total"] == 3050
