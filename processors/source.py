@@ -116,6 +116,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
 
     @faust.Service.task
     async def _pump(self) -> None:
+        self._channel.app.flow_control.resume()  # type: ignore[attr-defined]  # channels are suspended until somebody says go
         await self._try_until_done(self._host.prepare, "clickhouse")
         self._joined = await self._try_until_done(self._member.join, "kafka")
         while not self.should_stop:
@@ -152,7 +153,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
             left = due - time.monotonic()
             if left <= 0 or count >= self._policy.flush_events:
                 break
-            fetched = await self._member.fetch(left, min(FETCH_RECORDS, self._policy.flush_events - count))
+            fetched = await self._member.fetch(min(left, FETCH_SECONDS), min(FETCH_RECORDS, self._policy.flush_events - count))
             for (topic, number), records in fetched.items():
                 runs.append(Run(topic, self._policy.kinds[topic], number, records))
                 next_offsets[topic, number] = records[-1].offset + 1
