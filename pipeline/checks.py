@@ -14,7 +14,7 @@ from typing import Final
 from pipeline.clickhouse import ClickHouse
 from pipeline.errors import CheckFailed, EngagementError
 from pipeline.kafka import open_admin
-from pipeline.migrations import pending_migrations, verify_tables
+from pipeline.migrations import pending_migrations, undurable_tables, verify_tables
 from pipeline.settings import Settings
 from pipeline.topics import check_topics, topic_specs
 
@@ -115,8 +115,13 @@ def _tables(settings: Settings) -> str:
     with ClickHouse(settings) as clickhouse:
         verify_tables(clickhouse)
         pending = pending_migrations(clickhouse)
+        undurable = undurable_tables(clickhouse) if settings.durable else []
     if pending:
         raise CheckFailed(f"not applied: {', '.join(each.name for each in pending)}: run `engagement init`")
+    if undurable:
+        raise CheckFailed(
+            f"{undurable[0]} does not survive power loss, ENGAGEMENT_DURABLE is on: run `engagement init`"
+        )
     return f"as declared, in database {settings.clickhouse_url.database}"
 
 

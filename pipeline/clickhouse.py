@@ -41,7 +41,7 @@ ExternalTables = Mapping[str, tuple[str, Sequence[Sequence[Any]]]]
 
 
 class ClickHouse:
-    """One connection. Blocking, not thread-safe: it belongs to one thread. Connects when first used, anew after an error.
+    """One connection. Blocking, not thread-safe: it belongs to one thread. Connects when used, anew after an error.
 
     Every method raises Unavailable (no answer, or one that goes away: another try is worth it), SchemaDrift (a table or
     column is not as declared) or Refused (no, for good). It waits 3 s for a connection and bears 60 s of silence.
@@ -59,8 +59,6 @@ class ClickHouse:
             # A repeated batch must reach the materialized views even where the table itself has it already.
             "insert_deduplicate": 0,
         }
-        if settings.durable:
-            self._insert_settings |= {"fsync_after_insert": 1, "fsync_part_directory": 1}
         query_settings: dict[str, Any] = {"low_cardinality_allow_in_native_format": 0}
         if settings.clickhouse_cluster:
             # A cold read must see what any worker has stored (law 3).
@@ -80,6 +78,8 @@ class ClickHouse:
             send_receive_timeout=ANSWER_SECONDS,
             sync_request_timeout=CONNECT_SECONDS,
             tcp_keepalive=True,
+            # A setting that the server does not know is an error, not a wish.
+            settings_is_important=True,
             settings={"use_numpy": numpy, **query_settings},
         )
 

@@ -30,6 +30,9 @@ APPLIED_COLUMNS: Final = (
     "`applied_at` DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When its last statement was done'"
 )
 
+DURABLE: Final = ("fsync_after_insert", "fsync_part_directory")
+"""Settings of a table, not of an insert: with them an answered insert survives power loss, not only kill -9."""
+
 _ENGINE: Final = re.compile(r"(?:Replicated|Shared)?(ReplacingMergeTree)(?:\(([^)]*)\))?")
 _REPLACING: Final = re.compile(r"\{replacing\((\w*)\)\}")
 _STATEMENT_END: Final = re.compile(r";[ \t]*(?:\n|$)")
@@ -83,6 +86,7 @@ def migrate(settings: Settings) -> list[str]:
                 {"name": migration.name, "checksum": migration.checksum},
             )
             done.append(migration.name)
+        _set_durability(clickhouse, settings)
         verify_tables(clickhouse)
     return done
 
@@ -105,6 +109,19 @@ def pending_migrations(clickhouse: ClickHouse) -> list[Migration]:
                 "and put the change into a new one"
             )
     return [migration for migration in migrations if migration.name not in applied]
+
+
+def undurable_tables(clickhouse: ClickHouse) -> list[str]:
+    """The declared tables that answer before an insert is on the disk (ENGAGEMENT_DURABLE off)."""
+    names, engines = clickhouse.select(
+        "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase() ORDER BY name"
+    )
+    declared = {table.name for table in TABLES}
+    return [
+        name
+        for name, engine in zip(names, engines, strict=True)
+        if name in declared and not all(f"{setting} = 1" in engine for setting in DURABLE)
+    ]
 
 
 def verify_tables(clickhouse: ClickHouse) -> None:
@@ -150,6 +167,16 @@ def render(sql: str, settings: Settings) -> str:
 
     filled = sql.replace("{database}", database).replace("{cluster}", on_cluster)
     return _REPLACING.sub(engine, filled)
+
+
+def _set_durability(clickhouse: ClickHouse, settings: Settings) -> None:
+    undurable = undurable_tables(clickhouse)
+    for table in TABLES:
+        alter = render(f"ALTER TABLE {{database}}.{table.name} {{cluster}} ", settings)
+        if settings.durable and table.name in undurable:
+            clickhouse.execute(alter + "MODIFY SETTING " + ", ".join(f"{setting} = 1" for setting in DURABLE))
+        elif not settings.durable and table.name not in undurable:
+            clickhouse.execute(alter + "RESET SETTING " + ", ".join(DURABLE))
 
 
 def _verify_columns(declared: Table, real: Mapping[str, str]) -> None:

@@ -1,0 +1,243 @@
+"""The ClickHouse client against a real server: every declared column, NULLs, streams, errors with their cure."""
+
+import math
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.embedded.stack import Stack
+from pipeline.errors import Refused, SchemaDrift, Unavailable
+from pipeline.migrations import migrate
+from pipeline.settings import Settings
+from schemas.tables import TABLES, Column, Table
+
+SECOND = 1_700_000_040
+TICKS = {"DateTime64(6": SECOND * 10**6 + 123_456, "DateTime64(3": SECOND * 1000 + 123, "DateTime(": SECOND}
+
+
+@pytest.fixture
+def lists(settings: Settings) -> Iterator[ClickHouse]:
+    migrate(settings)
+    with ClickHouse(settings) as client:
+        yield client
+
+
+@pytest.fixture
+def arrays(lists: ClickHouse, settings: Settings) -> Iterator[ClickHouse]:
+    with ClickHouse(settings, numpy=True) as client:
+        yield client
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_lists_of_every_declared_column_come_back(lists: ClickHouse, table: Table) -> None:
+    rows = 3
+    sent = {c.name: [_value(c, row) for row in range(rows)] for c in table.columns}
+    if table.version and table.version in sent:
+        sent[table.version] = sorted(sent[table.version])
+    assert lists.insert(table.name, sent) == rows
+    back = lists.select(
+        f"SELECT {', '.join(_ticks(c) for c in table.columns)} FROM {table.name} ORDER BY {', '.join(table.order_by)}"
+    )
+    order = sorted(range(rows), key=lambda row: [sent[name][row] for name in table.order_by])
+    for column, values in zip(table.columns, back, strict=True):
+        assert values == [sent[column.name][row] for row in order], column.name
+
+
+@pytest.mark.parametrize("name", ["post_metrics", "post_minutes"])
+def test_arrays_come_back(arrays: ClickHouse, name: str) -> None:
+    table = next(table for table in TABLES if table.name == name)
+    sent = {c.name: _array([_value(c, row) for row in range(3)], c) for c in table.columns if c.default is None}
+    assert arrays.insert(name, sent) == 3
+    columns = [table[name] for name in sent]
+    back = arrays.select(f"SELECT {', '.join(map(_ticks, columns))} FROM {name} ORDER BY {', '.join(table.order_by)}")
+    for column, values in zip(columns, back, strict=True):
+        assert values.tolist() == sent[column.name].tolist(), column.name
+
+
+def test_nan_is_null_in_a_nullable_column_and_none_too(arrays: ClickHouse, lists: ClickHouse) -> None:
+    names, values = np.array(["a", "b"], object), np.array([math.nan, 0.5])
+    arrays.insert("post_metrics", {"post_id": names, "share_structural_virality": values, "version": np.array([1, 1])})
+    lists.insert(
+        "post_metrics", {"post_id": ["c", "d"], "share_structural_virality": [None, math.nan], "version": [1, 1]}
+    )
+    found = lists.select("SELECT post_id, share_structural_virality FROM post_metrics ORDER BY post_id")
+    assert found == [["a", "b", "c", "d"], [None, 0.5, None, None]]
+
+
+def test_bytes_that_are_no_text_are_kept(lists: ClickHouse) -> None:
+    lists.insert("dead_letters", {"topic": ["t"], "partition": [0], "offset": [1], "bytes": [b"\xff\x00\xfe"]})
+    assert lists.select("SELECT hex(bytes) FROM dead_letters") == [["FF00FE"]]
+
+
+def test_a_column_that_is_not_named_gets_its_default(lists: ClickHouse) -> None:
+    lists.insert("posts", {"post_id": ["p"], "version": [1]})
+    url, deleted, fresh = lists.select("SELECT url, deleted_at, now64(3) - stored_at < 60 FROM posts")
+    assert (url, deleted, fresh) == ([""], [None], [1])
+
+
+def test_one_insert_may_span_all_years(lists: ClickHouse) -> None:
+    minutes = [year * 31_556_952 // 60 * 60 for year in range(130)]
+    names = ["p"] * len(minutes)
+    lists.insert("post_minutes", {"post_id": names, "minute": minutes, "likes": [1] * 130, "version": [1] * 130})
+    assert lists.select("SELECT count(), uniqExact(_partition_id) > 100 FROM post_minutes") == [[130], [1]]
+
+
+def test_columns_are_checked_before_anything_is_sent(lists: ClickHouse) -> None:
+    with pytest.raises(ValueError, match="posts: columns differ in length: post_id 2, version 1"):
+        lists.insert("posts", {"post_id": ["a", "b"], "version": [1]})
+    with pytest.raises(ValueError, match="posts has no column 'post_idd'"):
+        lists.insert("posts", {"post_idd": ["a"]})
+    assert lists.insert("posts", {"post_id": [], "version": []}) == 0
+
+
+@pytest.mark.parametrize("numpy", [False, True])
+def test_parameters_and_tables_of_a_query(settings: Settings, numpy: bool) -> None:
+    with ClickHouse(settings, numpy=numpy) as client:
+        [found] = client.select("SELECT %(text)s", {"text": "it's \\ 100%"})
+        assert list(found) == ["it's \\ 100%"]
+        tables = {"wanted": ("post_id String, n UInt32", [("a'b", 1), ("c", 2)])}
+        names, total = client.select(
+            "SELECT groupArray(post_id), sum(n) FROM wanted WHERE post_id != ''", tables=tables
+        )
+        assert sorted(names[0]) == ["a'b", "c"]
+        assert total[0] == 3
+        [none] = client.select("SELECT number FROM numbers(9) WHERE number > 99")
+        assert len(none) == 0
+
+
+@pytest.mark.parametrize("numpy", [False, True])
+def test_a_stream_comes_in_bounded_blocks(settings: Settings, numpy: bool) -> None:
+    with ClickHouse(settings, numpy=numpy) as client:
+        blocks = [len(block[0]) for block in client.stream("SELECT number, number FROM numbers(10000)", block=1000)]
+        assert sum(blocks) == 10_000
+        assert max(blocks) <= 1000
+        assert list(client.stream("SELECT number FROM numbers(10) WHERE number > 99")) == []
+
+
+def test_a_stream_that_is_left_half_read_harms_nobody(settings: Settings) -> None:
+    with ClickHouse(settings) as client:
+        stream = client.stream("SELECT number FROM numbers(1000000)", block=10)
+        assert len(next(stream)[0]) == 10
+        assert client.select("SELECT 7") == [[7]]
+        with pytest.raises(RuntimeError, match=r"another query was sent"):
+            next(stream)
+        assert client.select("SELECT 8") == [[8]]
+
+
+@pytest.mark.parametrize(
+    ("sql", "error", "said"),
+    [
+        ("SELECT nope FROM posts", SchemaDrift, r"`nope`.*code 47.*run `engagement init`"),
+        ("SELECT 1 FROM nope", SchemaDrift, "code 60"),
+        ("SELEC 1", Refused, "code 62"),
+        ("SELECT throwIf(1)", Refused, "code 395"),
+        ("SELECT sleep(3) SETTINGS max_execution_time = 1", Unavailable, "code 159.*tried again"),
+        (
+            "SELECT groupArray(number) FROM numbers(10000000) SETTINGS max_memory_usage = 1000000",
+            Unavailable,
+            "code 241",
+        ),
+    ],
+)
+def test_errors_of_the_server(lists: ClickHouse, sql: str, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said) as caught:
+        lists.select(sql)
+    assert type(caught.value) is error
+    assert len(str(caught.value)) < 900
+    assert lists.select("SELECT 1") == [[1]]
+
+
+def test_values_of_a_wrong_kind_are_refused_and_the_next_call_works(lists: ClickHouse) -> None:
+    for wrong in ({"post_id": [1]}, {"post_id": ["p"], "version": ["x"]}, {"post_id": ["\ud800"]}):
+        with pytest.raises(Refused, match="insert into posts.*check the values"):
+            lists.insert("posts", wrong)
+    assert lists.insert("posts", {"post_id": ["p"], "version": [1]}) == 1
+
+
+def test_a_wrong_password_is_not_repeated(settings: Settings) -> None:
+    host = f"{settings.clickhouse_url.host}:{settings.clickhouse_url.port}"
+    wrong = Settings(clickhouse=f"clickhouse://somebody:hunter2-secret@{host}/engagement")
+    with ClickHouse(wrong) as client, pytest.raises(Refused, match="does not let user 'somebody' in") as caught:
+        client.select("SELECT 1")
+    assert "hunter2" not in f"{caught.value} {client!r} {caught.value.__context__!r}"
+
+
+def test_nobody_there_is_unavailable_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    started = time.monotonic()
+    with pytest.raises(Unavailable, match=rf"127.0.0.1:{port} does not answer.*ENGAGEMENT_CLICKHOUSE"):
+        ClickHouse(Settings(clickhouse=f"clickhouse://127.0.0.1:{port}/engagement")).select("SELECT 1")
+    assert time.monotonic() - started < 4
+
+
+def test_who_hangs_up_or_speaks_another_language_is_unavailable() -> None:
+    for answer in (b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=_answer, args=(listener, answer), daemon=True).start()
+            port = listener.getsockname()[1]
+            with pytest.raises(Unavailable):
+                ClickHouse(Settings(clickhouse=f"clickhouse://127.0.0.1:{port}/engagement")).select("SELECT 1")
+
+
+def test_goes_on_after_the_server_was_killed(fragile_stack: Stack, lists: ClickHouse) -> None:
+    assert lists.insert("posts", {"post_id": ["p"], "version": [1]}) == 1
+    fragile_stack.kill("clickhouse")
+    with pytest.raises(Unavailable):
+        lists.insert("posts", {"post_id": ["q"], "version": [1]})
+    fragile_stack.up()
+    assert lists.insert("posts", {"post_id": ["q"], "version": [1]}) == 1
+    assert lists.select("SELECT post_id FROM posts ORDER BY post_id") == [["p", "q"]]
+
+
+def test_a_setting_that_the_server_does_not_know_is_an_error(lists: ClickHouse) -> None:
+    lists._insert_settings["fsync_of_every_insert"] = 1
+    with pytest.raises(Refused, match="code 115"):
+        lists.insert("posts", {"post_id": ["p"], "version": [1]})
+
+
+def _answer(listener: socket.socket, answer: bytes) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(1000)
+        connection.sendall(answer)
+
+
+def _value(column: Column, row: int) -> Any:
+    for start, ticks in TICKS.items():
+        if start in column.type:
+            return ticks + 60 * row if start == "DateTime(" else ticks + row
+    if column.type.startswith("Enum8"):
+        return 1 + row % 2
+    if column.type.startswith("Array"):
+        return [7 + row] * row if "UInt64" in column.type else [f"ключ-{row}"] * row
+    if "String" in column.type:
+        return f"{column.name}-é\x00{row}"
+    if "Float" in column.type:
+        return row + 0.25
+    return (1 << 63) + row if column.type == "UInt64" else row
+
+
+def _array(values: list[Any], column: Column) -> Any:
+    if column.type != "String":
+        return np.array(values)
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def _ticks(column: Column) -> str:
+    name = f"`{column.name}`"
+    if "DateTime64(6" in column.type:
+        return f"toUnixTimestamp64Micro({name})"
+    if "DateTime64(3" in column.type:
+        return f"toUnixTimestamp64Milli({name})"
+    if "DateTime(" in column.type:
+        return f"toUnixTimestamp({name})"
+    return f"toInt8({name})" if column.type.startswith("Enum8") else name

@@ -1,0 +1,81 @@
+"""The documents that others build on: JSON Schema, AsyncAPI; what `engagement schema` prints; the insert statements."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from pipeline.commands import schema
+from pipeline.wire import insert_statement
+from schemas.asyncapi import asyncapi_document
+from schemas.events import event_json_schema
+from schemas.tables import TABLES
+from schemas.topics import KINDS, Topics
+
+COMMITTED = Path(__file__).parents[1] / "docs/asyncapi.json"
+LIKE = {"event_id": "l", "kind": "like", "post_id": "p", "actor_id": "a", "occurred_at": "2026-01-01T00:00:00Z"}
+
+
+def test_the_committed_asyncapi_document_is_what_the_models_say() -> None:
+    assert json.loads(COMMITTED.read_text()) == asyncapi_document()
+    assert CliRunner().invoke(schema, ["--asyncapi"]).output == COMMITTED.read_text()
+
+
+def test_asyncapi_has_every_topic_and_resolves_its_references() -> None:
+    document = asyncapi_document(Topics("other"))
+    addresses = {channel["address"] for channel in document["channels"].values()}
+    assert addresses == {*Topics("other").sources, Topics("other").dead_letters}
+    for reference in _references(document):
+        found = document
+        for part in reference.removeprefix("#/").split("/"):
+            found = found[part]
+        assert found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_message_takes_its_kind_and_no_other(kind: str) -> None:
+    document = asyncapi_document()
+    validator = jsonschema.Draft202012Validator(
+        {"$defs": document["components"]["schemas"], **_local(document["components"]["messages"][kind]["payload"])}
+    )
+    assert validator.is_valid(LIKE | {"kind": kind})
+    assert not validator.is_valid(LIKE | {"kind": "like" if kind == "post" else "post"})
+
+
+def test_json_schema_is_printed_and_knows_the_rules_that_span_fields() -> None:
+    printed = json.loads(CliRunner().invoke(schema, []).output)
+    assert printed == event_json_schema()
+    validator = jsonschema.Draft202012Validator(printed)
+    assert validator.is_valid(LIKE)
+    assert validator.is_valid(LIKE | {"a_field_of_tomorrow": 1})
+    assert not validator.is_valid(LIKE | {"action": "retract"})
+    assert not validator.is_valid({name: value for name, value in LIKE.items() if name != "event_id"})
+
+
+def test_only_declared_names_reach_the_sql() -> None:
+    with pytest.raises(ValueError, match="no table 'posts; DROP"):
+        insert_statement("posts; DROP TABLE posts", ("post_id",), False)
+    with pytest.raises(ValueError, match="no column '1\\)'"):
+        insert_statement("posts", ("post_id", "1)"), False)
+
+
+@pytest.mark.parametrize("numpy", [False, True])
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_every_declared_column_has_a_wire_type(table: object, numpy: bool) -> None:
+    statement = insert_statement(table.name, table.sent, numpy)  # type: ignore[attr-defined]
+    wires = statement.partition("input('")[2]
+    assert not any(word in wires for word in ("LowCardinality", "Enum", "DateTime"))
+
+
+def _references(value: object) -> list[str]:
+    if isinstance(value, list):
+        return [found for each in value for found in _references(each)]
+    if not isinstance(value, dict):
+        return []
+    return [value["$ref"]] if "$ref" in value else _references(list(value.values()))
+
+
+def _local(payload: dict[str, object]) -> dict[str, object]:
+    return json.loads(json.dumps(payload).replace("#/components/schemas/", "#/$defs/"))
