@@ -135,7 +135,7 @@ def _columns(events: list[Event], sources: list[Source]) -> EventColumns:
 
 
 def _microseconds(moments: list[datetime]) -> Any:
-    # A double holds microseconds since 1970 exactly until the year 2255; beyond that a time is refused as too far ahead anyway.
+    # A double holds seconds since 1970 to the microsecond until 2^33 s, in 2242; until then a later time is refused as too far ahead.
     seconds = np.fromiter(map(datetime.timestamp, moments), np.float64, len(moments))
     return np.rint(seconds * 1e6).astype(np.int64)
 
@@ -162,8 +162,9 @@ def _flaws(columns: EventColumns, sources: list[Source], policy: DecodingPolicy)
 
 
 def _wrong_keys(post_ids: list[str], keys: list[bytes | None]) -> list[int]:
-    # One comparison for all: ids hold no NUL, so equal texts mean equal lists.
-    if None not in keys and b"\0".join(keys) == "\0".join(post_ids).encode():  # type: ignore[arg-type]
+    # One comparison for all: where only the joints are NUL, equal texts mean equal lists.
+    together = "\0".join(post_ids)
+    if None not in keys and b"\0".join(keys) == together.encode() and together.count("\0") < max(1, len(post_ids)):  # type: ignore[arg-type]
         return []
     return [number for number, (key, post_id) in enumerate(zip(keys, post_ids, strict=True)) if key != post_id.encode()]
 

@@ -1,0 +1,288 @@
+"""Whatever a record holds, decoding raises nothing: it is an event, or a dead letter that says where and why."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors.engagement.columns import KIND_NUMBER
+from processors.engagement.decoding import Decoded, DecodingPolicy, Run, decode, misplaced
+from schemas.topics import KINDS
+from tests.folding import like
+from tests.truth import microseconds
+
+RECEIVED_MS = microseconds("2026-03-01T10:00:40Z") // 1000
+GOOD = like("good")
+LONE = b'"\\ud800"'
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int = RECEIVED_MS
+
+
+def _value(**more: Any) -> bytes:
+    """A like as JSON, with some fields replaced; `...` leaves one out, bytes are put in as they are."""
+    fields = {**like("x"), **more}
+    parts = [
+        json.dumps(name).encode() + b": " + (value if isinstance(value, bytes) else json.dumps(value).encode())
+        for name, value in fields.items()
+        if value is not ...
+    ]
+    return b"{" + b", ".join(parts) + b"}"
+
+
+def _decode(*values: bytes | None, key: bytes | None = b"p", kind: str = "like") -> Decoded:
+    """These values between two good ones."""
+    good = Record(0, b"p", json.dumps(GOOD).encode())
+    records = [good, *(Record(1 + number, key, value) for number, value in enumerate(values))]
+    records.append(Record(1 + len(values), b"p", json.dumps(like("good too")).encode()))
+    if kind != "like":
+        return decode([Run(f"engagement.{kind}s", kind, 5, records[1:-1])], DecodingPolicy())
+    return decode([Run("engagement.likes", "like", 5, records)], DecodingPolicy())
+
+
+BAD: dict[str, tuple[bytes | None, str, str]] = {
+    "tombstone": (None, "", "no value (a tombstone)"),
+    "empty": (b"", "", "Invalid JSON: EOF"),
+    "blank": (b"  \n", "", "Invalid JSON"),
+    "not UTF-8": (b'{"event_id": "\xff\xfe"}', "", "Invalid JSON: invalid unicode"),
+    "UTF-16": (_value().decode().encode("utf-16"), "", "Invalid JSON"),
+    "BOM": (b"\xef\xbb\xbf" + _value(), "", "Invalid JSON"),
+    "not JSON": (b"event_id=x", "", "Invalid JSON"),
+    "cut off": (_value()[:-20], "", "Invalid JSON: EOF"),
+    "two objects": (_value() + _value(), "", "Invalid JSON: trailing characters"),
+    "a list": (b"[" + _value() + b"]", "", "Input should be an object"),
+    "null": (b"null", "", "Input should be an object"),
+    "a number": (b"5", "", "Input should be an object"),
+    "NaN": (b"NaN", "", "Input should be an object"),
+    "nothing in it": (b"{}", "kind", "Field required (and 3 more)"),
+    "no kind": (_value(kind=...), "kind", "Field required"),
+    "unknown kind": (_value(kind="dislike"), "kind", "Input should be 'post', 'like', 'share' or 'comment'"),
+    "kind of another topic": (
+        _value(kind="share"),
+        "kind",
+        "a share in the topic of likes, send it to engagement.shares",
+    ),
+    "unknown action": (_value(action="undo"), "action", "Input should be 'add' or 'retract'"),
+    "action null": (_value(action=None), "action", "Input should be"),
+    "no event_id": (_value(event_id=...), "event_id", "Field required: without it a repeated delivery"),
+    "no post_id": (_value(post_id=...), "post_id", "Field required"),
+    "no actor_id": (_value(actor_id=...), "actor_id", "Field required"),
+    "no time": (_value(occurred_at=...), "occurred_at", "Field required"),
+    "event_id null": (_value(event_id=None), "event_id", "Input should be a valid string"),
+    "event_id a number": (_value(event_id=5), "event_id", "Input should be a valid string"),
+    "event_id empty": (_value(event_id=""), "event_id", "at least 1 character"),
+    "huge id": (_value(event_id="x" * 513), "event_id", "at most 512 characters"),
+    "id of 900 KB": (_value(actor_id="x" * 900_000), "actor_id", "at most 512 characters"),
+    "NUL in event_id": (_value(event_id="a\0b"), "event_id", "NUL"),
+    "NUL in actor_id": (_value(actor_id="\0"), "actor_id", "NUL"),
+    "NUL in parent_id": (_value(parent_id="a\0"), "parent_id", "NUL"),
+    "NUL in channel": (_value(channel="a\0"), "channel", "NUL"),
+    "NUL in target_id": (_value(action="retract", target_id="a\0"), "target_id", "NUL"),
+    "NUL in author_id": (_value(author_id="a\0"), "author_id", "NUL"),
+    "NUL byte": (b"\0" + _value(), "", "Invalid JSON"),
+    "lone surrogate": (_value(actor_id=LONE), "", "Invalid JSON"),
+    "retraction without target": (_value(action="retract"), "target_id", "must name the event_id that it takes back"),
+    "add with a target": (_value(target_id="a"), "target_id", "only a retraction has a target"),
+    "naive time": (_value(occurred_at="2026-03-01T10:00:00"), "occurred_at", "should have timezone info"),
+    "date alone": (_value(occurred_at="2026-03-01"), "occurred_at", ""),
+    "time as seconds": (_value(occurred_at=1_772_359_200), "occurred_at", "valid datetime"),
+    "time as a float": (_value(occurred_at=1e9), "occurred_at", "valid datetime"),
+    "no time at all": (_value(occurred_at="yesterday"), "occurred_at", "valid datetime"),
+    "31 February": (_value(occurred_at="2026-02-31T10:00:00Z"), "occurred_at", "valid datetime"),
+    "year 0": (_value(occurred_at="0000-01-01T00:00:00Z"), "occurred_at", "valid datetime"),
+    "year 1": (_value(occurred_at="0001-01-01T00:00:00+14:00"), "occurred_at", "before 1970"),
+    "before 1970": (_value(occurred_at="1969-12-31T23:59:59.999999Z"), "occurred_at", "before 1970"),
+    "year 9999": (_value(occurred_at="9999-12-31T23:59:59.999999-14:00"), "occurred_at", "mend the sender's clock"),
+    "too far ahead": (_value(occurred_at="2026-03-01T10:10:40.000001Z"), "occurred_at", "more than 600 s ahead"),
+    "followers beyond int64": (_value(followers=10**30), "followers", "less than 1099511627776"),
+    "followers of 5,000 digits": (_value(followers=b"9" * 5000), "", "Invalid JSON: number out of range"),
+    "followers below 0": (_value(followers=-1), "followers", "greater than or equal to 0"),
+    "followers as text": (_value(followers="5"), "followers", "valid integer"),
+    "followers true": (_value(followers=True), "followers", "valid integer"),
+    "followers a float": (_value(followers=5.0), "followers", "valid integer"),
+    "hashtags no list": (_value(hashtags="x"), "hashtags", "valid array"),
+    "a hashtag a number": (_value(hashtags=["a", 5]), "hashtags.1", "valid string"),
+    "an empty hashtag": (_value(hashtags=[""]), "hashtags.0", "at least 1 character"),
+    "too many mentions": (_value(mentions=["x"] * 257), "mentions", "at most 256 items"),
+    "deep nesting": (_value(deep=b"[" * 100_000 + b"]" * 100_000), "", "Invalid JSON: recursion limit"),
+    "deep nesting, unclosed": (b'{"a":' * 100_000, "", "Invalid JSON"),
+    "another post than the key": (_value(post_id="q"), "post_id", "the record's key is not the post_id"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_a_dead_letter_and_the_good_beside_it_counts(name: str) -> None:
+    value, field, reason = BAD[name]
+    found = _decode(value)
+    assert found.events.event_id == ["good", "good too"]
+    (letter,) = found.dead
+    assert (letter.topic, letter.partition, letter.offset) == ("engagement.likes", 5, 1)
+    assert (letter.key, letter.value, letter.received_at_ms) == (b"p", value, RECEIVED_MS)
+    assert letter.field == field
+    assert reason in letter.reason
+    assert 10 <= len(letter.reason) <= 300
+    assert letter.reason.isprintable()
+
+
+@pytest.mark.parametrize("key", [None, b"", b"q", b"p\0", b"\xff", b"P", b"p" * 1_000_000])
+def test_a_key_that_is_not_the_post_id(key: bytes | None) -> None:
+    found = _decode(_value(), key=key)
+    assert found.events.event_id == ["good", "good too"]
+    assert [(letter.field, letter.key) for letter in found.dead] == [("post_id", key)]
+
+
+def test_nul_hides_no_wrong_key() -> None:
+    records = [
+        Record(0, b"a", _value(post_id="a\0b")),
+        Record(1, b"b\0c", _value(post_id="c")),
+        Record(2, b"d", _value(post_id="d", event_id="good")),
+    ]
+    found = decode([Run("engagement.likes", "like", 0, records)], DecodingPolicy())
+    assert found.events.event_id == ["good"]
+    assert [letter.offset for letter in found.dead] == [0, 1]
+
+
+GOOD_VALUES = {
+    "unknown fields": _value(future=[{"a": 1}], big=b"9" * 4000, x=b"1e999"),
+    "Unix time as text": _value(occurred_at="1772359200"),
+    "nulls": _value(
+        parent_id=None, target_id=None, channel=None, url=None, hashtags=None, mentions=None, followers=None
+    ),
+    "longest id": _value(event_id="é" * 512),
+    "emoji and right-to-left": _value(actor_id="👩‍👩‍👧 שלום", channel="ｂｌｕｅ"),
+    "surrogate pair": _value(actor_id=b'"\\ud83d\\ude00"'),
+    "long ago": _value(occurred_at="1970-01-01T00:00:00Z"),
+    "just not too far ahead": _value(occurred_at="2026-03-01T10:10:40Z"),
+    "NUL in a field that is not stored": _value(other="\0"),
+    "a megabyte": _value(padding="x" * 1_000_000),
+    "most followers": _value(followers=2**40 - 1),
+    "a field twice": _value()[:-1] + b', "event_id": "x"}',
+    "blanks around": b" \r\n" + _value() + b"\n",
+}
+
+
+@pytest.mark.parametrize("name", GOOD_VALUES)
+def test_what_is_unusual_but_good(name: str) -> None:
+    found = _decode(GOOD_VALUES[name])
+    assert found.dead == []
+    assert len(found.events) == 3
+
+
+def test_columns() -> None:
+    value = _value(
+        kind="post",
+        event_id="p",
+        actor_id="ann",
+        author_id="anna",
+        channel="x",
+        url="u",
+        hashtags=["#A", "a", "Ｂ"],
+        mentions=["@C"],
+        followers=0,
+        occurred_at="2026-03-01T11:00:00.123456+02:00",
+    )
+    events = _decode(value, kind="post").events
+    assert (events.topic, events.partition.tolist(), events.offset.tolist()) == (["engagement.posts"], [5], [1])
+    assert events.received_ms.tolist() == [RECEIVED_MS]
+    assert (events.kind.tolist(), events.action.tolist()) == ([KIND_NUMBER["post"]], [0])
+    assert events.occurred_us.tolist() == [microseconds("2026-03-01T09:00:00.123456Z")]
+    assert (events.event_id, events.post_id, events.actor_id, events.author_id) == (["p"], ["p"], ["ann"], ["anna"])
+    assert (events.parent_id, events.target_id, events.channel, events.url) == ([""], [""], ["x"], ["u"])
+    assert (events.conversations, events.followers) == ([["hashtag:a", "hashtag:b", "mention:c"]], [0])
+
+
+def test_a_retraction_gets_an_id_of_its_own() -> None:
+    events = _decode(_value(event_id=..., action="retract", target_id="x")).events
+    assert (events.event_id[1], events.target_id[1], events.action[1]) == ("x#undo", "x", 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_in_its_topic_only(kind: str) -> None:
+    records = [Record(number, b"p", _value(kind=other)) for number, other in enumerate(KINDS)]
+    found = decode([Run(f"engagement.{kind}s", kind, 0, records)], DecodingPolicy())
+    assert found.events.kind.tolist() == [KIND_NUMBER[kind]]
+    assert sorted(letter.reason for letter in found.dead) == sorted(
+        f"a {other} in the topic of {kind}s, send it to engagement.{other}s" for other in KINDS if other != kind
+    )
+
+
+def test_a_misplaced_event_names_the_cure() -> None:
+    letter = misplaced(_decode().sources[0], belongs=2, of=12)
+    assert (letter.field, letter.offset) == ("post_id", 0)
+    assert "belongs on 2 of 12" in letter.reason
+    assert "murmur2" in letter.reason
+
+
+def test_nothing_is_no_event() -> None:
+    assert len(decode([], DecodingPolicy()).events) == 0
+    assert len(decode([Run("engagement.likes", "like", 0, [])], DecodingPolicy()).events) == 0
+    assert len(decode([Run("engagement.likes", "like", 0, [Record(0, b"p", b"x")])], DecodingPolicy()).events) == 0
+
+
+zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+moments = st.datetimes(datetime(1970, 1, 2), datetime(2242, 1, 1), timezones=zones)  # noqa: DTZ001
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(moments, min_size=1, max_size=20))
+def test_times_are_exact_to_the_microsecond(times: list[datetime]) -> None:
+    records = [
+        Record(number, b"p", _value(event_id=str(number), occurred_at=time.isoformat()), 1 << 50)
+        for number, time in enumerate(times)
+    ]
+    found = decode([Run("engagement.likes", "like", 0, records)], DecodingPolicy())
+    assert found.dead == []
+    expected = [(time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for time in times]
+    assert found.events.occurred_us.tolist() == expected
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=8,
+)
+mutants = st.builds(
+    lambda field, value: json.dumps({**like("x"), field: value}).encode("utf-8", "surrogatepass"),
+    st.sampled_from(
+        [*like("x"), "action", "target_id", "parent_id", "channel", "hashtags", "mentions", "followers", "url"]
+    ),
+    json_values,
+)
+
+
+def _damage(value: bytes, place: int, piece: bytes) -> bytes:
+    return value[: place % len(value)] + piece + value[place % len(value) + 1 :]
+
+
+damaged = st.builds(_damage, mutants | st.just(_value()), st.integers(0, 500), st.binary(max_size=3))
+anything = st.none() | st.binary(max_size=60) | json_values.map(json.dumps).map(str.encode) | mutants | damaged
+keys = st.sampled_from([b"p", b"p", b"p", None, b"", b"\xff\0"]) | st.binary(max_size=4)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(keys, anything), max_size=6))
+def test_anything_at_all(junk: list[tuple[bytes | None, bytes | None]]) -> None:
+    records = []
+    for number, (key, value) in enumerate(junk):
+        records += [Record(2 * number, b"p", _value(event_id=f"good-{number}")), Record(2 * number + 1, key, value)]
+    found = decode([Run("engagement.likes", "like", 0, records)], DecodingPolicy())
+    events = found.events
+    assert [name for name in events.event_id if name.startswith("good-")] == [f"good-{n}" for n in range(len(junk))]
+    assert len(events) + len(found.dead) == len(records)
+    assert sorted([*events.offset.tolist(), *(letter.offset for letter in found.dead)]) == list(range(len(records)))
+    assert [record.offset for _, record in found.sources] == events.offset.tolist() == sorted(events.offset.tolist())
+    assert all(letter.reason for letter in found.dead)
+    assert all(len(getattr(events, name)) == len(events) for name in vars(events))
+    for text in (*events.event_id, *events.actor_id, *events.post_id):
+        assert 1 <= len(text.encode()) <= 2048
+    assert events.occurred_us.dtype == np.int64
