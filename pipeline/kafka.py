@@ -98,9 +98,13 @@ class KafkaLink:
         self._settings = settings
 
     def partitions(self, topic: str) -> int:
-        with translated(self._settings, topic):
-            found = self._producer.partitions_for(topic)
-        return len(found)
+        try:
+            with translated(self._settings, topic):
+                return len(self._producer.partitions_for(topic))
+        except Unavailable as error:
+            # kafka-python tells these two apart as little.
+            where = f"Kafka at {self._settings.kafka} does not answer"
+            raise Unavailable(f"topic {topic} is not there, or {where}: run `engagement init`") from error
 
     def drop(self) -> None:
         self._producer.abandoned = True
@@ -236,7 +240,7 @@ def translated(settings: Settings, topic: str | None = None) -> Iterator[None]:
 def explain(error: BaseException | None, broker: str, topic: str | None = None) -> EngagementError:
     """Our error for one of kafka-python's: Unavailable where another try may help, else Refused. The cause is left to
     `raise ... from`."""
-    said = f"{type(error).__name__}: {str(error)[:200]}" if error is not None else "no reason given"
+    said = (str(error)[:200] or type(error).__name__) if error is not None else "no reason given"
     place = f"topic {topic}" if topic else f"Kafka at {broker}"
     if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
         return Unavailable(f"{place} is not there ({said}); run `engagement init`")
