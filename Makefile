@@ -39,7 +39,9 @@ format: $(READY) ## Let ruff write what it can
 	$(BIN)/ruff format .
 
 bench: $(READY) ## The numbers that are promised, on this machine
-	$(BIN)/python -m benchmarks $(ARGS)
+	@stop='$(BIN)/engagement stack down --dir .engagement/bench'; trap "$$stop" EXIT; trap 'exit 130' INT TERM; \
+	settings=$$($(BIN)/engagement stack up --dir .engagement/bench) && eval "$$settings" && \
+	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
 
 clean: ## Stop the default stack; remove .venv, caches and the stack's data
 	@if [ -x $(BIN)/engagement ] && [ -d .engagement/stack ]; then $(BIN)/engagement stack down; fi
