@@ -7,7 +7,15 @@ from urllib.parse import quote
 
 import pytest
 
-from pipeline.observability.logs import FLOOD_SECONDS, LineFormatter, RateLimit, Redaction, configure_logs, log_config
+from pipeline.observability.logs import (
+    CHATTY,
+    FLOOD_SECONDS,
+    LineFormatter,
+    RateLimit,
+    Redaction,
+    configure_logs,
+    log_config,
+)
 from pipeline.settings import Settings
 
 
@@ -18,6 +26,14 @@ def _record(
     record.created = 1_767_225_600.25
     vars(record).update(extra)
     return record
+
+
+def _forget_logging() -> None:
+    logging.config.dictConfig(
+        {"version": 1, "disable_existing_loggers": False, "root": {"level": "WARNING", "handlers": []}}
+    )
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def test_text_lines() -> None:
@@ -90,9 +106,7 @@ def test_settings_hand_their_secrets_to_the_formatter(capsys: pytest.CaptureFixt
         configure_logs(settings)
         logging.getLogger("pipeline").info("with %s and %s", "quer tz", "kafka-secret", extra={"settings": settings})
     finally:
-        logging.config.dictConfig(
-            {"version": 1, "disable_existing_loggers": False, "root": {"level": "WARNING", "handlers": []}}
-        )
+        _forget_logging()
     lines = capsys.readouterr().err.splitlines()
     assert [json.loads(line)["message"] for line in lines] == ["with *** and ***"]
     assert "quer" not in lines[0]
@@ -107,9 +121,20 @@ def test_faust_takes_the_configuration() -> None:
         assert [type(handler.formatter) for handler in handlers] == [LineFormatter]
         assert [type(f) for f in handlers[0].filters] == [RateLimit]
     finally:
-        logging.config.dictConfig(
-            {"version": 1, "disable_existing_loggers": False, "root": {"level": "WARNING", "handlers": []}}
-        )
+        _forget_logging()
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [("DEBUG", logging.INFO), ("INFO", logging.WARNING), ("WARNING", logging.WARNING), ("ERROR", logging.ERROR)],
+)
+def test_clients_talk_less_than_we_do(level: str, shown: int) -> None:
+    try:
+        configure_logs(Settings(log_level=level))
+        assert logging.getLogger("kafka.cluster").getEffectiveLevel() == shown
+        assert logging.getLogger("processors.worker").getEffectiveLevel() == getattr(logging, level)
+    finally:
+        _forget_logging()
 
 
 def test_a_flood_of_a_foreign_logger_is_damped_and_counted() -> None:

@@ -24,6 +24,9 @@ FOREIGN: Final = ("aiokafka", "kafka", "faust", "mode", "asyncio", "clickhouse_d
 """Loggers of others, whose floods are damped: aiokafka logs 70 errors a second while the broker is away. Ours are
 not."""
 
+CHATTY: Final = ("aiokafka", "kafka", "clickhouse_driver")
+"""Of these only warnings, with DEBUG also what is INFO: each connection and metadata update is a line of theirs."""
+
 FLOOD_SECONDS: Final = 10.0
 
 HIDDEN: Final = "***"
@@ -114,6 +117,7 @@ def log_config(settings: Settings) -> dict[str, Any]:
         "handlers": {
             "stderr": {"()": lambda: logging.StreamHandler(sys.stderr), "formatter": "line", "filters": ["flood"]}
         },
+        "loggers": {name: {"level": _chatty_level(settings.log_level)} for name in CHATTY},
         "root": {"level": settings.log_level, "handlers": ["stderr"]},
     }
 
@@ -121,6 +125,10 @@ def log_config(settings: Settings) -> dict[str, Any]:
 def configure_logs(settings: Settings) -> None:
     """Send every logger of this process to stderr as lines."""
     logging.config.dictConfig(log_config(settings))
+
+
+def _chatty_level(level: str) -> str:
+    return {"DEBUG": "INFO", "INFO": "WARNING"}.get(level, level)
 
 
 def _secrets(settings: Settings) -> list[str]:
