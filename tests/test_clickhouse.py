@@ -155,7 +155,7 @@ def test_errors_of_the_server(lists: ClickHouse, sql: str, error: type[Exception
 
 def test_values_of_a_wrong_kind_are_refused_and_the_next_call_works(lists: ClickHouse) -> None:
     for wrong in ({"post_id": [1]}, {"post_id": ["p"], "version": ["x"]}, {"post_id": ["\ud800"]}):
-        with pytest.raises(Refused, match="insert into posts.*check the values"):
+        with pytest.raises(Refused, match=r"insert into posts.*check the values"):
             lists.insert("posts", wrong)
     assert lists.insert("posts", {"post_id": ["p"], "version": [1]}) == 1
 

@@ -1,0 +1,82 @@
+"""`engagement init` and `engagement check`, on a real stack and with nobody there; the SQL of roles."""
+
+import json
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.commands import check, init
+from pipeline.errors import CheckFailed
+from pipeline.migrations import all_migrations, migrate
+from pipeline.settings import Settings
+from pipeline.topics import topic_specs
+
+USERS = (Path(__file__).parents[1] / "deploy/clickhouse/users.sql").read_text()
+
+
+@pytest.fixture
+def runner(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    for name, value in environment.items():
+        if name.startswith("ENGAGEMENT_"):
+            monkeypatch.setenv(name, value)
+    return CliRunner(catch_exceptions=False)
+
+
+def test_init_makes_what_is_missing_and_check_says_so(runner: CliRunner, settings: Settings) -> None:
+    with pytest.raises(CheckFailed, match="2 of 7 checks failed: topics, tables"):
+        runner.invoke(check)
+    made = json.loads(runner.invoke(init, ["--json"]).output)
+    assert sorted(made["topics"]) == sorted(spec.name for spec in topic_specs(settings))
+    assert made["migrations"] == [migration.name for migration in all_migrations()]
+    assert runner.invoke(init).output == "all is there: nothing to do\n"
+    assert json.loads(runner.invoke(init, ["--json"]).output) == {"topics": [], "migrations": []}
+    findings = json.loads(runner.invoke(check, ["--json"]).output)
+    assert len(findings) == 7
+    assert all(finding["ok"] for finding in findings)
+    assert all(line.startswith("ok ") for line in runner.invoke(check).output.splitlines())
+
+
+def test_check_names_the_cure_of_a_table_that_somebody_altered(
+    runner: CliRunner, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner.invoke(init)
+    with ClickHouse(settings) as client:
+        client.execute("ALTER TABLE post_minutes MODIFY COLUMN likes UInt64")
+    result = CliRunner().invoke(check)
+    assert isinstance(result.exception, CheckFailed)
+    [line] = [line for line in result.output.splitlines() if line.startswith("failed")]
+    assert re.search(r"tables +column post_minutes.likes is UInt64, it has to be UInt32: undo", line)
+
+
+def test_check_goes_through_all_when_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("ENGAGEMENT_KAFKA", f"127.0.0.1:{port}")
+    monkeypatch.setenv("ENGAGEMENT_CLICKHOUSE", f"clickhouse://u:hunter2@127.0.0.1:{port}/engagement")
+    result = CliRunner().invoke(check)
+    assert isinstance(result.exception, CheckFailed)
+    lines = [line.split()[:2] for line in result.output.splitlines()]
+    assert [name for said, name in lines if said == "failed"] == ["kafka", "topics", "clickhouse", "tables", "disk"]
+    assert "hunter2" not in result.output
+    assert result.output.count("is ENGAGEMENT_CLICKHOUSE right?") == 3
+
+
+@pytest.mark.parametrize("command", [init, check])
+def test_help_has_an_example(command: object) -> None:
+    assert "Example: engagement" in CliRunner().invoke(command, ["--help"]).output  # type: ignore[arg-type]
+
+
+def test_the_server_can_parse_the_sql_of_roles(settings: Settings) -> None:
+    """Only parsed: the embedded server keeps no users of SQL."""
+    migrate(settings)
+    statements = [part.strip() for part in re.sub(r"^--.*$", "", USERS, flags=re.MULTILINE).split(";")]
+    with ClickHouse(settings) as client:
+        for statement in filter(None, statements):
+            client.select("EXPLAIN AST " + statement)
+    granted = re.findall(r"^GRANT (.+) ON (\S+) TO (\w+);", USERS, re.MULTILINE)
+    assert [rights for rights, _, role in granted if role == "engagement_reader"] == ["SELECT"]
+    assert {rights for rights, where, role in granted if where == "engagement.*"} == {"SELECT", "SELECT, INSERT"}

@@ -1,0 +1,240 @@
+"""Views against brute force over random panes, values at the very edges of windows included; and what they declare."""
+
+import math
+import random
+import time
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.migrations import all_migrations, migrate
+from pipeline.settings import Settings
+from schemas.metrics import MEASURES, WEIGHT_SETS, WINDOWS
+from schemas.tables import POST_METRICS, TABLES
+
+Pane = tuple[int, ...]
+Panes = dict[tuple[str, int], Pane]
+"""(post, minute in seconds) -> likes, shares, comments, and the same retracted."""
+
+COUNTS = (*MEASURES, *(f"{measure}_retracted" for measure in MEASURES))
+DRAFT = Path(__file__).parents[1] / "deploy/clickhouse/draft_views.py"
+T = 1_450_000_020
+"""A whole minute of 2015."""
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[ClickHouse]:
+    migrate(settings)
+    with ClickHouse(settings) as client:
+        yield client
+
+
+def test_the_file_is_what_the_declared_tables_draft() -> None:
+    spec = spec_from_file_location("draft_views", DRAFT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    newest = [migration for migration in all_migrations() if migration.name.endswith("_views.sql")][-1]
+    assert newest.sql == module.draft()
+
+
+def test_every_table_has_a_view_with_plain_types_and_a_comment_on_each_column(client: ClickHouse) -> None:
+    rows = client.select(
+        "SELECT table, name, type, comment FROM system.columns "
+        "WHERE database = currentDatabase() AND endsWith(table, '_v')"
+    )
+    views: dict[str, dict[str, tuple[str, str]]] = {}
+    for view, name, type_, comment in zip(*rows, strict=True):
+        views.setdefault(view, {})[name] = type_, comment
+    assert views.keys() == {f"{table.name}_v" for table in TABLES}
+    for table in TABLES:
+        shown = views[f"{table.name}_v"]
+        hidden = {"version"} if table is POST_METRICS else {"version", "stored_at"}
+        assert {column.name for column in table.columns} - hidden <= shown.keys()
+        assert "version" not in shown
+        for name, (type_, comment) in shown.items():
+            assert comment, name
+            assert "NaN" not in comment
+            assert not any(word in type_ for word in ("LowCardinality", "Enum")), name
+    comments = client.select("SELECT comment FROM system.tables WHERE database = currentDatabase() AND engine = 'View'")
+    assert all(comments[0])
+
+
+def test_only_the_newest_row_is_shown_as_plain_values(client: ClickHouse) -> None:
+    for version, kind in ((2, 3), (1, 2)):
+        columns = {"post_id": ["p"], "kind": [kind], "action": [1], "event_id": ["e"], "actor_id": [str(version)]}
+        client.insert("events", columns | {"version": [version]})
+        client.insert("posts", {"post_id": ["p"], "author_id": [str(version)], "version": [version]})
+    assert client.select("SELECT actor_id, kind, action FROM events_v WHERE kind = 'share'") == [
+        ["2"],
+        ["share"],
+        ["add"],
+    ]
+    assert client.select("SELECT author_id FROM posts_v") == [["2"]]
+
+
+def test_a_pane_of_zeros_is_none(client: ClickHouse) -> None:
+    columns = {"post_id": ["p", "p"], "minute": [60, 120], "likes": [1, 2]}
+    client.insert("post_minutes", columns | {"version": [1, 1]})
+    client.insert("post_minutes", {"post_id": ["p"], "minute": [60], "version": [2]})
+    assert client.select("SELECT likes FROM post_minutes_v") == [[2]]
+    assert client.select("SELECT likes FROM post_metrics_at(t = '1970-01-01 00:10:00')") == [[2]]
+    assert client.select("SELECT likes FROM post_metrics_at(t = '1970-01-01 00:02:00')") == [[]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_windows_at_any_time_equal_brute_force(client: ClickHouse, seed: int) -> None:
+    chance = random.Random(seed)
+    panes = _random_panes(chance, T)
+    _store(client, panes, chance)
+    for t in (T, T - 60, T + 1, T + 59, T + 60, T + 300, T + 3600, T + 86_400, T - 200_000):
+        end = -(-t // 60) * 60
+        truth = {post: _expected(panes, post, end) for post, minute in panes if minute < end}
+        truth = {post: row for post, row in truth.items() if row is not None}
+        found = _rows(client, f"SELECT * FROM post_metrics_at(t = '{_utc(t)}')")
+        assert found.keys() == truth.keys()
+        for post, row in truth.items():
+            _assert_equal(found[post], row)
+            assert found[post]["windows_at"].timestamp() == end
+
+
+def test_windows_as_of_now_equal_brute_force(client: ClickHouse) -> None:
+    chance = random.Random(7)
+    while time.time() % 60 > 50:
+        time.sleep(0.5)
+    end = int(time.time()) // 60 * 60 + 60
+    panes = _random_panes(chance, end)
+    _store(client, panes, chance)
+    posts = sorted({post for post, _ in panes} | {"without panes"})
+    client.insert(
+        "post_metrics",
+        {
+            "post_id": posts,
+            "as_of": [end - 60] * len(posts),
+            "events_seen": [9] * len(posts),
+            "likes": [4] * len(posts),
+            "score_default": [4.5] * len(posts),
+            "likes_5m": [99] * len(posts),
+            "hot_6h": [end / 21_600 + 3] * len(posts),
+            "channel_entropy": [math.nan] * len(posts),
+            "version": [1] * len(posts),
+        },
+    )
+    found = _rows(client, "SELECT * FROM post_metrics_v")
+    assert found.keys() == set(posts)
+    for post in posts:
+        truth = _expected(panes, post, end) or _expected({(post, 0): (0,) * 6}, post, end, absent_is_zero=True)
+        assert truth is not None
+        stored = {"likes": 4, "shares": 0, "comments": 0, "score_default": 4.5, "score_plain": 0}
+        _assert_equal(found[post], truth | stored)
+        assert found[post]["hot_6h_now"] == pytest.approx(8)
+        assert found[post]["channel_entropy"] is None
+        assert found[post]["windows_at"].timestamp() == end
+        assert 0 <= found[post]["stored_seconds_ago"] < 60
+
+
+def test_facts_of_the_post_stand_beside_its_metrics(client: ClickHouse) -> None:
+    client.insert("post_metrics", {"post_id": ["known", "new"], "hot_6h": [1.0, math.nan], "version": [1, 1]})
+    client.insert(
+        "posts",
+        {
+            "post_id": ["known", "other"],
+            "author_id": ["a", "b"],
+            "channel": ["bluesky", ""],
+            "created_at": [10**15, 10**15],
+            "deleted_at": [None, 5],
+            "version": [1, 1],
+        },
+    )
+    for setting in (0, 1):
+        found = _rows(client, f"SELECT * FROM post_metrics_v SETTINGS join_use_nulls = {setting}")
+        assert found.keys() == {"known", "new"}
+        facts = [[found[post][name] for name in ("author_id", "channel", "url", "deleted_at")] for post in found]
+        assert sorted(facts, key=str) == [["a", "bluesky", None, None], [None] * 4]
+        assert found["known"]["created_at"].timestamp() == 10**9
+        assert found["new"]["created_at"] is None
+        assert found["new"]["hot_6h_now"] is None
+        assert found["new"]["likes_5m"] == 0
+
+
+@pytest.mark.parametrize(
+    "where", ["post_id = 'p'", "post_id IN ('p', 'q')", "post_id IN (SELECT arrayJoin(['p', 'q']))"]
+)
+def test_a_condition_on_the_post_reaches_every_table(client: ClickHouse, where: str) -> None:
+    """Else each look at a post would read all posts."""
+    for view in ("post_metrics_v", "post_metrics_at(t = '2026-01-01 00:00:00')", "post_minutes_v", "post_history_v"):
+        client.insert(
+            "post_minutes", {"post_id": ["p"], "minute": [int(time.time()) // 60 * 60], "likes": [1], "version": [1]}
+        )
+        client.insert("post_minutes", {"post_id": ["p"], "minute": [60], "likes": [1], "version": [1]})
+        client.insert("post_metrics", {"post_id": ["p"], "version": [1]})
+        client.insert("posts", {"post_id": ["p"], "version": [1]})
+        [plan] = client.select(f"EXPLAIN indexes = 1 SELECT * FROM {view} WHERE {where}")
+        reads = "\n".join(plan).split("ReadFromMergeTree")[1:]
+        assert reads
+        assert all("Condition: " in read and "(post_id in " in read for read in reads), "\n".join(plan)
+
+
+def _random_panes(chance: random.Random, end: int) -> Panes:
+    """Panes of some posts, each edge of each window and the minutes beside it among them, and the future."""
+    edges = [minutes * factor for minutes in WINDOWS.values() for factor in (1, 2)]
+    back = [edge + beside for edge in edges for beside in (-1, 0, 1)] + [-3, -1, 0, 1, 2, 5000, 600_000]
+    panes = {}
+    for post in [f"post-{number}'s" for number in range(6)]:
+        for ago in chance.sample(back, chance.randrange(1, len(back))):
+            panes[post, end - ago * 60] = tuple(chance.choice((0, 0, 1, 2, 5)) for _ in COUNTS)
+    return panes
+
+
+def _store(client: ClickHouse, panes: Panes, chance: random.Random) -> None:
+    """Every pane twice, the older version last."""
+    for version in (2, 1):
+        counts = [pane if version == 2 else tuple(chance.randrange(9) for _ in COUNTS) for pane in panes.values()]
+        columns: dict[str, Any] = dict(zip(COUNTS, map(list, zip(*counts, strict=True)), strict=True))
+        columns |= {"post_id": [post for post, _ in panes], "minute": [minute for _, minute in panes]}
+        client.insert("post_minutes", columns | {"version": [version] * len(panes)})
+
+
+def _expected(panes: Panes, post: str, end: int, *, absent_is_zero: bool = False) -> dict[str, Any] | None:
+    own = {minute: pane for (name, minute), pane in panes.items() if name == post and minute < end and any(pane)}
+    if not own and not absent_is_zero:
+        return None
+
+    def net(measure: int, since: int, until: int) -> int:
+        return sum(pane[measure] - pane[measure + 3] for minute, pane in own.items() if since <= minute < until)
+
+    row: dict[str, Any] = {}
+    for number, measure in enumerate(MEASURES):
+        row[measure] = net(number, 0, end)
+        for window, w in WINDOWS.items():
+            new, old = net(number, end - w * 60, end), net(number, end - 2 * w * 60, end - w * 60)
+            row[f"{measure}_{window}"] = new
+            row[f"{measure}_velocity_{window}"] = new / w
+            row[f"{measure}_acceleration_{window}"] = (new - old) / w**2
+            row[f"{measure}_z_{window}"] = (new - old) / math.sqrt(new + old) if new + old > 0 else None
+    for name, weights in WEIGHT_SETS.items():
+        for suffix in ("", *(f"_{window}" for window in WINDOWS)):
+            row[f"score_{name}{suffix}"] = sum(
+                w * row[m + suffix] for w, m in zip(weights.weights, MEASURES, strict=True)
+            )
+    return row
+
+
+def _assert_equal(found: dict[str, Any], truth: dict[str, Any]) -> None:
+    for name, value in truth.items():
+        assert found[name] == (value if value is None else pytest.approx(value, rel=1e-12)), name
+
+
+def _rows(client: ClickHouse, sql: str) -> dict[str, dict[str, Any]]:
+    """Post -> column -> value."""
+    names = client.select(f"DESCRIBE ({sql})")[0]
+    return {row[0]: dict(zip(names, row, strict=True)) for row in zip(*client.select(sql), strict=True)}
+
+
+def _utc(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
