@@ -59,6 +59,7 @@ class EngagementApp(faust.App):  # type: ignore[misc]
     """Faust's app with our boot strategy."""
 
     BootStrategy = _NoKafkaNoWeb
+    metrics: WorkerMetrics
 
 
 def build_worker(settings: Settings, options: WorkOptions | None = None) -> EngagementApp:
@@ -72,7 +73,7 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
         worker_redirect_stdouts=False,
         logging_config=log_config(settings),
     )
-    metrics = WorkerMetrics()
+    metrics = app.metrics = WorkerMetrics()
     health = HealthState(on_ready=metrics.set_ready)
     watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
     bench = Bench(settings, metrics, health, watchdog, options)
@@ -196,11 +197,16 @@ class Bench:
 
 def run_worker(settings: Settings, options: WorkOptions) -> None:
     """Runs a worker until it is told to stop, or has caught up where that is asked for. Raises what ended it."""
-    app = build_worker(settings, options)
-    worker = faust.Worker(app, loglevel=settings.log_level, loop=asyncio.new_event_loop(), logging_config=log_config(settings))
+    start_worker(build_worker(settings, options), settings)
+
+
+def start_worker(app: EngagementApp, settings: Settings) -> None:
+    """Runs an app of `build_worker` in this thread until it ends. Raises what ended it."""
+    worker = faust.Worker(app, quiet=True, loglevel=settings.log_level, loop=asyncio.new_event_loop(), logging_config=log_config(settings))
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
-        if end.code and isinstance(worker.crash_reason, EngagementError):
-            raise worker.crash_reason from None
-        raise
+        if end.code:
+            if isinstance(worker.crash_reason, EngagementError):
+                raise worker.crash_reason from None
+            raise

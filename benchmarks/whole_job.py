@@ -1,0 +1,182 @@
+"""The whole job against a plain Faust agent that only counts: CPU per event of one worker, same machine, same events, same run.
+
+    python benchmarks/whole_job.py [--events 400000] [--posts 20000] [--file EVENTS.ndjson.gz --posts-file POSTS.csv] [--core 1]
+
+Makes topics and a database of its own on the Kafka and ClickHouse of ENGAGEMENT_KAFKA and ENGAGEMENT_CLICKHOUSE, fills the topics
+once, then runs each worker over them as a process of its own, pinned to one core. CPU is that of all threads and children; what
+starting costs is measured on empty topics and taken off both. ClickHouse's own CPU is printed beside it.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.migrations import migrate
+from pipeline.observability.metrics import STEPS
+from pipeline.settings import Settings, load_settings
+from pipeline.topics import ensure_topics
+from schemas.topics import KINDS
+
+COUNTED_EVENTS = 60_000
+"""Of the counting agent's events: at 100 to 200 us each more would only take longer."""
+
+
+def main() -> None:
+    options = arguments()
+    stamp = f"bench{int(time.time())}"
+    environment = dict(os.environ, ENGAGEMENT_TOPIC_PREFIX=stamp, ENGAGEMENT_METRICS_PORT="0", ENGAGEMENT_LOG_LEVEL="WARNING")
+    clickhouse = environment.get("ENGAGEMENT_CLICKHOUSE", "clickhouse://default@127.0.0.1:9000/engagement")
+    environment["ENGAGEMENT_CLICKHOUSE"] = f"{clickhouse.rpartition('/')[0]}/{stamp}"
+    os.environ.update(environment)
+    settings = load_settings()
+    ensure_topics(settings)
+    migrate(settings)
+    idle = {kind: child(kind, options.core, 0) for kind in ("job", "count")}
+    sent = fill(options)
+    server = ClickHouse(settings)
+    before = server_cpu(server)
+    job = child("job", options.core, sent)
+    server_share = (server_cpu(server) - before) / sent
+    counted = child("count", options.core, min(COUNTED_EVENTS, sent))
+    ours = (job["cpu"] - idle["job"]["cpu"]) / sent * 1e6
+    theirs = (counted["cpu"] - idle["count"]["cpu"]) / counted["events"] * 1e6
+    print(f"events                           {sent:,}")
+    print(f"the whole job, CPU us an event   {ours:.1f}   ({sent / job['wall']:,.0f} events/s, start included)")
+    print(f"a Faust agent that counts        {theirs:.1f}")
+    print(f"ratio                            {theirs / ours:.1f} x")
+    print(f"ClickHouse, CPU us an event      {server_share:.1f}")
+    print(f"peak memory of the worker        {job['peak_mb']:.0f} MB")
+    print("where the time goes, wall us an event:")
+    for step in STEPS:
+        print(f"  {step:14s} {job['steps'].get(step, 0) / sent * 1e6:6.2f}")
+    server.execute(f"DROP DATABASE {stamp}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=400_000)
+    parser.add_argument("--posts", type=int, default=20_000)
+    parser.add_argument("--file", type=Path, help="events to replay instead of simulated ones")
+    parser.add_argument("--posts-file", type=Path)
+    parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
+    parser.add_argument("--child", choices=("job", "count"))
+    parser.add_argument("--until", type=int, default=0)
+    parser.add_argument("--answer", type=Path)
+    options = parser.parse_args()
+    if options.child:
+        said = {"job": run_job, "count": run_count}[options.child](load_settings(), options.until)
+        options.answer.write_text(json.dumps(said))
+        sys.exit(0)
+    return options
+
+
+def fill(options: argparse.Namespace) -> int:
+    """Sends the events; returns how many."""
+    command = ["engagement", "simulate", "--events", str(options.events), "--posts", str(options.posts), "--duplicates", "0.02", "--json"]
+    if options.file:
+        command = ["engagement", "replay", str(options.file), "--json"]
+        command += ["--posts", str(options.posts_file)] if options.posts_file else []
+    said = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", "from pipeline.cli import main; main()", *command[1:]], check=True, capture_output=True, text=True
+    )
+    return sum(json.loads(said.stdout)["sent"].values())
+
+
+def child(kind: str, core: int, until: int) -> dict[str, Any]:
+    """Runs one worker in a process of its own; what it says of itself."""
+    with tempfile.NamedTemporaryFile("r") as answer:  # Faust has its own ideas about stdout
+        subprocess.run(  # noqa: S603
+            [sys.executable, __file__, "--child", kind, "--until", str(until), "--answer", answer.name],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            timeout=900,
+        )
+        said: dict[str, Any] = json.load(answer)
+    return said
+
+
+def run_job(settings: Settings, until: int) -> dict[str, Any]:
+    """`engagement work --until-caught-up`, and what it cost."""
+    from processors.worker import WorkOptions, build_worker, start_worker
+
+    started = time.perf_counter()
+    app = build_worker(settings, WorkOptions(until_caught_up=True))
+    start_worker(app, settings)
+    snapshot = app.metrics.snapshot()
+    steps = {step: snapshot[f'engagement_step_duration_seconds_sum{{step="{step}"}}'] for step in STEPS}
+    return {"cpu": cpu(), "wall": time.perf_counter() - started, "steps": steps, "peak_mb": peak_mb()}
+
+
+def run_count(settings: Settings, until: int) -> dict[str, Any]:
+    """What one would write with Faust alone: a model, an agent, a dict."""
+    import asyncio
+    import signal
+
+    import faust
+
+    class Event(faust.Record, serializer="json"):  # type: ignore[call-arg]
+        event_id: str
+        kind: str
+        post_id: str
+        actor_id: str
+        occurred_at: str
+
+    app = faust.App(
+        f"{settings.topic_prefix}-count-{until}",
+        broker=f"kafka://{settings.bootstrap[0]}",
+        web_enabled=False,
+        topic_disable_leader=True,
+        worker_redirect_stdouts=False,
+        consumer_auto_offset_reset="earliest",
+    )
+    counts: dict[str, int] = {}
+
+    @app.agent(app.topic(*(settings.topics.of(kind) for kind in KINDS), value_type=Event))
+    async def count(events: Any) -> None:
+        seen = 0
+        async for event in events:
+            counts[event.post_id] = counts.get(event.post_id, 0) + 1
+            seen += 1
+            if seen >= until:
+                signal.raise_signal(signal.SIGTERM)
+
+    async def stop_soon() -> None:
+        await asyncio.sleep(5)
+        signal.raise_signal(signal.SIGTERM)
+
+    if not until:
+        app.task(stop_soon)
+    loop = asyncio.new_event_loop()
+    try:
+        faust.Worker(app, loglevel="ERROR", loop=loop).execute_from_commandline()
+    except SystemExit:
+        pass
+    return {"cpu": cpu(), "events": sum(counts.values())}
+
+
+def cpu() -> float:
+    """CPU seconds of all threads of this process and of its children."""
+    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def server_cpu(server: ClickHouse) -> float:
+    """CPU microseconds that ClickHouse has used so far."""
+    found = server.select("SELECT sum(value) FROM system.events WHERE event = 'OSCPUVirtualTimeMicroseconds'")
+    return float(found[0][0])
+
+
+if __name__ == "__main__":
+    main()
