@@ -12,7 +12,7 @@ from pipeline.clickhouse import ClickHouse
 from pipeline.dead_letters import Burial, DeadLetter, Fuse, FusePolicy
 from pipeline.dead_letters.commands import dead_letters, escaped
 from pipeline.dead_letters.shelf import Choice, in_order, newest, plan_retry, retry
-from pipeline.errors import FuseBlown
+from pipeline.errors import FuseBlown, Unavailable
 from pipeline.kafka import read_topic
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
@@ -95,6 +95,34 @@ def test_what_would_die_again_is_kept_unless_forced() -> None:
 
 def test_a_terminal_is_not_steered_by_a_record() -> None:
     assert escaped(b"\x1b[2Jcaf\xc3\xa9\xff\0\n") == "\\x1b[2Jcafé\\xff\\x00\\n"
+
+
+class ForgetfulTable:
+    """Stands for ClickHouse where only Kafka's part matters."""
+
+    def __init__(self, _: Settings) -> None: ...
+
+    def insert(self, table: str, columns: dict[str, list[object]]) -> int:
+        return len(columns["topic"])
+
+    def close(self) -> None: ...
+
+
+def test_a_try_that_ran_out_of_time_is_not_sent_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.dead_letters.burial.ClickHouse", ForgetfulTable)
+    monkeypatch.setattr("pipeline.dead_letters.burial.ACK_SECONDS", 0.05)
+    outlet = FakeOutlet()
+    burial = Burial(Settings(), outlet)
+    outlet.up = False
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            burial([letter(1, b"x"), letter(2, b"y")])
+    outlet.up = True
+    burial([letter(1, b"x"), letter(2, b"y")])
+    assert [record[3] for record in outlet.sent] == [b"x", b"y"]
+    burial([letter(1, b"x"), letter(2, b"y")])
+    assert len(outlet.sent) == 4, "asked again after it was done, it does it again"
+    burial.close()
 
 
 NASTY = [

@@ -1,10 +1,12 @@
 """Where dead letters go: the table `dead_letters` and the topic `<prefix>.dead-letters`."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from pipeline.clickhouse import ClickHouse
 from pipeline.dead_letters.letter import DeadLetter
+from pipeline.errors import EngagementError
 from pipeline.outlet import Outlet
 from pipeline.publisher import PublisherPolicy, open_publisher
 from pipeline.settings import Settings
@@ -23,6 +25,7 @@ class Burial:
     def __init__(self, settings: Settings, outlet: Outlet | None = None) -> None:
         self._settings, self._outlet = settings, outlet
         self._clickhouse = ClickHouse(settings)
+        self._on_their_way: list[DeadLetter] = []
 
     def __call__(self, letters: Sequence[DeadLetter]) -> None:
         """Stores all letters; returns when they are safe in both. Raises Unavailable; again with the same letters does
@@ -34,15 +37,22 @@ class Burial:
             return
         self._clickhouse.insert(DEAD_LETTERS.name, columns_of(letters))
         outlet = self._outlet = self._outlet or open_publisher(self._settings, self._policy())
-        for letter in letters:
-            outlet.send(self._settings.topics.dead_letters, None, letter.value, headers=letter.headers)
+        # A try that ran out of time left its letters on their way: the next one only waits for them.
+        if self._on_their_way != list(letters):
+            for letter in letters:
+                # A record of neither key nor value cannot be sent; whether the value was null is said by the reason.
+            outlet.send(self._settings.topics.dead_letters, None, letter.value or b"", headers=letter.headers)
+            self._on_their_way = list(letters)
         outlet.flush(ACK_SECONDS)
+        self._on_their_way = []
 
     def close(self) -> None:
-        """Ends both connections. What was buried is safe already, so nothing here fails."""
+        """Ends both connections, within ACK_SECONDS. What is not safe yet belongs to a batch that is not acked: it
+        comes again."""
         self._clickhouse.close()
         if self._outlet is not None:
-            self._outlet.close()
+            with suppress(EngagementError):
+                self._outlet.close()
 
     def _policy(self) -> PublisherPolicy:
         # A dead letter may be of the largest size, and a little more.
