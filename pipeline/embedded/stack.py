@@ -40,7 +40,7 @@ from pipeline.errors import StackError
 
 DEFAULT_DIRECTORY: Final = Path(".engagement/stack")
 FREE_BYTES: Final = 2 * 2**30
-START_SECONDS: Final = 120.0
+START_SECONDS: Final = 180.0
 LOCK_SECONDS: Final = 300.0
 
 
