@@ -41,7 +41,7 @@ class Burial:
         if self._on_their_way != list(letters):
             for letter in letters:
                 # A record of neither key nor value cannot be sent; whether the value was null is said by the reason.
-            outlet.send(self._settings.topics.dead_letters, None, letter.value or b"", headers=letter.headers)
+                outlet.send(self._settings.topics.dead_letters, None, letter.value or b"", headers=letter.headers)
             self._on_their_way = list(letters)
         outlet.flush(ACK_SECONDS)
         self._on_their_way = []
