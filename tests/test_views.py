@@ -47,7 +47,6 @@ def test_every_table_has_a_view_with_plain_types_and_a_comment_on_each_column(cl
     rows = client.select(
         "SELECT table, name, type, comment FROM system.columns "
         "WHERE database = currentDatabase() AND endsWith(table, '_v')"
-        "WHERE database = currentDatabase() AND endsWith(table, '_v')"
     )
     views: dict[str, dict[str, tuple[str, str]]] = {}
     for view, name, type_, comment in zip(*rows, strict=True):
