@@ -82,6 +82,8 @@ class Publisher:
         headers: Headers | None = None,
         partition: int | None = None,
     ) -> None:
+        if key is None and value is None:
+            raise ValueError("a record needs a key or a value")
         lanes = self._lanes.get(topic) or self._open_lanes(topic)
         size = len(key or b"") + len(value or b"")
         if size > self._policy.record_bytes:

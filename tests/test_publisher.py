@@ -192,6 +192,11 @@ def test_headers_and_tombstones_pass() -> None:
     assert broker.values() == [None]
 
 
+def test_a_record_of_nothing_is_no_record() -> None:
+    with Publisher(FakeBroker().open_link) as publisher, pytest.raises(ValueError, match="key or a value"):
+        publisher.send(TOPIC, None, None)
+
+
 def test_memory_is_bounded_and_frees_itself() -> None:
     broker = FakeBroker()
     room = 5 * (RECORD_OVERHEAD + 20)
