@@ -1,4 +1,4 @@
-"""What the stack is made of, one by one: processes known by pid and start time, jars with their sums, the private name."""
+"""What the stack is made of: processes known by pid and start time, jars with their sums, the private name."""
 
 import os
 import re
