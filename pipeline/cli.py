@@ -9,7 +9,7 @@ import click
 from pipeline.errors import EngagementError
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "demo": ("processors.demo.command:demo", "Everything on the embedded stack, results shown and checked against a recount."),
+    "demo": ("pipeline.demo.command:demo", "Everything on the embedded stack, results shown and checked against a recount."),
     "stack": ("pipeline.embedded.commands:stack", "The embedded Kafka and ClickHouse: up, down, status."),
     "check": ("pipeline.commands:check", "Is everything that is needed here, reachable, of a known version?"),
     "init": ("pipeline.commands:init", "Topics and tables, again and again without harm."),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import faust
@@ -60,14 +61,17 @@ class EngagementApp(faust.App):  # type: ignore[misc]
 
     BootStrategy = _NoKafkaNoWeb
     metrics: WorkerMetrics
+    scratch: "TemporaryDirectory[str]"
 
 
 def build_worker(settings: Settings, options: WorkOptions | None = None) -> EngagementApp:
     """The app of one worker. Opens nothing until it is started."""
     options = options or WorkOptions()
     group = settings.topics.prefix
+    scratch = TemporaryDirectory(prefix="engagement-")
     app = EngagementApp(
         group,
+        datadir=scratch.name,  # Faust wants a folder, and nothing of ours is ever in it
         broker=f"kafka://{settings.bootstrap[0]}",
         web_enabled=False,
         worker_redirect_stdouts=False,
@@ -117,6 +121,7 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
             except Exception as error:
                 batch.settle(error)
 
+    app.scratch = scratch
     return app
 
 
@@ -151,6 +156,8 @@ class Bench:
     async def claim(self, partitions: list[int], of: int) -> None:
         """These partitions, out of `of`, are ours from now on."""
         await self._run(self._job.assign, partitions, of)
+        if not partitions:
+            self._note_store(None)  # whoever has nothing to store does not wait for a store
 
     async def take(self, batch: Batch) -> bool:
         """Folds and stores a batch; False when it was given up."""

@@ -1,0 +1,137 @@
+"""`engagement demo`: everything on the embedded stack, results shown, checked against a recount; ends by itself."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.demo.stage import Worker, freshness, run
+from pipeline.embedded.stack import Stack
+from pipeline.errors import CheckFailed
+from pipeline.settings import Settings
+
+FOLDER: Final = Path(".engagement/demo")
+BACKLOG: Final = ("--events", "200000", "--posts", "4000", "--seed", "7", "--hours", "24", "--start", "now")
+AWKWARD: Final = ("--duplicates", "0.05", "--out-of-order", "0.02", "--late", "0.01", "--awkward", "0.01", "--malformed", "0.0005")
+SPIKE: Final = ("--spike", "hashtag:launch@1380x8")
+LIVE: Final = ("--events", "20000", "--posts", "300", "--seed", "8", "--hours", "2", "--start", "now", "--rate", "2000")
+WAIT_SECONDS: Final = 120.0
+
+TOP: Final = """
+SELECT post_id, author_id, channel, likes, shares, comments, actors, likes_5m, likes_1h, likes_24h,
+       round(likes_velocity_1h, 2), round(score_default_24h), round(hot_6h_now, 1)
+FROM post_metrics_v ORDER BY hot_6h_now DESC NULLS LAST LIMIT 8
+"""
+TOP_HEADS: Final = (
+    "post", "author", "channel", "likes", "shares", "comments", "actors",
+    "likes 5m", "1h", "24h", "a minute (1h)", "score 24h", "hot",
+)  # fmt: skip
+COUNTED: Final = "SELECT toString(kind), countIf(action = 'add'), countIf(action = 'retract') FROM events FINAL GROUP BY kind ORDER BY kind"
+DEAD: Final = "SELECT reason, count() FROM dead_letters FINAL GROUP BY reason ORDER BY count() DESC, reason LIMIT 4"
+
+
+@click.command(epilog="Example: engagement demo --keep")
+@click.option("--keep", is_flag=True, help="Leave the stack up at the end, to look around in.")
+def demo(keep: bool) -> None:
+    """A made-up day of a social network, sent through Kafka and Faust into ClickHouse, and what can be read there.
+
+    Ends by itself in a minute or two and leaves nothing running. Exit 1 when the numbers are not equal to a recount.
+    """
+    stack = Stack(FOLDER)
+    stack.down()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    try:
+        addresses = stack.up()
+        environment = {"ENGAGEMENT_KAFKA": addresses.kafka, "ENGAGEMENT_CLICKHOUSE": addresses.clickhouse}
+        _title("A real Kafka and a real ClickHouse, on this machine")
+        _say(f"Kafka {addresses.kafka}   ClickHouse {addresses.clickhouse}")
+        exact = _play(environment, ClickHouse(Settings(clickhouse=addresses.clickhouse)))
+        if keep:
+            _say(f"\nthe stack is up: eval \"$(engagement stack up --dir {FOLDER})\", and later engagement stack down --dir {FOLDER}")
+    finally:
+        if not keep:
+            stack.down()
+    if not exact:
+        raise CheckFailed("the derived rows are not equal to a recount of the log: this is a defect, please report it")
+
+
+def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
+    run(["init"], environment)
+    _title("What was sent: a day with everything that goes wrong in one")
+    sent = run(["simulate", *BACKLOG, *AWKWARD, *SPIKE], environment)
+    _table(("posts", "likes", "shares", "comments", "malformed", "records", "sent a second"), [_sent(sent)])
+
+    worker = Worker(environment, FOLDER / "worker.log")
+    try:
+        worker.wait_ready()
+        started = time.monotonic()
+        worker.wait_until_judged(sent["total"] + sent["malformed"], WAIT_SECONDS)
+        seconds = time.monotonic() - started
+        before = worker.samples()
+        live = run(["simulate", *LIVE], environment)
+        worker.wait_until_judged(sent["total"] + sent["malformed"] + live["total"], WAIT_SECONDS)
+        after = worker.samples()
+    finally:
+        worker.stop()
+
+    _title("What was counted")
+    kinds = dict.fromkeys(("post", "like", "share", "comment"), (0, 0)) | {row[0]: row[1:] for row in _rows(clickhouse, COUNTED)}
+    _table(("kind", "distinct", "taken back"), [(kind, *counts) for kind, counts in kinds.items()])
+    outcomes = {outcome: _total(after, outcome) for outcome in ("new", "late", "duplicate", "conflicting", "dead")}
+    _say("records: " + ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items()))
+    for reason, count in _rows(clickhouse, DEAD):
+        _say(f"  {count:>5,} dead letters: {reason}"[:118])
+
+    _title("The hottest posts, as of now (SELECT ... FROM post_metrics_v)")
+    _table(TOP_HEADS, _rows(clickhouse, TOP))
+
+    _title("How fast")
+    _say(f"backlog: {(sent['total'] + sent['malformed']) / seconds:,.0f} events a second through one worker, Kafka and ClickHouse beside it")
+    bounds = [freshness(before, after, share) for share in (0.5, 0.99)]
+    _say(f"live, {live['per_second']:,.0f} events a second: half of the events could be queried within {bounds[0]:g} s, 99 % within {bounds[1]:g} s")
+
+    _title("Is it right?")
+    check = run(["recount", "--check"], environment)
+    clickhouse.close()
+    exact = check["differences"] == 0
+    _say(f"{check['events']:,} events of {check['posts']:,} posts counted anew from the log: {check['differences']} differences")
+    _say(click.style(f"equal to an exact recount: {'yes' if exact else 'NO'}", fg="green" if exact else "red", bold=True))
+    return exact
+
+
+def _sent(sent: dict[str, Any]) -> tuple[Any, ...]:
+    kinds = sent["sent"]
+    records = sent["total"] + sent["malformed"]
+    return (*(kinds.get(kind, 0) for kind in ("post", "like", "share", "comment")), sent["malformed"], records, round(sent["per_second"]))
+
+
+def _total(samples: dict[tuple[str, str], float], outcome: str) -> int:
+    return int(
+        sum(value for (name, labels), value in samples.items() if name == "engagement_events_total" and f'outcome="{outcome}"' in labels)
+    )
+
+
+def _rows(clickhouse: ClickHouse, sql: str) -> list[tuple[Any, ...]]:
+    return list(zip(*clickhouse.select(sql), strict=True))
+
+
+def _title(text: str) -> None:
+    click.echo("\n" + click.style(text, bold=True))
+
+
+def _say(text: str) -> None:
+    click.echo(text)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Columns, numbers to the right."""
+    texts = [[f"{value:,}" if isinstance(value, int | float) else str(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
+    numbers = [all(isinstance(row[place], int | float) for row in rows) for place in range(len(heads))]
+    for line in (heads, *texts):
+        cells = (text.rjust(width) if right else text.ljust(width) for text, width, right in zip(line, widths, numbers, strict=True))
+        click.echo("  " + "  ".join(cells).rstrip())

@@ -1,0 +1,108 @@
+"""What the demo runs: the project's own commands, as processes of their own, and what a worker says of itself over HTTP."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.errors import EngagementError
+
+COMMAND: Final = (sys.executable, "-c", "from pipeline.cli import main; main()")
+START_SECONDS: Final = 90.0
+"""A worker's first start on a machine compiles its loops: 15 s on an idle core, more beside others."""
+
+STOP_SECONDS: Final = 30.0
+_SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
+
+
+def run(arguments: list[str], environment: Mapping[str, str]) -> Any:
+    """Runs `engagement ARGUMENTS --json` and returns what it printed. Raises EngagementError with its last words."""
+    done = subprocess.run(
+        [*COMMAND, *arguments, "--json"], env=dict(os.environ, **environment), capture_output=True, text=True, check=False
+    )
+    if not done.stdout.strip():
+        raise EngagementError(f"`engagement {' '.join(arguments)}` failed: {done.stderr.strip()[-500:]}")
+    return json.loads(done.stdout)
+
+
+class Worker:
+    """A running `engagement work`; its log goes to a file."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self._log = log
+        self._port = _free_port()
+        worker = dict(os.environ, **environment, ENGAGEMENT_METRICS_PORT=str(self._port))
+        with log.open("ab") as out:
+            self._process = subprocess.Popen([*COMMAND, "work"], env=worker, stdout=out, stderr=out)
+
+    def wait_ready(self) -> None:
+        """Until it has its partitions. Raises EngagementError when it ends before, or takes START_SECONDS."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            self._must_run()
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise EngagementError(f"the worker is not ready after {START_SECONDS:g} s: see {self._log}")
+
+    def wait_until_judged(self, records: int, seconds: float) -> None:
+        """Until it has judged that many records and committed them. Raises EngagementError after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._must_run()
+            samples = self.samples()
+            judged = sum(value for (name, _), value in samples.items() if name == "engagement_events_total")
+            lag = sum(value for (name, _), value in samples.items() if name == "engagement_consumer_lag")
+            if judged >= records and not lag:
+                return
+            time.sleep(0.1)
+        raise EngagementError(f"the worker has not taken {records:,} records within {seconds:g} s: see {self._log}")
+
+    def samples(self) -> dict[tuple[str, str], float]:
+        """Every sample of /metrics by name and labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        found = (match.groups() for line in lines if (match := _SAMPLE.match(line)))
+        return {(name, labels or ""): float(value) for name, labels, value in found}
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL where that does not end it."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def _must_run(self) -> None:
+        if self._process.poll() is not None:
+            raise EngagementError(f"the worker ended with {self._process.returncode}: see {self._log}")
+
+
+def freshness(before: Mapping[tuple[str, str], float], after: Mapping[tuple[str, str], float], share: float) -> float:
+    """The bound, in seconds, within which `share` of the events between two looks at /metrics could be queried."""
+    name = "engagement_event_to_queryable_seconds_bucket"
+    buckets = sorted(
+        (float(labels.split('"')[1]), value - before.get((name, labels), 0.0))
+        for (found, labels), value in after.items()
+        if found == name
+    )
+    total = buckets[-1][1] if buckets else 0.0
+    return next((bound for bound, count in buckets if total and count >= share * total), float("inf"))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
