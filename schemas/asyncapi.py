@@ -24,8 +24,10 @@ DEAD_HEADERS: Final[dict[str, str]] = {
     "topic": "Where the record was",
     "partition": "... in which partition",
     "offset": "... at which offset",
+    "received-at-ms": "When Kafka took it, milliseconds since 1970",
     "reason": "What is wrong and how to mend it",
     "field": "Where, dotted; empty: the whole record",
+    "key": "The record's key, as it came; absent where it had none",
 }
 
 

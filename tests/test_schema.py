@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.commands import schema
+from pipeline.dead_letters.letter import DeadLetter
 from pipeline.wire import insert_statement
-from schemas.asyncapi import asyncapi_document
+from schemas.asyncapi import DEAD_HEADERS, asyncapi_document
 from schemas.events import event_json_schema
 from schemas.tables import TABLES
 from schemas.topics import KINDS, Topics
@@ -32,6 +33,11 @@ def test_asyncapi_has_every_topic_and_resolves_its_references() -> None:
         for part in reference.removeprefix("#/").split("/"):
             found = found[part]
         assert found
+
+
+def test_a_dead_letter_has_the_headers_that_are_declared() -> None:
+    letter = DeadLetter("t", 0, 1, b"k", b"v", 2, "no", "post_id")
+    assert [name for name, _ in letter.headers] == list(DEAD_HEADERS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
