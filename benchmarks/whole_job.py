@@ -1,13 +1,17 @@
-"""The whole job against a plain Faust agent that only counts: CPU per event of one worker, same machine, same events, same run.
+"""The whole job against a plain Faust agent that only counts: CPU per event of one worker, same machine, same events,
+same run.
 
-    python benchmarks/whole_job.py [--events 400000] [--posts 20000] [--file EVENTS.ndjson.gz --posts-file POSTS.csv] [--core 1]
+    python benchmarks/whole_job.py [--events 400000] [--posts 20000] [--file EVENTS.ndjson.gz --posts-file POSTS.csv]
+    [--core 1]
 
-Makes topics and a database of its own on the Kafka and ClickHouse of ENGAGEMENT_KAFKA and ENGAGEMENT_CLICKHOUSE, fills the topics
-once, then runs each worker over them as a process of its own, pinned to one core. CPU is that of all threads and children; what
-starting costs is measured on empty topics and taken off both. ClickHouse's own CPU is printed beside it.
+Makes topics and a database of its own on the Kafka and ClickHouse of ENGAGEMENT_KAFKA and ENGAGEMENT_CLICKHOUSE, fills
+the topics once, then runs each worker over them as a process of its own, pinned to one core. CPU is that of all threads
+and children; what starting costs is measured on empty topics and taken off both. ClickHouse's own CPU is printed beside
+it.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -32,7 +36,9 @@ COUNTED_EVENTS = 60_000
 def main() -> None:
     options = arguments()
     stamp = f"bench{int(time.time())}"
-    environment = dict(os.environ, ENGAGEMENT_TOPIC_PREFIX=stamp, ENGAGEMENT_METRICS_PORT="0", ENGAGEMENT_LOG_LEVEL="WARNING")
+    environment = dict(
+        os.environ, ENGAGEMENT_TOPIC_PREFIX=stamp, ENGAGEMENT_METRICS_PORT="0", ENGAGEMENT_LOG_LEVEL="WARNING"
+    )
     clickhouse = environment.get("ENGAGEMENT_CLICKHOUSE", "clickhouse://default@127.0.0.1:9000/engagement")
     environment["ENGAGEMENT_CLICKHOUSE"] = f"{clickhouse.rpartition('/')[0]}/{stamp}"
     os.environ.update(environment)
@@ -80,12 +86,25 @@ def arguments() -> argparse.Namespace:
 
 def fill(options: argparse.Namespace) -> int:
     """Sends the events; returns how many."""
-    command = ["engagement", "simulate", "--events", str(options.events), "--posts", str(options.posts), "--duplicates", "0.02", "--json"]
+    command = [
+        "engagement",
+        "simulate",
+        "--events",
+        str(options.events),
+        "--posts",
+        str(options.posts),
+        "--duplicates",
+        "0.02",
+        "--json",
+    ]
     if options.file:
         command = ["engagement", "replay", str(options.file), "--json"]
         command += ["--posts", str(options.posts_file)] if options.posts_file else []
-    said = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", "from pipeline.cli import main; main()", *command[1:]], check=True, capture_output=True, text=True
+    said = subprocess.run(
+        [sys.executable, "-c", "from pipeline.cli import main; main()", *command[1:]],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return sum(json.loads(said.stdout)["sent"].values())
 
@@ -93,7 +112,7 @@ def fill(options: argparse.Namespace) -> int:
 def child(kind: str, core: int, until: int) -> dict[str, Any]:
     """Runs one worker in a process of its own; what it says of itself."""
     with tempfile.NamedTemporaryFile("r") as answer:  # Faust has its own ideas about stdout
-        subprocess.run(  # noqa: S603
+        subprocess.run(
             [sys.executable, __file__, "--child", kind, "--until", str(until), "--answer", answer.name],
             check=True,
             stdout=subprocess.DEVNULL,
@@ -156,16 +175,17 @@ def run_count(settings: Settings, until: int) -> dict[str, Any]:
     if not until:
         app.task(stop_soon)
     loop = asyncio.new_event_loop()
-    try:
+    with contextlib.suppress(SystemExit):
         faust.Worker(app, loglevel="ERROR", loop=loop).execute_from_commandline()
-    except SystemExit:
-        pass
     return {"cpu": cpu(), "events": sum(counts.values())}
 
 
 def cpu() -> float:
     """CPU seconds of all threads of this process and of its children."""
-    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def peak_mb() -> float:

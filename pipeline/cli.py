@@ -9,18 +9,28 @@ import click
 from pipeline.errors import EngagementError
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "demo": ("pipeline.demo.command:demo", "Everything on the embedded stack, results shown and checked against a recount."),
+    "demo": (
+        "pipeline.demo.command:demo",
+        "Everything on the embedded stack, results shown and checked against a recount.",
+    ),
     "stack": ("pipeline.embedded.commands:stack", "The embedded Kafka and ClickHouse: up, down, status."),
     "check": ("pipeline.commands:check", "Is everything that is needed here, reachable, of a known version?"),
     "init": ("pipeline.commands:init", "Topics and tables, again and again without harm."),
-    "simulate": ("producers.commands:simulate", "Made-up cascades of posts, likes, shares and comments, seeded and repeatable."),
+    "simulate": (
+        "producers.commands:simulate",
+        "Made-up cascades of posts, likes, shares and comments, seeded and repeatable.",
+    ),
     "replay": ("producers.commands:replay", "Events from files, as fast as possible or on a time scale."),
     "work": ("processors.commands:work", "The Faust worker: reads Kafka, folds, keeps the tables exact."),
     "recount": ("processors.commands:recount", "Derived rows anew from the log of events, or only compared."),
-    "dead-letters": ("pipeline.dead_letters.commands:dead_letters", "What could not be taken, and giving it another try."),
+    "dead-letters": (
+        "pipeline.dead_letters.commands:dead_letters",
+        "What could not be taken, and giving it another try.",
+    ),
     "schema": ("pipeline.commands:schema", "JSON Schema of events, AsyncAPI of all topics."),
 }
-"""Name -> where it lives and what it does. Modules of producers and processors are named, not imported: imports go one way."""
+"""Name -> where it lives and what it does. Modules of producers and processors are named, not imported: imports go one
+way."""
 
 
 class LazyGroup(click.Group):

@@ -1,14 +1,14 @@
 """The errors that a person meets. Each message ends with the cure.
 
-    EngagementError
-    ├── SettingsError        a setting is missing or makes no sense                    (exit 2)
-    ├── Unavailable          Kafka or ClickHouse does not answer; worth another try    (exit 1)
-    ├── Refused              Kafka or ClickHouse answers no; another try changes nothing
-    │   ├── SchemaDrift      a table or topic is not as declared
-    │   └── RecordTooLarge   a record is above what the broker takes
-    ├── FuseBlown            nearly everything is dead: a wrong schema must not drain a topic
-    ├── StackError           the embedded stack cannot start, or is not there
-    └── CheckFailed          a comparison found differences
+EngagementError
+├── SettingsError        a setting is missing or makes no sense                    (exit 2)
+├── Unavailable          Kafka or ClickHouse does not answer; worth another try    (exit 1)
+├── Refused              Kafka or ClickHouse answers no; another try changes nothing
+│   ├── SchemaDrift      a table or topic is not as declared
+│   └── RecordTooLarge   a record is above what the broker takes
+├── FuseBlown            nearly everything is dead: a wrong schema must not drain a topic
+├── StackError           the embedded stack cannot start, or is not there
+└── CheckFailed          a comparison found differences
 """
 
 

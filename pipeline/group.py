@@ -1,7 +1,8 @@
-"""A consumer group's member that takes whole runs: a thin skin around aiokafka, the client that Faust itself uses. The one file that imports it.
+"""A consumer group's member that takes whole runs: a thin skin around aiokafka, the client that Faust itself uses. The
+one file that imports it.
 
-The group assigns by range, so partition p of all topics goes to one member as long as all members subscribe to the same topics and
-these have the same number of partitions; `torn` says where that does not hold.
+The group assigns by range, so partition p of all topics goes to one member as long as all members subscribe to the same
+topics and these have the same number of partitions; `torn` says where that does not hold.
 """
 
 import asyncio
@@ -42,7 +43,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GroupPolicy:
-    """Who we are in the group. `instance` is a static member's name: back within a second or two after a crash, without a rebalance."""
+    """Who we are in the group. `instance` is a static member's name: back within a second or two after a crash, without
+    a rebalance."""
 
     group: str
     topics: tuple[str, ...]
@@ -65,7 +67,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer: Any = None
 
     async def join(self) -> None:
-        """Connects and subscribes. Raises Unavailable when no broker answers, Refused when the topics are not what they have to be."""
+        """Connects and subscribes. Raises Unavailable when no broker answers, Refused when the topics are not what they
+        have to be."""
         consumer = AIOKafkaConsumer(
             **connection(self._settings),
             group_id=self._policy.group,
@@ -84,7 +87,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._check_topics(consumer)
         except KafkaError as error:
             await _close(consumer)
-            raise Unavailable(f"Kafka at {self._settings.kafka} does not answer ({error!r}): is it up, is ENGAGEMENT_KAFKA right?") from None
+            raise Unavailable(
+                f"Kafka at {self._settings.kafka} does not answer ({error!r}): is it up, is ENGAGEMENT_KAFKA right?"
+            ) from None
         except BaseException:
             await _close(consumer)
             raise
@@ -99,20 +104,28 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
     async def fetch(self, seconds: float, records: int) -> Mapping[Partition, Sequence[Any]]:
         """What has come, at most `records`; empty after `seconds` without any."""
         if not self._consumer.assignment():
-            # aiokafka would wait for an assignment however long it takes, and the listener that makes it for us to let go of the lock.
+            # aiokafka would wait for an assignment however long it takes, and the listener that makes it for us to let
+            # go of the lock.
             await asyncio.sleep(min(seconds, UNASSIGNED_SECONDS))
             return {}
         runs = await self._consumer.getmany(timeout_ms=int(seconds * 1000), max_records=records)
         return {(partition.topic, partition.partition): run for partition, run in runs.items()}
 
     async def commit(self, offsets: Mapping[Partition, int]) -> bool:
-        """Commits the next offsets to read. False when we are not the owner any more: then the new owner reads them again.
-        Raises Unavailable."""
+        """Commits the next offsets to read. False when we are not the owner any more: then the new owner reads them
+        again. Raises Unavailable."""
         try:
             await asyncio.wait_for(
-                self._consumer.commit({TopicPartition(*partition): offset for partition, offset in offsets.items()}), REQUEST_SECONDS
+                self._consumer.commit({TopicPartition(*partition): offset for partition, offset in offsets.items()}),
+                REQUEST_SECONDS,
             )
-        except (CommitFailedError, IllegalGenerationError, UnknownMemberIdError, RebalanceInProgressError, IllegalStateError) as error:
+        except (
+            CommitFailedError,
+            IllegalGenerationError,
+            UnknownMemberIdError,
+            RebalanceInProgressError,
+            IllegalStateError,
+        ) as error:
             log.warning("not committed, somebody else owns these partitions now: %r", error)
             return False
         except (KafkaError, TimeoutError) as error:
@@ -128,7 +141,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         wanted = [TopicPartition(*partition) for partition in partitions]
         found = await self._consumer.offsets_for_times(dict.fromkeys(wanted, milliseconds))
         ends = await self._consumer.end_offsets(wanted)
-        offsets = {partition: found[partition].offset if found.get(partition) else ends[partition] for partition in wanted}
+        offsets = {
+            partition: found[partition].offset if found.get(partition) else ends[partition] for partition in wanted
+        }
         for partition, offset in offsets.items():
             self._consumer.seek(partition, offset)
         return {(partition.topic, partition.partition): offset for partition, offset in offsets.items()}
@@ -154,7 +169,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         consumer = self._consumer
         if of_group:
             partitions = [
-                TopicPartition(topic, number) for topic in self._policy.topics for number in consumer.partitions_for_topic(topic) or ()
+                TopicPartition(topic, number)
+                for topic in self._policy.topics
+                for number in consumer.partitions_for_topic(topic) or ()
             ]
         else:
             partitions = list(consumer.assignment())
@@ -176,11 +193,14 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         counts = {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in self._policy.topics}
         if len(set(counts.values())) > 1:
             said = ", ".join(f"{topic} {count}" for topic, count in counts.items())
-            raise Refused(f"partition counts differ ({said}): make the topics anew under another ENGAGEMENT_TOPIC_PREFIX")
+            raise Refused(
+                f"partition counts differ ({said}): make the topics anew under another ENGAGEMENT_TOPIC_PREFIX"
+            )
 
 
 def torn(partitions: Iterable[Partition], topics: Sequence[str]) -> dict[int, list[str]]:
-    """Partition numbers of which only some topics are ours, with the topics that are: a post's events would have two owners.
+    """Partition numbers of which only some topics are ours, with the topics that are: a post's events would have two
+    owners.
 
     >>> torn([("a", 0), ("b", 0), ("a", 1)], ["a", "b"])
     {1: ['a']}
@@ -193,9 +213,15 @@ def torn(partitions: Iterable[Partition], topics: Sequence[str]) -> dict[int, li
 
 def connection(settings: Settings) -> dict[str, Any]:
     """aiokafka's options for where Kafka is and how to be let in."""
-    options: dict[str, Any] = {"bootstrap_servers": settings.bootstrap, "client_id": "engagement", "security_protocol": settings.kafka_security}
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap,
+        "client_id": "engagement",
+        "security_protocol": settings.kafka_security,
+    }
     if settings.kafka_security in ("SSL", "SASL_SSL"):
-        options["ssl_context"] = ssl.create_default_context(cafile=str(settings.kafka_ca) if settings.kafka_ca else None)
+        options["ssl_context"] = ssl.create_default_context(
+            cafile=str(settings.kafka_ca) if settings.kafka_ca else None
+        )
     if settings.kafka_security.startswith("SASL"):
         options["sasl_mechanism"] = settings.kafka_sasl
         options["sasl_plain_username"] = settings.kafka_user

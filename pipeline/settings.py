@@ -1,6 +1,7 @@
 """Settings, all from the environment with the prefix `ENGAGEMENT_`; the command line overrides some of them.
 
-Grouped by who reads them. Frozen: read once where a program starts, handed down as an argument, never looked up from inside.
+Grouped by who reads them. Frozen: read once where a program starts, handed down as an argument, never looked up from
+inside.
 """
 
 from functools import cached_property
@@ -22,13 +23,23 @@ class Settings(BaseSettings):
 
     # Kafka
     kafka: str = Field("127.0.0.1:9092", description="Bootstrap servers, host:port,...")
-    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field("PLAINTEXT", description="Security protocol")
-    kafka_ca: Path | None = Field(None, description="CA certificates (PEM) to trust for TLS; the system's where not given")
-    kafka_sasl: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"] = Field("SCRAM-SHA-512", description="SASL mechanism")
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="Security protocol"
+    )
+    kafka_ca: Path | None = Field(
+        None, description="CA certificates (PEM) to trust for TLS; the system's where not given"
+    )
+    kafka_sasl: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"] = Field(
+        "SCRAM-SHA-512", description="SASL mechanism"
+    )
     kafka_user: str | None = Field(None, description="SASL user")
     kafka_password: SecretStr | None = Field(None, description="SASL password")
-    topic_prefix: str = Field("engagement", pattern=r"^[a-zA-Z0-9._-]{1,100}$", description="Prefix of topics and consumer groups")
-    partitions: int = Field(12, ge=1, le=1000, description="Partitions of each topic when they are made; never changed later")
+    topic_prefix: str = Field(
+        "engagement", pattern=r"^[a-zA-Z0-9._-]{1,100}$", description="Prefix of topics and consumer groups"
+    )
+    partitions: int = Field(
+        12, ge=1, le=1000, description="Partitions of each topic when they are made; never changed later"
+    )
     replication: int = Field(1, ge=1, le=9, description="Replicas of each topic when they are made")
     retention_hours: int = Field(168, ge=1, description="How long Kafka keeps source records, hours")
 
@@ -44,10 +55,16 @@ class Settings(BaseSettings):
     # Worker
     instance: str | None = Field(None, description="Static group membership: a name that stays over restarts")
     future_limit_seconds: float = Field(600, ge=0, description="An event further ahead of its receipt is a dead letter")
-    flush_seconds: float = Field(0.5, gt=0, le=60, description="Rows are stored at the latest this long after their events are read")
+    flush_seconds: float = Field(
+        0.5, gt=0, le=60, description="Rows are stored at the latest this long after their events are read"
+    )
     flush_events: int = Field(200_000, ge=1, description="... or as soon as this many events are read")
-    memory_mb: int = Field(2048, ge=16, description="Memory for the state of posts; beyond it the idlest posts are evicted")
-    stuck_minutes: float = Field(5, gt=0, description="The worker ends when lag is left and nothing was committed for this long")
+    memory_mb: int = Field(
+        2048, ge=16, description="Memory for the state of posts; beyond it the idlest posts are evicted"
+    )
+    stuck_minutes: float = Field(
+        5, gt=0, description="The worker ends when lag is left and nothing was committed for this long"
+    )
     fuse_records: int = Field(1000, ge=1, description="The fuse looks at this many latest records of the sources")
     fuse_share: float = Field(0.95, gt=0, le=1, description="... and stops the worker when this share of them is dead")
 
@@ -69,7 +86,9 @@ class Settings(BaseSettings):
         if url.scheme not in ("clickhouse", "clickhouses") or not url.hostname:
             raise ValueError("must be clickhouse://user:password@host:port/database (or clickhouses:// for TLS)")
         if not url.path.strip("/").replace("_", "a").isalnum():
-            raise ValueError("must name a database of letters, digits and _ at its end: clickhouse://host:port/engagement")
+            raise ValueError(
+                "must name a database of letters, digits and _ at its end: clickhouse://host:port/engagement"
+            )
         return value
 
     @property

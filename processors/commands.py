@@ -55,10 +55,17 @@ def recount(check: bool, as_json: bool) -> None:
     finally:
         log.close()
     if as_json:
-        click.echo(json.dumps({"posts": posts, "events": events, "differences": len(differences), "first": differences[:SHOWN]}))
+        click.echo(
+            json.dumps(
+                {"posts": posts, "events": events, "differences": len(differences), "first": differences[:SHOWN]}
+            )
+        )
     else:
         for difference in differences[:SHOWN]:
             click.echo(difference)
-        click.echo(f"{posts:,} posts, {events:,} events: {len(differences):,} differences" + ("" if check else ", all rows written anew"))
+        click.echo(
+            f"{posts:,} posts, {events:,} events: {len(differences):,} differences"
+            + ("" if check else ", all rows written anew")
+        )
     if check and differences:
         raise CheckFailed(f"{len(differences)} values are not what the log says: `engagement recount` writes them anew")

@@ -1,8 +1,10 @@
-"""The loop that reads Kafka: a Faust service that hands whole runs to an agent, waits until they are stored, and commits.
+"""The loop that reads Kafka: a Faust service that hands whole runs to an agent, waits until they are stored, and
+commits.
 
-One lock is held around fetch, hand-over, storing and commit, and a rebalance takes the same lock: so a rebalance comes only between
-two batches, nothing is delivered before we own it, and "stored" is the only offset there is. A batch that waits for a store that is
-away is given up when a rebalance or a stop wants the lock: it is never committed, and whoever folded it forgets what it touched.
+One lock is held around fetch, hand-over, storing and commit, and a rebalance takes the same lock: so a rebalance comes
+only between two batches, nothing is delivered before we own it, and "stored" is the only offset there is. A batch that
+waits for a store that is away is given up when a rebalance or a stop wants the lock: it is never committed, and whoever
+folded it forgets what it touched.
 """
 
 import asyncio
@@ -40,7 +42,8 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Batch:
-    """Consecutive records of some partitions. `stored` becomes True once all of it is stored, False when it was given up."""
+    """Consecutive records of some partitions. `stored` becomes True once all of it is stored, False when it was given
+    up."""
 
     runs: list[Run]
     next_offsets: dict[Partition, int]
@@ -75,7 +78,8 @@ class Host(Protocol):
 
 @dataclass(frozen=True)
 class SourcePolicy:
-    """How batches are cut. `rewind_to`: milliseconds since 1970, where a first assignment starts instead of the committed offsets."""
+    """How batches are cut. `rewind_to`: milliseconds since 1970, where a first assignment starts instead of the
+    committed offsets."""
 
     group: GroupPolicy
     kinds: Mapping[str, str]
@@ -116,7 +120,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
 
     @faust.Service.task
     async def _pump(self) -> None:
-        self._channel.app.flow_control.resume()  # type: ignore[attr-defined]  # channels are suspended until somebody says go
+        self._channel.app.flow_control.resume()  # channels are suspended until somebody says go
         await self._try_until_done(self._host.prepare, "clickhouse")
         self._joined = await self._try_until_done(self._member.join, "kafka")
         while not self.should_stop:
@@ -153,7 +157,9 @@ class RunSource(faust.Service):  # type: ignore[misc]
             left = due - time.monotonic()
             if left <= 0 or count >= self._policy.flush_events:
                 break
-            fetched = await self._member.fetch(min(left, FETCH_SECONDS), min(FETCH_RECORDS, self._policy.flush_events - count))
+            fetched = await self._member.fetch(
+                min(left, FETCH_SECONDS), min(FETCH_RECORDS, self._policy.flush_events - count)
+            )
             for (topic, number), records in fetched.items():
                 runs.append(Run(topic, self._policy.kinds[topic], number, records))
                 next_offsets[topic, number] = records[-1].offset + 1
@@ -213,7 +219,11 @@ class RunSource(faust.Service):  # type: ignore[misc]
         async with self._taking_over():
             topics = self._policy.group.topics
             if found := torn(assigned, topics):
-                await self.crash(Refused(f"a torn assignment, {found}: all members of the group must subscribe to {', '.join(topics)}"))
+                await self.crash(
+                    Refused(
+                        f"a torn assignment, {found}: all members of the group must subscribe to {', '.join(topics)}"
+                    )
+                )
                 return
             numbers = sorted({number for _, number in assigned})
             await self._host.claim(numbers, self._member.partition_count())
@@ -278,7 +288,8 @@ class RunSource(faust.Service):  # type: ignore[misc]
 
 
 class _TakingOver:
-    """The lock, wanted by a rebalance: the open batch need not wait for a store any longer, and the next one is not begun."""
+    """The lock, wanted by a rebalance: the open batch need not wait for a store any longer, and the next one is not
+    begun."""
 
     def __init__(self, source: RunSource) -> None:
         self._source = source

@@ -1,6 +1,6 @@
 """One worker, wired: source -> agent -> job -> ClickHouse, with its status server, its fuse and its watchdog.
 
-    build_worker(settings) -> faust.App, which Faust's own worker runs (`engagement work`, `faust -A processors.app worker`)
+build_worker(settings) -> faust.App, which Faust's own worker runs (`engagement work`, `faust -A processors.app worker`)
 """
 
 import asyncio
@@ -129,7 +129,12 @@ class Bench:
     """Where the work is done: all that blocks runs in one thread, off the event loop, so that heartbeats go on."""
 
     def __init__(
-        self, settings: Settings, metrics: WorkerMetrics, health: HealthState, watchdog: WatchdogState, options: WorkOptions
+        self,
+        settings: Settings,
+        metrics: WorkerMetrics,
+        health: HealthState,
+        watchdog: WatchdogState,
+        options: WorkOptions,
     ) -> None:
         self._settings, self._health, self._watchdog = settings, health, watchdog
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engagement")
@@ -209,7 +214,9 @@ def run_worker(settings: Settings, options: WorkOptions) -> None:
 
 def start_worker(app: EngagementApp, settings: Settings) -> None:
     """Runs an app of `build_worker` in this thread until it ends. Raises what ended it."""
-    worker = faust.Worker(app, quiet=True, loglevel=settings.log_level, loop=asyncio.new_event_loop(), logging_config=log_config(settings))
+    worker = faust.Worker(
+        app, quiet=True, loglevel=settings.log_level, loop=asyncio.new_event_loop(), logging_config=log_config(settings)
+    )
     try:
         worker.execute_from_commandline()
     except SystemExit as end:

@@ -1,10 +1,11 @@
 """What producers send: a post, a like, a share, a comment, or the taking back of one of them.
 
-One JSON object a record, keyed by `post_id`, in the topic of its kind. `Event` is strict where it protects (ids of 1 to 512
-characters, a time with its zone, known kinds, a retraction names its target) and open where it must grow: unknown fields pass and are
-not stored.
+One JSON object a record, keyed by `post_id`, in the topic of its kind. `Event` is strict where it protects (ids of 1 to
+512 characters, a time with its zone, known kinds, a retraction names its target) and open where it must grow: unknown
+fields pass and are not stored.
 
-    >>> event = parse_event(b'{"event_id": "l1", "kind": "like", "post_id": "p", "actor_id": "a", "occurred_at": "2026-01-01T00:00:00Z"}')
+    >>> event = parse_event(b'{"event_id": "l1", "kind": "like", "post_id": "p", "actor_id": "a", "occurred_at":
+    "2026-01-01T00:00:00Z"}')
     >>> event["actor_id"]
     'a'
     >>> parse_event(b'{"kind": "like"}')
@@ -12,16 +13,17 @@ not stored.
     ...
     schemas.events.InvalidEvent: post_id: Field required (and 2 more)
 
-W3C ActivityStreams 2.0 is where the vocabulary comes from: Like, Announce (share), Create (post, comment), Undo and Delete (retract).
+W3C ActivityStreams 2.0 is where the vocabulary comes from: Like, Announce (share), Create (post, comment), Undo and
+Delete (retract).
 """
 
 import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NotRequired
 
 from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from schemas.topics import Kind
 
@@ -40,29 +42,56 @@ class Event(TypedDict):
     """One thing that somebody did on a social network, or took back."""
 
     event_id: NotRequired[
-        Annotated[Id, Field(description="Unique within post, kind and action. A retraction may leave it out: target_id + '#undo'.")]
+        Annotated[
+            Id,
+            Field(
+                description="Unique within post, kind and action. A retraction may leave it out: target_id + '#undo'."
+            ),
+        ]
     ]
     kind: Annotated[Kind, Field(description="What was done. Decides the topic.")]
-    action: NotRequired[Annotated[Action, Field(description="'add' unless said otherwise; 'retract' takes target_id back.")]]
-    post_id: Annotated[Id, Field(description="The root post that all this is about; the record's key. A post's own id for kind 'post'.")]
+    action: NotRequired[
+        Annotated[Action, Field(description="'add' unless said otherwise; 'retract' takes target_id back.")]
+    ]
+    post_id: Annotated[
+        Id,
+        Field(description="The root post that all this is about; the record's key. A post's own id for kind 'post'."),
+    ]
     actor_id: Annotated[Id, Field(description="Who did it; for a post its author.")]
     parent_id: NotRequired[
-        Annotated[Id | None, Field(description="The event_id of the share or comment that this one answers or carries on; null: the post.")]
+        Annotated[
+            Id | None,
+            Field(
+                description="The event_id of the share or comment that this one answers or carries on; null: the post."
+            ),
+        ]
     ]
-    target_id: NotRequired[Annotated[Id | None, Field(description="The event_id that a retraction takes back, of the same post and kind.")]]
+    target_id: NotRequired[
+        Annotated[Id | None, Field(description="The event_id that a retraction takes back, of the same post and kind.")]
+    ]
     occurred_at: Annotated[AwareDatetime, Field(strict=True, description="Event time, ISO 8601 with its zone.")]
-    channel: NotRequired[Annotated[Channel | None, Field(description="The network it happened on: 'bluesky', 'mastodon', ...")]]
+    channel: NotRequired[
+        Annotated[Channel | None, Field(description="The network it happened on: 'bluesky', 'mastodon', ...")]
+    ]
     url: NotRequired[Annotated[Url | None, Field(description="Where the post, share or comment can be seen.")]]
     hashtags: NotRequired[Annotated[Tags | None, Field(description="Without the leading '#'.")]]
-    mentions: NotRequired[Annotated[Tags | None, Field(description="Accounts that are spoken to, without a leading '@'.")]]
-    author_id: NotRequired[Annotated[Id | None, Field(description="On a post: its author, where that is not actor_id.")]]
+    mentions: NotRequired[
+        Annotated[Tags | None, Field(description="Accounts that are spoken to, without a leading '@'.")]
+    ]
+    author_id: NotRequired[
+        Annotated[Id | None, Field(description="On a post: its author, where that is not actor_id.")]
+    ]
     followers: NotRequired[
-        Annotated[int | None, Field(strict=True, ge=0, lt=2**40, description="On a post: followers of its author at that time.")]
+        Annotated[
+            int | None,
+            Field(strict=True, ge=0, lt=2**40, description="On a post: followers of its author at that time."),
+        ]
     ]
 
 
 class InvalidEvent(ValueError):
-    """A record that is not an event. `field` is where (dotted, empty for the whole record), `reason` what and how to mend it."""
+    """A record that is not an event. `field` is where (dotted, empty for the whole record), `reason` what and how to
+    mend it."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}" if field else reason)
@@ -72,7 +101,8 @@ class InvalidEvent(ValueError):
 EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Event)
 
 validate_json: Final = EVENT.validator.validate_json
-"""bytes -> Event by the compiled schema alone: raises pydantic's ValidationError. `check` has the rules that span fields."""
+"""bytes -> Event by the compiled schema alone: raises pydantic's ValidationError. `check` has the rules that span
+fields."""
 
 
 def parse_event(value: bytes) -> Event:
@@ -93,11 +123,15 @@ def check(event: Event) -> None:
             raise InvalidEvent("target_id", "a retraction must name the event_id that it takes back")
         event.setdefault("event_id", target + UNDO)
     elif target is not None:
-        raise InvalidEvent("target_id", "only a retraction has a target; send action 'retract', or parent_id for an answer")
+        raise InvalidEvent(
+            "target_id", "only a retraction has a target; send action 'retract', or parent_id for an answer"
+        )
     elif "event_id" not in event:
-        raise InvalidEvent("event_id", "Field required: without it a repeated delivery could not be told from a new event")
+        raise InvalidEvent(
+            "event_id", "Field required: without it a repeated delivery could not be told from a new event"
+        )
     for field in ("event_id", "post_id", "actor_id", "parent_id", "target_id", "author_id", "channel"):
-        if "\0" in (event.get(field) or ""):
+        if "\0" in str(event.get(field) or ""):
             raise InvalidEvent(field, "holds a NUL character; ids and channels are text without NUL")
 
 
@@ -113,14 +147,16 @@ def explain(error: ValidationError) -> InvalidEvent:
 
 
 def conversation_keys(hashtags: Iterable[str] | None, mentions: Iterable[str] | None) -> list[str]:
-    """The conversations that an event names itself: `hashtag:` and `mention:` + the NFKC-casefolded value, each once, in order."""
+    """The conversations that an event names itself: `hashtag:` and `mention:` + the NFKC-casefolded value, each once,
+    in order."""
     named = [f"hashtag:{fold_name(tag.lstrip('#＃'))}" for tag in hashtags or ()]
     named += [f"mention:{fold_name(account.lstrip('@＠'))}" for account in mentions or ()]
     return list(dict.fromkeys(named))
 
 
 def fold_name(value: str) -> str:
-    """One spelling for names that people take for the same (Unicode NFKC, then case folding, then NFKC again: UAX #15, D146)."""
+    """One spelling for names that people take for the same (Unicode NFKC, then case folding, then NFKC again: UAX #15,
+    D146)."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
 
 

@@ -1,7 +1,7 @@
 """The data behind the metrics: windows, weight sets, half-life. Definitions and sources: docs/metrics.md.
 
-Their names are parts of column names (`likes_5m`, `score_default_1h`, `hot_6h`), so a change here is a migration and a new
-`FOLD_VERSION`, followed by `engagement recount`.
+Their names are parts of column names (`likes_5m`, `score_default_1h`, `hot_6h`), so a change here is a migration and a
+new `FOLD_VERSION`, followed by `engagement recount`.
 """
 
 from dataclasses import dataclass
@@ -38,4 +38,5 @@ CHANNELS_SHOWN_FROM: Final = 20
 """Fewer net engagements than this make a channel entropy that says nothing: NULL."""
 
 FOLD_VERSION: Final = 1
-"""Raised by every change of code that alters derived rows, so that the new code's rows win over the old code's (8 bits)."""
+"""Raised by every change of code that alters derived rows, so that the new code's rows win over the old code's (8
+bits)."""

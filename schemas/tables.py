@@ -1,7 +1,9 @@
-"""Every table of the database `engagement`, with the unit of each column: the one truth that migrations are tested against.
+"""Every table of the database `engagement`, with the unit of each column: the one truth that migrations are tested
+against.
 
-A derived table is a `ReplacingMergeTree(version)`: rows are absolute, the row that has seen most events wins (`version` =
-`FOLD_VERSION` (8 bits) | events seen (30) | minute of `as_of` (26)). Beside each stands a `_v` view, which is what BI tools read.
+A derived table is a `ReplacingMergeTree(version)`: rows are absolute, the row that has seen most events wins (`version`
+= `FOLD_VERSION` (8 bits) | events seen (30) | minute of `as_of` (26)). Beside each stands a `_v` view, which is what BI
+tools read.
 """
 
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ from schemas.metrics import HOT_HALF_LIFE, MEASURES, WEIGHT_SETS, WINDOWS
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its ClickHouse type and what it means, with the unit. `default` is SQL; None means that the writer sends it."""
+    """A column: its ClickHouse type and what it means, with the unit. `default` is SQL; None means that the writer
+    sends it."""
 
     name: str
     type: str
@@ -23,7 +26,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: what one row is, its columns, and where a row stands. `version` names the column by which the newest row wins."""
+    """A table: what one row is, its columns, and where a row stands. `version` names the column by which the newest row
+    wins."""
 
     name: str
     comment: str
@@ -57,7 +61,9 @@ KIND: Final = "Enum8('post' = 1, 'like' = 2, 'share' = 3, 'comment' = 4)"
 ACTION: Final = "Enum8('add' = 1, 'retract' = 2)"
 
 POST_ID: Final = Column("post_id", STRING, "The root post; key of the topics")
-VERSION: Final = Column("version", "UInt64", "Fold version (8 bits) | events seen (30) | minute of as_of (26): the highest wins")
+VERSION: Final = Column(
+    "version", "UInt64", "Fold version (8 bits) | events seen (30) | minute of as_of (26): the highest wins"
+)
 STORED_AT: Final = Column("stored_at", CLOCK, "When this row was written; not part of what it says", "now64(3)")
 LOG_POSITION: Final = (
     Column("topic", WORD, "Kafka topic it was read from"),
@@ -69,10 +75,18 @@ LOG_POSITION: Final = (
 def _window_columns() -> Iterator[Column]:
     for measure in MEASURES:
         for window, minutes in WINDOWS.items():
-            yield Column(f"{measure}_{window}", "Int64", f"Net {measure} in the {window} before as_of: added less taken back")
-            yield Column(f"{measure}_velocity_{window}", REAL, f"Net {measure} per minute over {window}: (N(t) - N(t-w)) / {minutes}")
             yield Column(
-                f"{measure}_acceleration_{window}", REAL, f"Per minute squared: (N(t) - 2N(t-w) + N(t-2w)) / {minutes}^2"
+                f"{measure}_{window}", "Int64", f"Net {measure} in the {window} before as_of: added less taken back"
+            )
+            yield Column(
+                f"{measure}_velocity_{window}",
+                REAL,
+                f"Net {measure} per minute over {window}: (N(t) - N(t-w)) / {minutes}",
+            )
+            yield Column(
+                f"{measure}_acceleration_{window}",
+                REAL,
+                f"Per minute squared: (N(t) - 2N(t-w) + N(t-2w)) / {minutes}^2",
             )
             yield Column(
                 f"{measure}_z_{window}",
@@ -86,7 +100,9 @@ def _score_columns() -> Iterator[Column]:
         said = ", ".join(f"{measure} x {weight:g}" for measure, weight in zip(MEASURES, weights.weights, strict=True))
         yield Column(f"score_{name}", REAL, f"Weighted net engagement of all time: {said}")
         for window in WINDOWS:
-            yield Column(f"score_{name}_{window}", REAL, f"Weighted net engagement in the {window} before as_of: {said}")
+            yield Column(
+                f"score_{name}_{window}", REAL, f"Weighted net engagement in the {window} before as_of: {said}"
+            )
 
 
 def _tree_columns() -> Iterator[Column]:
@@ -98,10 +114,18 @@ def _tree_columns() -> Iterator[Column]:
         yield Column(f"{tree}_max_breadth", "Nullable(UInt32)", "Nodes of the largest level below the post", "NULL")
         yield Column(f"{tree}_wiener", "Nullable(UInt64)", "Sum of the distances of all pairs of nodes", "NULL")
         yield Column(
-            f"{tree}_structural_virality", REAL_OR_NULL, "Mean distance of two nodes (Goel et al. 2015); NULL below 2 nodes", "NULL"
+            f"{tree}_structural_virality",
+            REAL_OR_NULL,
+            "Mean distance of two nodes (Goel et al. 2015); NULL below 2 nodes",
+            "NULL",
         )
         yield Column(f"{tree}_parents_known", "Nullable(UInt8)", "0 where no event of the tree names a parent", "NULL")
-        yield Column(f"{tree}_waiting", "Nullable(UInt32)", "Nodes whose parent has not come: in the totals, not in the tree", "NULL")
+        yield Column(
+            f"{tree}_waiting",
+            "Nullable(UInt32)",
+            "Nodes whose parent has not come: in the totals, not in the tree",
+            "NULL",
+        )
 
 
 def _metric_columns() -> tuple[Column, ...]:
@@ -113,15 +137,22 @@ def _metric_columns() -> tuple[Column, ...]:
         Column("shares", COUNT, "Net shares"),
         Column("comments", COUNT, "Net comments"),
         Column("actors", COUNT, "Distinct actors of net likes, shares and comments; exact"),
-        Column("retractions_unmatched", COUNT, "Retractions whose target has not come; they change nothing until it does"),
+        Column(
+            "retractions_unmatched", COUNT, "Retractions whose target has not come; they change nothing until it does"
+        ),
         Column("channels", "UInt32", "Channels with at least one net like, share or comment"),
-        Column("channel_entropy", REAL_OR_NAN, "Shannon entropy of net engagement over channels, bits; NaN below 20 engagements"),
+        Column(
+            "channel_entropy",
+            REAL_OR_NAN,
+            "Shannon entropy of net engagement over channels, bits; NaN below 20 engagements",
+        ),
         Column("channels_effective", REAL_OR_NAN, "2^entropy: as many equally used channels; NaN below 20 engagements"),
         Column(
             f"hot_{HOT_HALF_LIFE[0]}",
             REAL_OR_NAN,
             f"Hot score, log2, half-life {HOT_HALF_LIFE[0]}, landmark 1970: sortable as stored, at t it is "
-            f"2^(this - t in minutes / {HOT_HALF_LIFE[1]}) (forward decay, Cormode et al. 2009); NaN without engagement",
+            f"2^(this - t in minutes / {HOT_HALF_LIFE[1]}) (forward decay, Cormode et al. 2009); NaN without "
+            "engagement",
         ),
         *_score_columns(),
         *_window_columns(),
@@ -189,8 +220,14 @@ POST_MINUTES: Final = Table(
     (
         POST_ID,
         Column("minute", MINUTE, "Start of the minute"),
-        *(Column(measure, "UInt32", f"{measure.capitalize()} of this minute, taken back later or not") for measure in MEASURES),
-        *(Column(f"{measure}_retracted", "UInt32", f"{measure.capitalize()} taken back in this minute") for measure in MEASURES),
+        *(
+            Column(measure, "UInt32", f"{measure.capitalize()} of this minute, taken back later or not")
+            for measure in MEASURES
+        ),
+        *(
+            Column(f"{measure}_retracted", "UInt32", f"{measure.capitalize()} taken back in this minute")
+            for measure in MEASURES
+        ),
         VERSION,
         STORED_AT,
     ),
@@ -199,7 +236,10 @@ POST_MINUTES: Final = Table(
 )
 
 POST_METRICS: Final = Table(
-    "post_metrics", "One row per post: what is known of it as of the minute of its newest event", _metric_columns(), ("post_id",)
+    "post_metrics",
+    "One row per post: what is known of it as of the minute of its newest event",
+    _metric_columns(),
+    ("post_id",),
 )
 
 POST_HISTORY: Final = Table(
@@ -210,7 +250,9 @@ POST_HISTORY: Final = Table(
     partition_by="toYear(as_of)",
 )
 
-CONVERSATION: Final = Column("conversation", STRING, "hashtag:, mention:, brand:, author:<channel>/<id> or thread:<post_id>")
+CONVERSATION: Final = Column(
+    "conversation", STRING, "hashtag:, mention:, brand:, author:<channel>/<id> or thread:<post_id>"
+)
 CONVERSATION_MINUTE: Final = Column("minute", MINUTE, "Start of the minute")
 
 CONVERSATION_POSTS: Final = Table(
@@ -221,10 +263,18 @@ CONVERSATION_POSTS: Final = Table(
         CONVERSATION_MINUTE,
         POST_ID,
         Column("posts", "UInt32", "1 in the minute of the post itself"),
-        *(Column(measure, "UInt32", f"{measure.capitalize()} of this minute, taken back later or not") for measure in MEASURES),
-        *(Column(f"{measure}_retracted", "UInt32", f"{measure.capitalize()} taken back in this minute") for measure in MEASURES),
+        *(
+            Column(measure, "UInt32", f"{measure.capitalize()} of this minute, taken back later or not")
+            for measure in MEASURES
+        ),
+        *(
+            Column(f"{measure}_retracted", "UInt32", f"{measure.capitalize()} taken back in this minute")
+            for measure in MEASURES
+        ),
         Column("channels", "Array(LowCardinality(String))", "Channels seen in this minute"),
-        Column("voices", "Array(UInt64)", "64-bit hashes of those who posted, shared or commented; a sketch beyond 256"),
+        Column(
+            "voices", "Array(UInt64)", "64-bit hashes of those who posted, shared or commented; a sketch beyond 256"
+        ),
         Column("voices_exact", "UInt8", "0 where voices is a sketch"),
         VERSION,
         STORED_AT,

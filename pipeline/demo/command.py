@@ -16,7 +16,18 @@ from pipeline.settings import Settings
 
 FOLDER: Final = Path(".engagement/demo")
 BACKLOG: Final = ("--events", "200000", "--posts", "4000", "--seed", "7", "--hours", "24", "--start", "now")
-AWKWARD: Final = ("--duplicates", "0.05", "--out-of-order", "0.02", "--late", "0.01", "--awkward", "0.01", "--malformed", "0.0005")
+AWKWARD: Final = (
+    "--duplicates",
+    "0.05",
+    "--out-of-order",
+    "0.02",
+    "--late",
+    "0.01",
+    "--awkward",
+    "0.01",
+    "--malformed",
+    "0.0005",
+)
 SPIKE: Final = ("--spike", "hashtag:launch@1380x8")
 LIVE: Final = ("--events", "20000", "--posts", "300", "--seed", "8", "--hours", "2", "--start", "now", "--rate", "2000")
 WAIT_SECONDS: Final = 120.0
@@ -30,7 +41,10 @@ TOP_HEADS: Final = (
     "post", "author", "channel", "likes", "shares", "comments", "actors",
     "likes 5m", "1h", "24h", "a minute (1h)", "score 24h", "hot",
 )  # fmt: skip
-COUNTED: Final = "SELECT toString(kind), countIf(action = 'add'), countIf(action = 'retract') FROM events FINAL GROUP BY kind ORDER BY kind"
+COUNTED: Final = """
+SELECT toString(kind), countIf(action = 'add'), countIf(action = 'retract')
+FROM events FINAL GROUP BY kind ORDER BY kind
+"""
 DEAD: Final = "SELECT reason, count() FROM dead_letters FINAL GROUP BY reason ORDER BY count() DESC, reason LIMIT 4"
 
 
@@ -51,7 +65,8 @@ def demo(keep: bool) -> None:
         _say(f"Kafka {addresses.kafka}   ClickHouse {addresses.clickhouse}")
         exact = _play(environment, ClickHouse(Settings(clickhouse=addresses.clickhouse)))
         if keep:
-            _say(f"\nthe stack is up: eval \"$(engagement stack up --dir {FOLDER})\", and later engagement stack down --dir {FOLDER}")
+            _say(f'\nthe stack is up: eval "$(engagement stack up --dir {FOLDER})"')
+            _say(f"and, when you have seen enough: engagement stack down --dir {FOLDER}")
     finally:
         if not keep:
             stack.down()
@@ -79,7 +94,9 @@ def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
         worker.stop()
 
     _title("What was counted")
-    kinds = dict.fromkeys(("post", "like", "share", "comment"), (0, 0)) | {row[0]: row[1:] for row in _rows(clickhouse, COUNTED)}
+    kinds = dict.fromkeys(("post", "like", "share", "comment"), (0, 0)) | {
+        row[0]: row[1:] for row in _rows(clickhouse, COUNTED)
+    }
     _table(("kind", "distinct", "taken back"), [(kind, *counts) for kind, counts in kinds.items()])
     outcomes = {outcome: _total(after, outcome) for outcome in ("new", "late", "duplicate", "conflicting", "dead")}
     _say("records: " + ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items()))
@@ -90,28 +107,48 @@ def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
     _table(TOP_HEADS, _rows(clickhouse, TOP))
 
     _title("How fast")
-    _say(f"backlog: {(sent['total'] + sent['malformed']) / seconds:,.0f} events a second through one worker, Kafka and ClickHouse beside it")
+    _say(
+        f"backlog: {(sent['total'] + sent['malformed']) / seconds:,.0f} events a second through one worker, Kafka and "
+        "ClickHouse beside it"
+    )
     bounds = [freshness(before, after, share) for share in (0.5, 0.99)]
-    _say(f"live, {live['per_second']:,.0f} events a second: half of the events could be queried within {bounds[0]:g} s, 99 % within {bounds[1]:g} s")
+    _say(
+        f"live, {live['per_second']:,.0f} events a second: half of the events could be queried within {bounds[0]:g} s, "
+        f"99 % within {bounds[1]:g} s"
+    )
 
     _title("Is it right?")
     check = run(["recount", "--check"], environment)
     clickhouse.close()
-    exact = check["differences"] == 0
-    _say(f"{check['events']:,} events of {check['posts']:,} posts counted anew from the log: {check['differences']} differences")
-    _say(click.style(f"equal to an exact recount: {'yes' if exact else 'NO'}", fg="green" if exact else "red", bold=True))
+    exact = bool(check["differences"] == 0)
+    _say(
+        f"{check['events']:,} events of {check['posts']:,} posts counted anew from the log: {check['differences']} "
+        "differences"
+    )
+    _say(
+        click.style(f"equal to an exact recount: {'yes' if exact else 'NO'}", fg="green" if exact else "red", bold=True)
+    )
     return exact
 
 
 def _sent(sent: dict[str, Any]) -> tuple[Any, ...]:
     kinds = sent["sent"]
     records = sent["total"] + sent["malformed"]
-    return (*(kinds.get(kind, 0) for kind in ("post", "like", "share", "comment")), sent["malformed"], records, round(sent["per_second"]))
+    return (
+        *(kinds.get(kind, 0) for kind in ("post", "like", "share", "comment")),
+        sent["malformed"],
+        records,
+        round(sent["per_second"]),
+    )
 
 
 def _total(samples: dict[tuple[str, str], float], outcome: str) -> int:
     return int(
-        sum(value for (name, labels), value in samples.items() if name == "engagement_events_total" and f'outcome="{outcome}"' in labels)
+        sum(
+            value
+            for (name, labels), value in samples.items()
+            if name == "engagement_events_total" and f'outcome="{outcome}"' in labels
+        )
     )
 
 
@@ -133,5 +170,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
     numbers = [all(isinstance(row[place], int | float) for row in rows) for place in range(len(heads))]
     for line in (heads, *texts):
-        cells = (text.rjust(width) if right else text.ljust(width) for text, width, right in zip(line, widths, numbers, strict=True))
+        cells = (
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, numbers, strict=True)
+        )
         click.echo("  " + "  ".join(cells).rstrip())

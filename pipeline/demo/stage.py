@@ -1,4 +1,5 @@
-"""What the demo runs: the project's own commands, as processes of their own, and what a worker says of itself over HTTP."""
+"""What the demo runs: the project's own commands, as processes of their own, and what a worker says of itself over
+HTTP."""
 
 import json
 import os
@@ -26,7 +27,11 @@ _SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 def run(arguments: list[str], environment: Mapping[str, str]) -> Any:
     """Runs `engagement ARGUMENTS --json` and returns what it printed. Raises EngagementError with its last words."""
     done = subprocess.run(
-        [*COMMAND, *arguments, "--json"], env=dict(os.environ, **environment), capture_output=True, text=True, check=False
+        [*COMMAND, *arguments, "--json"],
+        env=dict(os.environ, **environment),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if not done.stdout.strip():
         raise EngagementError(f"`engagement {' '.join(arguments)}` failed: {done.stderr.strip()[-500:]}")

@@ -1,6 +1,7 @@
 """Events as columns: what decoding hands to the fold and to the log.
 
-`EventColumns` are the values themselves, one entry per event in each list or array; `Identities` are the numbers that the fold works on.
+`EventColumns` are the values themselves, one entry per event in each list or array; `Identities` are the numbers that
+the fold works on.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ Array = np.ndarray[Any, Any]
 
 @dataclass
 class EventColumns:
-    """Consecutive events as columns of equal length. Text that is not known is empty; times are ticks since 1970, UTC."""
+    """Consecutive events as columns of equal length. Text that is not known is empty; times are ticks since 1970,
+    UTC."""
 
     topic: list[str]
     partition: Array  # u2
@@ -76,14 +78,25 @@ def identify(events: EventColumns, hasher: Hasher) -> Identities:
         events.kind,
         events.action,
         events.occurred_us,
-        *(hasher.hashes(column) for column in (events.event_id, events.target_id, events.actor_id, events.parent_id, events.channel)),
+        *(
+            hasher.hashes(column)
+            for column in (events.event_id, events.target_id, events.actor_id, events.parent_id, events.channel)
+        ),
     )
 
 
 def identities(
-    kind: Array, action: Array, occurred_us: Array, event: Hashes, target: Hashes, actor: Hashes, parent: Hashes, channel: Hashes
+    kind: Array,
+    action: Array,
+    occurred_us: Array,
+    event: Hashes,
+    target: Hashes,
+    actor: Hashes,
+    parent: Hashes,
+    channel: Hashes,
 ) -> Identities:
-    """The numbers of events from the hashes of their texts; the same whether these came from here or from ClickHouse."""
+    """The numbers of events from the hashes of their texts; the same whether these came from here or from
+    ClickHouse."""
     with np.errstate(over="ignore"):
         code = (kind.astype(np.uint64) * np.uint64(2) + np.uint64(1)) * _CODE
         content = occurred_us.astype(np.uint64)

@@ -1,7 +1,8 @@
 """Records of Kafka become columns of events; what is not an event becomes a dead letter with its reason.
 
-The compiled schema takes about 2 us an event, and a loop that calls it per record costs no more than one call for a joined batch (both
-printed by benchmarks/stages.py), so every record is judged alone: none can shift or spoil its neighbours.
+The compiled schema takes about 2 us an event, and a loop that calls it per record costs no more than one call for a
+joined batch (both printed by benchmarks/stages.py), so every record is judged alone: none can shift or spoil its
+neighbours.
 """
 
 from collections.abc import Iterable, Sequence
@@ -69,12 +70,18 @@ def decode(runs: Iterable[Run], policy: DecodingPolicy) -> Decoded:
             try:
                 value = record.value
                 if value is None:
-                    raise InvalidEvent("", "no value (a tombstone): source topics are not compacted, send action 'retract'")
+                    raise InvalidEvent(
+                        "", "no value (a tombstone): source topics are not compacted, send action 'retract'"
+                    )
                 event: Event = validate_json(value)
                 if "event_id" not in event or "target_id" in event or event.get("action") == "retract":
                     check(event)
                 if event["kind"] != kind:
-                    raise InvalidEvent("kind", f"a {event['kind']} in the topic of {kind}s, send it to {run.topic.rpartition('.')[0]}.{event['kind']}s")
+                    raise InvalidEvent(
+                        "kind",
+                        f"a {event['kind']} in the topic of {kind}s, send it to "
+                        f"{run.topic.rpartition('.')[0]}.{event['kind']}s",
+                    )
             except ValidationError as error:
                 dead.append(dead_letter(run, record, explain(error)))
             except InvalidEvent as error:
@@ -95,7 +102,11 @@ def misplaced(source: Source, belongs: int, of: int) -> DeadLetter:
     """A good event on the wrong partition: its post has another owner."""
     run, record = source
     cure = "partition by murmur2 of the key as Kafka's Java client does (librdkafka: partitioner=murmur2_random)"
-    return dead_letter(run, record, InvalidEvent("post_id", f"on partition {run.partition}, its key belongs on {belongs} of {of}: {cure}"))
+    return dead_letter(
+        run,
+        record,
+        InvalidEvent("post_id", f"on partition {run.partition}, its key belongs on {belongs} of {of}: {cure}"),
+    )
 
 
 def dead_letter(run: Run, record: Record, flaw: InvalidEvent) -> DeadLetter:
@@ -113,7 +124,10 @@ def dead_letter(run: Run, record: Record, flaw: InvalidEvent) -> DeadLetter:
 
 def _columns(events: list[Event], sources: list[Source]) -> EventColumns:
     count = len(events)
-    texts = {name: [event.get(name) or "" for event in events] for name in ("parent_id", "target_id", "channel", "url", "author_id")}
+    texts: dict[str, Any] = {
+        name: [event.get(name) or "" for event in events]
+        for name in ("parent_id", "target_id", "channel", "url", "author_id")
+    }
     return EventColumns(
         topic=[run.topic for run, _ in sources],
         partition=np.fromiter((run.partition for run, _ in sources), np.uint16, count),
@@ -126,7 +140,9 @@ def _columns(events: list[Event], sources: list[Source]) -> EventColumns:
         post_id=[event["post_id"] for event in events],
         actor_id=[event["actor_id"] for event in events],
         conversations=[
-            conversation_keys(event.get("hashtags"), event.get("mentions")) if "hashtags" in event or "mentions" in event else []
+            conversation_keys(event.get("hashtags"), event.get("mentions"))
+            if "hashtags" in event or "mentions" in event
+            else []
             for event in events
         ],
         followers=[event.get("followers") for event in events],
@@ -135,7 +151,8 @@ def _columns(events: list[Event], sources: list[Source]) -> EventColumns:
 
 
 def _microseconds(moments: list[datetime]) -> Any:
-    # A double holds seconds since 1970 to the microsecond until 2^33 s, in 2242; until then a later time is refused as too far ahead.
+    # A double holds seconds since 1970 to the microsecond until 2^33 s, in 2242; until then a later time is refused as
+    # too far ahead.
     seconds = np.fromiter(map(datetime.timestamp, moments), np.float64, len(moments))
     return np.rint(seconds * 1e6).astype(np.int64)
 
@@ -150,14 +167,17 @@ def _flaws(columns: EventColumns, sources: list[Source], policy: DecodingPolicy)
                 if "\0" in text:
                     flaws[number] = InvalidEvent(name, "holds a NUL character; ids and channels are text without NUL")
     limit_us = int(policy.future_limit * 1e6)
-    for number in np.flatnonzero(columns.occurred_us > columns.received_ms * 1000 + limit_us):
-        flaws[int(number)] = InvalidEvent(
-            "occurred_at", f"more than {policy.future_limit:g} s ahead of its receipt: mend the sender's clock or time zone"
+    for number in np.flatnonzero(columns.occurred_us > columns.received_ms * 1000 + limit_us).tolist():
+        flaws[number] = InvalidEvent(
+            "occurred_at",
+            f"more than {policy.future_limit:g} s ahead of its receipt: mend the sender's clock or time zone",
         )
-    for number in np.flatnonzero(columns.occurred_us < FIRST_US):
-        flaws[int(number)] = InvalidEvent("occurred_at", "before 1970: is it seconds where milliseconds are meant?")
+    for number in np.flatnonzero(columns.occurred_us < FIRST_US).tolist():
+        flaws[number] = InvalidEvent("occurred_at", "before 1970: is it seconds where milliseconds are meant?")
     for number in _wrong_keys(columns.post_id, [record.key for _, record in sources]):
-        flaws.setdefault(number, InvalidEvent("post_id", "the record's key is not the post_id: send post_id as the key"))
+        flaws.setdefault(
+            number, InvalidEvent("post_id", "the record's key is not the post_id: send post_id as the key")
+        )
     return flaws
 
 

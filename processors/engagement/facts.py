@@ -10,7 +10,8 @@ MENTION = "mention:"
 
 
 class PostEvent(NamedTuple):
-    """An event of kind post. `retracts` is the event_id that it takes back, empty for an add; times in microseconds since 1970."""
+    """An event of kind post. `retracts` is the event_id that it takes back, empty for an add; times in microseconds
+    since 1970."""
 
     post_id: str
     event_id: str
@@ -37,8 +38,9 @@ class Facts(NamedTuple):
 
 
 def facts_of(events: Iterable[PostEvent]) -> Facts | None:
-    """The newest event (by time, then by id) says what the post is, the oldest when it was made; the first deletion of any of its
-    events deletes it. None when no event but deletions is known. Of two events of one identity the first one counts.
+    """The newest event (by time, then by id) says what the post is, the oldest when it was made; the first deletion of
+    any of its events deletes it. None when no event but deletions is known. Of two events of one identity the first one
+    counts.
     """
     added: dict[str, PostEvent] = {}
     retracted: dict[str, PostEvent] = {}

@@ -1,6 +1,7 @@
 """The fold: what is known of each post, as a pure function of the set of its events.
 
-Knows nothing of Faust, Kafka or ClickHouse; no clock, no environment, no I/O. Events may come in any order and any number of times.
+Knows nothing of Faust, Kafka or ClickHouse; no clock, no environment, no I/O. Events may come in any order and any
+number of times.
 
     >>> fold = Fold()
     >>> run = fold.take(fold.rows(["p"], partition=0), example_likes(["l1", "l2", "l1"]))
@@ -23,7 +24,8 @@ from schemas.metrics import HOT_HALF_LIFE, MEASURES, WEIGHT_SETS, WINDOWS
 Array = np.ndarray[Any, Any]
 
 POST_TEXT_BYTES: Final = 220
-"""What a post's id costs in Python: its string, its place in a dict and in a list (sys.getsizeof, ids of 20 to 60 characters)."""
+"""What a post's id costs in Python: its string, its place in a dict and in a list (sys.getsizeof, ids of 20 to 60
+characters)."""
 
 _WINDOWS: Final = np.array(list(WINDOWS.values()), np.int64)
 _WEIGHTS: Final = np.array(WEIGHT_SETS["default"].weights, np.float64)
@@ -109,11 +111,13 @@ class Fold:
 
     def partitions(self, rows: Array) -> Array:
         """The partition of each of these posts."""
-        return self._tables.posts["partition"][rows]
+        found: Array = self._tables.posts["partition"][rows]
+        return found
 
     def post_events(self, rows: Array) -> Array:
         """How many events of kind post each of these posts has."""
-        return self._tables.posts["post_events"][rows]
+        found: Array = self._tables.posts["post_events"][rows]
+        return found
 
     def take(self, posts: Array, events: Identities) -> Taken:
         """Takes events of posts that are in memory. About 0.5 us an event."""
@@ -208,7 +212,6 @@ class Fold:
         """The posts of these partitions."""
         return np.flatnonzero(np.isin(self._tables.posts["partition"][: len(self)], list(partitions)))
 
-
     def _expand(self, marks: Array) -> Array:
         """Sorted panes for sorted marks, where -1 - post stands for all panes of the post that retractions touched."""
         panes = marks[np.searchsorted(marks, 0) :]
@@ -219,7 +222,8 @@ class Fold:
 
 
 def compile_loops() -> None:
-    """Compiles the loops, or loads them from the cache: some 15 s the first time, 0.5 s later. Before joining a group, not within."""
+    """Compiles the loops, or loads them from the cache: some 15 s the first time, 0.5 s later. Before joining a group,
+    not within."""
     fold = Fold()
     rows = fold.add(["post"], partitions_of(["post"], 1))
     none, zero = np.zeros(1, np.uint64), np.zeros(1, np.int8)

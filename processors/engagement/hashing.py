@@ -1,7 +1,7 @@
 """Identities as 64-bit numbers: SipHash-2-4 under a key of this process's own, the same here and inside ClickHouse.
 
-A key that nobody outside knows makes collisions a matter of chance (for a post of a million events 3 in a hundred million), not of
-malice. State never leaves the process, so each process draws its own. Aumasson & Bernstein 2012.
+A key that nobody outside knows makes collisions a matter of chance (for a post of a million events 3 in a hundred
+million), not of malice. State never leaves the process, so each process draws its own. Aumasson & Bernstein 2012.
 """
 
 import secrets

@@ -1,4 +1,5 @@
-"""The engagement job: takes a batch of records, folds it, stores what follows from it. Knows nothing of Faust, Kafka or ClickHouse.
+"""The engagement job: takes a batch of records, folds it, stores what follows from it. Knows nothing of Faust, Kafka or
+ClickHouse.
 
 The order of storing is law 1 of the design, and what makes every number exact after any crash (docs/architecture.md):
 
@@ -7,17 +8,18 @@ The order of storing is law 1 of the design, and what makes every number exact a
     3. messages to the next topic (none yet)
     4. the acks of the batch, by whoever called `take`
 
-State is a cache of the log: a post that is not in memory is read from it before its events are folded; what a batch touched that
-was given up is forgotten. So a crash between any two steps, a second owner of a partition or an eviction changes no number.
+State is a cache of the log: a post that is not in memory is read from it before its events are folded; what a batch
+touched that was given up is forgotten. So a crash between any two steps, a second owner of a partition or an eviction
+changes no number.
 """
 
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 from threading import Event
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 
@@ -36,7 +38,8 @@ from schemas.tables import POST_METRICS, POST_MINUTES, POSTS
 from schemas.topics import KINDS
 
 RUN_RECORDS: Final = 20_000
-"""Records that are folded at once: enough to make the fixed costs of a run small, few enough to stay in the processor's caches."""
+"""Records that are folded at once: enough to make the fixed costs of a run small, few enough to stay in the processor's
+caches."""
 
 OUTCOMES: Final = ("new", "late", "duplicate", "conflicting")
 """Names of kernels.NEW, LATE, DUPLICATE, CONFLICTING."""
@@ -61,7 +64,7 @@ class DeadLetters(Protocol):
 class JobPolicy:
     """`memory_bytes`: beyond it the idlest posts are evicted until `keep_share` of it is left. Waits in seconds."""
 
-    decoding: DecodingPolicy = DecodingPolicy()
+    decoding: DecodingPolicy = field(default_factory=DecodingPolicy)
     memory_bytes: int = 2 << 30
     keep_share: float = 0.5
     first_wait: float = 0.1
@@ -82,7 +85,8 @@ class EngagementJob:
         after_step: Callable[[str], None] = lambda step: None,
         on_store: Callable[[Unavailable | None], None] = lambda error: None,
     ) -> None:
-        """`after_step` is told each of STEPS once it is done, `on_store` each time that a store fails (or answers again: None)."""
+        """`after_step` is told each of STEPS once it is done, `on_store` each time that a store fails (or answers
+        again: None)."""
         self._log, self._store, self._bury, self._hasher = log, store, bury, hasher
         self._metrics, self._policy = metrics, policy or JobPolicy()
         self._after_step, self._on_store = after_step, on_store
@@ -95,13 +99,15 @@ class EngagementJob:
         self._records = self._buried = 0
 
     def assign(self, partitions: Iterable[int], of: int) -> None:
-        """These partitions, out of `of`, are ours from now on. Everything in memory goes: somebody else may have had them meanwhile."""
+        """These partitions, out of `of`, are ours from now on. Everything in memory goes: somebody else may have had
+        them meanwhile."""
         self._partitions, self._of, self._known = tuple(sorted(partitions)), of, None
         self.fold, self._pending = Fold(), Pending()
 
     def take(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
-        """Folds and stores a batch: True once all of it is stored, False when `given_up` was set before that. Blocks, and waits for
-        a store that is away. `now` is Unix time in seconds. Raises what is not worth another try; the state is unusable then.
+        """Folds and stores a batch: True once all of it is stored, False when `given_up` was set before that. Blocks,
+        and waits for a store that is away. `now` is Unix time in seconds. Raises what is not worth another try; the
+        state is unusable then.
         """
         self._given_up = given_up
         before = self.fold.run
@@ -141,7 +147,8 @@ class EngagementJob:
         self._buried += len(dead)
 
     def _rows_of(self, events: EventColumns) -> tuple[Array, Array]:
-        """The post row of each event, and where an event lies on a partition that is not its post's. Reads cold posts through."""
+        """The post row of each event, and where an event lies on a partition that is not its post's. Reads cold posts
+        through."""
         posts = self.fold.find(events.post_id)
         missing = list(dict.fromkeys(events.post_id[number] for number in np.flatnonzero(posts < 0).tolist()))
         if missing:
@@ -160,9 +167,17 @@ class EngagementJob:
         with self._metrics.time_step("read_through"):
             hashes = self._hasher.hashes(post_ids)
             known = self._patiently(self._load_known)
-            cold = np.flatnonzero(known[np.minimum(np.searchsorted(known, hashes), len(known) - 1)] == hashes) if len(known) else []
+            cold: Array | list[int] = (
+                np.flatnonzero(known[np.minimum(np.searchsorted(known, hashes), len(known) - 1)] == hashes)
+                if len(known)
+                else []
+            )
             # Read first, add then: what fails half-way must not leave a post in memory that lacks events.
-            found = self._patiently(lambda: list(self._log.read([post_ids[number] for number in cold]))) if len(cold) else []
+            found = (
+                self._patiently(lambda: list(self._log.read([post_ids[number] for number in cold])))
+                if len(cold)
+                else []
+            )
             rows_ = self.fold.add(post_ids, partitions)
             order = np.argsort(hashes)
             for block in found:
@@ -213,7 +228,9 @@ class EngagementJob:
         for event in (*logged, *new):
             by_post[event.post_id].append(event)
         facts = {post_id: found for post_id, own in by_post.items() if (found := facts_of(own))}
-        return rows.posts(list(facts), list(facts.values()), rows.versions(*self.fold.seen(self.fold.find(list(facts)))))
+        return rows.posts(
+            list(facts), list(facts.values()), rows.versions(*self.fold.seen(self.fold.find(list(facts))))
+        )
 
     def _evict(self) -> None:
         goes = 0
@@ -237,7 +254,7 @@ class EngagementJob:
                 self._metrics.count_clickhouse_retry()
                 self._on_store(error)
                 # Jitter, so that workers that lost the store together do not come back together.
-                self._given_up.wait(wait * random.uniform(0.5, 1))  # noqa: S311
+                self._given_up.wait(wait * random.uniform(0.5, 1))
                 wait = min(wait * 2, self._policy.longest_wait)
             else:
                 if failed:
@@ -245,14 +262,16 @@ class EngagementJob:
                 return result
 
     def _count(self, events: EventColumns, outcomes: Array, dead: Sequence[DeadLetter]) -> None:
-        counts = np.bincount(events.kind.astype(np.int64) * len(OUTCOMES) + outcomes, minlength=len(KINDS) * len(OUTCOMES))
+        counts = np.bincount(
+            events.kind.astype(np.int64) * len(OUTCOMES) + outcomes, minlength=len(KINDS) * len(OUTCOMES)
+        )
         for number in np.flatnonzero(counts).tolist():
             kind, outcome = divmod(number, len(OUTCOMES))
             self._metrics.count_events(KINDS[kind], OUTCOMES[outcome], int(counts[number]))
         for topic, count in Counter(letter.topic for letter in dead).items():
             self._metrics.count_events(topic.rpartition(".")[2].removesuffix("s"), "dead", count)
-        for field, count in Counter(letter.field.partition(".")[0] or "record" for letter in dead).items():
-            self._metrics.count_dead_letters(field, count)
+        for where, count in Counter(letter.field.partition(".")[0] or "record" for letter in dead).items():
+            self._metrics.count_dead_letters(where, count)
 
 
 def _parts(runs: Sequence[Run]) -> Iterable[list[Run]]:

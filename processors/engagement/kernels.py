@@ -1,6 +1,8 @@
-"""The compiled loops of the fold. Each is a page of plain code over the tables of tables.py; nothing here allocates or knows of time.
+"""The compiled loops of the fold. Each is a page of plain code over the tables of tables.py; nothing here allocates or
+knows of time.
 
-`t` is a `Tables`. The order in which events come changes nothing but which row number a thing gets; tests/test_fold.py shuffles.
+`t` is a `Tables`. The order in which events come changes nothing but which row number a thing gets; tests/test_fold.py
+shuffles.
 """
 
 from math import log2
@@ -27,7 +29,8 @@ PANES: Final = 3
 TAKEN: Final = 4
 CHANNELS: Final = 5
 
-# An index entry is a row number (26 bits) and one more than 6 bits of the key's hash, so that a probe reads a row of another key once in 63.
+# An index entry is a row number (26 bits) and one more than 6 bits of the key's hash, so that a probe reads a row of
+# another key once in 63.
 ROW_BITS: Final = 26
 ROW_MASK: Final = (1 << ROW_BITS) - 1
 MOST_ROWS: Final = 1 << ROW_BITS
@@ -90,7 +93,8 @@ def build_index(rows, size, index):
 
 @njit(cache=True, nogil=True)
 def pane_at(t, post, minute):
-    """The pane of (post, minute), made when it is not there; kept in two lists, the ordered one and that of latecomers."""
+    """The pane of (post, minute), made when it is not there; kept in two lists, the ordered one and that of
+    latecomers."""
     pane = find(t.panes, t.pane_index, post, minute)
     if pane >= 0:
         return pane
@@ -138,7 +142,8 @@ def actor_at(t, post, key):
 
 @njit(cache=True, nogil=True)
 def warm(t, post, minute, weight, half_life):
-    """Adds weight at the end of `minute` to the post's hot score (forward decay: only the distance to the newest term matters)."""
+    """Adds weight at the end of `minute` to the post's hot score (forward decay: only the distance to the newest term
+    matters)."""
     newest = t.posts[post].hot_minute
     if t.posts[post].hot == 0.0:
         t.posts[post].hot = weight
@@ -170,7 +175,8 @@ def warm_again(t, post, weights, half_life):
 
 @njit(cache=True, nogil=True)
 def take_back(t, event, minute):
-    """Undoes one add in everything it was in; the retraction counts in its own minute. Returns that minute's pane, or -1."""
+    """Undoes one add in everything it was in; the retraction counts in its own minute. Returns that minute's pane, or
+    -1."""
     m = t.events[event].measure
     if m < 0:
         return np.int64(-1)
@@ -189,13 +195,29 @@ def take_back(t, event, minute):
 
 
 @njit(cache=True, nogil=True)
-def fold(t, run, posts, keys, targets, actors, channels, minutes, checks, measures, actions, weights, half_life, outcomes, dirty):
+def fold(
+    t,
+    run,
+    posts,
+    keys,
+    targets,
+    actors,
+    channels,
+    minutes,
+    checks,
+    measures,
+    actions,
+    weights,
+    half_life,
+    outcomes,
+    dirty,
+):
     """Takes events into the state, one after the other. Amortised O(1) each.
 
-    Per event: post row, identity, identity of the target (retractions), actor, channel, minute, 32 bits of its content, measure
-    (0 like, 1 share, 2 comment, -1 post), action. Writes one outcome per event and, into `dirty` (2 places an event), the panes
-    whose row has to be written, for a duplicate those that it would have changed as well; -1 - post stands for all panes of the
-    post that retractions touched. Returns how many.
+    Per event: post row, identity, identity of the target (retractions), actor, channel, minute, 32 bits of its content,
+    measure (0 like, 1 share, 2 comment, -1 post), action. Writes one outcome per event and, into `dirty` (2 places an
+    event), the panes whose row has to be written, for a duplicate those that it would have changed as well; -1 - post
+    stands for all panes of the post that retractions touched. Returns how many.
     """
     marks = 0
     for i in range(len(posts)):
@@ -214,7 +236,8 @@ def fold(t, run, posts, keys, targets, actors, channels, minutes, checks, measur
                     if takeback >= 0:
                         pane = find(t.panes, t.pane_index, post, t.takebacks[takeback].minute)
                         if actions[i] == RETRACT and t.takebacks[takeback].count > 1:
-                            # It may have put a later one out of effect, whose minute then changed too; which, is not known.
+                            # It may have put a later one out of effect, whose minute then changed too; which, is not
+                            # known.
                             dirty[marks] = -1 - post
                             marks += 1
                         elif pane >= 0:
@@ -297,8 +320,9 @@ def fold(t, run, posts, keys, targets, actors, channels, minutes, checks, measur
 def measure(t, posts, windows, weights, half_life, sums, channels, entropies):
     """What each of `posts` looks like as of the end of its newest minute.
 
-    `sums[i, w, 0, m]` net adds of measure m in the window w, `sums[i, w, 1, m]` in the window before it; `channels[i]` channels in
-    use and `entropies[i]` their Shannon entropy in bits (NaN without engagement). Walks the panes of two of the longest windows and the latecomers.
+    `sums[i, w, 0, m]` net adds of measure m in the window w, `sums[i, w, 1, m]` in the window before it; `channels[i]`
+    channels in use and `entropies[i]` their Shannon entropy in bits (NaN without engagement). Walks the panes of two of
+    the longest windows and the latecomers.
     """
     longest = 2 * windows.max()
     for i in range(len(posts)):

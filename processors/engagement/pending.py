@@ -44,7 +44,8 @@ class Pending:
         return _joined(new) if new else None
 
     def owners(self) -> list[str]:
-        """Posts that an event of kind post has come for, a duplicate perhaps: a crash may have left their row unwritten."""
+        """Posts that an event of kind post has come for, a duplicate perhaps: a crash may have left their row
+        unwritten."""
         return list(self._owners)
 
     def post_events(self) -> list[PostEvent]:
@@ -66,8 +67,21 @@ class Pending:
 
 def _post_events(events: EventColumns) -> list[PostEvent]:
     return [
-        PostEvent(post_id, event_id, retracts, occurred_us, author_id or actor_id, channel, url, conversations, followers)
-        for post_id, event_id, retracts, occurred_us, author_id, actor_id, channel, url, conversations, followers in zip(
+        PostEvent(
+            post_id, event_id, retracts, occurred_us, author_id or actor_id, channel, url, conversations, followers
+        )
+        for (
+            post_id,
+            event_id,
+            retracts,
+            occurred_us,
+            author_id,
+            actor_id,
+            channel,
+            url,
+            conversations,
+            followers,
+        ) in zip(
             events.post_id,
             events.event_id,
             events.target_id,
@@ -89,7 +103,11 @@ def _joined(parts: list[EventColumns]) -> EventColumns:
     columns: list[Any] = []
     for field in fields(EventColumns):
         values = [getattr(part, field.name) for part in parts]
-        columns.append(np.concatenate(values) if isinstance(values[0], np.ndarray) else [value for part in values for value in part])
+        columns.append(
+            np.concatenate(values)
+            if isinstance(values[0], np.ndarray)
+            else [value for part in values for value in part]
+        )
     return EventColumns(*columns)
 
 

@@ -1,5 +1,5 @@
-"""What the engagement job needs from outside: a log that can be read, and a store that takes rows. ClickHouse is one (stored.py), a fake
-for tests another; both pass the same contract tests.
+"""What the engagement job needs from outside: a log that can be read, and a store that takes rows. ClickHouse is one
+(stored.py), a fake for tests another; both pass the same contract tests.
 
 Each call blocks. Each may raise pipeline.errors.Unavailable (worth another try: all of it is idempotent) or Refused.
 """
@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from processors.engagement.columns import EventColumns, Identities
-from processors.engagement.hashing import Hashes
 from processors.engagement.facts import PostEvent
+from processors.engagement.hashing import Hashes
 
 
 class LoggedEvents(NamedTuple):
@@ -23,7 +23,8 @@ class Log(Protocol):
     """The events that are stored."""
 
     def known(self, partitions: Sequence[int], of: int) -> Hashes:
-        """Hashes of all posts that have an event and whose key belongs to one of `partitions` out of `of`. In any order."""
+        """Hashes of all posts that have an event and whose key belongs to one of `partitions` out of `of`. In any
+        order."""
         ...
 
     def read(self, post_ids: Sequence[str]) -> Iterator[LoggedEvents]:

@@ -1,7 +1,8 @@
-"""Derived rows anew from the log, or only held against what is stored. Truth here is the set of events in `events`, nothing else.
+"""Derived rows anew from the log, or only held against what is stored. Truth here is the set of events in `events`,
+nothing else.
 
-Works through the posts in order, some at a time, so memory is bounded whatever the log holds; may run beside workers: what it writes
-is as absolute as what they write, and the row that has seen more events wins.
+Works through the posts in order, some at a time, so memory is bounded whatever the log holds; may run beside workers:
+what it writes is as absolute as what they write, and the row that has seen more events wins.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +33,8 @@ class Stored(Protocol):
     """What recount reads besides the log."""
 
     def census(self) -> Iterator[tuple[str, int]]:
-        """Every post of the log or of a derived table, once, in order, with its number of stored events (0: not in the log)."""
+        """Every post of the log or of a derived table, once, in order, with its number of stored events (0: not in the
+        log)."""
         ...
 
     def rows(self, table: Table, columns: Sequence[str], post_ids: Sequence[str]) -> Columns:
@@ -51,7 +53,8 @@ class Difference:
     expected: Any
 
     def __str__(self) -> str:
-        return f"{self.table} {'/'.join(map(str, self.key))} {self.column}: stored {self.stored}, the log says {self.expected}"
+        where = f"{self.table} {'/'.join(map(str, self.key))} {self.column}"
+        return f"{where}: stored {self.stored}, the log says {self.expected}"
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,11 @@ def _posts(log: Log, fold: Fold, post_ids: Sequence[str]) -> Columns:
     return rows.posts(list(facts), list(facts.values()), rows.versions(*fold.seen(fold.find(list(facts)))))
 
 
-def _compare(table: str, expected: Columns, stored: Columns, columns: Sequence[str], into: list[Difference]) -> list[Key]:
-    """Appends the differences; returns the keys of rows that are stored and should not be. Panes without any count are none."""
+def _compare(
+    table: str, expected: Columns, stored: Columns, columns: Sequence[str], into: list[Difference]
+) -> list[Key]:
+    """Appends the differences; returns the keys of rows that are stored and should not be. Panes without any count are
+    none."""
     keys = KEYS[table]
     counts = [name for name in columns if name not in keys] if table == POST_MINUTES.name else []
     ours, theirs = (_by_key(side, keys, counts) for side in (expected, stored))

@@ -1,4 +1,5 @@
-"""The log and the rows in ClickHouse. Ids are hashed by the server, under this process's key: a cold read moves numbers, not text."""
+"""The log and the rows in ClickHouse. Ids are hashed by the server, under this process's key: a cold read moves
+numbers, not text."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -13,7 +14,8 @@ from processors.engagement.ports import LoggedEvents
 from schemas.tables import EVENTS, KNOWN_POSTS, MINUTE, POST_METRICS, POST_MINUTES, POSTS, Column, Table
 
 BLOCK_EVENTS: Final = 1 << 20
-"""Events that are put in order at once: a post's panes are cheapest to build in the order of their minutes. About 60 MB."""
+"""Events that are put in order at once: a post's panes are cheapest to build in the order of their minutes. About 60
+MB."""
 
 FIRST_WINS: Final = 1 << 62
 
@@ -42,7 +44,9 @@ class ClickHouseLog:
         return np.concatenate(found) if found else np.empty(0, np.uint64)
 
     def read(self, post_ids: Sequence[str]) -> Iterator[LoggedEvents]:
-        hashed = ", ".join(self._hasher.sql(name) for name in ("post_id", "event_id", "target_id", "actor_id", "parent_id", "channel"))
+        hashed = ", ".join(
+            self._hasher.sql(name) for name in ("post_id", "event_id", "target_id", "actor_id", "parent_id", "channel")
+        )
         blocks = self._arrays.stream(
             f"SELECT toInt8(kind) - 1, toInt8(action) - 1, toUnixTimestamp64Micro(occurred_at), {hashed} "
             f"FROM {EVENTS.name} WHERE post_id IN (SELECT post_id FROM wanted)",
@@ -59,7 +63,8 @@ class ClickHouseLog:
 
     def read_posts(self, post_ids: Sequence[str]) -> list[PostEvent]:
         columns = self._lists.select(
-            "SELECT post_id, event_id, target_id, toUnixTimestamp64Micro(occurred_at), if(author_id = '', actor_id, author_id), "
+            "SELECT post_id, event_id, target_id, toUnixTimestamp64Micro(occurred_at), if(author_id = '', actor_id, "
+            "author_id), "
             f"channel, url, conversations, followers FROM {EVENTS.name} "
             "WHERE kind = 'post' AND post_id IN (SELECT post_id FROM wanted) ORDER BY version DESC",
             tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
@@ -69,7 +74,10 @@ class ClickHouseLog:
     def census(self) -> Iterator[tuple[str, int]]:
         blocks = self._lists.stream(
             f"SELECT post_id, sum(events) FROM (SELECT post_id, count() AS events FROM {EVENTS.name} GROUP BY post_id "
-            + "".join(f"UNION ALL SELECT DISTINCT post_id, 0 FROM {table.name} " for table in (POST_METRICS, POST_MINUTES, POSTS))
+            + "".join(
+                f"UNION ALL SELECT DISTINCT post_id, 0 FROM {table.name} "
+                for table in (POST_METRICS, POST_MINUTES, POSTS)
+            )
             + ") GROUP BY post_id ORDER BY post_id"
         )
         for block in blocks:

@@ -1,8 +1,9 @@
-"""The memory of the fold: one table of fixed-width rows per kind of thing, each found by (post, key) through a hash index.
+"""The memory of the fold: one table of fixed-width rows per kind of thing, each found by (post, key) through a hash
+index.
 
-Why not objects: a post of ten events as Python objects takes 6.7 KB and a like 365 bytes; as rows 1.3 KB and 70 bytes, and the loop
-over them compiles (benchmarks/memory.py prints both). Rows are only ever appended; forgetting posts keeps the others and builds the
-indexes anew, so there are no free lists and no tombstones.
+Why not objects: a post of ten events as Python objects takes 6.7 KB and a like 365 bytes; as rows 1.3 KB and 70 bytes,
+and the loop over them compiles (benchmarks/memory.py prints both). Rows are only ever appended; forgetting posts keeps
+the others and builds the indexes anew, so there are no free lists and no tombstones.
 
     posts      a row per post: counts, newest minute, where its panes and channels start
     events     a row per distinct event: identity, and what must be undone when it is taken back
@@ -41,7 +42,15 @@ POST: Final = np.dtype(
     ]
 )
 EVENT: Final = np.dtype(
-    [("post", "u4"), ("key", "u8"), ("actor", "u4"), ("channel", "u4"), ("minute", "u4"), ("check", "u4"), ("measure", "i1")]
+    [
+        ("post", "u4"),
+        ("key", "u8"),
+        ("actor", "u4"),
+        ("channel", "u4"),
+        ("minute", "u4"),
+        ("check", "u4"),
+        ("measure", "i1"),
+    ]
 )
 ACTOR: Final = np.dtype([("post", "u4"), ("key", "u8"), ("count", "u4")])
 TAKEBACK: Final = np.dtype([("post", "u4"), ("key", "u8"), ("count", "u4"), ("minute", "u4")])
@@ -68,7 +77,8 @@ LOAD: Final = 0.7
 
 
 class Tables(NamedTuple):
-    """All rows, as the compiled loops take them. `sizes[i]` rows of the i-th keyed table are in use, the rest is room."""
+    """All rows, as the compiled loops take them. `sizes[i]` rows of the i-th keyed table are in use, the rest is
+    room."""
 
     posts: Any
     events: Any
@@ -91,18 +101,20 @@ def empty_tables() -> Tables:
     keyed: list[Any] = []
     for dtype in KEYED.values():
         keyed += [np.zeros(64, dtype), np.zeros(128, np.uint32)]
-    return Tables(np.zeros(64, POST), *keyed, np.zeros(len(KEYED), np.int64))
+    return Tables._make((np.zeros(64, POST), *keyed, np.zeros(len(KEYED), np.int64)))
 
 
 def with_room(tables: Tables, posts: int, events: int) -> Tables:
-    """The same rows with room for `posts` posts in all and for `events` more events. O(rows) when it has to grow, amortised O(1)."""
+    """The same rows with room for `posts` posts in all and for `events` more events. O(rows) when it has to grow,
+    amortised O(1)."""
     grown: dict[str, Any] = {}
     if posts > len(tables.posts):
         grown["posts"] = _grow(tables.posts, max(posts, int(len(tables.posts) * GROWTH)))
     for number, name in enumerate(KEYED):
         rows, size = getattr(tables, name), int(tables.sizes[number])
         needed = size + ROWS_PER_EVENT[name] * events
-        # Room for every event is a bound, not a need: a viral post fills one pane a minute. What is used pays for the growth.
+        # Room for every event is a bound, not a need: a viral post fills one pane a minute. What is used pays for the
+        # growth.
         if needed > len(rows):
             rows = grown[name] = _grow(rows, max(needed, int(size * GROWTH)))
         if needed > LOAD * len(index := getattr(tables, index_of(name))):
@@ -139,7 +151,7 @@ def kept(tables: Tables, keep: "np.ndarray[Any, np.dtype[np.bool_]]") -> Tables:
         kernels.build_index(rows, len(rows), index)
         keyed += [rows, index]
     sizes = np.array([len(rows) for rows in survivors.values()], np.int64)
-    return Tables(posts, *keyed, sizes)
+    return Tables._make((posts, *keyed, sizes))
 
 
 def bytes_of(tables: Tables) -> int:

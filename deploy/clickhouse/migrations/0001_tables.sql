@@ -71,7 +71,7 @@ CREATE TABLE IF NOT EXISTS {database}.post_minutes {cluster}
 ENGINE = {replacing(version)}
 PARTITION BY toYear(minute)
 ORDER BY (post_id, minute)
-SETTINGS index_granularity = 2048
+SETTINGS index_granularity = 256
 COMMENT 'Panes: one row per post and minute of event time in which something happened';
 
 CREATE TABLE IF NOT EXISTS {database}.post_metrics {cluster}
@@ -158,7 +158,7 @@ CREATE TABLE IF NOT EXISTS {database}.post_metrics {cluster}
 )
 ENGINE = {replacing(version)}
 ORDER BY (post_id)
-SETTINGS index_granularity = 1024
+SETTINGS index_granularity = 256
 COMMENT 'One row per post: what is known of it as of the minute of its newest event';
 
 CREATE TABLE IF NOT EXISTS {database}.post_history {cluster}
