@@ -151,8 +151,8 @@ def _columns(events: list[Event], sources: list[Source]) -> EventColumns:
 
 
 def _microseconds(moments: list[datetime]) -> Any:
-    # A double holds seconds since 1970 to the microsecond until 2^33 s, in 2242; until then a later time is refused as
-    # too far ahead.
+    # A double holds seconds since 1970 to half a microsecond until 2^32 s, in 2106, which is also where minutes in a
+    # DateTime column end; until then a later time is refused as too far ahead.
     seconds = np.fromiter(map(datetime.timestamp, moments), np.float64, len(moments))
     return np.rint(seconds * 1e6).astype(np.int64)
 
