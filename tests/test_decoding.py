@@ -217,7 +217,8 @@ def test_each_kind_in_its_topic_only(kind: str) -> None:
 
 
 def test_a_misplaced_event_names_the_cure() -> None:
-    letter = misplaced(_decode().sources[0], belongs=2, of=12)
+    found = _decode()
+    letter = misplaced(found.runs[0], found.records[0], belongs=2, of=12)
     assert (letter.field, letter.offset) == ("post_id", 0)
     assert "belongs on 2 of 12" in letter.reason
     assert "murmur2" in letter.reason
@@ -280,7 +281,7 @@ def test_anything_at_all(junk: list[tuple[bytes | None, bytes | None]]) -> None:
     assert [name for name in events.event_id if name.startswith("good-")] == [f"good-{n}" for n in range(len(junk))]
     assert len(events) + len(found.dead) == len(records)
     assert sorted([*events.offset.tolist(), *(letter.offset for letter in found.dead)]) == list(range(len(records)))
-    assert [record.offset for _, record in found.sources] == events.offset.tolist() == sorted(events.offset.tolist())
+    assert [record.offset for record in found.records] == events.offset.tolist() == sorted(events.offset.tolist())
     assert all(letter.reason for letter in found.dead)
     assert all(len(getattr(events, name)) == len(events) for name in vars(events))
     for text in (*events.event_id, *events.actor_id, *events.post_id):

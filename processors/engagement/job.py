@@ -132,11 +132,11 @@ class EngagementJob:
 
     def _fold(self, runs: Sequence[Run]) -> None:
         with self._metrics.time_step("decode"):
-            events, sources, dead = decode(runs, self._policy.decoding)
+            events, owners, records, dead = decode(runs, self._policy.decoding)
         posts, elsewhere = self._rows_of(events)
         for number in np.flatnonzero(elsewhere).tolist():
             belongs = int(partitions_of([events.post_id[number]], self._of)[0])
-            dead.append(misplaced(sources[number], belongs, self._of))
+            dead.append(misplaced(owners[number], records[number], belongs, self._of))
         events, posts = events.where(~elsewhere), posts[~elsewhere]
         with self._metrics.time_step("fold"):
             identified = identify(events, self._hasher)
