@@ -1,0 +1,133 @@
+"""What the state of the fold weighs and what an event costs as the number of posts grows.
+
+    python benchmarks/memory.py
+
+Bytes are printed as the fold counts them itself (that is its budget) and as the process grew (RSS; the allocator keeps
+some 30 MB of old pages besides, whatever the size). Each figure has a process of its own. Exit 1 beyond what README
+promises.
+"""
+
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import psutil
+
+from processors.engagement.columns import Identities
+from processors.engagement.fold import Fold
+
+RUN = 20_000
+LIKES = 1_000_000
+POSTS = 100_000
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+START = 29_500_000
+"""A minute in 2026."""
+
+LIKE_BYTES, POST_BYTES, GROWTH = 80, 1500, 2.0
+"""Promised: bytes a like, bytes a post of ten events, cost of an event among a million posts against a thousand."""
+
+
+def main() -> int:
+    """Prints all figures; 1 where one is beyond what is promised."""
+    likes = _alone(viral_post)
+    kept = likes[0] <= LIKE_BYTES
+    print(f"one viral post, {LIKES:,} likes:      {likes[0]:7.1f} bytes a like by state, {likes[1]:7.1f} by RSS")
+    for name, spread in (("ten minutes", True), ("one minute ", False)):
+        posts = _alone(posts_of_ten, spread)
+        print(f"{POSTS:,} posts of ten, {name}: {posts[0]:7.1f} bytes a post by state, {posts[1]:7.1f} by RSS")
+        kept &= posts[0] <= POST_BYTES
+    print("\nCPU of an event (us), rows of posts found or added, folded; runs of 20,000")
+    print(f"{'posts':>10} {'uniform':>9} {'Zipf':>9}")
+    first: tuple[float, ...] = ()
+    for size in SIZES:
+        costs = tuple(_alone(cost_of_an_event, size, uniform) for uniform in (True, False))
+        first = first or costs
+        ratios = " ".join(f"{cost / start:8.2f}x" for cost, start in zip(costs, first, strict=True))
+        print(f"{size:>10,} " + " ".join(f"{cost:9.2f}" for cost in costs) + f"   {ratios}")
+    return 0 if kept and costs[0] <= GROWTH * first[0] else 1
+
+
+def viral_post() -> tuple[float, float]:
+    """Bytes a like of one post: by state, by RSS."""
+    rng = np.random.default_rng(1)
+    fold = Fold()
+    before = _rss()
+    rows = fold.add(["viral"], np.zeros(1, np.uint16))
+    for start in range(0, LIKES, RUN):
+        minutes = START + (start + np.arange(RUN)) // 500
+        fold.take(np.repeat(rows, RUN), likes(rng, minutes))
+    return fold.bytes / LIKES, (_rss() - before) / LIKES
+
+
+def posts_of_ten(spread: bool) -> tuple[float, float]:
+    """Bytes a post of ten likes, all in minutes of their own or all in the same: by state, by RSS."""
+    rng = np.random.default_rng(2)
+    fold = Fold()
+    before = _rss()
+    ids = [f"at://did:plc:{number:024}/app.bsky.feed.post/{number:013}" for number in range(POSTS)]
+    for start in range(0, POSTS, RUN):
+        fold.add(ids[start : start + RUN], np.zeros(RUN, np.uint16))
+    for number in range(10):
+        for start in range(0, POSTS, RUN):
+            minutes = np.full(RUN, START + (number if spread else 0))
+            fold.take(np.arange(start, start + RUN), likes(rng, minutes))
+    return fold.bytes / POSTS, (_rss() - before) / POSTS
+
+
+def cost_of_an_event(posts: int, uniform: bool) -> float:
+    """CPU us an event, from its post_id on, with `posts` posts of about four events in memory."""
+    rng = np.random.default_rng(3)
+    fold = Fold()
+    ids = [f"post-{number:012}" for number in range(posts)]
+    for start in range(0, 3 * posts, RUN):
+        chosen = np.arange(start, min(start + RUN, 3 * posts)) % posts
+        _take(fold, [ids[number] for number in chosen], likes(rng, START + rng.integers(0, 120, len(chosen))))
+    runs = []
+    for _ in range(max(20, posts // RUN)):
+        chosen = rng.integers(0, posts, RUN) if uniform else rng.zipf(1.2, RUN) % posts
+        runs.append(([ids[number] for number in chosen], likes(rng, START + rng.integers(0, 120, RUN))))
+    before = time.process_time()
+    for post_ids, events in runs:
+        _take(fold, post_ids, events)
+    return (time.process_time() - before) / RUN / len(runs) * 1e6
+
+
+def likes(rng: np.random.Generator, minutes: Any) -> Identities:
+    """Distinct likes of random actors."""
+    count = len(minutes)
+    small = np.zeros(count, np.int8)
+    keys, actors = (rng.integers(0, 2**63, count).astype(np.uint64) for _ in range(2))
+    none = np.zeros(count, np.uint64)
+    return Identities(keys, none, actors, none, minutes.astype(np.uint32), none.astype(np.uint32), small, small)
+
+
+def _take(fold: Fold, post_ids: list[str], events: Identities) -> None:
+    rows = fold.find(post_ids)
+    missing = list(dict.fromkeys(post_ids[number] for number in np.flatnonzero(rows < 0).tolist()))
+    if missing:
+        fold.add(missing, np.zeros(len(missing), np.uint16))
+        rows = fold.find(post_ids)
+    fold.take(rows, events)
+
+
+def _rss() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def _warm_up() -> None:
+    """Loads every loop and lets the allocator have its arenas, so that they are not taken for state."""
+    fold, rng = Fold(), np.random.default_rng(0)
+    for _ in range(3):
+        _take(fold, [f"post-{number}" for number in range(RUN)], likes(rng, np.full(RUN, START)))
+
+
+def _alone(work: Callable[..., Any], *arguments: Any) -> Any:
+    with multiprocessing.get_context("spawn").Pool(1, _warm_up) as pool:
+        return pool.apply(work, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
