@@ -1,0 +1,78 @@
+"""Rows are those of the declared tables, and the version says which of two has seen more."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.engagement import rows
+from processors.engagement.facts import Facts
+from processors.engagement.fold import Fold
+from schemas.metrics import FOLD_VERSION
+from schemas.tables import POST_METRICS, POST_MINUTES, POSTS, Table
+from tests.folding import like, take, undo
+
+LATE = "2026-03-01T10:30:00Z"
+
+
+def _fold() -> Fold:
+    fold = Fold()
+    take(fold, [like("a"), like("b", LATE, kind="comment", post_id="q"), undo("a", LATE)])
+    return fold
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [
+        (POST_METRICS, rows.of_posts(_fold(), np.arange(2))),
+        (POST_MINUTES, rows.of_panes(_fold(), _fold().panes_of(np.arange(2)))),
+        (POSTS, rows.posts(["p"], [Facts("a", "x", 1, "", [], [], None, None)], np.array([1], np.uint64))),
+        (POSTS, rows.posts([], [], np.array([], np.uint64))),
+    ],
+    ids=["post_metrics", "post_minutes", "posts", "no posts"],
+)
+def test_columns_are_those_of_the_table(table: Table, columns: rows.Columns) -> None:
+    assert set(columns) == set(table.sent)
+    assert len({len(column) for column in columns.values()}) == 1
+
+
+counts, minutes = st.integers(1, 2**30 - 1), st.integers(1, 2**26 - 1)
+
+
+@given(st.tuples(counts, minutes), st.tuples(counts, minutes))
+def test_versions_order_as_what_was_seen(one: tuple[int, int], other: tuple[int, int]) -> None:
+    found = rows.versions(np.array([one[0], other[0]], np.uint32), np.array([one[1], other[1]]))
+    assert (found[0] < found[1]) == (one < other)
+    assert (found >> np.uint64(56)).tolist() == [FOLD_VERSION] * 2
+
+
+def test_a_version_of_too_many_events_stays_within_its_bits() -> None:
+    (found,) = rows.versions(np.array([2**32 - 1], np.uint32), np.array([29_000_000])).tolist()
+    assert found >> 56 == FOLD_VERSION
+    assert (found >> 26) & (2**30 - 1) == 2**30 - 1
+    assert found & (2**26 - 1) == 29_000_000
+
+
+def test_panes_of_several_posts_have_the_version_of_their_own() -> None:
+    fold = _fold()
+    minutes = rows.of_panes(fold, fold.panes_of(np.arange(2))[::-1])
+    posts = rows.of_posts(fold, np.arange(2))
+    version = dict(zip(posts["post_id"], posts["version"].tolist(), strict=True))
+    assert minutes["version"].tolist() == [version[post_id] for post_id in minutes["post_id"]]
+    assert sorted(minutes["post_id"]) == ["p", "p", "q"]
+
+
+def test_windows_may_be_below_zero_and_z_is_null_there() -> None:
+    columns = rows.of_posts(_fold(), np.array([0]))
+    assert (columns["likes_5m"][0], columns["likes_velocity_5m"][0], columns["likes_1h"][0]) == (-1, -0.2, 0)
+    assert np.isnan(columns["likes_z_5m"][0])
+    assert np.isnan(columns["hot_6h"][0])
+
+
+def test_entropy_is_shown_from_twenty_engagements_on() -> None:
+    fold = Fold()
+    take(fold, [like(f"l{number}", channel="ab"[number % 2]) for number in range(19)])
+    assert np.isnan(rows.of_posts(fold, np.array([0]))["channel_entropy"][0])
+    take(fold, [like("l19", channel="b")])
+    columns = rows.of_posts(fold, np.array([0]))
+    assert (columns["channel_entropy"][0], columns["channels_effective"][0], columns["channels"][0]) == (1.0, 2.0, 2)
