@@ -1,0 +1,263 @@
+"""The loop that reads Kafka, without Kafka: how batches are cut, committed, given up, and what a rebalance does."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pipeline.errors import Refused, Unavailable
+from pipeline.group import GroupPolicy, Partition
+from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogState
+from pipeline.observability.metrics import WorkerMetrics
+from pipeline.settings import Settings
+from processors.source import Batch, RunSource, SourcePolicy
+
+TOPICS = ("engagement.likes", "engagement.shares")
+LIKES, SHARES = ((topic, 0) for topic in TOPICS)
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+    timestamp: int
+    key: bytes = b"p"
+    value: bytes = b"{}"
+
+
+class FakeMember:
+    """Answers what it was told to, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.fetches: list[dict[Partition, list[Record]]] = []
+        self.commits: list[dict[Partition, int]] = []
+        self.rewinds: list[dict[Partition, int]] = []
+        self.away = 0
+        self.ours = True
+
+    async def fetch(self, seconds: float, most: int) -> dict[Partition, list[Record]]:
+        await asyncio.sleep(0)
+        return self.fetches.pop(0) if self.fetches else {}
+
+    async def commit(self, offsets: dict[Partition, int]) -> bool:
+        if self.away:
+            self.away -= 1
+            raise Unavailable("the broker is away")
+        self.commits.append(offsets)
+        return self.ours
+
+    async def rewind(self, offsets: dict[Partition, int]) -> None:
+        self.rewinds.append(offsets)
+
+    async def rewind_to(self, assigned: frozenset[Partition], at: int) -> dict[Partition, int]:
+        return dict.fromkeys(assigned, at)
+
+    def partition_count(self) -> int:
+        return 4
+
+
+class FakeChannel:
+    """Settles each batch as it is told, while the loop waits."""
+
+    def __init__(self) -> None:
+        self.outcome: Callable[[Batch], bool | Exception] = lambda batch: not batch.given_up.is_set()
+
+    async def send(self, value: Batch) -> None:
+        asyncio.get_running_loop().call_soon(lambda: value.settle(self.outcome(value)))
+
+
+class FakeHost:
+    def __init__(self) -> None:
+        self.claims: list[tuple[list[int], int]] = []
+
+    async def prepare(self) -> None: ...
+
+    async def claim(self, partitions: list[int], of: int) -> None:
+        self.claims.append((partitions, of))
+
+    async def close(self) -> None: ...
+
+
+class Bench:
+    """A source on fakes."""
+
+    def __init__(self, **policy: Any) -> None:
+        self.member, self.channel, self.host = FakeMember(), FakeChannel(), FakeHost()
+        kinds = {topic: topic.rpartition(".")[2].removesuffix("s") for topic in TOPICS}
+        group = GroupPolicy("engagement", TOPICS)
+        self.source = RunSource(
+            Settings(),
+            SourcePolicy(group, kinds, **{"flush_seconds": 0.05, **policy}),
+            self.channel,  # type: ignore[arg-type]
+            self.host,
+            WorkerMetrics(),
+            HealthState(),
+            WatchdogState(WatchdogPolicy(5)),
+        )
+        self.source._member = self.member  # type: ignore[assignment]
+
+
+def records(first: int, count: int, age: float = 0.0) -> list[Record]:
+    return [Record(first + number, int((time.time() - age) * 1000)) for number in range(count)]
+
+
+def alone(test: Callable[[Bench], Awaitable[None]], **policy: Any) -> None:
+    async def run() -> None:
+        await test(Bench(**policy))
+
+    asyncio.run(run())
+
+
+def test_a_batch_holds_whole_runs_and_where_to_go_on() -> None:
+    async def test(bench: Bench) -> None:
+        bench.member.fetches = [{LIKES: records(5, 3), SHARES: records(0, 1)}, {LIKES: records(8, 2)}]
+        batch = await bench.source._next_batch()
+        assert batch is not None
+        assert [(run.kind, run.partition, len(run.records)) for run in batch.runs] == [
+            ("like", 0, 3),
+            ("share", 0, 1),
+            ("like", 0, 2),
+        ]
+        assert batch.next_offsets == {LIKES: 10, SHARES: 1}
+        assert await bench.source._next_batch() is None
+
+    alone(test)
+
+
+def test_a_batch_ends_with_its_events() -> None:
+    async def test(bench: Bench) -> None:
+        bench.member.fetches = [{LIKES: records(first, 4)} for first in (0, 4, 8)]
+        batch = await bench.source._next_batch()
+        assert batch is not None
+        assert batch.next_offsets == {LIKES: 8}
+
+    alone(test, flush_events=5)
+
+
+def test_what_is_stored_is_committed_and_what_is_given_up_is_read_again() -> None:
+    async def test(bench: Bench) -> None:
+        source = bench.source
+        await source._hand_over(Batch([], {LIKES: 3}))
+        await source._hand_over(Batch([], {SHARES: 7}))
+        bench.channel.outcome = lambda batch: False
+        await source._hand_over(Batch([], {LIKES: 9}))
+        await source._commit()
+        assert bench.member.commits == [{LIKES: 3, SHARES: 7}]
+        assert bench.member.rewinds == [{LIKES: 9}]
+        assert source._uncommitted == {}
+
+    alone(test)
+
+
+def test_an_error_of_the_job_ends_the_loop() -> None:
+    async def test(bench: Bench) -> None:
+        bench.channel.outcome = lambda batch: Refused("no")
+        with pytest.raises(Refused):
+            await bench.source._hand_over(Batch([], {LIKES: 3}))
+        assert bench.source._uncommitted == {}
+
+    alone(test)
+
+
+@pytest.mark.parametrize(("away", "commits", "left"), [(1, [{LIKES: 3}], {}), (2, [], {LIKES: 3})])
+def test_a_failed_commit_is_tried_once_more_and_then_left_to_the_next(away: int, commits: Any, left: Any) -> None:
+    async def test(bench: Bench) -> None:
+        bench.source._uncommitted = {LIKES: 3}
+        bench.member.away = away
+        await bench.source._commit()
+        assert (bench.member.commits, bench.source._uncommitted) == (commits, left)
+
+    alone(test)
+
+
+def test_a_refused_commit_is_not_repeated() -> None:
+    async def test(bench: Bench) -> None:
+        bench.source._uncommitted, bench.member.ours = {LIKES: 3}, False
+        await bench.source._commit()
+        assert bench.source._uncommitted == {}
+
+    alone(test)
+
+
+def test_a_rebalance_waits_for_the_open_batch_and_asks_to_give_it_up() -> None:
+    async def test(bench: Bench) -> None:
+        source, seen = bench.source, []
+
+        async def pump() -> None:
+            async with source._between_batches:
+                await source._hand_over(Batch([], {LIKES: 3}))
+                seen.append("batch")
+
+        async def send(value: Batch) -> None:
+            async def settle() -> None:
+                while not value.given_up.is_set():
+                    await asyncio.sleep(0.001)
+                value.settle(False)
+
+            bench.settling = asyncio.create_task(settle())  # type: ignore[attr-defined]
+
+        bench.channel.send = send  # type: ignore[method-assign]
+        source._uncommitted = {SHARES: 1}
+        pumping = asyncio.create_task(pump())
+        await asyncio.sleep(0.005)
+        await source._revoke()
+        seen.append("revoked")
+        await pumping
+        assert seen == ["batch", "revoked"]
+        assert bench.member.commits == [{SHARES: 1}]
+        assert bench.member.rewinds == []  # somebody else reads it again
+        assert bench.host.claims == [([], 1)]
+        assert source._wanted == 0
+
+    alone(test)
+
+
+def test_no_batch_is_begun_while_a_rebalance_wants_the_lock() -> None:
+    async def test(bench: Bench) -> None:
+        bench.source._wanted = 1
+        bench.member.fetches = [{LIKES: records(0, 1)}]
+        assert await bench.source._next_batch() is None
+        assert len(bench.member.fetches) == 1
+
+    alone(test)
+
+
+def test_an_assignment_is_claimed_and_the_first_one_rewound_where_asked() -> None:
+    async def test(bench: Bench) -> None:
+        assigned = frozenset((topic, number) for topic in TOPICS for number in (2, 0))
+        await bench.source._assign(assigned)
+        assert bench.host.claims == [([0, 2], 4)]
+        assert bench.source._uncommitted == dict.fromkeys(assigned, 99)
+        bench.source._uncommitted = {}
+        await bench.source._assign(assigned)
+        assert bench.source._uncommitted == {}
+
+    alone(test, rewind_to=99)
+
+
+def test_a_torn_assignment_is_refused() -> None:
+    async def test(bench: Bench) -> None:
+        crashes: list[BaseException] = []
+
+        async def crash(reason: BaseException) -> None:
+            crashes.append(reason)
+
+        bench.source.crash = crash
+        await bench.source._assign(frozenset({LIKES, (TOPICS[1], 1)}))
+        assert bench.host.claims == []
+        assert "torn" in str(crashes[0])
+        assert "subscribe to engagement.likes, engagement.shares" in str(crashes[0])
+
+    alone(test)
+
+
+def test_a_batch_is_settled_once() -> None:
+    async def test(bench: Bench) -> None:
+        batch = Batch([], {})
+        batch.settle(True)
+        batch.settle(ValueError("late"))
+        assert await batch.stored
+
+    alone(test)
