@@ -22,8 +22,9 @@ from pydantic import TypeAdapter
 from processors.engagement import rows
 from processors.engagement.columns import identify
 from processors.engagement.decoding import Decoded, DecodingPolicy, Run, decode
-from processors.engagement.fold import Fold, partitions_of
+from processors.engagement.fold import Fold
 from processors.engagement.hashing import Hasher
+from processors.engagement.partitioning import partitions_of
 from schemas.events import Event
 
 RUN = 20_000

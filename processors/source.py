@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Final, Protocol
@@ -36,6 +37,8 @@ BEHIND_SECONDS: Final = 5.0
 BACKLOG_FLUSHES: Final = 8
 RETRY_SECONDS: Final = 1.0
 WATCH_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 6.0
+"""How long the end waits for the open batch and a last commit. What is not committed is read again, and counts once."""
 
 log = logging.getLogger(__name__)
 
@@ -198,8 +201,9 @@ class RunSource(faust.Service):  # type: ignore[misc]
                     ours = await self._member.commit(offsets)
             except Unavailable as error:
                 self._away(error)
-                if attempt == 2:
+                if attempt == 2 or self.should_stop:
                     self._uncommitted = offsets | self._uncommitted
+                    break
             else:
                 self._back()
                 if ours:
@@ -269,11 +273,12 @@ class RunSource(faust.Service):  # type: ignore[misc]
         await super().stop()
 
     async def on_stop(self) -> None:
-        async with self._between_batches:
-            if self._uncommitted and self._joined:
-                await self._commit()
-            await self._member.leave()
-            await self._host.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS), self._between_batches:
+                if self._uncommitted and self._joined:
+                    await self._commit()
+        await self._member.leave()
+        await self._host.close()
 
     def _away(self, error: Unavailable, store: Store = "kafka") -> None:
         log.warning("%s", error)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import faust
 from faust.app.base import BootStrategy
@@ -36,6 +36,9 @@ from processors.source import Batch, RunSource, SourcePolicy
 from schemas.topics import KINDS
 
 Result = TypeVar("Result")
+
+GRACE_SECONDS: Final = 4.0
+"""How long a stop or a rebalance waits at most for a statement that ClickHouse neither ends nor refuses."""
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +144,7 @@ class Bench:
         self._fuse = Fuse(FusePolicy(settings.fuse_records, settings.fuse_share))
         self._judged = (0, 0)
         hasher = Hasher()
+        self._first = ClickHouse(settings)
         self._log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
         self._burial = Burial(settings)
         self._job = EngagementJob(
@@ -166,22 +170,33 @@ class Bench:
 
     async def take(self, batch: Batch) -> bool:
         """Folds and stores a batch; False when it was given up."""
-        return await self._run(self._take, batch)
+        return await self._run(self._take, batch, unwanted=batch.given_up.is_set)
 
     async def close(self) -> None:
         """Ends the connections and the thread."""
-        await self._run(self._close)
+        await self._run(self._close, unwanted=lambda: True)
         self._thread.shutdown(wait=False)
 
-    async def _run(self, action: Callable[..., Result], *arguments: Any) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, action, *arguments)
+    async def _run(
+        self, action: Callable[..., Result], *arguments: Any, unwanted: Callable[[], bool] = lambda: False
+    ) -> Result:
+        """What the action returns, once the thread has done it. A server whose silence keeps what nobody wants any more
+        is cut off."""
+        work = asyncio.get_running_loop().run_in_executor(self._thread, action, *arguments)
+        waited = 0
+        while not work.done():
+            waited = waited + 1 if unwanted() else 0
+            if waited > 2:
+                for connection in (self._first, self._log, self._burial):
+                    connection.cut()
+            await asyncio.wait({work}, timeout=GRACE_SECONDS / 2)
+        return work.result()
 
     def _prepare(self) -> None:
-        client = ClickHouse(self._settings)
         try:
-            verify_tables(client)
+            verify_tables(self._first)
         finally:
-            client.close()
+            self._first.close()
         compile_loops()
 
     def _take(self, batch: Batch) -> bool:

@@ -17,8 +17,8 @@ import numpy as np
 from pipeline.errors import Unavailable
 from processors.engagement.columns import POST, EventColumns, identities
 from processors.engagement.facts import PostEvent
-from processors.engagement.fold import partitions_of
 from processors.engagement.hashing import Hasher, Hashes
+from processors.engagement.partitioning import partitions_of
 from processors.engagement.ports import LoggedEvents
 from schemas.tables import TABLES
 

@@ -10,10 +10,11 @@ import pytest
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Refused, Unavailable
 from pipeline.observability.metrics import WorkerMetrics
+from processors.engagement import kernels
 from processors.engagement.decoding import Run
-from processors.engagement.fold import partitions_of
 from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
+from processors.engagement.partitioning import partitions_of
 from tests.fakes_store import Database, FakeStore, Faults
 from tests.folding import like, undo
 from tests.test_job import NOW_MS, Record
@@ -169,3 +170,13 @@ def test_a_long_run_is_folded_in_parts() -> None:
     bench.take(bench.run(events), bench.run(events[:10]))
     row, true = bench.row("post_metrics"), truth_of(events)["p"].metrics()
     assert (row["likes"], row["actors"], bench.did.count("append")) == (true["likes"], true["actors"], 1)
+
+
+def test_a_full_index_evicts_before_it_overflows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "MOST_ROWS", 2000)
+    bench = Bench()
+    for start in range(0, 3000, 100):
+        bench.take(bench.run([like(f"l{number}") for number in range(start, start + 100)]))
+        if start == 900:
+            bench.take(bench.run([like("l0")]))
+    assert bench.row("post_metrics")["likes"] == 3000

@@ -15,9 +15,9 @@ import pytest
 from pipeline.dead_letters import DeadLetter
 from pipeline.observability.metrics import WorkerMetrics
 from processors.engagement.decoding import Run
-from processors.engagement.fold import partitions_of
 from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
+from processors.engagement.partitioning import partitions_of
 from tests.fakes_store import Database, FakeStore, Faults
 from tests.folding import differences, like, plain, undo
 from tests.truth import PostTruth, truth_of

@@ -13,8 +13,9 @@ from pipeline.settings import Settings
 from processors.engagement import rows
 from processors.engagement.columns import ACTION_NUMBER, KIND_NUMBER, EventColumns
 from processors.engagement.facts import Facts, PostEvent
-from processors.engagement.fold import Fold, partitions_of
+from processors.engagement.fold import Fold
 from processors.engagement.hashing import Hasher
+from processors.engagement.partitioning import partitions_of
 from processors.engagement.stored import ClickHouseLog
 from schemas.tables import TABLES
 from tests.fakes_store import Database, FakeStore

@@ -18,6 +18,7 @@ import numpy as np
 
 from processors.engagement import kernels
 from processors.engagement.columns import Identities
+from processors.engagement.partitioning import partitions_of
 from processors.engagement.tables import Tables, bytes_of, empty_tables, kept, with_room
 from schemas.metrics import HOT_HALF_LIFE, MEASURES, WEIGHT_SETS, WINDOWS
 
@@ -229,13 +230,3 @@ def compile_loops() -> None:
     none, zero = np.zeros(1, np.uint64), np.zeros(1, np.int8)
     fold.take(rows, Identities(none, none, none, none, np.zeros(1, np.uint32), np.zeros(1, np.uint32), zero, zero))
     fold.snapshot(rows)
-
-
-def partitions_of(post_ids: Sequence[str], partitions: int) -> Array:
-    """The Kafka partition of each key, as Java's and kafka-python's default partitioners choose it."""
-    keys = [post_id.encode() for post_id in post_ids]
-    ends = np.cumsum([len(key) + 1 for key in keys]) - 1
-    out = np.empty(len(keys), np.int64)
-    text = np.frombuffer(b"\0".join(keys) or b"\0", np.uint8)
-    kernels.partitions_of(text, ends.astype(np.int64), partitions, out)
-    return out

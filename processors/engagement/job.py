@@ -30,8 +30,9 @@ from processors.engagement import rows
 from processors.engagement.columns import EventColumns, identify
 from processors.engagement.decoding import DecodingPolicy, Run, decode, misplaced
 from processors.engagement.facts import PostEvent, facts_of
-from processors.engagement.fold import Array, Fold, partitions_of
+from processors.engagement.fold import Array, Fold
 from processors.engagement.hashing import Hasher
+from processors.engagement.partitioning import partitions_of
 from processors.engagement.pending import Pending
 from processors.engagement.ports import Log, Store
 from schemas.tables import POST_METRICS, POST_MINUTES, POSTS

@@ -1,5 +1,5 @@
 """The compiled loops of the fold. Each is a page of plain code over the tables of tables.py; nothing here allocates or
-knows of time.
+knows of time. One file on purpose: numba's cache notices a change only in the file that a function stands in.
 
 `t` is a `Tables`. The order in which events come changes nothing but which row number a thing gets; tests/test_fold.py
 shuffles.
@@ -358,38 +358,3 @@ def measure(t, posts, windows, weights, half_life, sums, channels, entropies):
             channel = t.channels[channel].next
         channels[i] = used
         entropies[i] = max(log2(total) - weighted / total, 0.0) if total > 0 else np.nan
-
-
-@njit(cache=True, nogil=True)
-def partitions_of(text, ends, partitions, out):
-    """Kafka's default partitioner (murmur2, seed 0x9747b28c) over byte strings that end at `ends`, one NUL apart."""
-    start = 0
-    for i in range(len(ends)):
-        length = ends[i] - start
-        h = np.uint32(0x9747B28C) ^ np.uint32(length)
-        at = start
-        while at + 4 <= ends[i]:
-            k = (
-                np.uint32(text[at])
-                | (np.uint32(text[at + 1]) << np.uint32(8))
-                | (np.uint32(text[at + 2]) << np.uint32(16))
-                | (np.uint32(text[at + 3]) << np.uint32(24))
-            )
-            k = np.uint32(k * np.uint32(0x5BD1E995))
-            k ^= k >> np.uint32(24)
-            k = np.uint32(k * np.uint32(0x5BD1E995))
-            h = np.uint32(h * np.uint32(0x5BD1E995)) ^ k
-            at += 4
-        rest = ends[i] - at
-        if rest >= 3:
-            h ^= np.uint32(text[at + 2]) << np.uint32(16)
-        if rest >= 2:
-            h ^= np.uint32(text[at + 1]) << np.uint32(8)
-        if rest >= 1:
-            h ^= np.uint32(text[at])
-            h = np.uint32(h * np.uint32(0x5BD1E995))
-        h ^= h >> np.uint32(13)
-        h = np.uint32(h * np.uint32(0x5BD1E995))
-        h ^= h >> np.uint32(15)
-        out[i] = (h & np.uint32(0x7FFFFFFF)) % np.uint32(partitions)
-        start = ends[i] + 1

@@ -32,6 +32,11 @@ class ClickHouseLog:
         self._lists.close()
         self._arrays.close()
 
+    def cut(self) -> None:
+        """Ends what waits for the server, from another thread: that call raises Unavailable."""
+        self._lists.cut()
+        self._arrays.cut()
+
     def known(self, partitions: Sequence[int], of: int) -> Hashes:
         if not partitions:
             return np.empty(0, np.uint64)

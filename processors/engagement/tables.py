@@ -113,6 +113,8 @@ def with_room(tables: Tables, posts: int, events: int) -> Tables:
     for number, name in enumerate(KEYED):
         rows, size = getattr(tables, name), int(tables.sizes[number])
         needed = size + ROWS_PER_EVENT[name] * events
+        if needed > kernels.MOST_ROWS:
+            raise MemoryError(f"more than {kernels.MOST_ROWS:,} {name} in memory: set a smaller ENGAGEMENT_MEMORY_MB")
         # Room for every event is a bound, not a need: a viral post fills one pane a minute. What is used pays for the
         # growth.
         if needed > len(rows):
