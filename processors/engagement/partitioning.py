@@ -10,7 +10,7 @@ Array = np.ndarray[Any, Any]
 
 
 def partitions_of(post_ids: Sequence[str], partitions: int) -> Array:
-    """The Kafka partition of each key, as Java's and kafka-python's default partitioners choose it. About 0.1 us a key."""
+    """The Kafka partition of each key, as the default partitioners of Java and kafka-python have it; 0.1 us a key."""
     keys = [post_id.encode() for post_id in post_ids]
     ends = np.cumsum([len(key) + 1 for key in keys]) - 1
     out = np.empty(len(keys), np.int64)
