@@ -91,6 +91,11 @@ class Fold:
         """Memory of the state."""
         return bytes_of(self._tables) + POST_TEXT_BYTES * len(self)
 
+    @property
+    def full(self) -> bool:
+        """Whether posts have to be forgotten whatever the memory: an index numbers only so many rows."""
+        return int(self._tables.sizes.max()) > kernels.MOST_ROWS // 2
+
     def find(self, post_ids: Sequence[str]) -> Array:
         """The row of each post, -1 where it is not in memory."""
         get = self._rows.get

@@ -115,7 +115,7 @@ class EngagementJob:
         try:
             for part in _parts(runs):
                 self._fold(part)
-                if self.fold.bytes > self._policy.memory_bytes:
+                if self.fold.bytes > self._policy.memory_bytes or self.fold.full:
                     self._flush(now)
                     self._evict()
             self._flush(now)
@@ -235,7 +235,8 @@ class EngagementJob:
 
     def _evict(self) -> None:
         goes = 0
-        while self.fold.bytes > self._policy.keep_share * self._policy.memory_bytes and len(self.fold):
+        enough = self._policy.keep_share * self._policy.memory_bytes
+        while (self.fold.bytes > enough or self.fold.full) and len(self.fold):
             forgotten = self.fold.forget(self.fold.idlest(1 - self._policy.keep_share))
             self._remember(forgotten)
             goes += len(forgotten)
