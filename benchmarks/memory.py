@@ -2,9 +2,8 @@
 
     python benchmarks/memory.py
 
-Bytes are printed as the fold counts them itself (that is its budget) and as the process grew (RSS; the allocator keeps
-some 30 MB of old pages besides, whatever the size). Each figure has a process of its own. Exit 1 beyond what README
-promises.
+Bytes are printed as the fold counts them itself (that is its budget) and as the process grew (RSS). Each figure has a
+process of its own, tuned as a worker's is. Exit 1 beyond what README promises.
 """
 
 import multiprocessing
@@ -18,6 +17,7 @@ import psutil
 
 from processors.engagement.columns import Identities
 from processors.engagement.fold import Fold
+from processors.process import tune
 
 RUN = 20_000
 LIKES = 1_000_000
@@ -33,12 +33,12 @@ LIKE_BYTES, POST_BYTES, GROWTH = 80, 1500, 2.0
 def main() -> int:
     """Prints all figures; 1 where one is beyond what is promised."""
     likes = _alone(viral_post)
-    kept = likes[0] <= LIKE_BYTES
+    kept = max(likes) <= LIKE_BYTES
     print(f"one viral post, {LIKES:,} likes:      {likes[0]:7.1f} bytes a like by state, {likes[1]:7.1f} by RSS")
     for name, spread in (("ten minutes", True), ("one minute ", False)):
         posts = _alone(posts_of_ten, spread)
         print(f"{POSTS:,} posts of ten, {name}: {posts[0]:7.1f} bytes a post by state, {posts[1]:7.1f} by RSS")
-        kept &= posts[0] <= POST_BYTES
+        kept &= max(posts) <= POST_BYTES
     print("\nCPU of an event (us), rows of posts found or added, folded; runs of 20,000")
     print(f"{'posts':>10} {'uniform':>9} {'Zipf':>9}")
     first: tuple[float, ...] = ()
@@ -119,6 +119,7 @@ def _rss() -> int:
 
 def _warm_up() -> None:
     """Loads every loop and lets the allocator have its arenas, so that they are not taken for state."""
+    tune()
     fold, rng = Fold(), np.random.default_rng(0)
     for _ in range(3):
         _take(fold, [f"post-{number}" for number in range(RUN)], likes(rng, np.full(RUN, START)))

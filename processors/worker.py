@@ -32,6 +32,7 @@ from processors.engagement.fold import compile_loops
 from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.engagement.stored import ClickHouseLog
+from processors.process import tune
 from processors.source import Batch, RunSource, SourcePolicy
 from schemas.topics import KINDS
 
@@ -198,6 +199,7 @@ class Bench:
         finally:
             self._first.close()
         compile_loops()
+        tune()
 
     def _take(self, batch: Batch) -> bool:
         stored = self._job.take(batch.runs, batch.given_up, time.time)

@@ -151,7 +151,7 @@ def conversation_keys(hashtags: Iterable[str] | None, mentions: Iterable[str] | 
     in order."""
     named = [f"hashtag:{fold_name(tag.lstrip('#＃'))}" for tag in hashtags or ()]
     named += [f"mention:{fold_name(account.lstrip('@＠'))}" for account in mentions or ()]
-    return list(dict.fromkeys(named))
+    return [key for key in dict.fromkeys(named) if not key.endswith(":")]
 
 
 def fold_name(value: str) -> str:

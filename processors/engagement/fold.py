@@ -235,3 +235,4 @@ def compile_loops() -> None:
     none, zero = np.zeros(1, np.uint64), np.zeros(1, np.int8)
     fold.take(rows, Identities(none, none, none, none, np.zeros(1, np.uint32), np.zeros(1, np.uint32), zero, zero))
     fold.snapshot(rows)
+    fold.forget(rows)
