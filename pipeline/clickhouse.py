@@ -4,6 +4,7 @@ Times travel as integers, as the column's type counts them: seconds, milli- or m
 """
 
 import contextlib
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -41,7 +42,8 @@ ExternalTables = Mapping[str, tuple[str, Sequence[Sequence[Any]]]]
 
 
 class ClickHouse:
-    """One connection. Blocking, not thread-safe: it belongs to one thread. Connects when used, anew after an error.
+    """One connection. Blocking, not thread-safe: but for `cut` it belongs to one thread. Connects when used, anew after
+    an error.
 
     Every method raises Unavailable (no answer, or one that goes away: another try is worth it), SchemaDrift (a table or
     column is not as declared) or Refused (no, for good). It waits 3 s for a connection and bears 60 s of silence.
@@ -150,6 +152,14 @@ class ClickHouse:
         """Closes the connection; the next call would open another."""
         self._stream = None
         self._client.disconnect()
+
+    def cut(self) -> None:
+        """Ends what waits for the server, from another thread: that call raises Unavailable. The next connects anew."""
+        waiting: socket.socket | None = self._client.connection.socket
+        if waiting is not None:
+            with contextlib.suppress(OSError):
+                # Not SSLSocket's own: that one is not for two threads.
+                socket.socket.shutdown(waiting, socket.SHUT_RDWR)
 
     def _blocks(
         self, sql: str, params: Mapping[str, Any] | None, tables: ExternalTables | None, block: int | None

@@ -54,6 +54,10 @@ class Burial:
             with suppress(EngagementError):
                 self._outlet.close()
 
+    def cut(self) -> None:
+        """Ends what waits for ClickHouse, from another thread: that call raises Unavailable."""
+        self._clickhouse.cut()
+
     def _policy(self) -> PublisherPolicy:
         # A dead letter may be of the largest size, and a little more.
         memory, limit = self._settings.producer_memory_mb * MEBIBYTE, self._settings.record_limit + MEBIBYTE
