@@ -357,4 +357,5 @@ def measure(t, posts, windows, weights, half_life, sums, channels, entropies):
                 weighted += count * log2(count)
             channel = t.channels[channel].next
         channels[i] = used
-        entropies[i] = max(log2(total) - weighted / total, 0.0) if total > 0 else np.nan
+        # Of a single channel it is 0, whatever rounding makes of the difference of two logarithms.
+        entropies[i] = np.nan if used == 0 else max(log2(total) - weighted / total, 0.0) if used > 1 else 0.0
