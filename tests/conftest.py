@@ -22,9 +22,10 @@ DATA = Path(os.environ.get("ENGAGEMENT_TEST_DATA") or Path(__file__).resolve().p
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # The settings of whoever runs the tests must not reach them.
+    # The settings of whoever runs the tests must not reach them; what is said to the tests themselves stays.
     for name in [name for name in os.environ if name.startswith("ENGAGEMENT_")]:
-        del os.environ[name]
+        if not name.startswith("ENGAGEMENT_TEST_"):
+            del os.environ[name]
     # `timeout` and CI end a run by SIGTERM: fixtures must still stop what they started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 

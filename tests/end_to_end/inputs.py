@@ -1,0 +1,101 @@
+"""Inputs of the tests: real cascades and simulated ones, as records to send and as the truth over them."""
+
+import csv
+import gzip
+import json
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.publisher import open_publisher
+from pipeline.settings import Settings
+from producers.simulation.policy import SimulationPolicy
+from producers.simulation.simulate import simulate
+from tests.truth import PostTruth, truth_of
+
+CASCADES = "cascades/twitter15_16.ndjson.gz"
+CASCADE_POSTS = "cascades/twitter15_16_posts.csv"
+REFERENCE = "cascades/twitter15_16_reference.csv"
+
+UNTIDY: dict[str, float] = {"retractions": 0.05, "duplicates": 0.05, "late": 0.05, "out_of_order": 0.05, "awkward": 0.03}
+"""Shares of a simulation's events: unlikes, also before their target, twice and in vain; ids used twice; late events."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """Events in the order of sending."""
+
+    events: list[dict[str, Any]]
+
+    @cached_property
+    def truth(self) -> dict[str, PostTruth]:
+        return truth_of(self.events)
+
+    def doubled(self, seed: int) -> "Input":
+        """Every event twice, shuffled."""
+        twice = self.events * 2
+        random.Random(seed).shuffle(twice)
+        return Input(twice)
+
+    def send(self, settings: Settings) -> None:
+        """Into the topics; ends when all is acked."""
+        with open_publisher(settings) as publisher:
+            for event in self.events:
+                topic = settings.topics.of(event["kind"])
+                publisher.send(topic, event["post_id"].encode(), json.dumps(event).encode())
+
+
+def simulated(events: int, posts: int, seed: int = 7) -> Input:
+    """A simulation with everything awkward in it."""
+    policy = SimulationPolicy(events=events, posts=posts, seed=seed, **UNTIDY)  # type: ignore[arg-type]
+    return Input([json.loads(record.value or b"") for record in simulate(policy)])
+
+
+def cascades(data: Path, every: int = 1) -> Input:
+    """The real cascades of every n-th post, each post before its first event; read here anew, not by what is tested."""
+    with (data / CASCADE_POSTS).open(newline="", encoding="utf-8") as lines:
+        posts = {row["post_id"]: _post(row) for row in list(csv.DictReader(lines))[::every]}
+    return Input(list(_with_posts(_cascade_events(data), posts)))
+
+
+def read_events(path: Path) -> Input:
+    """A file of our own NDJSON."""
+    return Input([json.loads(line) for line in path.read_bytes().splitlines()])
+
+
+def reference(data: Path) -> dict[str, dict[str, str]]:
+    """post_id -> its line of brute-force values."""
+    with (data / REFERENCE).open(newline="", encoding="utf-8") as lines:
+        return {row["post_id"]: row for row in csv.DictReader(lines)}
+
+
+def _cascade_events(data: Path) -> Iterator[dict[str, Any]]:
+    with gzip.open(data / CASCADES) as lines:
+        for line in lines:
+            event = json.loads(line)
+            event["kind"], event["occurred_at"] = event.pop("type"), event.pop("ts")
+            yield event
+
+
+def _post(row: dict[str, str]) -> dict[str, Any]:
+    return {
+        "event_id": f"{row['post_id']}#post",
+        "kind": "post",
+        "post_id": row["post_id"],
+        "actor_id": row["author_id"],
+        "occurred_at": row["created_at"],
+        "channel": row["channel"],
+    }
+
+
+def _with_posts(events: Iterable[dict[str, Any]], posts: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    waiting = dict(posts)
+    for event in events:
+        if event["post_id"] in posts:
+            if event["post_id"] in waiting:
+                yield waiting.pop(event["post_id"])
+            yield event
+    yield from waiting.values()

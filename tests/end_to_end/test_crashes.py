@@ -1,0 +1,67 @@
+"""Workers killed by SIGKILL: after each step of storing, within a step, at any moment. What was stored stays, what was not is
+read again, and nothing counts twice."""
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from processors.engagement.job import STEPS
+from tests.end_to_end.conftest import Run
+from tests.end_to_end.runner import PANES
+
+SMALL = {"flush_seconds": 0.1, "flush_events": 4_000}
+"""Batches of a worker in these tests: many, so that there is something between two of them."""
+
+
+@pytest.mark.parametrize("step", [*STEPS, PANES])
+def test_killed_after_a_step(run: Run, tmp_path: Path, step: str) -> None:
+    """After "messages" it is between storing and commit."""
+    committed = 0
+    for number in range(2):
+        armed = tmp_path / f"armed-{number}"
+        worker = run.workers.start("--die-after", step, "--armed-by", str(armed), **SMALL)
+        committed = run.wait_for_commit(beyond=committed)
+        armed.touch()
+        assert worker.wait(30) == -9, worker.tail
+        assert run.group.committed() < run.total, "it had done all before it died: nothing was tested"
+    run.workers.catch_up()
+    run.assert_done()
+
+
+def test_killed_at_any_moment(run: Run) -> None:
+    rng = random.Random(11)
+    committed = 0
+    for _ in range(4):
+        worker = run.workers.start(**SMALL)
+        committed = run.wait_for_commit(beyond=committed)
+        time.sleep(rng.uniform(0, 0.5))
+        worker.kill()
+        assert run.group.committed() < run.total, "it had done all before it died: nothing was tested"
+    run.workers.catch_up()
+    run.assert_done()
+
+
+def test_a_static_member_is_back_at_once(run: Run) -> None:
+    """Killed and started again under the same name it has its partitions before its session has ended."""
+    worker = run.workers.start(instance="one", **SMALL)
+    run.wait_for_commit()
+    worker.kill()
+    started = time.monotonic()
+    again = run.workers.start(instance="one", **SMALL)
+    again.wait_until_ready()
+    ready = time.monotonic() - started
+    again.kill()
+    run.workers.catch_up(instance="one")
+    run.assert_done()
+    assert ready < 9, "it waited for the session of its earlier self to end"
+
+
+def test_memory_of_sixteen_megabytes(run: Run) -> None:
+    """Posts are evicted and read again from the log, with a crash in between."""
+    worker = run.workers.start(memory_mb=16, **SMALL)
+    run.wait_for_commit()
+    worker.kill()
+    run.workers.catch_up(memory_mb=16)
+    run.assert_done()
