@@ -15,7 +15,7 @@ from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource
 from kafka.partitioner import murmur2
 
-from pipeline.errors import EngagementError, Refused, SettingsError, Unavailable
+from pipeline.errors import EngagementError, Refused, Unavailable
 from pipeline.outlet import Headers
 from pipeline.settings import Settings
 
@@ -203,25 +203,15 @@ def read_topic(settings: Settings, topic: str) -> Iterator[Record]:
 
 
 def connection(settings: Settings) -> dict[str, Any]:
-    """kafka-python's options that every connection shares. Raises SettingsError where SASL lacks its user or
-    password."""
+    """kafka-python's options that every connection shares."""
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap,
         "client_id": "engagement",
         "security_protocol": settings.kafka_security,
     }
     if settings.kafka_security in ("SSL", "SASL_SSL") and settings.kafka_ca:
-        if not settings.kafka_ca.is_file():
-            raise SettingsError(
-                f"ENGAGEMENT_KAFKA_CA: {settings.kafka_ca} is not a file; name a PEM file of CA certificates"
-            )
         options["ssl_cafile"] = str(settings.kafka_ca)
-    if settings.kafka_security.startswith("SASL"):
-        if not settings.kafka_user or settings.kafka_password is None:
-            raise SettingsError(
-                f"ENGAGEMENT_KAFKA_SECURITY is {settings.kafka_security}: set ENGAGEMENT_KAFKA_USER and "
-                "ENGAGEMENT_KAFKA_PASSWORD too"
-            )
+    if settings.kafka_password is not None and settings.kafka_security.startswith("SASL"):
         options["sasl_mechanism"] = settings.kafka_sasl
         options["sasl_plain_username"] = settings.kafka_user
         options["sasl_plain_password"] = _Hidden(settings.kafka_password.get_secret_value())

@@ -4,16 +4,19 @@ Grouped by who reads them. Frozen: read once where a program starts, handed down
 inside.
 """
 
+import re
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import SettingsError
 from schemas.topics import Topics
+
+SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):\d{1,5}")
 
 
 class Settings(BaseSettings):
@@ -79,21 +82,52 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged")
     log_json: bool = Field(False, description="Log lines as JSON objects")
 
+    @field_validator("kafka")
+    @classmethod
+    def _kafka_is_a_list_of_servers(cls, value: str) -> str:
+        servers = _servers(value)
+        if not servers or not all(map(SERVER.fullmatch, servers)):
+            raise ValueError("must be host:port, or several with commas between")
+        return value
+
+    @field_validator("kafka_ca", "clickhouse_ca")
+    @classmethod
+    def _ca_is_a_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"{value} is not a file; name a PEM file of CA certificates")
+        return value
+
     @field_validator("clickhouse")
     @classmethod
     def _clickhouse_is_a_url(cls, value: SecretStr) -> SecretStr:
-        url = urlsplit(value.get_secret_value())
-        if url.scheme not in ("clickhouse", "clickhouses") or not url.hostname:
-            raise ValueError("must be clickhouse://user:password@host:port/database (or clickhouses:// for TLS)")
+        try:
+            url = urlsplit(value.get_secret_value())
+            usable = url.scheme in ("clickhouse", "clickhouses") and url.hostname and url.port != 0
+        except ValueError:  # its text may quote the password
+            usable = False
+        if not usable:
+            raise ValueError(
+                "must be clickhouse://user:password@host:port/database (or clickhouses:// for TLS), "
+                "with @ : / # ? % [ ] in user and password percent-encoded"
+            )
         if not url.path.strip("/").replace("_", "a").isalnum():
             raise ValueError(
                 "must name a database of letters, digits and _ at its end: clickhouse://host:port/engagement"
             )
         return value
 
+    @model_validator(mode="after")
+    def _sasl_knows_whom(self) -> "Settings":
+        if self.kafka_security.startswith("SASL") and not (self.kafka_user and self.kafka_password):
+            raise ValueError(
+                f"ENGAGEMENT_KAFKA_SECURITY is {self.kafka_security}: set ENGAGEMENT_KAFKA_USER and "
+                "ENGAGEMENT_KAFKA_PASSWORD too"
+            )
+        return self
+
     @property
     def bootstrap(self) -> list[str]:
-        return [server.strip() for server in self.kafka.split(",") if server.strip()]
+        return _servers(self.kafka)
 
     @property
     def topics(self) -> Topics:
@@ -127,5 +161,10 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         flaw = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        name = "ENGAGEMENT_" + "_".join(map(str, flaw["loc"])).upper()
-        raise SettingsError(f"{name}: {flaw['msg']}") from None
+        said = flaw["msg"].removeprefix("Value error, ")
+        name = "".join(f"ENGAGEMENT_{field}: ".upper() for field in flaw["loc"][:1])
+        raise SettingsError(name + said) from None
+
+
+def _servers(said: str) -> list[str]:
+    return [server.strip() for server in said.split(",") if server.strip()]

@@ -3,7 +3,7 @@
 import pytest
 from kafka.partitioner import murmur2
 
-from pipeline.errors import Refused, SchemaDrift, SettingsError, Unavailable
+from pipeline.errors import Refused, SchemaDrift, Unavailable
 from pipeline.kafka import connection, explain, open_admin
 from pipeline.settings import Settings
 from pipeline.topics import ensure_topics, partition_of, topic_specs
@@ -46,16 +46,6 @@ def test_a_password_is_in_no_repr() -> None:
     assert options["sasl_plain_password"] == "hunter2"
     assert "hunter2" not in repr(options)
     assert "hunter2" not in f"{options}"
-
-
-def test_sasl_without_a_user_names_the_settings() -> None:
-    with pytest.raises(SettingsError, match="ENGAGEMENT_KAFKA_USER"):
-        connection(Settings(kafka_security="SASL_SSL"))
-
-
-def test_a_missing_ca_file_names_the_setting(tmp_path: object) -> None:
-    with pytest.raises(SettingsError, match="ENGAGEMENT_KAFKA_CA"):
-        connection(Settings(kafka_security="SSL", kafka_ca=f"{tmp_path}/no.pem"))  # type: ignore[arg-type]
 
 
 def test_errors_are_told_apart() -> None:
