@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from threading import Lock
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Final, Literal
 
 import numpy as np
@@ -160,6 +160,9 @@ class WorkerMetrics(_Metrics):
             buckets=STEP_BOUNDS,
             registry=self.registry,
         )
+        self._step_cpu = self._counter(
+            "step_cpu_seconds_total", "CPU time of a step, of the thread that does it", ["step"]
+        )
         self._freshness = BulkHistogram(
             f"{PREFIX}_event_to_queryable_seconds",
             "From Kafka's receipt of an event (received_at) to its rows being stored",
@@ -185,6 +188,7 @@ class WorkerMetrics(_Metrics):
                 self._events.labels(kind, outcome)
         for step in STEPS:
             self._steps.labels(step)
+            self._step_cpu.labels(step)
 
     def count_events(self, kind: str, outcome: Outcome, n: int = 1) -> None:
         """`kind` is one of KINDS; anything else is counted as `unknown`."""
@@ -211,11 +215,12 @@ class WorkerMetrics(_Metrics):
 
     @contextmanager
     def time_step(self, step: Step) -> Iterator[None]:
-        """Observe the wall time of the block, also when it raises."""
-        started = perf_counter()
+        """Observe the wall time of the block and the CPU time of its thread, also when it raises."""
+        started, cpu = perf_counter(), thread_time()
         try:
             yield
         finally:
+            self._step_cpu.labels(step).inc(thread_time() - cpu)
             self.observe_step(step, perf_counter() - started)
 
     def observe_step(self, step: Step, seconds: float) -> None:
