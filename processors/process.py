@@ -12,7 +12,7 @@ MMAP_THRESHOLD: Final = -3
 LARGE_BYTES: Final = 1 << 20
 KEPT_BYTES: Final = 256 << 20
 """Of what is smaller, this much stays with the process when it is free. Setting one threshold stops glibc from finding
-the other by itself, and at its first value, 128 KiB, each batch pays for its pages again: 50 us an event instead of 9."""
+the other by itself, and at its first value, 128 KiB, each batch pays for its pages again: 50 us an event, not 9."""
 
 YOUNG_OBJECTS: Final = 50_000
 """A run makes some 20 objects an event, all of them dead soon: the collector's own 2,000 has it look ten times a run
