@@ -35,6 +35,9 @@ BEHIND_SECONDS: Final = 5.0
 """Records older than this are a backlog: batches may then fill up, because larger ones cost less per event."""
 
 BACKLOG_FLUSHES: Final = 8
+DRAIN_SECONDS: Final = 0.1
+"""A batch takes at least this long to gather: what came while the last one was stored takes a round trip to fetch."""
+
 RETRY_SECONDS: Final = 1.0
 WATCH_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 6.0
@@ -118,7 +121,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
         self._joined = False
         self._rewound = policy.rewind_to is None
         self._uncommitted: dict[Partition, int] = {}
-        self._committed_at = 0.0
+        self._committed_at = self._cut_at = 0.0
         self._idle = False
 
     @faust.Service.task
@@ -156,6 +159,8 @@ class RunSource(faust.Service):  # type: ignore[misc]
         next_offsets: dict[Partition, int] = {}
         count = 0
         due = started + FETCH_SECONDS
+        # Records wait while the batch before them is stored: the flush is due so long after that one was cut.
+        flush_due = max(started + DRAIN_SECONDS, self._cut_at + self._policy.flush_seconds)
         while not (self._wanted or self.should_stop):
             left = due - time.monotonic()
             if left <= 0 or count >= self._policy.flush_events:
@@ -163,16 +168,19 @@ class RunSource(faust.Service):  # type: ignore[misc]
             fetched = await self._member.fetch(
                 min(left, FETCH_SECONDS), min(FETCH_RECORDS, self._policy.flush_events - count)
             )
+            if fetched:
+                reached = min(records[-1].timestamp for records in fetched.values()) / 1000
+                behind = time.time() - reached > BEHIND_SECONDS
+                due = started + self._policy.flush_seconds * BACKLOG_FLUSHES if behind else flush_due
+            elif count:
+                break
             for (topic, number), records in fetched.items():
                 runs.append(Run(topic, self._policy.kinds[topic], number, records))
                 next_offsets[topic, number] = records[-1].offset + 1
                 count += len(records)
-                behind = time.time() - records[-1].timestamp / 1000 > BEHIND_SECONDS
-                due = max(due, started + self._policy.flush_seconds * (BACKLOG_FLUSHES if behind else 1))
-            if not fetched and count:
-                break
         if not count:
             return None
+        self._cut_at = time.monotonic()
         self._metrics.observe_step("fetch", time.monotonic() - started)
         self._metrics.observe_batch(count)
         return Batch(runs, next_offsets)
