@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from pipeline.errors import EngagementError
+from pipeline.observability.logs import quiet_clients
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": (
@@ -52,7 +53,11 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, said) for name, (_, said) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Example: engagement demo",
+)
 @click.version_option(package_name="engagement-pipeline")
 def engagement() -> None:
     """Likes, shares and comments, counted as they happen: Kafka in, Faust folds, ClickHouse answers."""
@@ -60,6 +65,7 @@ def engagement() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """The console script: exits 0 done, 1 failed or check not passed, 2 wrong use; errors on stderr with the cure."""
+    quiet_clients()
     try:
         engagement.main(arguments, standalone_mode=False)
     except click.exceptions.Exit as exit_:

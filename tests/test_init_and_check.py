@@ -65,11 +65,6 @@ def test_check_goes_through_all_when_nobody_is_there(monkeypatch: pytest.MonkeyP
     assert result.output.count("is ENGAGEMENT_CLICKHOUSE right?") == 3
 
 
-@pytest.mark.parametrize("command", [init, check])
-def test_help_has_an_example(command: object) -> None:
-    assert "Example: engagement" in CliRunner().invoke(command, ["--help"]).output  # type: ignore[arg-type]
-
-
 def test_the_server_can_parse_the_sql_of_roles(settings: Settings) -> None:
     """Only parsed: the embedded server keeps no users of SQL."""
     migrate(settings)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from pipeline.errors import Refused
 from pipeline.observability.logs import (
     CHATTY,
     FLOOD_SECONDS,
@@ -66,6 +67,16 @@ def test_whatever_is_logged_is_one_line(as_json: bool) -> None:
     assert "\x1b" not in line
     assert "Traceback" in line
     assert "second" in line
+
+
+def test_our_own_errors_come_without_a_traceback() -> None:
+    record = _record("Crashed")
+    try:
+        raise Refused("topic x: run `engagement init`")
+    except Refused as error:
+        record.exc_info = (type(error), error, error.__traceback__)
+    line = LineFormatter(as_json=False, redact=Redaction()).format(record)
+    assert line.endswith("Crashed exception=Refused: topic x: run `engagement init`")
 
 
 def test_a_message_that_does_not_fit_its_arguments_is_still_logged() -> None:

@@ -54,7 +54,7 @@ def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group()
+@click.group(epilog="Example: engagement dead-letters list --since 2h")
 def dead_letters() -> None:
     """Records that could not be taken: what, where, why, and another try."""
 

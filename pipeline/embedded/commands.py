@@ -27,9 +27,9 @@ def stack() -> None:
     """A real Kafka and a real ClickHouse on this machine, without Docker.
 
     \b
-    eval "$(engagement stack up)"
-    engagement stack status
-    engagement stack down
+    Example: eval "$(engagement stack up)"
+             engagement stack status
+             engagement stack down
     """
 
 
@@ -65,8 +65,8 @@ def up(
     """Start it, or whatever part of it is dead; ends when all serve.
 
     \b
-    eval "$(engagement stack up)"
-    engagement stack up --dir /tmp/three --brokers 3 --foreground
+    Example: eval "$(engagement stack up)"
+             engagement stack up --dir /tmp/three --brokers 3 --foreground
     """
     ports = PortsPolicy(kafka_port, clickhouse_port, http_port)
     the_stack = Stack(directory, brokers=brokers, ports=ports, say=_say)
@@ -95,7 +95,7 @@ def down(directory: Path) -> None:
     """End it; the data stay for the next `up`.
 
     \b
-    engagement stack down
+    Example: engagement stack down
     """
     ended = Stack(directory).down()
     _say(f"ended {', '.join(ended)}" if ended else f"nothing runs in {directory}")
@@ -103,12 +103,12 @@ def down(directory: Path) -> None:
 
 @stack.command()
 @directory_option
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 def status(directory: Path, as_json: bool) -> None:
     """How each part is, where it listens, where its log is; exit 0 when all serve, else 1.
 
     \b
-    engagement stack status --json
+    Example: engagement stack status --json
     """
     report = Stack(directory).status()
     if as_json:

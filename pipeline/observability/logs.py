@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
+from pipeline.errors import EngagementError
 from pipeline.settings import Settings
 
 FOREIGN: Final = ("aiokafka", "kafka", "faust", "mode", "asyncio", "clickhouse_driver")
@@ -90,7 +91,7 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        trouble = [self.formatException(record.exc_info)] if record.exc_info and record.exc_info[0] else []
+        trouble = [self._told(record.exc_info)] if record.exc_info and record.exc_info[0] else []
         trouble += [record.stack_info] if record.stack_info else []
         if trouble:
             fields["exception"] = "\n".join(trouble)
@@ -101,6 +102,12 @@ class LineFormatter(logging.Formatter):
             return json.dumps(line | {f"{name}_" if name in line else name: value for name, value in fields.items()})
         said = " ".join(f"{name}={value}" for name, value in fields.items())
         return _fold(f"{moment} {record.levelname} {record.name} {message}{' ' if said else ''}{said}")
+
+    def _told(self, found: Any) -> str:
+        """The traceback, but for our own errors: what they say is meant for people, and where they were raised is
+        not."""
+        error = found[1]
+        return f"{type(error).__name__}: {error}" if isinstance(error, EngagementError) else self.formatException(found)
 
     def _plain(self, value: object) -> object:
         return value if value is None or isinstance(value, bool | int | float) else self._redact(str(value))
@@ -125,6 +132,11 @@ def log_config(settings: Settings) -> dict[str, Any]:
 def configure_logs(settings: Settings) -> None:
     """Send every logger of this process to stderr as lines."""
     logging.config.dictConfig(log_config(settings))
+
+
+def quiet_clients() -> None:
+    """For commands that have no log: the driver's traceback beside our error, which has the cure, helps nobody."""
+    logging.getLogger("clickhouse_driver").addHandler(logging.NullHandler())
 
 
 def _chatty_level(level: str) -> str:

@@ -1,0 +1,58 @@
+"""The command line as a person meets it: a process of its own, its exit code and its two outputs."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import COMMANDS, engagement
+
+NOWHERE = {
+    "ENGAGEMENT_KAFKA": "127.0.0.1:1",
+    "ENGAGEMENT_CLICKHOUSE": "clickhouse://u:hunter2@127.0.0.1:1/engagement",
+}
+GROUPS = {"stack": ("up", "down", "status"), "dead-letters": ("list", "show", "replay")}
+
+
+def _engagement(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments]
+    env = {**os.environ, **variables}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
+
+
+@pytest.mark.parametrize(
+    "command", [*([name] for name in COMMANDS), *([name, each] for name, them in GROUPS.items() for each in them), []]
+)
+def test_help_has_an_example(command: list[str]) -> None:
+    done = CliRunner().invoke(engagement, [*command, "--help"], prog_name="engagement")
+    assert done.exit_code == 0
+    assert re.search(rf"Example: .*{' '.join(['engagement', *command])}", done.output)
+
+
+@pytest.mark.parametrize("command", [["recount", "--check"], ["dead-letters", "list"]])
+def test_clickhouse_away_is_one_line_on_stderr(command: list[str]) -> None:
+    done = _engagement(*command, **NOWHERE)
+    assert done.returncode == 1
+    assert not done.stdout
+    [line] = done.stderr.splitlines()
+    assert line.startswith("engagement: ClickHouse at 127.0.0.1:1 does not answer")
+    assert line.endswith("is ENGAGEMENT_CLICKHOUSE right?")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [(["bogus"], "No such command 'bogus'"), (["work", "--bogus"], "No such option: --bogus"), (["recount", "x"], "x")],
+)
+def test_wrong_use(command: list[str], said: str) -> None:
+    done = _engagement(*command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_a_setting_that_makes_no_sense_is_wrong_use() -> None:
+    done = _engagement("init", ENGAGEMENT_PARTITIONS="many")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("engagement: ENGAGEMENT_PARTITIONS: ")
