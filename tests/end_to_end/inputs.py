@@ -20,7 +20,13 @@ CASCADES = "cascades/twitter15_16.ndjson.gz"
 CASCADE_POSTS = "cascades/twitter15_16_posts.csv"
 REFERENCE = "cascades/twitter15_16_reference.csv"
 
-UNTIDY: dict[str, float] = {"retractions": 0.05, "duplicates": 0.05, "late": 0.05, "out_of_order": 0.05, "awkward": 0.03}
+UNTIDY: dict[str, float] = {
+    "retractions": 0.05,
+    "duplicates": 0.05,
+    "late": 0.05,
+    "out_of_order": 0.05,
+    "awkward": 0.03,
+}
 """Shares of a simulation's events: unlikes, also before their target, twice and in vain; ids used twice; late events."""
 
 

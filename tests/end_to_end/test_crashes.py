@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from processors.engagement.job import STEPS
-from tests.end_to_end.conftest import Run
+from tests.end_to_end.conftest import FULL, Run
 from tests.end_to_end.runner import PANES
 
 SMALL = {"flush_seconds": 0.1, "flush_events": 4_000}
@@ -19,21 +19,21 @@ SMALL = {"flush_seconds": 0.1, "flush_events": 4_000}
 def test_killed_after_a_step(run: Run, tmp_path: Path, step: str) -> None:
     """After "messages" it is between storing and commit."""
     committed = 0
-    for number in range(2):
+    for number in range(3 if FULL else 1):
         armed = tmp_path / f"armed-{number}"
-        worker = run.workers.start("--die-after", step, "--armed-by", str(armed), **SMALL)
+        worker = run.workers.start("--die-after", step, "--armed-by", str(armed), instance="one", **SMALL)
         committed = run.wait_for_commit(beyond=committed)
         armed.touch()
         assert worker.wait(30) == -9, worker.tail
         assert run.group.committed() < run.total, "it had done all before it died: nothing was tested"
-    run.workers.catch_up()
+    run.workers.catch_up(instance="one")
     run.assert_done()
 
 
 def test_killed_at_any_moment(run: Run) -> None:
     rng = random.Random(11)
     committed = 0
-    for _ in range(4):
+    for _ in range(6 if FULL else 2):
         worker = run.workers.start(**SMALL)
         committed = run.wait_for_commit(beyond=committed)
         time.sleep(rng.uniform(0, 0.5))
