@@ -33,6 +33,10 @@ Partition = tuple[str, int]
 FETCH_BYTES: Final = 1 << 20
 """Read ahead per partition: 48 partitions of a worker hold at most 48 MiB besides the open batch."""
 
+FETCH_WAIT_MS: Final = 50
+"""How long the broker holds a fetch that finds nothing. aiokafka asks a broker for nothing else meanwhile: while idle
+partitions are waited for, records of the busy ones would lie there."""
+
 REQUEST_SECONDS: Final = 5.0
 """How long a question to the broker may take before it counts as away."""
 
@@ -80,6 +84,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             heartbeat_interval_ms=int(self._policy.session_seconds * 1000 / 3),
             # A store that is away must not cost the membership: the pump waits with its batch for as long as it takes.
             max_poll_interval_ms=24 * 3600 * 1000,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=max(FETCH_BYTES, self._settings.record_limit),
         )
         try:

@@ -10,7 +10,7 @@ folded it forgets what it touched.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
@@ -35,8 +35,9 @@ BEHIND_SECONDS: Final = 5.0
 """Records older than this are a backlog: batches may then fill up, because larger ones cost less per event."""
 
 BACKLOG_FLUSHES: Final = 8
-DRAIN_SECONDS: Final = 0.1
-"""A batch takes at least this long to gather: what came while the last one was stored takes a round trip to fetch."""
+FRESH_SECONDS: Final = 0.1
+"""A batch gathers for as long, and until it has reached records as young as this. The consumer reads ahead and rests
+until that is taken: what comes first was read when the last batch was cut, what has come since takes a round trip."""
 
 RETRY_SECONDS: Final = 1.0
 WATCH_SECONDS: Final = 1.0
@@ -159,8 +160,6 @@ class RunSource(faust.Service):  # type: ignore[misc]
         next_offsets: dict[Partition, int] = {}
         count = 0
         due = started + FETCH_SECONDS
-        # Records wait while the batch before them is stored: the flush is due so long after that one was cut.
-        flush_due = max(started + DRAIN_SECONDS, self._cut_at + self._policy.flush_seconds)
         while not (self._wanted or self.should_stop):
             left = due - time.monotonic()
             if left <= 0 or count >= self._policy.flush_events:
@@ -169,9 +168,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
                 min(left, FETCH_SECONDS), min(FETCH_RECORDS, self._policy.flush_events - count)
             )
             if fetched:
-                reached = min(records[-1].timestamp for records in fetched.values()) / 1000
-                behind = time.time() - reached > BEHIND_SECONDS
-                due = started + self._policy.flush_seconds * BACKLOG_FLUSHES if behind else flush_due
+                due = self._due(started, [records[-1].timestamp / 1000 for records in fetched.values()])
             elif count:
                 break
             for (topic, number), records in fetched.items():
@@ -184,6 +181,16 @@ class RunSource(faust.Service):  # type: ignore[misc]
         self._metrics.observe_step("fetch", time.monotonic() - started)
         self._metrics.observe_batch(count)
         return Batch(runs, next_offsets)
+
+    def _due(self, started: float, reached: Sequence[float]) -> float:
+        """When the batch that was begun at `started` is cut, having `reached` these times of some partitions."""
+        now = time.time()
+        if now - min(reached) > BEHIND_SECONDS:
+            return started + self._policy.flush_seconds * BACKLOG_FLUSHES
+        if now - max(reached) > FRESH_SECONDS:
+            return started + self._policy.flush_seconds
+        # Records wait while the batch before theirs is stored: that counts.
+        return max(started + FRESH_SECONDS, self._cut_at + self._policy.flush_seconds)
 
     async def _hand_over(self, batch: Batch) -> None:
         self._open = batch

@@ -136,6 +136,25 @@ def test_a_batch_ends_with_its_events() -> None:
     alone(test, flush_events=5)
 
 
+@pytest.mark.parametrize(("age", "least", "most"), [(0.0, 0.05, 0.25), (1.0, 0.35, 0.65), (60.0, 1.5, 10.0)])
+def test_a_batch_is_cut_soon_after_fresh_records_and_later_the_older_they_are(
+    age: float, least: float, most: float
+) -> None:
+    """Fresh: at once, where the last batch was cut long ago. Read ahead: a flush. A backlog: eight."""
+
+    async def test(bench: Bench) -> None:
+        async def fetch(seconds: float, count: int) -> dict[Partition, list[Record]]:
+            await asyncio.sleep(0.01)
+            return {LIKES: records(0, 1, age)}
+
+        bench.member.fetch = fetch  # type: ignore[method-assign]
+        started = time.monotonic()
+        assert await bench.source._next_batch() is not None
+        assert least <= time.monotonic() - started < most
+
+    alone(test, flush_seconds=0.4 if age < 10 else 0.2)
+
+
 def test_what_is_stored_is_committed_and_what_is_given_up_is_read_again() -> None:
     async def test(bench: Bench) -> None:
         source = bench.source
