@@ -136,7 +136,7 @@ def test_a_batch_ends_with_its_events() -> None:
     alone(test, flush_events=5)
 
 
-@pytest.mark.parametrize(("age", "least", "most"), [(0.0, 0.05, 0.25), (1.0, 0.35, 0.65), (60.0, 1.5, 10.0)])
+@pytest.mark.parametrize(("age", "least", "most"), [(0.0, 0.05, 0.9), (1.0, 0.95, 3.0), (60.0, 3.1, 30.0)])
 def test_a_batch_is_cut_soon_after_fresh_records_and_later_the_older_they_are(
     age: float, least: float, most: float
 ) -> None:
@@ -152,7 +152,7 @@ def test_a_batch_is_cut_soon_after_fresh_records_and_later_the_older_they_are(
         assert await bench.source._next_batch() is not None
         assert least <= time.monotonic() - started < most
 
-    alone(test, flush_seconds=0.4 if age < 10 else 0.2)
+    alone(test, flush_seconds=1.0 if age < 10 else 0.4)
 
 
 def test_what_is_stored_is_committed_and_what_is_given_up_is_read_again() -> None:
