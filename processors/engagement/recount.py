@@ -2,11 +2,14 @@
 nothing else.
 
 Works through the posts in order, some at a time, so memory is bounded whatever the log holds; may run beside workers:
-what it writes is as absolute as what they write, and the row that has seen more events wins.
+what it writes is as absolute as what they write, and the row that has seen more events wins. Rows are read before the
+log, which is stored first (law 1): a row that claims to have seen more than the log has is forged. No write would win
+over it, so it is removed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -41,6 +44,10 @@ class Stored(Protocol):
         """The current rows of these posts; times in ticks, NULL of a float as NaN."""
         ...
 
+    def remove(self, table: Table, keys: Sequence[Key], versions: Sequence[int]) -> None:
+        """Removes these rows, each in this version alone. Keys are post_id, and where the table has it minute."""
+        ...
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -53,7 +60,9 @@ class Difference:
     expected: Any
 
     def __str__(self) -> str:
-        where = f"{self.table} {'/'.join(map(str, self.key))} {self.column}"
+        post_id, *minutes = self.key
+        times = [datetime.fromtimestamp(seconds, UTC).strftime(" %Y-%m-%dT%H:%MZ") for seconds in minutes]
+        where = f"{self.table} {post_id}{''.join(times)} {self.column}"
         return f"{where}: stored {self.stored}, the log says {self.expected}"
 
 
@@ -69,17 +78,19 @@ class Chunk:
 def recount(log: Log, stored: Stored, hasher: Hasher, store: Store | None) -> Iterator[Chunk]:
     """Compares chunk by chunk; with a `store` also writes every row anew. Blocks. Raises Unavailable, Refused."""
     for post_ids in _chunks(stored.census()):
+        found = {name: stored.rows(table, table.sent, post_ids) for name, table in TABLES.items()}
         expected = _expected(log, hasher, post_ids)
         differences: list[Difference] = []
         for table, columns in expected.items():
-            wanted = [name for name in columns if name != "version"]
-            found = stored.rows(TABLES[table], wanted, post_ids)
-            surplus = _compare(table, columns, found, wanted, differences)
+            surplus = _compare(table, columns, found[table], differences)
             if store is not None:
+                forged = _forged(table, found[table], expected[POST_METRICS.name], surplus)
+                if forged:
+                    stored.remove(TABLES[table], list(forged), list(forged.values()))
                 if len(columns["post_id"]):
                     store.upsert(table, columns)
-                if table == POST_MINUTES.name and surplus:
-                    store.upsert(table, _emptied(surplus, expected[POST_METRICS.name]))
+                if table == POST_MINUTES.name and (left := [key for key in surplus if key not in forged]):
+                    store.upsert(table, _emptied(left, expected[POST_METRICS.name]))
         yield Chunk(len(post_ids), int(expected[POST_METRICS.name]["events_seen"].sum()), differences)
 
 
@@ -123,12 +134,11 @@ def _posts(log: Log, fold: Fold, post_ids: Sequence[str]) -> Columns:
     return rows.posts(list(facts), list(facts.values()), rows.versions(*fold.seen(fold.find(list(facts)))))
 
 
-def _compare(
-    table: str, expected: Columns, stored: Columns, columns: Sequence[str], into: list[Difference]
-) -> list[Key]:
+def _compare(table: str, expected: Columns, stored: Columns, into: list[Difference]) -> list[Key]:
     """Appends the differences; returns the keys of rows that are stored and should not be. Panes without any count are
     none."""
     keys = KEYS[table]
+    columns = [name for name in expected if name != "version"]
     counts = [name for name in columns if name not in keys] if table == POST_MINUTES.name else []
     ours, theirs = (_by_key(side, keys, counts) for side in (expected, stored))
     into += [Difference(table, key, "row", None, "a row") for key in ours.keys() - theirs.keys()]
@@ -145,6 +155,19 @@ def _compare(
         for number in np.flatnonzero(~_equal(should, does)).tolist():
             into.append(Difference(table, both[number], name, does[number], should[number]))
     return surplus
+
+
+def _forged(table: str, stored: Columns, posts: Columns, surplus: Sequence[Key]) -> dict[Key, int]:
+    """Key -> version of the rows that no upsert mends: those that have seen more events than there are, those of posts
+    that the log does not know, and facts of a post whose own event it does not have."""
+    seen = dict(zip(_plain(posts["post_id"]), posts["version"].tolist(), strict=True))
+    unfounded = set(surplus) if table == POSTS.name else set()
+    keys = zip(*(_plain(stored[name]) for name in KEYS[table]), strict=True)
+    return {
+        key: version
+        for key, version in zip(keys, _plain(stored["version"]), strict=True)
+        if version > seen.get(key[0], -1) or key in unfounded
+    }
 
 
 def _by_key(columns: Columns, keys: Sequence[str], counts: Sequence[str]) -> dict[Key, int]:

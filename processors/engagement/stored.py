@@ -19,6 +19,9 @@ MB."""
 
 FIRST_WINS: Final = 1 << 62
 
+REMOVED_AT_ONCE: Final = 500
+"""Rows named in one statement: ids of 512 characters stay below the server's limit for a query, 256 KiB."""
+
 
 class ClickHouseLog:
     """Log and Store on two connections, one for text in lists and one for numbers in arrays. One thread calls it."""
@@ -96,6 +99,15 @@ class ClickHouseLog:
             tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
         )
         return dict(zip(columns, found or [[] for _ in columns], strict=True))
+
+    def remove(self, table: Table, keys: Sequence[tuple[Any, ...]], versions: Sequence[int]) -> None:
+        names = ["post_id", "toUInt32(minute)", "version"] if table is POST_MINUTES else ["post_id", "version"]
+        rows = [(*key, version) for key, version in zip(keys, versions, strict=True)]
+        for start in range(0, len(rows), REMOVED_AT_ONCE):
+            self._lists.execute(
+                f"ALTER TABLE {table.name} DELETE WHERE ({', '.join(names)}) IN %(rows)s SETTINGS mutations_sync = 2",
+                {"rows": tuple(rows[start : start + REMOVED_AT_ONCE])},
+            )
 
     def append(self, events: EventColumns) -> None:
         self._lists.insert(
