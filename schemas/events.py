@@ -18,8 +18,9 @@ Delete (retract).
 """
 
 import unicodedata
+from codecs import BOM_UTF8
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, NotRequired
 
 from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
@@ -30,6 +31,12 @@ from schemas.topics import Kind
 ID_LENGTH: Final = 512
 UNDO: Final = "#undo"
 """What a retraction's own id ends with when it does not name one: that of its target + `#undo`."""
+
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EARLY_SAID: Final = "before 1970: is it seconds where milliseconds are meant?"
+NUL_SAID: Final = "holds a NUL character; send text without NUL"
+TEXTS: Final = ("event_id", "post_id", "actor_id", "parent_id", "target_id", "author_id", "channel", "url")
+"""Fields of one text, which may hold anything but NUL."""
 
 Action = Literal["add", "retract"]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_LENGTH)]
@@ -130,15 +137,22 @@ def check(event: Event) -> None:
         raise InvalidEvent(
             "event_id", "Field required: without it a repeated delivery could not be told from a new event"
         )
-    for field in ("event_id", "post_id", "actor_id", "parent_id", "target_id", "author_id", "channel"):
+    for field in TEXTS:
         if "\0" in str(event.get(field) or ""):
-            raise InvalidEvent(field, "holds a NUL character; ids and channels are text without NUL")
+            raise InvalidEvent(field, NUL_SAID)
+    for field in ("hashtags", "mentions"):
+        if "\0" in "".join(event.get(field) or ()):  # type: ignore[arg-type]  # a list of text
+            raise InvalidEvent(field, NUL_SAID)
+    if event["occurred_at"] < EARLIEST:
+        raise InvalidEvent("occurred_at", EARLY_SAID)
 
 
 def explain(error: ValidationError) -> InvalidEvent:
     """The first flaw that pydantic found, as a sentence that holds no more than 200 characters of the input."""
     flaws = error.errors(include_url=False, include_context=False)
     first = flaws[0]
+    if first["type"] == "json_invalid" and (said := _not_utf8(first["input"])):
+        return InvalidEvent("", said)
     field = ".".join(map(str, first["loc"]))
     reason = str(first["msg"])[:200]
     if len(flaws) > 1:
@@ -168,6 +182,19 @@ def event_json_schema() -> dict[str, Any]:
     schema["then"] = {"required": ["target_id"], "properties": {"target_id": {"type": "string"}}}
     schema["else"] = {"required": ["event_id"], "properties": {"target_id": {"type": "null"}}}
     return schema
+
+
+def _not_utf8(value: Any) -> str:
+    """What is wrong with the encoding; empty where it is not that."""
+    if not isinstance(value, bytes):
+        return ""
+    if value.startswith(BOM_UTF8):
+        return "Invalid JSON: begins with a byte order mark; send UTF-8 without one"
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        return f"Invalid JSON: not UTF-8, byte 0x{value[error.start]:02x} at {error.start}; send JSON in UTF-8"
+    return ""
 
 
 def isoformat(moment: datetime) -> str:

@@ -81,6 +81,9 @@ def test_what_is_an_event_now_goes_where_it_belongs() -> None:
     assert still_bad.flaw is not None
     assert plan_retry(letter(3, FUTURE), topics, NOW, 600).flaw is not None
     assert plan_retry(letter(3, FUTURE), topics, datetime(2099, 1, 1, tzinfo=UTC), 600).flaw is None
+    early = plan_retry(letter(4, GOOD.replace(b"2026", b"1969")), topics, NOW, 600).flaw
+    assert early is not None
+    assert "before 1970" in early.reason
 
 
 def test_what_would_die_again_is_kept_unless_forced() -> None:

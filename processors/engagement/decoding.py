@@ -16,7 +16,17 @@ from pydantic import ValidationError
 
 from pipeline.dead_letters import DeadLetter
 from processors.engagement.columns import ACTION_NUMBER, KIND_NUMBER, EventColumns
-from schemas.events import Event, InvalidEvent, check, conversation_keys, explain, validate_json
+from schemas.events import (
+    EARLY_SAID,
+    NUL_SAID,
+    TEXTS,
+    Event,
+    InvalidEvent,
+    check,
+    conversation_keys,
+    explain,
+    validate_json,
+)
 
 FIRST_US: Final = 0
 """Event time starts in 1970: panes and versions count minutes from there."""
@@ -161,12 +171,16 @@ def _microseconds(moments: list[datetime]) -> Any:
 def _flaws(columns: EventColumns, records: list[Record], policy: DecodingPolicy) -> dict[int, InvalidEvent]:
     """Event number -> what is wrong with it, for the rules that are cheaper to look at for all events together."""
     flaws: dict[int, InvalidEvent] = {}
-    for name in ("event_id", "post_id", "actor_id", "parent_id", "target_id", "channel", "author_id"):
+    for name in TEXTS:
         column = getattr(columns, name)
         if "\0" in "".join(column):
             for number, text in enumerate(column):
                 if "\0" in text:
-                    flaws[number] = InvalidEvent(name, "holds a NUL character; ids and channels are text without NUL")
+                    flaws[number] = InvalidEvent(name, NUL_SAID)
+    for number, keys in enumerate(columns.conversations):
+        if keys and "\0" in "".join(keys):
+            which = "hashtags" if any("\0" in key for key in keys if key.startswith("hashtag:")) else "mentions"
+            flaws[number] = InvalidEvent(which, NUL_SAID)
     limit_us = int(policy.future_limit * 1e6)
     for number in np.flatnonzero(columns.occurred_us > columns.received_ms * 1000 + limit_us).tolist():
         flaws[number] = InvalidEvent(
@@ -174,7 +188,7 @@ def _flaws(columns: EventColumns, records: list[Record], policy: DecodingPolicy)
             f"more than {policy.future_limit:g} s ahead of its receipt: mend the sender's clock or time zone",
         )
     for number in np.flatnonzero(columns.occurred_us < FIRST_US).tolist():
-        flaws[number] = InvalidEvent("occurred_at", "before 1970: is it seconds where milliseconds are meant?")
+        flaws[number] = InvalidEvent("occurred_at", EARLY_SAID)
     for number in _wrong_keys(columns.post_id, [record.key for record in records]):
         flaws.setdefault(
             number, InvalidEvent("post_id", "the record's key is not the post_id: send post_id as the key")
