@@ -57,18 +57,20 @@ class GroupPolicy:
 
 
 class Member(ConsumerRebalanceListener):  # type: ignore[misc]
-    """One member of the group. `on_revoked()` and `on_assigned(partitions)` are awaited inside a rebalance."""
+    """One member of the group. `on_revoked()` and `on_assigned(partitions)` are awaited inside a rebalance;
+    nothing is fetched between the two, nor after the second has said False."""
 
     def __init__(
         self,
         settings: Settings,
         policy: GroupPolicy,
         on_revoked: Callable[[], Awaitable[None]],
-        on_assigned: Callable[[frozenset[Partition]], Awaitable[None]],
+        on_assigned: Callable[[frozenset[Partition]], Awaitable[bool]],
     ) -> None:
         self._settings, self._policy = settings, policy
         self._revoked, self._assigned = on_revoked, on_assigned
         self._consumer: Any = None
+        self._settled = False
 
     async def join(self) -> None:
         """Connects and subscribes. Raises Unavailable when no broker answers, Refused when the topics are not what they
@@ -108,7 +110,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def fetch(self, seconds: float, records: int) -> Mapping[Partition, Sequence[Any]]:
         """What has come, at most `records`; empty after `seconds` without any."""
-        if not self._consumer.assignment():
+        if not (self._settled and self._consumer.assignment()):
             # aiokafka would wait for an assignment however long it takes, and the listener that makes it for us to let
             # go of the lock.
             await asyncio.sleep(min(seconds, UNASSIGNED_SECONDS))
@@ -165,10 +167,14 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         return len(self._consumer.partitions_for_topic(self._policy.topics[0]) or ())
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        # aiokafka goes on handing out what it has read ahead of partitions that are not ours any more.
+        self._settled = False
         await self._revoked()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        await self._assigned(frozenset((partition.topic, partition.partition) for partition in assigned))
+        self._settled = await self._assigned(
+            frozenset((partition.topic, partition.partition) for partition in assigned)
+        )
 
     async def _lags(self, of_group: bool) -> dict[Partition, int]:
         consumer = self._consumer

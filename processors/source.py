@@ -234,7 +234,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
             self._uncommitted = {}
             await self._host.claim([], 1)
 
-    async def _assign(self, assigned: frozenset[Partition]) -> None:
+    async def _assign(self, assigned: frozenset[Partition]) -> bool:
         async with self._taking_over():
             topics = self._policy.group.topics
             if found := torn(assigned, topics):
@@ -243,7 +243,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
                         f"a torn assignment, {found}: all members of the group must subscribe to {', '.join(topics)}"
                     )
                 )
-                return
+                return False
             numbers = sorted({number for _, number in assigned})
             await self._host.claim(numbers, self._member.partition_count())
             if not self._rewound and self._policy.rewind_to is not None and assigned:
@@ -251,6 +251,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
                 self._rewound = True
             self._health.note_assignment(len(numbers))
             log.info("partitions of ours: %s", ", ".join(map(str, numbers)) or "none")
+            return True
 
     def _taking_over(self) -> "_TakingOver":
         return _TakingOver(self)
