@@ -24,21 +24,22 @@ REMOVED_AT_ONCE: Final = 500
 
 
 class ClickHouseLog:
-    """Log and Store on two connections, one for text in lists and one for numbers in arrays. One thread calls it."""
+    """Log and Store on two connections, one for text in lists and one for numbers in arrays, and a third for a census,
+    which goes on while others ask. One thread calls it."""
 
     def __init__(self, connect: Callable[[bool], ClickHouse], hasher: Hasher) -> None:
         """`connect(numpy)` makes a connection that takes and gives numpy arrays, or lists."""
-        self._lists, self._arrays = connect(False), connect(True)
+        self._lists, self._arrays, self._census = connect(False), connect(True), connect(False)
         self._hasher = hasher
 
     def close(self) -> None:
-        self._lists.close()
-        self._arrays.close()
+        for connection in (self._lists, self._arrays, self._census):
+            connection.close()
 
     def cut(self) -> None:
         """Ends what waits for the server, from another thread: that call raises Unavailable."""
-        self._lists.cut()
-        self._arrays.cut()
+        for connection in (self._lists, self._arrays, self._census):
+            connection.cut()
 
     def known(self, partitions: Sequence[int], of: int) -> Hashes:
         if not partitions:
@@ -80,7 +81,7 @@ class ClickHouseLog:
         return [PostEvent(*values) for values in zip(*columns, strict=True)]
 
     def census(self) -> Iterator[tuple[str, int]]:
-        blocks = self._lists.stream(
+        blocks = self._census.stream(
             f"SELECT post_id, sum(events) FROM (SELECT post_id, count() AS events FROM {EVENTS.name} GROUP BY post_id "
             + "".join(
                 f"UNION ALL SELECT DISTINCT post_id, 0 FROM {table.name} "
