@@ -144,15 +144,16 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._consumer.seek_to_committed(*(TopicPartition(*partition) for partition in partitions))
 
     async def rewind_to(self, partitions: Iterable[Partition], milliseconds: int) -> dict[Partition, int]:
-        """Goes to the first record that Kafka received at or after that time; returns where that is."""
+        """Goes to the first record that Kafka received at or after that time, never past what is committed; returns
+        where that is."""
         wanted = [TopicPartition(*partition) for partition in partitions]
         found = await self._consumer.offsets_for_times(dict.fromkeys(wanted, milliseconds))
-        ends = await self._consumer.end_offsets(wanted)
-        offsets = {
-            partition: found[partition].offset if found.get(partition) else ends[partition] for partition in wanted
-        }
-        for partition, offset in offsets.items():
-            self._consumer.seek(partition, offset)
+        starts = await self._consumer.beginning_offsets(wanted)
+        offsets = {}
+        for partition in wanted:
+            committed = max(await self._consumer.committed(partition) or 0, starts[partition])
+            offsets[partition] = min(found[partition].offset, committed) if found.get(partition) else committed
+            self._consumer.seek(partition, offsets[partition])
         return {(partition.topic, partition.partition): offset for partition, offset in offsets.items()}
 
     async def lags(self, of_group: bool = False) -> dict[Partition, int]:

@@ -23,15 +23,17 @@ SHOWN: Final = 20
 @click.option(
     "--from",
     "since",
-    type=click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"]),
-    help="Read again what Kafka received since then (UTC); nothing is counted twice.",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"]),
+    help="Read again what Kafka received since then (UTC where no zone is said); nothing is counted twice.",
 )
 def work(until_caught_up: bool, since: datetime | None) -> None:
     """The Faust worker: reads the source topics and keeps the tables of ClickHouse exact.
 
     Start as many as there is work for; they share the partitions. Ends on SIGTERM or Ctrl-C.
     """
-    rewind_to = None if since is None else int(since.replace(tzinfo=UTC).timestamp() * 1000)
+    rewind_to = (
+        None if since is None else int((since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp() * 1000)
+    )
     run_worker(load_settings(), WorkOptions(until_caught_up=until_caught_up, rewind_to=rewind_to))
 
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import COMMANDS, engagement
+from processors.worker import WorkOptions
 
 NOWHERE = {
     "ENGAGEMENT_KAFKA": "127.0.0.1:1",
@@ -50,6 +51,16 @@ def test_wrong_use(command: list[str], said: str) -> None:
     done = _engagement(*command)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "said", ["2026-01-01", "2026-01-01 00:00:00", "2026-01-01T00:00:00Z", "2026-01-01T02:00:00+02:00"]
+)
+def test_work_from_a_time_in_utc_or_with_a_zone(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[WorkOptions] = []
+    monkeypatch.setattr("processors.commands.run_worker", lambda settings, options: given.append(options))
+    assert CliRunner().invoke(engagement, ["work", "--from", said]).exit_code == 0
+    assert given == [WorkOptions(rewind_to=1_767_225_600_000)]
 
 
 def test_a_setting_that_makes_no_sense_is_wrong_use() -> None:
