@@ -3,7 +3,6 @@ metrics exist."""
 
 import re
 import runpy
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,7 +12,7 @@ import pytest
 from pipeline.cli import COMMANDS
 from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
-from pipeline.observability.metrics import OUTCOMES, STEPS, ProducerMetrics, WorkerMetrics
+from pipeline.observability.metrics import OUTCOMES, STEPS, WorkerMetrics
 from pipeline.settings import Settings
 from schemas.tables import TABLES
 
@@ -79,7 +78,7 @@ def test_named_settings_exist(page: Path) -> None:
 
 
 def test_every_metric_is_listed() -> None:
-    families = chain(WorkerMetrics().registry.collect(), ProducerMetrics().registry.collect())
+    families = WorkerMetrics().registry.collect()
     names = {f.name + ("_total" if f.type == "counter" else "") for f in families if f.name.startswith("engagement_")}
     listed = set(re.findall(r"`(engagement_[a-z_]+)", OPERATIONS))
     assert len(names) >= 20

@@ -20,7 +20,6 @@ from pipeline.observability.metrics import (
     OUTCOMES,
     REASON_CLASSES_LIMIT,
     STEPS,
-    ProducerMetrics,
     WorkerMetrics,
 )
 from schemas.topics import KINDS
@@ -115,18 +114,6 @@ def test_clocks_that_disagree_do_not_turn_the_sum_back() -> None:
     seen = metrics.snapshot()
     assert seen["engagement_event_to_queryable_seconds_sum"] == 1.0
     assert seen["engagement_event_to_queryable_seconds_count"] == 2
-
-
-def test_producer_metrics_add_up() -> None:
-    metrics = ProducerMetrics()
-    metrics.count_sent("engagement.likes", 3, 600)
-    metrics.count_acked("engagement.likes", 2)
-    metrics.count_failed("engagement.likes")
-    seen = metrics.snapshot()
-    assert seen['engagement_producer_records_total{topic="engagement.likes"}'] == 3
-    assert seen['engagement_producer_bytes_total{topic="engagement.likes"}'] == 600
-    assert seen['engagement_producer_acked_total{topic="engagement.likes"}'] == 2
-    assert seen['engagement_producer_failed_total{topic="engagement.likes"}'] == 1
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ REQUEST_SECONDS: Final = 5.0
 
 
 class Renders(Protocol):
-    """WorkerMetrics or ProducerMetrics."""
+    """What `/metrics` shows."""
 
     def render(self, accept: str = "") -> tuple[bytes, str]: ...
 

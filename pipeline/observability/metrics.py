@@ -1,5 +1,4 @@
-"""Prometheus metrics of a worker and of a producer: the one file that imports prometheus_client. docs/operations.md
-lists them.
+"""Prometheus metrics of a worker: the one file that imports prometheus_client. docs/operations.md lists them.
 
 Nothing is made at import: a program makes one `WorkerMetrics` where it starts and hands it down. Updates are cheap
 enough for every batch (a few microseconds each); `observe_freshness` takes all values of a batch at once. Safe to call
@@ -259,28 +258,6 @@ class WorkerMetrics(_Metrics):
 
     def set_ready(self, ready: bool) -> None:
         self._ready.set(ready)
-
-
-class ProducerMetrics(_Metrics):
-    """What a producer tells of itself."""
-
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        super().__init__(registry)
-        self._sent = self._counter("producer_records_total", "Records handed to the Kafka client", ["topic"])
-        self._acked = self._counter("producer_acked_total", "Records that every in-sync replica has", ["topic"])
-        self._failed = self._counter("producer_failed_total", "Records given up", ["topic"])
-        self._bytes = self._counter("producer_bytes_total", "Bytes of the values handed to the Kafka client", ["topic"])
-
-    def count_sent(self, topic: str, n: int, size: int) -> None:
-        """`size`: bytes of the n values."""
-        self._sent.labels(topic).inc(n)
-        self._bytes.labels(topic).inc(size)
-
-    def count_acked(self, topic: str, n: int = 1) -> None:
-        self._acked.labels(topic).inc(n)
-
-    def count_failed(self, topic: str, n: int = 1) -> None:
-        self._failed.labels(topic).inc(n)
 
 
 def _series(name: str, labels: Mapping[str, str]) -> str:
