@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.clickhouse import ClickHouse
 from pipeline.embedded.addresses import StackAddresses
 from pipeline.embedded.stack import Stack
 from pipeline.migrations import migrate
@@ -17,7 +18,6 @@ from tests.end_to_end.group import Group
 from tests.end_to_end.inputs import Input, cascades, simulated
 from tests.end_to_end.workers import Workers, wait_until
 
-
 FULL = os.environ.get("ENGAGEMENT_TEST_FULL", "") not in ("", "0")
 """Every fault on an input of full size: for an hour in which nobody waits."""
 
@@ -25,12 +25,12 @@ FULL = os.environ.get("ENGAGEMENT_TEST_FULL", "") not in ("", "0")
 @pytest.fixture(scope="session")
 def mixed(request: pytest.FixtureRequest) -> Input:
     """A simulation with everything awkward in it, beside real cascades where they are at hand."""
-    made = simulated(870_000, 20_000) if FULL else simulated(60_000, 1_500)
+    made = simulated(870_000, 20_000) if FULL else simulated(45_000, 1_200)
     try:
         data = request.getfixturevalue("data")
     except pytest.skip.Exception:
         return made
-    return Input(made.events + cascades(data, every=1 if FULL else 20).events)
+    return Input(made.events + cascades(data, every=1 if FULL else 40).events)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,9 @@ class Run:
         return committed
 
     def assert_done(self) -> None:
-        """All is committed, every row is exact, and a recount agrees."""
+        """All is committed, every row is exact, nothing good is a dead letter, and a recount agrees."""
+        with ClickHouse(self.settings) as client:
+            assert client.select("SELECT count() FROM dead_letters") == [[0]]
         assert self.group.committed() == self.group.sent() == self.total
         assert_exact(self.settings, self._mixed.truth)
         assert_recounted(environment_of(self.settings, os.environ))

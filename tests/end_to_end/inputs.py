@@ -27,7 +27,7 @@ UNTIDY: dict[str, float] = {
     "out_of_order": 0.05,
     "awkward": 0.03,
 }
-"""Shares of a simulation's events: unlikes, also before their target, twice and in vain; ids used twice; late events."""
+"""Shares of a simulation's events: unlikes, also early, twice and in vain; ids used twice; late events."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""Workers killed by SIGKILL: after each step of storing, within a step, at any moment. What was stored stays, what was not is
-read again, and nothing counts twice."""
+"""Workers killed by SIGKILL: after each step of storing, within a step, at any moment. What was stored stays, what was
+not is read again, and nothing counts twice."""
 
 import random
 import time
