@@ -87,7 +87,7 @@ def stack() -> Iterator[None]:
     if "ENGAGEMENT_KAFKA" in os.environ and "ENGAGEMENT_CLICKHOUSE" in os.environ:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="engagement-") as folder:
+    with tempfile.TemporaryDirectory(prefix="engagement-freshness-") as folder:
         ours = Stack(folder)
         try:
             os.environ.update(ours.up().environment())
