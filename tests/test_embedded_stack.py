@@ -23,6 +23,8 @@ from pipeline.embedded.stack import Stack
 from pipeline.embedded.state import load_state, save_state
 from pipeline.errors import StackError
 
+pytestmark = pytest.mark.stack
+
 ENGAGEMENT = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 
 
