@@ -102,7 +102,11 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
         server: StatusServer | None = None
 
         async def on_start(self) -> None:
-            self.server = StatusServer(settings.metrics_host, settings.metrics_port, metrics, health.report)
+            try:
+                self.server = StatusServer(settings.metrics_host, settings.metrics_port, metrics, health.report)
+            except EngagementError as error:
+                await self.crash(error)  # raised here it would be a traceback, not what the worker ends with
+                return
             log.info("status at %s/metrics, /healthz, /readyz", self.server.url)
 
         async def on_stop(self) -> None:

@@ -1,6 +1,7 @@
 """Where a worker listens, at work: at its status page on loopback, and nowhere else."""
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -33,3 +34,13 @@ def test_only_the_status_page_listens(settings: Settings, tmp_path: Path) -> Non
 
         wait_until(is_exact, 30, "it does not do its work")
         assert worker.end() == 0, worker.tail
+
+
+def test_a_status_port_that_is_taken(settings: Settings, tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        Workers(tmp_path, environment_of(settings, os.environ)) as workers,
+    ):
+        worker = workers.start(metrics_port=taken.getsockname()[1])
+        assert worker.wait(60) == 2, worker.tail
+        assert worker.log.splitlines()[-1].startswith("engagement: ENGAGEMENT_METRICS_HOST and _PORT"), worker.tail
