@@ -4,8 +4,8 @@ One JSON object a record, keyed by `post_id`, in the topic of its kind. `Event` 
 512 characters, a time with its zone, known kinds, a retraction names its target) and open where it must grow: unknown
 fields pass and are not stored.
 
-    >>> event = parse_event(b'{"event_id": "l1", "kind": "like", "post_id": "p", "actor_id": "a", "occurred_at":
-    "2026-01-01T00:00:00Z"}')
+    >>> like = b'{"event_id": "l", "kind": "like", "post_id": "p", "actor_id": "a", "occurred_at": "2026-01-01T00:00:00Z"}'
+    >>> event = parse_event(like)
     >>> event["actor_id"]
     'a'
     >>> parse_event(b'{"kind": "like"}')
@@ -23,7 +23,16 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, NotRequired
 
-from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AwareDatetime,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import core_schema
 from typing_extensions import TypedDict
 
 from schemas.topics import Kind
@@ -43,6 +52,23 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_LENGTH)]
 Channel = Annotated[str, StringConstraints(max_length=128)]
 Url = Annotated[str, StringConstraints(max_length=4096)]
 Tags = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=256)]], Field(max_length=256)]
+
+
+class IsoText:
+    """A time must be text that begins with a year: pydantic alone takes "20260101" for seconds since 1970, in silence."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        text = core_schema.custom_error_schema(
+            core_schema.str_schema(pattern=r"^\d{4}-", max_length=64),
+            custom_error_type="iso_time",
+            custom_error_message="Input should be a time in ISO 8601 with its zone, such as 2026-01-01T12:00:00Z",
+        )
+        return core_schema.chain_schema([text, handler(source)])
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "format": "date-time"}
 
 
 class Event(TypedDict):
@@ -76,7 +102,7 @@ class Event(TypedDict):
     target_id: NotRequired[
         Annotated[Id | None, Field(description="The event_id that a retraction takes back, of the same post and kind.")]
     ]
-    occurred_at: Annotated[AwareDatetime, Field(strict=True, description="Event time, ISO 8601 with its zone.")]
+    occurred_at: Annotated[AwareDatetime, IsoText(), Field(description="Event time, ISO 8601 with its zone.")]
     channel: NotRequired[
         Annotated[Channel | None, Field(description="The network it happened on: 'bluesky', 'mastodon', ...")]
     ]

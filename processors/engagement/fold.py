@@ -2,13 +2,6 @@
 
 Knows nothing of Faust, Kafka or ClickHouse; no clock, no environment, no I/O. Events may come in any order and any
 number of times.
-
-    >>> fold = Fold()
-    >>> run = fold.take(fold.rows(["p"], partition=0), example_likes(["l1", "l2", "l1"]))
-    >>> run.outcomes.tolist()
-    [0, 0, 2]
-    >>> fold.snapshot(run.posts).net.tolist()
-    [[2, 0, 0]]
 """
 
 from collections.abc import Sequence

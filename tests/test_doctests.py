@@ -1,0 +1,23 @@
+"""Examples in docstrings run."""
+
+import doctest
+from importlib import import_module
+
+import pytest
+
+MODULES = (
+    "pipeline.dead_letters.fuse",
+    "pipeline.group",
+    "pipeline.topics",
+    "pipeline.wire",
+    "producers.pacing",
+    "schemas.events",
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_do_what_they_say(name: str) -> None:
+    flags = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+    result = doctest.testmod(import_module(name), optionflags=flags)
+    assert result.attempted
+    assert not result.failed
