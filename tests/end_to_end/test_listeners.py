@@ -37,10 +37,9 @@ def test_only_the_status_page_listens(settings: Settings, tmp_path: Path) -> Non
 
 
 def test_a_status_port_that_is_taken(settings: Settings, tmp_path: Path) -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        Workers(tmp_path, environment_of(settings, os.environ)) as workers,
-    ):
+    environment = environment_of(settings, os.environ)
+    engagement(environment, "init")
+    with socket.create_server(("127.0.0.1", 0)) as taken, Workers(tmp_path, environment) as workers:
         worker = workers.start(metrics_port=taken.getsockname()[1])
         assert worker.wait(60) == 2, worker.tail
         assert worker.log.splitlines()[-1].startswith("engagement: ENGAGEMENT_METRICS_HOST and _PORT"), worker.tail
