@@ -4,7 +4,8 @@ One JSON object a record, keyed by `post_id`, in the topic of its kind. `Event` 
 512 characters, a time with its zone, known kinds, a retraction names its target) and open where it must grow: unknown
 fields pass and are not stored.
 
-    >>> like = b'{"event_id": "l", "kind": "like", "post_id": "p", "actor_id": "a", "occurred_at": "2026-01-01T00:00:00Z"}'
+    >>> who = b'"event_id": "l", "kind": "like", "post_id": "p", "actor_id": "a"'
+    >>> like = b'{' + who + b', "occurred_at": "2026-01-01T00:00:00Z"}'
     >>> event = parse_event(like)
     >>> event["actor_id"]
     'a'
@@ -55,7 +56,7 @@ Tags = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=
 
 
 class IsoText:
-    """A time must be text that begins with a year: pydantic alone takes "20260101" for seconds since 1970, in silence."""
+    """A time must be text that begins with a year: pydantic alone takes "20260101" for seconds since 1970."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         text = core_schema.custom_error_schema(

@@ -82,6 +82,7 @@ DAMAGE = {
     "a row deleted": "ALTER TABLE post_metrics DELETE WHERE post_id = 'p' SETTINGS mutations_sync = 2",
     "a pane deleted": "ALTER TABLE post_minutes DELETE WHERE post_id = 'p' AND likes = 1 SETTINGS mutations_sync = 2",
     "facts deleted": "ALTER TABLE posts DELETE WHERE post_id = 'q' SETTINGS mutations_sync = 2",
+    "a post forgotten": "ALTER TABLE known_posts DELETE WHERE post_id = 'p' SETTINGS mutations_sync = 2",
     "a row altered": "ALTER TABLE post_metrics UPDATE likes = 99 WHERE post_id = 'p' SETTINGS mutations_sync = 2",
     "a row of the same version": (
         "INSERT INTO post_metrics SELECT * REPLACE (likes + 1 AS likes) FROM post_metrics FINAL"

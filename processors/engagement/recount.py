@@ -19,7 +19,7 @@ from processors.engagement.facts import PostEvent, facts_of
 from processors.engagement.fold import Fold
 from processors.engagement.hashing import Hasher
 from processors.engagement.ports import Log, Store
-from schemas.tables import POST_METRICS, POST_MINUTES, POSTS, Table
+from schemas.tables import KNOWN_POSTS, POST_METRICS, POST_MINUTES, POSTS, Table
 
 CHUNK_EVENTS: Final = 500_000
 CHUNK_POSTS: Final = 20_000
@@ -80,7 +80,11 @@ def recount(log: Log, stored: Stored, hasher: Hasher, store: Store | None) -> It
     for post_ids in _chunks(stored.census()):
         found = {name: stored.rows(table, table.sent, post_ids) for name, table in TABLES.items()}
         expected = _expected(log, hasher, post_ids)
-        differences: list[Difference] = []
+        differences = [
+            Difference(KNOWN_POSTS.name, (post_id,), "row", None, "a row") for post_id in _unknown(stored, expected)
+        ]
+        if differences and store is not None:
+            store.upsert(KNOWN_POSTS.name, {"post_id": [difference.key[0] for difference in differences]})
         for table, columns in expected.items():
             surplus = _compare(table, columns, found[table], differences)
             if store is not None:
@@ -95,6 +99,13 @@ def recount(log: Log, stored: Stored, hasher: Hasher, store: Store | None) -> It
 
 
 TABLES: Final = {table.name: table for table in (POST_METRICS, POST_MINUTES, POSTS)}
+
+
+def _unknown(stored: Stored, expected: Mapping[str, Columns]) -> list[str]:
+    """Posts of the log that a worker would take for new."""
+    logged = _plain(expected[POST_METRICS.name]["post_id"])
+    known = set(_plain(stored.rows(KNOWN_POSTS, KNOWN_POSTS.sent, logged)["post_id"])) if logged else set()
+    return [post_id for post_id in logged if post_id not in known]
 
 
 def _chunks(census: Iterator[tuple[str, int]]) -> Iterator[list[str]]:

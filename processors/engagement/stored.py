@@ -136,7 +136,7 @@ class ClickHouseLog:
         )
 
     def upsert(self, table: str, columns: Mapping[str, Any]) -> None:
-        numbers = isinstance(columns["version"], np.ndarray)
+        numbers = isinstance(columns.get("version"), np.ndarray)
         (self._arrays if numbers else self._lists).insert(table, columns)
 
     def _ordered(self, blocks: Sequence[Sequence[Any]]) -> LoggedEvents:
