@@ -10,20 +10,19 @@ folded it forgets what it touched.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from threading import Event
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import faust
 from faust.types import ChannelT
 
 from pipeline.errors import EngagementError, Refused, Unavailable
-from pipeline.group import GroupPolicy, Member, Partition, torn
+from pipeline.group import Member, Partition, torn
 from pipeline.observability.health import HealthState, Store, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
+from processors.batches import Batch, Host, SourcePolicy
 from processors.engagement.decoding import Run
 
 FETCH_SECONDS: Final = 0.2
@@ -45,54 +44,6 @@ STOP_SECONDS: Final = 6.0
 """How long the end waits for the open batch and a last commit. What is not committed is read again, and counts once."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Batch:
-    """Consecutive records of some partitions. `stored` becomes True once all of it is stored, False when it was given
-    up."""
-
-    runs: list[Run]
-    next_offsets: dict[Partition, int]
-    stored: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    given_up: Event = field(default_factory=Event)
-
-    def settle(self, outcome: bool | Exception) -> None:
-        """Says what became of it; an exception ends the worker."""
-        if self.stored.done():
-            return
-        if isinstance(outcome, Exception):
-            self.stored.set_exception(outcome)
-        else:
-            self.stored.set_result(outcome)
-
-
-class Host(Protocol):
-    """Who folds and stores what the source reads."""
-
-    async def prepare(self) -> None:
-        """Before the first record. Raises Unavailable (asked again), or what ends the worker."""
-        ...
-
-    async def claim(self, partitions: list[int], of: int) -> None:
-        """These partitions, out of `of`, are ours from now on; awaited inside a rebalance."""
-        ...
-
-    async def close(self) -> None:
-        """After the last record."""
-        ...
-
-
-@dataclass(frozen=True)
-class SourcePolicy:
-    """How batches are cut. `rewind_to`: milliseconds since 1970, where a first assignment starts instead of the
-    committed offsets."""
-
-    group: GroupPolicy
-    kinds: Mapping[str, str]
-    flush_seconds: float = 0.5
-    flush_events: int = 200_000
-    rewind_to: int | None = None
 
 
 class RunSource(faust.Service):  # type: ignore[misc]

@@ -27,13 +27,14 @@ from pipeline.observability.httpd import StatusServer
 from pipeline.observability.logs import log_config
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
+from processors.batches import Batch, SourcePolicy
 from processors.engagement.decoding import DecodingPolicy
 from processors.engagement.fold import compile_loops
 from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.engagement.stored import ClickHouseLog
 from processors.process import tune
-from processors.source import Batch, RunSource, SourcePolicy
+from processors.source import RunSource
 from schemas.topics import KINDS
 
 Result = TypeVar("Result")

@@ -13,7 +13,8 @@ from pipeline.group import GroupPolicy, Partition
 from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
-from processors.source import Batch, RunSource, SourcePolicy
+from processors.batches import Batch, SourcePolicy
+from processors.source import RunSource
 
 TOPICS = ("engagement.likes", "engagement.shares")
 LIKES, SHARES = ((topic, 0) for topic in TOPICS)
