@@ -4,12 +4,14 @@
 
 Once FILE is there it dies by SIGKILL right after that step of the job (processors.engagement.job.STEPS), or with
 `panes` between the two halves of step 2: minutes stored, metrics not.
+With ENGAGEMENT_TEST_PAUSE it sleeps so many seconds after each batch: so a fast machine has work left when others come.
 """
 
 import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,9 +34,13 @@ def main() -> None:
     parser.add_argument("--armed-by", type=Path)
     given = parser.parse_args()
 
+    pause = float(os.environ.get("ENGAGEMENT_TEST_PAUSE", "0"))
+
     def die_after(step: str) -> None:
         if step == given.die_after and given.armed_by.exists():
             os.kill(os.getpid(), signal.SIGKILL)
+        if step == STEPS[-1]:
+            time.sleep(pause)
 
     tell_of_panes(die_after)
     try:

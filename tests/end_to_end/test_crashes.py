@@ -11,7 +11,7 @@ from processors.engagement.job import STEPS
 from tests.end_to_end.conftest import FULL, Run
 from tests.end_to_end.runner import PANES
 
-SMALL = {"flush_seconds": 0.1, "flush_events": 4_000}
+SMALL = {"flush_seconds": 0.1, "flush_events": 40_000 if FULL else 4_000, "test_pause": 0.2}
 """Batches of a worker in these tests: many, so that there is something between two of them."""
 
 
