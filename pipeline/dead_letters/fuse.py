@@ -47,7 +47,6 @@ class Fuse:
         if self._records >= self._policy.records and self._dead >= self._policy.share * self._records:
             raise FuseBlown(
                 f"{self._dead} of the latest {self._records} records could not be taken (limit "
-                f"{self._policy.share:.0%}): see "
-                f"`engagement dead-letters list`, mend what sends them, then start again; or raise "
-                "ENGAGEMENT_FUSE_SHARE"
+                f"{self._policy.share:.0%}): see `engagement dead-letters list` and mend what sends them. What lies in "
+                "the topics already is let through, as dead letters, with a higher ENGAGEMENT_FUSE_RECORDS"
             )
