@@ -124,8 +124,8 @@ def test_the_idlest_go_first_and_hold_about_their_share() -> None:
 def test_partitions_are_those_of_the_keys() -> None:
     fold = Fold()
     fold.add(["a", "b", "c"], np.array([7, 65535, 7], np.uint16))
-    assert fold.in_partitions([7]).tolist() == [0, 2]
-    assert fold.in_partitions([]).tolist() == []
+    assert np.flatnonzero(fold.partitions(np.arange(len(fold))) == 7).tolist() == [0, 2]
+    assert fold.partitions(np.arange(0)).tolist() == []
     assert fold.partitions(np.array([1])).tolist() == [65535]
 
 

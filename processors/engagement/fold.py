@@ -207,10 +207,6 @@ class Fold:
         """The posts that had an event in a run after that number."""
         return np.flatnonzero(self._tables.posts["touched"][: len(self)] > run)
 
-    def in_partitions(self, partitions: Sequence[int]) -> Array:
-        """The posts of these partitions."""
-        return np.flatnonzero(np.isin(self._tables.posts["partition"][: len(self)], list(partitions)))
-
     def _expand(self, marks: Array) -> Array:
         """Sorted panes for sorted marks, where -1 - post stands for all panes of the post that retractions touched."""
         panes = marks[np.searchsorted(marks, 0) :]
