@@ -12,14 +12,16 @@ start; two that migrate at once do the same thing twice.
 """
 
 import hashlib
+import random
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
 from pipeline.clickhouse import ClickHouse
-from pipeline.errors import SchemaDrift
+from pipeline.errors import Refused, SchemaDrift
 from pipeline.settings import Settings
 from schemas.tables import TABLES, Table
 
@@ -29,6 +31,8 @@ APPLIED_COLUMNS: Final = (
     "`checksum` String COMMENT 'SHA-256 of its text', "
     "`applied_at` DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When its last statement was done'"
 )
+
+ATTEMPTS: Final = 6
 
 DURABLE: Final = ("fsync_after_insert", "fsync_part_directory")
 """Settings of a table, not of an insert: with them an answered insert survives power loss, not only kill -9."""
@@ -77,18 +81,20 @@ def migrate(settings: Settings) -> list[str]:
             + render("ENGINE = {replacing(applied_at)} ORDER BY name", settings)
             + " COMMENT 'Migrations that this database has had'"
         )
-        done = []
-        for migration in pending_migrations(clickhouse):
-            for statement in migration.statements(settings):
-                clickhouse.execute(statement)
-            clickhouse.execute(
-                f"INSERT INTO {APPLIED} (name, checksum) SELECT %(name)s, %(checksum)s",
-                {"name": migration.name, "checksum": migration.checksum},
-            )
-            done.append(migration.name)
-        _set_durability(clickhouse, settings)
-        verify_tables(clickhouse)
-    return done
+        pending = pending_migrations(clickhouse)
+        for attempt in range(ATTEMPTS):
+            try:
+                for migration in pending:
+                    _apply(migration, clickhouse, settings)
+                _set_durability(clickhouse, settings)
+                verify_tables(clickhouse)
+                break
+            except (Refused, SchemaDrift):
+                # Somebody who migrates at the same moment may have undone half of a file, to do it again.
+                if not pending or attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(random.uniform(0.5, 1.5))
+    return [migration.name for migration in pending]
 
 
 def pending_migrations(clickhouse: ClickHouse) -> list[Migration]:
@@ -167,6 +173,15 @@ def render(sql: str, settings: Settings) -> str:
 
     filled = sql.replace("{database}", database).replace("{cluster}", on_cluster)
     return _REPLACING.sub(engine, filled)
+
+
+def _apply(migration: Migration, clickhouse: ClickHouse, settings: Settings) -> None:
+    for statement in migration.statements(settings):
+        clickhouse.execute(statement)
+    clickhouse.execute(
+        f"INSERT INTO {APPLIED} (name, checksum) SELECT %(name)s, %(checksum)s",
+        {"name": migration.name, "checksum": migration.checksum},
+    )
 
 
 def _set_durability(clickhouse: ClickHouse, settings: Settings) -> None:

@@ -45,13 +45,14 @@ UNDO: Final = "#undo"
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EARLY_SAID: Final = "before 1970: is it seconds where milliseconds are meant?"
 NUL_SAID: Final = "holds a NUL character; send text without NUL"
-TEXTS: Final = ("event_id", "post_id", "actor_id", "parent_id", "target_id", "author_id", "channel", "url")
+TEXTS: Final = ("event_id", "post_id", "actor_id", "parent_id", "target_id", "author_id", "channel", "url", "quotes")
 """Fields of one text, which may hold anything but NUL."""
 
 Action = Literal["add", "retract"]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_LENGTH)]
 Channel = Annotated[str, StringConstraints(max_length=128)]
 Url = Annotated[str, StringConstraints(max_length=4096)]
+Links = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=4096)]], Field(max_length=64)]
 Tags = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=256)]], Field(max_length=256)]
 
 
@@ -112,6 +113,10 @@ class Event(TypedDict):
     mentions: NotRequired[
         Annotated[Tags | None, Field(description="Accounts that are spoken to, without a leading '@'.")]
     ]
+    links: NotRequired[
+        Annotated[Links | None, Field(description="On a post: the addresses that it carries; they tie it to others.")]
+    ]
+    quotes: NotRequired[Annotated[Id | None, Field(description="On a post: the post_id of the post that it quotes.")]]
     author_id: NotRequired[
         Annotated[Id | None, Field(description="On a post: its author, where that is not actor_id.")]
     ]
@@ -167,7 +172,7 @@ def check(event: Event) -> None:
     for field in TEXTS:
         if "\0" in str(event.get(field) or ""):
             raise InvalidEvent(field, NUL_SAID)
-    for field in ("hashtags", "mentions"):
+    for field in ("hashtags", "mentions", "links"):
         if "\0" in "".join(event.get(field) or ()):  # type: ignore[arg-type]  # a list of text
             raise InvalidEvent(field, NUL_SAID)
     if event["occurred_at"] < EARLIEST:

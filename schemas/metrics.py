@@ -37,6 +37,18 @@ HOT_HALF_LIFE: Final = ("6h", 360)
 CHANNELS_SHOWN_FROM: Final = 20
 """Fewer net engagements than this make a channel entropy that says nothing: NULL."""
 
-FOLD_VERSION: Final = 1
+TREES: Final = ("share", "comment", "all")
+"""Trees of a post: of shares alone, of comments alone, of both."""
+
+TREE_EVENTS: Final = 1_000_000
+"""A post of more events has no tree any more: bounds what one post can cost."""
+
+LEVELS_SHOWN: Final = 32
+
+VOICES: Final = 256
+"""Distinct voices of a post's minute that are kept exactly; beyond it the smallest hashes are a theta sketch (Dasgupta
+et al. 2015) with a standard error of 1 / sqrt(256)."""
+
+FOLD_VERSION: Final = 2
 """Raised by every change of code that alters derived rows, so that the new code's rows win over the old code's (8
 bits)."""

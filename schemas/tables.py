@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from schemas.metrics import HOT_HALF_LIFE, MEASURES, WEIGHT_SETS, WINDOWS
+from schemas.metrics import HOT_HALF_LIFE, LEVELS_SHOWN, MEASURES, TREE_EVENTS, TREES, VOICES, WEIGHT_SETS, WINDOWS
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,6 @@ TIME: Final = "DateTime64(6, 'UTC')"
 CLOCK: Final = "DateTime64(3, 'UTC')"
 MINUTE: Final = "DateTime('UTC')"
 REAL: Final = "Float64"
-REAL_OR_NULL: Final = "Nullable(Float64)"
 REAL_OR_NAN: Final = "Float64"
 """NaN in the table, NULL in its view: the driver sends arrays of doubles at a tenth of the price of nullable values."""
 STRINGS: Final = "Array(String)"
@@ -106,26 +105,97 @@ def _score_columns() -> Iterator[Column]:
 
 
 def _tree_columns() -> Iterator[Column]:
-    """NULL until the trees are computed."""
-    for tree in ("share", "comment", "all"):
+    for tree in TREES:
         of = "shares and comments" if tree == "all" else f"{tree}s"
-        yield Column(f"{tree}_size", "Nullable(UInt32)", f"Nodes of the tree of {of}, the post included", "NULL")
-        yield Column(f"{tree}_depth", "Nullable(UInt32)", "Most edges from the post", "NULL")
-        yield Column(f"{tree}_max_breadth", "Nullable(UInt32)", "Nodes of the largest level below the post", "NULL")
-        yield Column(f"{tree}_wiener", "Nullable(UInt64)", "Sum of the distances of all pairs of nodes", "NULL")
+        cut = "0 where tree_truncated"
+        yield Column(f"{tree}_size", "UInt32", f"Nodes of the tree of {of}, the post included; {cut}")
+        yield Column(f"{tree}_depth", "UInt32", f"Most edges from the post; {cut}")
+        yield Column(f"{tree}_max_breadth", "UInt32", f"Nodes of the largest level, the post's own included; {cut}")
+        yield Column(f"{tree}_wiener", "UInt64", f"Wiener index: sum of the distances of all pairs of nodes; {cut}")
         yield Column(
             f"{tree}_structural_virality",
-            REAL_OR_NULL,
-            "Mean distance of two nodes (Goel et al. 2015); NULL below 2 nodes",
-            "NULL",
+            REAL_OR_NAN,
+            "Mean distance of two nodes, 2W / (n (n - 1)) (Goel et al. 2015); NaN below 2 nodes",
         )
-        yield Column(f"{tree}_parents_known", "Nullable(UInt8)", "0 where no event of the tree names a parent", "NULL")
+        yield Column(
+            f"{tree}_viral_fraction",
+            REAL_OR_NAN,
+            "Nodes that came by another node, not straight from the post: 1 - level 1 / (n - 1); NaN below 2 nodes",
+        )
+        yield Column(f"{tree}_parents_known", "UInt8", "0 where no net event of the tree names a parent")
         yield Column(
             f"{tree}_waiting",
-            "Nullable(UInt32)",
-            "Nodes whose parent has not come: in the totals, not in the tree",
-            "NULL",
+            "UInt32",
+            f"Net {of} whose chain of parents has a gap or a circle: in the totals, not in the tree",
         )
+        if tree != "all":
+            yield Column(
+                f"{tree}_levels", "Array(UInt32)", f"Net {of} of level 1, 2, ..., at most the first {LEVELS_SHOWN}"
+            )
+    yield Column(
+        "tree_truncated", "UInt8", f"1 beyond {TREE_EVENTS:,} events: what trees and threads say is not known then"
+    )
+
+
+def _spread_columns() -> Iterator[Column]:
+    because = "NaN: see spread_reason"
+    yield Column(
+        "spread_as_of",
+        MINUTE,
+        "When reproduction and forecast are meant for: as_of, or a later doubling of the post's age from 10 minutes on",
+    )
+    yield Column(
+        "reproduction",
+        REAL_OR_NAN,
+        f"R_t: shares that a share brings now (Cori et al. 2013), over half the age, 5 min to 2 h; {because}",
+    )
+    yield Column("reproduction_low", REAL_OR_NAN, f"5 % quantile of R_t; {because}")
+    yield Column("reproduction_high", REAL_OR_NAN, f"95 % quantile of R_t; {because}")
+    for name, said in (
+        ("forecast_shares", "Net shares in the end"),
+        ("forecast_shares_double_age", "Net shares at double the age"),
+    ):
+        yield Column(name, REAL_OR_NAN, f"{said}, forecast; {because}")
+        yield Column(f"{name}_low", REAL_OR_NAN, f"{said}, low end of a 90 % interval; {because}")
+        yield Column(f"{name}_high", REAL_OR_NAN, f"{said}, high end of a 90 % interval; {because}")
+    for name, of in (("shares", "net shares"), ("engagement", "net likes, shares and comments")):
+        yield Column(
+            f"half_life_{name}", REAL_OR_NAN, f"Age in minutes at which half of the {of} so far had come; {because}"
+        )
+    for window in WINDOWS:
+        yield Column(
+            f"rate_half_life_{window}",
+            REAL_OR_NAN,
+            f"Minutes in which engagement halves: w ln 2 / ln(old / new) over {window}; NaN unless it falls",
+        )
+    yield Column("spread_reason", "UInt8", "Why it is not known: 0 it is, 1 the post itself has not come, 2 no shares")
+
+
+def _thread_columns() -> Iterator[Column]:
+    yield Column("thread_h_index", "UInt32", "Largest h with at least h net comments at level h (Gomez et al. 2008)")
+    yield Column("thread_pairs", "UInt32", "Pairs of people of whom one answered the other")
+    yield Column(
+        "thread_reciprocity", REAL_OR_NAN, "Pairs who answered each other / pairs who answered; NaN without such pairs"
+    )
+    yield Column(
+        "brand_turns", "UInt32", "Net comments by the post's author or an account of his brand or of an own one"
+    )
+    yield Column("audience_turns", "UInt32", "Net comments by all others")
+    yield Column("answered", "UInt32", "Audience comments with a brand turn among their direct answers")
+    yield Column("unanswered", "UInt32", "Audience comments without")
+    yield Column("oldest_unanswered_at", MINUTE, "Minute of the oldest of these; 1970 where there is none")
+    for name, said in (("", "all audience comments"), ("_business", "those made in business hours")):
+        for percent in (50, 90):
+            yield Column(
+                f"first_response{name}_p{percent}",
+                REAL_OR_NAN,
+                f"Minutes until the first brand turn in answer, {percent} % quantile over {said}; NaN without answers",
+            )
+    yield Column(
+        "thread_reason",
+        "UInt8",
+        "Why it is not known who is the brand: 0 it is, 1 the post itself has not come, 2 truncated",
+    )
 
 
 def _metric_columns() -> tuple[Column, ...]:
@@ -137,6 +207,12 @@ def _metric_columns() -> tuple[Column, ...]:
         Column("shares", COUNT, "Net shares"),
         Column("comments", COUNT, "Net comments"),
         Column("actors", COUNT, "Distinct actors of net likes, shares and comments; exact"),
+        *(Column(f"{measure}_actors", COUNT, f"Distinct actors of net {measure}; exact") for measure in MEASURES),
+        Column(
+            "concentration",
+            REAL_OR_NAN,
+            "Share of net engagement by the most active 1 % of actors (rounded up); NaN below 100 actors",
+        ),
         Column(
             "retractions_unmatched", COUNT, "Retractions whose target has not come; they change nothing until it does"
         ),
@@ -157,6 +233,8 @@ def _metric_columns() -> tuple[Column, ...]:
         *_score_columns(),
         *_window_columns(),
         *_tree_columns(),
+        *_spread_columns(),
+        *_thread_columns(),
         VERSION,
         STORED_AT,
     )
@@ -178,6 +256,8 @@ EVENTS: Final = Table(
         Column("channel", WORD, "The network it happened on; empty: not known"),
         Column("conversations", STRINGS, "Keys it names itself: hashtag:..., mention:..."),
         Column("url", STRING, "Where it can be seen; empty: not known"),
+        Column("links", STRINGS, "Of a post: the addresses that it carries"),
+        Column("quotes", STRING, "Of a post: the post that it quotes; empty: none"),
         Column("author_id", STRING, "Of a post: its author where that is not actor_id"),
         Column("followers", "Nullable(UInt64)", "Of a post: followers of its author at that time; NULL: not known"),
         *LOG_POSITION,
@@ -204,8 +284,10 @@ POSTS: Final = Table(
         Column("channel", WORD, "Where it was posted"),
         Column("created_at", TIME, "When it was first posted"),
         Column("url", STRING, "Where it can be seen; empty: not known"),
-        Column("conversations", STRINGS, "Conversations it belongs to: hashtag:..., mention:..."),
+        Column("conversations", STRINGS, "Conversations it belongs to: hashtag:, mention:, brand:, author:"),
         Column("mentions", STRINGS, "Accounts it speaks to, NFKC-casefolded"),
+        Column("links", STRINGS, "Addresses that it carries"),
+        Column("quotes", STRING, "The post that it quotes; empty: none"),
         Column("followers", "Nullable(UInt64)", "Followers of its author when it was posted; NULL: not known"),
         Column("deleted_at", "Nullable(DateTime64(6, 'UTC'))", "When it was deleted; NULL: it stands"),
         VERSION,
@@ -271,11 +353,13 @@ CONVERSATION_POSTS: Final = Table(
             Column(f"{measure}_retracted", "UInt32", f"{measure.capitalize()} taken back in this minute")
             for measure in MEASURES
         ),
-        Column("channels", "Array(LowCardinality(String))", "Channels seen in this minute"),
+        Column("channels", STRINGS, "Channels on which somebody posted, shared or commented in this minute"),
         Column(
-            "voices", "Array(UInt64)", "64-bit hashes of those who posted, shared or commented; a sketch beyond 256"
+            "voices",
+            "Array(UInt64)",
+            f"64-bit hashes of those who posted, shared or commented, taken back later or not; the {VOICES} smallest",
         ),
-        Column("voices_exact", "UInt8", "0 where voices is a sketch"),
+        Column("voices_exact", "UInt8", f"0 where there are more than {VOICES}: voices is a theta sketch then"),
         VERSION,
         STORED_AT,
     ),
@@ -290,9 +374,10 @@ CONVERSATION_MINUTES: Final = Table(
         CONVERSATION,
         CONVERSATION_MINUTE,
         Column("posts", COUNT, "Posts"),
-        *(Column(measure, "Int64", f"Net {measure}") for measure in MEASURES),
+        *(Column(measure, "Int64", f"Net {measure}: added less taken back in this minute") for measure in MEASURES),
         Column("voices", COUNT, "Distinct actors of posts, shares and comments"),
-        Column("channels", "UInt32", "Distinct channels"),
+        Column("voices_exact", "UInt8", "0 where voices is an estimate (theta sketch, standard error 6 %)"),
+        Column("channels", "UInt32", "Distinct channels of posts, shares and comments"),
         Column("is_final", "UInt8", "1 once the watermark has passed the minute's end"),
         VERSION,
         STORED_AT,
@@ -315,6 +400,18 @@ CONVERSATION_CLOSED: Final = Table(
     partition_by="toYear(minute)",
 )
 
+CONVERSATION_MARKS: Final = Table(
+    "conversation_marks",
+    "One row per partition of the conversations' topic: how far its minutes are closed",
+    (
+        Column("partition", "UInt32", "Partition of the topic of conversations"),
+        Column("closed_until", MINUTE, "Every minute before this one is closed"),
+        STORED_AT,
+    ),
+    ("partition",),
+    version="closed_until",
+)
+
 CONVERSATION_SPIKES: Final = Table(
     "conversation_spikes",
     "One row per sudden spike of a conversation",
@@ -334,44 +431,15 @@ CONVERSATION_SPIKES: Final = Table(
     ("spike_id",),
 )
 
-CONVERSATIONS: Final = Table(
-    "conversations",
-    "One row per conversation, as of now",
-    (
-        CONVERSATION,
-        Column("as_of", MINUTE, "End of its newest minute"),
-        Column("posts", COUNT, "Posts"),
-        *(Column(measure, "Int64", f"Net {measure}") for measure in MEASURES),
-        Column("voices", COUNT, "Distinct actors of posts, shares and comments"),
-        VERSION,
-        STORED_AT,
-    ),
-    ("conversation",),
-)
-
-AUTHORS: Final = Table(
-    "authors",
-    "One row per author and channel",
-    (
-        Column("author_id", STRING, "Author"),
-        Column("channel", WORD, "Channel"),
-        Column("posts", COUNT, "Posts"),
-        Column("followers", "Nullable(UInt64)", "Followers at the newest post; NULL: not known"),
-        VERSION,
-        STORED_AT,
-    ),
-    ("author_id", "channel"),
-)
-
 CARRY_OVER: Final = Table(
     "carry_over",
-    "Posts of different channels that carry the same message",
+    "One row per message and post that carries it; where it began and what it brought elsewhere says carry_over_v",
     (
-        Column("message", STRING, "Canonical URL, or the quoted post"),
+        Column("message", STRING, "url:<canonical address>, or post:<post that is quoted>"),
         POST_ID,
-        Column("channel", WORD, "Where it was carried to"),
-        Column("origin_post_id", STRING, "The earliest post of the message"),
-        Column("lag_seconds", REAL, "Seconds from the origin to this post"),
+        Column("channel", WORD, "Where it was posted"),
+        Column("created_at", TIME, "When it was first posted"),
+        Column("is_current", "UInt8", "0 where the post does not carry it any more"),
         VERSION,
         STORED_AT,
     ),
@@ -433,9 +501,8 @@ TABLES: Final = (
     CONVERSATION_POSTS,
     CONVERSATION_MINUTES,
     CONVERSATION_CLOSED,
+    CONVERSATION_MARKS,
     CONVERSATION_SPIKES,
-    CONVERSATIONS,
-    AUTHORS,
     CARRY_OVER,
     ALERT_DELIVERIES,
     DEAD_LETTERS,
