@@ -5,8 +5,11 @@
 Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0 and its Kafka bindings 0.5.0.
 """
 
+import json
 from typing import Any, Final
 
+from schemas.alerts import alert_json_schema
+from schemas.conversations import conversation_json_schema
 from schemas.events import event_json_schema
 from schemas.topics import KINDS, Topics
 
@@ -34,9 +37,25 @@ DEAD_HEADERS: Final[dict[str, str]] = {
 def asyncapi_document(topics: Topics | None = None) -> dict[str, Any]:
     """The document, for topics under the default prefix unless told otherwise. JSON values only."""
     names = topics or Topics()
-    schema = event_json_schema()
-    schema.pop("$schema")
+    schemas = {
+        "Event": event_json_schema(),
+        "ConversationRun": conversation_json_schema(),
+        "SpikeAlert": alert_json_schema(),
+    }
     channels: dict[str, dict[str, Any]] = {kind: _source_channel(names.of(kind), kind) for kind in KINDS}
+    channels["conversations"] = {
+        "address": names.conversations,
+        "description": "What passes between agents: cells of conversations, and how far event time has come. A cell "
+        "lies on partition murmur2(conversation) mod n; a record holds many and has no key.",
+        "messages": {"conversationRun": {"$ref": "#/components/messages/conversationRun"}},
+        "bindings": {"kafka": {"topicConfiguration": {"cleanup.policy": ["delete"]}, "bindingVersion": "0.5.0"}},
+    }
+    channels["alerts"] = {
+        "address": names.alerts,
+        "description": "Sudden spikes of conversations, one record per state of each.",
+        "messages": {"spikeAlert": {"$ref": "#/components/messages/spikeAlert"}},
+        "bindings": {"kafka": {"topicConfiguration": {"cleanup.policy": ["delete"]}, "bindingVersion": "0.5.0"}},
+    }
     channels["deadLetters"] = {
         "address": names.dead_letters,
         "description": "Records that could not be taken: the value as it came, the facts in headers.",
@@ -51,6 +70,15 @@ def asyncapi_document(topics: Topics | None = None) -> dict[str, Any]:
         }
         for kind in KINDS
     }
+    for name, said in (
+        ("conversations", "Say what posts add to conversations."),
+        ("alerts", "Say that a conversation spikes."),
+    ):
+        operations[f"send{name.capitalize()}"] = {
+            "action": "send",
+            "channel": {"$ref": f"#/channels/{name}"},
+            "summary": said,
+        }
     operations["sendDeadLetters"] = {
         "action": "send",
         "channel": {"$ref": "#/channels/deadLetters"},
@@ -61,17 +89,46 @@ def asyncapi_document(topics: Topics | None = None) -> dict[str, Any]:
         "info": {
             "title": "Engagement pipeline",
             "version": VERSION,
-            "description": "What producers send, seen from the pipeline: it receives events and sends dead letters.",
+            "description": "Seen from the pipeline: it receives events, and sends what its agents tell one another, "
+            "alerts and dead letters.",
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": "application/json",
         "channels": channels,
         "operations": operations,
         "components": {
-            "messages": {**{kind: _event_message(kind) for kind in KINDS}, "deadLetter": _dead_letter_message()},
-            "schemas": {"Event": schema},
+            "messages": {
+                **{kind: _event_message(kind) for kind in KINDS},
+                "conversationRun": {
+                    "name": "conversationRun",
+                    "title": "Cells of many conversations, and watermarks",
+                    "contentType": "application/json",
+                    "payload": {"$ref": "#/components/schemas/ConversationRun"},
+                },
+                "spikeAlert": {
+                    "name": "spikeAlert",
+                    "title": "A spike has opened, grown or is over",
+                    "contentType": "application/json",
+                    "payload": {"$ref": "#/components/schemas/SpikeAlert"},
+                    "bindings": {
+                        "kafka": {
+                            "key": {"type": "string", "description": "The conversation, in UTF-8"},
+                            "bindingVersion": "0.5.0",
+                        }
+                    },
+                },
+                "deadLetter": _dead_letter_message(),
+            },
+            "schemas": {name: _embedded(name, schema) for name, schema in schemas.items()},
         },
     }
+
+
+def _embedded(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A JSON Schema as a part of the document: what it refers to lies within it."""
+    text = json.dumps({key: value for key, value in schema.items() if key != "$schema"})
+    embedded: dict[str, Any] = json.loads(text.replace('"#/$defs/', f'"#/components/schemas/{name}/$defs/'))
+    return embedded
 
 
 def _source_channel(address: str, kind: str) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def test_the_committed_asyncapi_document_is_what_the_models_say() -> None:
 def test_asyncapi_has_every_topic_and_resolves_its_references() -> None:
     document = asyncapi_document(Topics("other"))
     addresses = {channel["address"] for channel in document["channels"].values()}
-    assert addresses == {*Topics("other").sources, Topics("other").dead_letters}
+    topics = Topics("other")
+    assert addresses == {*topics.sources, topics.conversations, topics.alerts, topics.dead_letters}
     for reference in _references(document):
         found = document
         for part in reference.removeprefix("#/").split("/"):

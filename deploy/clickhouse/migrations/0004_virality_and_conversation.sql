@@ -208,6 +208,25 @@ ALTER TABLE {database}.conversation_minutes {cluster}
     ADD COLUMN IF NOT EXISTS `voices_exact` UInt8 COMMENT '0 where voices is an estimate (theta sketch, standard error 6 %)' AFTER `voices`,
     COMMENT COLUMN `channels` 'Distinct channels of posts, shares and comments';
 
+ALTER TABLE {database}.conversation_spikes {cluster}
+    ADD COLUMN IF NOT EXISTS `state` LowCardinality(String) COMMENT 'opened, grown or resolved' AFTER `ended_at`,
+    ADD COLUMN IF NOT EXISTS `as_of` DateTime('UTC') COMMENT 'End of the minute that this state was judged by' CODEC(Delta, ZSTD) AFTER `state`,
+    COMMENT COLUMN `score` 'The detector\'s score in the minute of this state',
+    COMMENT COLUMN `observed` 'Comments and posts per minute that were seen',
+    COMMENT COLUMN `expected` 'Comments and posts per minute that were usual',
+    ADD COLUMN IF NOT EXISTS `ratio` Float64 COMMENT 'observed / expected' AFTER `expected`,
+    ADD COLUMN IF NOT EXISTS `scale_minutes` UInt32 COMMENT 'Minutes over which it stands out most' AFTER `ratio`,
+    ADD COLUMN IF NOT EXISTS `voices` UInt64 COMMENT 'Distinct voices over these minutes' AFTER `scale_minutes`,
+    ADD COLUMN IF NOT EXISTS `voices_usual` Float64 COMMENT 'Distinct voices over as many minutes of the day before, on average' AFTER `voices`,
+    ADD COLUMN IF NOT EXISTS `channels` UInt32 COMMENT 'Distinct channels over these minutes' AFTER `voices_usual`,
+    ADD COLUMN IF NOT EXISTS `channels_usual` Float64 COMMENT 'Distinct channels over as many minutes of the day before, on average' AFTER `channels`,
+    ADD COLUMN IF NOT EXISTS `concentration` Float64 COMMENT 'Share of these comments and posts that the one post with most of them has' AFTER `channels_usual`,
+    ADD COLUMN IF NOT EXISTS `top_posts` Array(String) COMMENT 'Posts that made it, most comments first' AFTER `concentration`,
+    ADD COLUMN IF NOT EXISTS `top_authors` Array(String) COMMENT 'Authors of these posts, as author:<channel>/<id>' AFTER `top_posts`,
+    COMMENT COLUMN `evidence` 'SQL that proves it, ready to paste',
+    ADD COLUMN IF NOT EXISTS `detector` LowCardinality(String) COMMENT 'Version of the detector that found it' AFTER `evidence`,
+    COMMENT COLUMN `version` 'Minute of as_of and step of its life: the latest state wins';
+
 ALTER TABLE {database}.carry_over {cluster}
     DROP COLUMN IF EXISTS `origin_post_id`,
     DROP COLUMN IF EXISTS `lag_seconds`;
@@ -219,6 +238,8 @@ ALTER TABLE {database}.carry_over {cluster}
     ADD COLUMN IF NOT EXISTS `is_current` UInt8 COMMENT '0 where the post does not carry it any more' AFTER `created_at`;
 
 ALTER TABLE {database}.carry_over {cluster} MODIFY COMMENT 'One row per message and post that carries it; where it began and what it brought elsewhere says carry_over_v';
+
+ALTER TABLE {database}.conversation_spikes {cluster} MODIFY COMMENT 'One row per sudden spike of a conversation, as it was last seen; the conversation agent finds them';
 
 CREATE TABLE IF NOT EXISTS {database}.conversation_marks {cluster}
 (
