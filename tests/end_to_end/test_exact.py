@@ -42,6 +42,7 @@ def test_the_real_cascades(settings: Settings, data: Path, tmp_path: Path) -> No
         for post_id, row in reference(data).items()
     ]
     assert sorted(zip(*found, strict=True)) == sorted(brute)
+    _assert_trees(settings, reference(data))
 
 
 @pytest.mark.slow
@@ -132,6 +133,24 @@ def _assert_all(settings: Settings, environment: dict[str, str], truth: dict[str
     group.close()
     assert_exact(settings, truth)
     assert_recounted(environment)
+
+
+def _assert_trees(settings: Settings, brute: dict[str, dict[str, str]]) -> None:
+    """Every value of every tree is what was found by brute force, to the ninth decimal."""
+    names = {"nodes": "size", "depth": "depth", "max_breadth": "max_breadth", "wiener": "wiener"}
+    wrong = []
+    with ClickHouse(settings) as client:
+        for tree in ("share", "comment", "all"):
+            columns = ", ".join(f"{tree}_{name}" for name in (*names.values(), "structural_virality"))
+            found = client.select(f"SELECT post_id, {columns} FROM post_metrics_v")
+            assert len(found[0]) == len(brute)
+            for post_id, *numbers, virality in zip(*found, strict=True):
+                true = brute[post_id]
+                says = [int(true[f"{tree}_{name}"]) for name in names]
+                sv = None if virality is None else f"{virality:.9f}"
+                if numbers != says or sv != (true[f"{tree}_sv"] or None):
+                    wrong.append((post_id, tree, numbers, says, sv, true[f"{tree}_sv"]))
+    assert not wrong, f"{len(wrong)} trees differ: {wrong[:3]}"
 
 
 def _assert_hard(truth: dict[str, PostTruth]) -> None:
