@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -71,6 +72,21 @@ class Settings(BaseSettings):
     fuse_records: int = Field(1000, ge=1, description="The fuse looks at this many latest records of the sources")
     fuse_share: float = Field(0.95, gt=0, le=1, description="... and stops the worker when this share of them is dead")
 
+    # Conversations
+    brands: Path | None = Field(
+        None,
+        description="YAML file of the brands that are tracked, as deploy/brands.example.yaml; none where not given",
+    )
+    business_hours: str = Field(
+        "09:00-17:00",
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$",
+        description="Hours in which questions are answered: first responses to comments of these are shown apart",
+    )
+    business_days: str = Field(
+        "1-5", pattern=r"^[1-7](-[1-7])?(,[1-7](-[1-7])?)*$", description="... on these days, 1 is Monday: 1-5 or 2,4,6"
+    )
+    business_zone: str = Field("UTC", description="... in this time zone: Europe/Berlin")
+
     # Producers
     producer_memory_mb: int = Field(64, ge=1, description="Records that wait for their ack, MiB")
     producer_compression: Literal["lz4", "none"] = Field("lz4", description="Compression of what producers send")
@@ -95,6 +111,30 @@ class Settings(BaseSettings):
     def _ca_is_a_file(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():
             raise ValueError(f"{value} is not a file; name a PEM file of CA certificates")
+        return value
+
+    @field_validator("brands")
+    @classmethod
+    def _brands_is_a_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"{value} is not a file; name a YAML file like deploy/brands.example.yaml")
+        return value
+
+    @field_validator("business_hours")
+    @classmethod
+    def _hours_go_forward(cls, value: str) -> str:
+        start, _, end = value.partition("-")
+        if start >= end:
+            raise ValueError(f"{value} ends before it starts; give both of one day, at most until 24:00")
+        return value
+
+    @field_validator("business_zone")
+    @classmethod
+    def _zone_is_known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise ValueError("is no time zone that this machine knows; give one such as Europe/Berlin") from None
         return value
 
     @field_validator("clickhouse")

@@ -1,0 +1,205 @@
+"""Brands: which accounts, hashtags, mentions and web domains speak of whom; a YAML file that the operator keeps.
+
+    acme:
+      side: own
+      accounts: ["did:plc:abc", "@acme@example.social"]
+      hashtags: [acme, acmelaunch]
+      mentions: [acme]
+      domains: [acme.example]
+
+Accounts are actor ids as events have them, to the letter. Names, hashtags and mentions are folded as those of events
+are (`schemas.events.fold_name`), a domain stands for itself and all below it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from yaml.constructor import ConstructorError
+
+from pipeline.errors import SettingsError
+from schemas.events import ID_LENGTH, conversation_keys, fold_name
+
+SETTING: Final = "ENGAGEMENT_BRANDS"
+PREFIX: Final = "brand:"
+NOBODY: Final[frozenset[str]] = frozenset()
+
+
+def _is_domain(value: str) -> str:
+    if not value or any(sign in value for sign in "/:@ *?#") or "." not in value.strip("."):
+        raise ValueError("must be a domain such as acme.example, without https:// and without a path")
+    return value
+
+
+Account = Annotated[str, StringConstraints(min_length=1, max_length=ID_LENGTH)]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Domain = Annotated[str, AfterValidator(_is_domain)]
+
+
+class Brand(BaseModel):
+    """One entry of the file."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    side: Literal["own", "rival"]
+    accounts: list[Account] = Field(default=[])
+    hashtags: list[Tag] = Field(default=[])
+    mentions: list[Tag] = Field(default=[])
+    domains: list[Domain] = Field(default=[])
+
+
+FILE: Final[TypeAdapter[dict[str, Brand]]] = TypeAdapter(dict[str, Brand], config=ConfigDict(strict=True))
+
+
+@dataclass(frozen=True)
+class Brands:
+    """All brands, by what an event says; nothing but dict look-ups. Empty: no brand is tracked."""
+
+    entries: dict[str, Brand] = field(default_factory=dict)
+    """By folded name."""
+    by_account: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    by_conversation: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    by_domain: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    own: frozenset[str] = NOBODY
+    """Accounts of own brands."""
+    beside: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Account -> all accounts of its brands and of own ones."""
+
+    def keys_of(self, author_id: str, conversations: Iterable[str], links: Iterable[str]) -> list[str]:
+        """`brand:<name>` of each brand that this is about, sorted: the author is an account of it, a `hashtag:` or
+        `mention:` key is its, or a link leads to its domain or below. An empty author is nobody."""
+        if not self.entries:
+            return []
+        found = set(self.by_account.get(author_id, ()))
+        for key in conversations:
+            if key in self.by_conversation:
+                found.update(self.by_conversation[key])
+        if self.by_domain:
+            for link in links:
+                for domain in _domains_above(_host_of(link)):
+                    found.update(self.by_domain.get(domain, ()))
+        return sorted(found) if found else []
+
+    def turn_accounts(self, author_id: str) -> frozenset[str]:
+        """Accounts whose turns are the brand's on a post of this author, himself aside: those of own brands, and those
+        of the brands that he is an account of."""
+        return self.beside.get(author_id, self.own)
+
+
+def load_brands(path: Path | None) -> Brands:
+    """The brands of a file; none where no file is given. Blocks on reading. Raises SettingsError that names file, brand
+    and field."""
+    if path is None:
+        return Brands()
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        return brands_of(FILE.validate_python({} if content is None else content))
+    except OSError as error:
+        raise SettingsError(f"{SETTING}: {path} cannot be read ({error.strerror}); name a YAML file") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{SETTING}: {path} is not UTF-8; save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{SETTING}: {path} is not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        raise SettingsError(f"{SETTING}: {path}: {_explain(error)}") from None
+    except ValueError as error:
+        raise SettingsError(f"{SETTING}: {path}: {error}") from None
+
+
+def brands_of(named: dict[str, Brand]) -> Brands:
+    """Brands by name, ready to look up. Raises ValueError where two names are one or an account is on both sides."""
+    entries: dict[str, Brand] = {}
+    for name, brand in named.items():
+        folded = fold_name(name.strip())
+        if not folded or folded in entries:
+            raise ValueError(f"brand {name!r}: " + ("is the name of another one too" if folded else "needs a name"))
+        entries[folded] = brand
+    own = frozenset(account for brand in entries.values() if brand.side == "own" for account in brand.accounts)
+    for name, brand in entries.items():
+        if brand.side == "rival" and (shared := sorted(own.intersection(brand.accounts))):
+            raise ValueError(f"brand {name!r}: accounts: {shared[0]!r} is an account of an own brand; leave one out")
+    by_account = _inverted((account, name) for name, brand in entries.items() for account in brand.accounts)
+    return Brands(
+        entries=entries,
+        by_account=by_account,
+        by_conversation=_inverted(
+            (key, name) for name, brand in entries.items() for key in conversation_keys(brand.hashtags, brand.mentions)
+        ),
+        by_domain=_inverted(
+            (_folded_host(domain), name) for name, brand in entries.items() for domain in brand.domains
+        ),
+        own=own,
+        beside={
+            account: own.union(*(entries[key.removeprefix(PREFIX)].accounts for key in keys))
+            for account, keys in by_account.items()
+        },
+    )
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # untyped
+    """Refuses a brand or field that is there twice, of which YAML would drop the first in silence."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        said: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in said:
+                raise ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
+            said.add(str(key.value))
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+def _explain(error: ValidationError) -> str:
+    flaw = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    said = flaw["msg"].removeprefix("Value error, ")
+    if not flaw["loc"]:
+        return "must hold brands by name: acme: {side: own, accounts: [...]}"
+    name, *fields = flaw["loc"]
+    if fields == ["[key]"]:
+        return f"brand {name!r}: a name must be text; put it in quotes"
+    if not fields:
+        return f"brand {name!r}: must have side and some of accounts, hashtags, mentions, domains"
+    if flaw["type"] == "string_type":
+        said = "must be text; put it in quotes (without them # begins a comment and @ is no text)"
+    elif flaw["type"] == "extra_forbidden":
+        said = "is no field of a brand; it has side, accounts, hashtags, mentions, domains"
+    elif flaw["type"] == "missing":
+        said = "is missing; say own or rival"
+    elif flaw["type"] == "list_type":
+        said = "must be a list: [one, two]"
+    return f"brand {name!r}: {'.'.join(map(str, fields))}: {said}"
+
+
+def _inverted(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """What is said -> the sorted keys of the brands that it is said of."""
+    found: dict[str, set[str]] = {}
+    for said, name in pairs:
+        found.setdefault(said, set()).add(PREFIX + name)
+    return {said: tuple(sorted(names)) for said, names in found.items()}
+
+
+def _host_of(link: str) -> str:
+    """The host of an address in the spelling of DNS; empty where there is none."""
+    try:
+        return _folded_host(urlsplit(link if "://" in link else f"//{link}").hostname or "")
+    except ValueError:
+        return ""
+
+
+def _folded_host(host: str) -> str:
+    host = fold_name(host).strip(".")
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return host
+
+
+def _domains_above(host: str) -> Iterator[str]:
+    """The host itself and each domain that it is below."""
+    while host:
+        yield host
+        host = host.partition(".")[2]

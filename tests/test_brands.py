@@ -1,0 +1,144 @@
+"""Brands: what an event says leads to the brands that it is about; a file that makes no sense ends with brand, field
+and cure."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.brands import Brands, load_brands
+from pipeline.errors import SettingsError
+from pipeline.settings import load_settings
+from schemas.events import conversation_keys
+
+EXAMPLE = Path(__file__).parent.parent / "deploy/brands.example.yaml"
+
+FILE = """
+ACME:
+  side: own
+  accounts: [acme, acme-support]
+  hashtags: ["#Acme", Straße]
+  mentions: ["@Acme"]
+  domains: [acme.example, bücher.example]
+Sub Acme:
+  side: own
+  accounts: [sub, acme-support]
+  hashtags: [acme]
+Globex:
+  side: rival
+  accounts: [globex, globex-two]
+  domains: [Shop.Globex.example]
+"""
+
+
+def _load(tmp_path: Path, text: str) -> Brands:
+    path = tmp_path / "brands.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_brands(path)
+
+
+@pytest.mark.parametrize(
+    ("author", "hashtags", "mentions", "links", "keys"),
+    [
+        ("x", [], [], [], []),
+        ("acme", [], [], [], ["acme"]),
+        ("ACME", [], [], [], []),  # an actor id is meant to the letter
+        ("acme-support", [], [], [], ["acme", "sub acme"]),
+        ("x", ["ＡＣＭＥ"], [], [], ["acme", "sub acme"]),
+        ("x", ["STRASSE"], [], [], ["acme"]),
+        ("x", [], ["acme"], [], ["acme"]),
+        ("x", ["globex"], [], [], []),  # it has no hashtag
+        ("x", [], [], ["https://acme.example/a?b#c"], ["acme"]),
+        ("x", [], [], ["http://user@Blog.ACME.example.:8080"], ["acme"]),
+        ("x", [], [], ["acme.example/path"], ["acme"]),
+        ("x", [], [], ["https://notacme.example/acme.example", "https://acme.example.evil.test"], []),
+        ("x", [], [], ["https://xn--bcher-kva.example/", "https://globex.example"], ["acme"]),
+        ("x", [], [], ["https://BÜCHER.example"], ["acme"]),
+        ("x", [], [], ["https://eu.shop.globex.example"], ["globex"]),
+        ("x", [], [], ["https://[::1", "", "mailto:x", "https://" + "ü" * 300 + ".example", "http://1.2.3.4"], []),
+        ("globex", ["acme"], [], ["https://shop.globex.example"], ["acme", "globex", "sub acme"]),
+        ("", [], [], [], []),
+    ],
+)
+def test_what_a_post_is_about(
+    author: str, hashtags: list[str], mentions: list[str], links: list[str], keys: list[str], tmp_path: Path
+) -> None:
+    brands = _load(tmp_path, FILE)
+    assert brands.keys_of(author, conversation_keys(hashtags, mentions), links) == [f"brand:{key}" for key in keys]
+
+
+def test_whose_turns_are_the_brands(tmp_path: Path) -> None:
+    brands = _load(tmp_path, FILE)
+    own = {"acme", "acme-support", "sub"}
+    assert brands.turn_accounts("x") == own
+    assert brands.turn_accounts("acme") == own
+    assert brands.turn_accounts("globex") == own | {"globex", "globex-two"}
+
+
+def test_no_file_and_an_empty_one_track_nothing(tmp_path: Path) -> None:
+    for brands in (load_brands(None), _load(tmp_path, "# none yet\n")):
+        assert brands.keys_of("acme", ["hashtag:acme"], ["https://acme.example"]) == []
+        assert brands.turn_accounts("acme") == frozenset()
+
+
+def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGAGEMENT_BRANDS", str(EXAMPLE))
+    brands = load_brands(load_settings().brands)
+    assert brands.keys_of("x", ["hashtag:acme", "hashtag:globex"], []) == ["brand:acme", "brand:globex"]
+    assert brands.turn_accounts("did:plc:globex") == {"did:plc:acme", "did:plc:acme-support", "did:plc:globex"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- acme", "must hold brands by name"),
+        ("acme: [a", "is not YAML"),
+        ("acme:", "brand 'acme': must have side"),
+        ("acme: {accounts: [a]}", "brand 'acme': side: is missing; say own or rival"),
+        ("acme: {side: ours}", "brand 'acme': side: Input should be 'own' or 'rival'"),
+        ("acme: {side: own, accounts: [12]}", "brand 'acme': accounts.0: must be text; put it in quotes"),
+        ("acme: {side: own, accounts: a}", "brand 'acme': accounts: must be a list"),
+        ("acme: {side: own, accounts: ['']}", "brand 'acme': accounts.0: String should have at least 1 character"),
+        ("acme:\n  side: own\n  hashtags:\n    - #acme\n", "brand 'acme': hashtags.0: must be text; put it in quotes"),
+        ("acme: {side: own, domains: ['https://acme.example']}", "brand 'acme': domains.0: must be a domain"),
+        ("acme: {side: own, domains: [com]}", "brand 'acme': domains.0: must be a domain"),
+        ("acme: {side: own, tags: []}", "brand 'acme': tags: is no field of a brand"),
+        ("acme: {side: own}\nacme: {side: rival}", "'acme' is there twice"),
+        ("acme: {side: own, side: own}", "'side' is there twice"),
+        ("acme: {side: own}\nACME: {side: rival}", "brand 'ACME': is the name of another one too"),
+        ("a: {side: own, accounts: [x]}\nb: {side: rival, accounts: [x]}", "brand 'b': accounts: 'x' is an account of"),
+        ("7: {side: own}", "brand 7: a name must be text; put it in quotes"),
+        ("'': {side: own}", "brand '': needs a name"),
+        ("? [a, b]\n: {side: own}", "brands.yaml"),
+    ],
+)
+def test_what_makes_no_sense(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        _load(tmp_path, text)
+    assert str(caught.value).startswith("ENGAGEMENT_BRANDS: ")
+    assert said in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"cannot be read \(No such file"):
+        load_brands(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("é: {side: own}".encode("latin-1"))
+    with pytest.raises(SettingsError, match="is not UTF-8"):
+        load_brands(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("BRANDS", "/no.yaml", "/no.yaml is not a file"),
+        ("BUSINESS_HOURS", "9-17", "String should match"),
+        ("BUSINESS_HOURS", "17:00-09:00", "ends before it starts"),
+        ("BUSINESS_DAYS", "Mon-Fri", "String should match"),
+        ("BUSINESS_ZONE", "Mars/Olympus", "is no time zone"),
+        ("BUSINESS_ZONE", "../etc/passwd", "is no time zone"),
+        ("BUSINESS_ZONE", "", "is no time zone"),
+    ],
+)
+def test_settings_that_make_no_sense(name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"ENGAGEMENT_{name}", value)
+    with pytest.raises(SettingsError, match=f"^ENGAGEMENT_{name}: .*{said}"):
+        load_settings()
