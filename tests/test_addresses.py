@@ -1,0 +1,145 @@
+"""One spelling for the addresses of one page, others for others, and none for what is no address, whatever comes."""
+
+import random
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeline.addresses import LONGEST, TRACKER_PREFIXES, TRACKERS, TRACKERS_OF_HOSTS, canonical
+
+PAGE = "https://example.com/News/1"
+
+PIECES = st.sampled_from(
+    [
+        *("http://", "https://", "//", "www.", "m.", "amp.", "example.com", "bücher.de", "xn--", "co.uk", "[::1]", "["),
+        *("]", ":80", ":443", ":8080", ":-1", ":٣", "@", "/", "\\", "..", ".", "%2e", "%2F", "%", "%zz", "%C3", "ß"),
+        *("。", "…", "?", "&", "=", "utm_x=1", "amp;a=1", "a=1", "b", "+", " ", "%20", "%26", "#", "\t", "\n", "\0"),
+        *("\ud800", "😀"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        "http://example.com/News/1",
+        "HTTPS://EXAMPLE.com./News/1/",
+        "http://example.com:80/News/1",
+        "https://example.com:443/News/1",
+        "http://www.example.com/News/1",
+        "http://m.example.com/News/1",
+        "http://mobile.example.com/News/1?amp=1",
+        "https://amp.example.com/News/1",
+        "https://www.m.example.com/News/1",
+        "https://user:secret@example.com/News/1",
+        "https://example.com/News/1#comments",
+        "https://example.com/News/1?",
+        "https://example.com/News/1?&",
+        "https://example.com/News/1?utm_source=a&utm%5Fmedium=b&UTM_x=c&fbclid=d&mc_eid=e&igshid=f&ref_src=g",
+        "https://example.com/%4Eews/%31",
+        "https://example.com/./a/../News/x/%2e%2E/1",
+        "  https://example.com\\News/1\n",
+        "https://exam\tple.com/News/1",
+    ],
+)
+def test_the_same_page(same: str) -> None:
+    assert canonical(same) == PAGE
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://example.com/a", "https://example.com/A"),
+        ("https://example.com/?id=1", "https://example.com/?id=2"),
+        ("https://example.com/?id=a", "https://example.com/?id=A"),
+        ("https://example.com/?a=1&a=2", "https://example.com/?a=2&a=1"),
+        ("https://example.com/?ref=1", "https://example.com/"),
+        ("https://example.com/a%2Fb", "https://example.com/a/b"),
+        ("https://example.com/?a=1%26b", "https://example.com/?a=1&b"),
+        ("https://example.com/?s=1", "https://example.com/"),
+        ("https://example.com:8080/", "https://example.com/"),
+        ("https://news.example.com/", "https://example.com/"),
+        ("https://amp.co.uk/", "https://m.co.uk/"),
+        ("https://m.com/", "https://www.com/"),
+    ],
+)
+def test_other_pages(one: str, other: str) -> None:
+    assert canonical(one) is not None
+    assert canonical(other) is not None
+    assert canonical(one) != canonical(other)
+
+
+@pytest.mark.parametrize(
+    ("url", "spelled"),
+    [
+        ("http://BÜCHER.de/straße?q=ä", "https://xn--bcher-kva.de/stra%C3%9Fe?q=%C3%A4"),
+        ("http://xn--bcher-kva.de/stra%c3%9fe?q=%c3%a4", "https://xn--bcher-kva.de/stra%C3%9Fe?q=%C3%A4"),
+        ("https://en.m.wikipedia.org/wiki/A", "https://en.wikipedia.org/wiki/A"),
+        ("https://[2001:DB8:0:0::1]:8080/", "https://[2001:db8::1]:8080"),
+        ("http://127.0.0.1/", "https://127.0.0.1"),
+        ("https://example.com/?b=2&a=1&c", "https://example.com?a=1&b=2&c"),
+        ("https://example.com/?q=a+b", "https://example.com?q=a+b"),
+        ("https://example.com/?q=a%20b", "https://example.com?q=a+b"),
+        ("https://example.com/100%", "https://example.com/100%25"),
+        ("https://twitter.com/a/status/1?s=20&t=x", "https://twitter.com/a/status/1"),
+        ("https://www.youtube.com/watch?v=Ab&feature=share", "https://youtube.com/watch?v=Ab"),
+    ],
+)
+def test_how_it_is_spelled(url: str, spelled: str) -> None:
+    assert canonical(url) == spelled
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "example.com/a", "//example.com", "ftp://example.com", "javascript:alert(1)", "mailto:a@b.c", "http:"),
+        *("http://", "http:///a", "http://?", "http://a..b/", "http://a b/", "http://a.com:99999/", "http://a.com:x/"),
+        *("http://[::1", "http://[::g]/", "http://[fe80::1%25eth0]/", "http://%00/", "http://%ff/", "http://a／b.com/"),
+        *("http://\ud800.com/", "http://a.com/\udfff", f"http://{'a' * 64}.com/", f"http://{'a.' * 130}com/"),
+        *("http://a.com/" + "a" * LONGEST, "http://a.com/" + "ü" * 1000),
+    ],
+)
+def test_no_address(url: str) -> None:
+    assert canonical(url) is None
+
+
+@given(st.one_of(st.text(), st.lists(PIECES, max_size=14).map("".join)))
+@example("http://[::1%25]/")
+@example("https://a//..//../b//")
+@example("http://a/?%20=%20")
+def test_its_answers_stay_as_they_are(url: str) -> None:
+    found = canonical(url)
+    if found is not None:
+        assert canonical(found) == found
+        assert found.startswith("https://")
+        assert found.isascii()
+        assert "#" not in found
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.text("xy%&=+ü", max_size=4)), unique_by=lambda pair: pair[0]))
+def test_the_order_of_parameters_says_nothing(pairs: list[tuple[str, str]]) -> None:
+    parts = [f"{name}={value.replace('&', '%26')}" for name, value in pairs]
+    found = {canonical("http://example.com/?" + "&".join(each)) for each in (parts, parts[::-1], sorted(parts))}
+    assert len(found) == 1
+    assert None not in found
+
+
+def test_tables_are_in_the_case_that_is_looked_up() -> None:
+    names = [*TRACKERS, *TRACKER_PREFIXES, *(name for names in TRACKERS_OF_HOSTS.values() for name in names)]
+    assert all(name == name.lower() for name in names)
+    assert all(canonical(f"http://{host}/") == f"https://{host}" for host in TRACKERS_OF_HOSTS)
+
+
+@pytest.mark.parametrize(
+    "piece", ["%", "/..", "&", "=", "@", ":", "[", "a.", "ü.", "。", "%2e", "\\", "?a", "\0", "\u0300"]
+)
+def test_garbage_takes_no_time(piece: str) -> None:
+    text = (piece * LONGEST)[: LONGEST - 16]
+    shuffled = "".join(random.Random(1).sample(text, len(text)))
+    start = time.process_time()
+    for rest in (text, shuffled):
+        for url in (rest, f"http://{rest}", f"http://a/{rest}", f"http://a/?{rest}", f"http://a@{rest}"):
+            canonical(url)
+    assert time.process_time() - start < 0.25, "10 addresses"
