@@ -101,7 +101,7 @@ def likes(rng: np.random.Generator, minutes: Any) -> Identities:
     small = np.zeros(count, np.int8)
     keys, actors = (rng.integers(0, 2**63, count).astype(np.uint64) for _ in range(2))
     none = np.zeros(count, np.uint64)
-    return Identities(keys, none, actors, none, minutes.astype(np.uint32), none.astype(np.uint32), small, small)
+    return Identities(keys, none, actors, none, minutes.astype(np.uint32), none.astype(np.uint32), small, small, none)
 
 
 def _take(fold: Fold, post_ids: list[str], events: Identities) -> None:

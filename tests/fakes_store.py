@@ -111,6 +111,8 @@ class FakeStore:
                 row["channel"],
                 row["url"],
                 row["conversations"],
+                row["links"],
+                row["quotes"],
                 row["followers"],
             )
             for row in sorted(found, key=lambda row: row["offset"])
@@ -145,7 +147,10 @@ class FakeStore:
             np.array([row["kind"] for row in rows], np.int8),
             np.array([row["action"] for row in rows], np.int8),
             np.array([row["occurred_us"] for row in rows], np.int64),
-            *(hashes(name) for name in ("event_id", "target_id", "actor_id", "parent_id", "channel")),
+            *(hashes(name) for name in ("event_id", "target_id")),
+            self._hasher.actors([row["actor_id"] for row in rows]),
+            *(hashes(name) for name in ("parent_id", "channel")),
+            np.array([row["parent_id"] in ("", row["post_id"]) for row in rows], np.bool_),
         )
         return LoggedEvents(hashes("post_id"), events)
 

@@ -35,11 +35,13 @@ def identified(events: Sequence[Mapping[str, Any]], hasher: Hasher = HASHER) -> 
         name: hasher.hashes([event.get(name) or "" for event in events])
         for name in ("event_id", "target_id", "actor_id", "parent_id", "channel")
     }
+    text["actor_id"] = hasher.actors([event["actor_id"] for event in events])
     return identities(
         np.array([KIND_NUMBER[event["kind"]] for event in events], np.int8),
         np.array([ACTION_NUMBER[event.get("action")] for event in events], np.int8),
         np.array([microseconds(event["occurred_at"]) for event in events], np.int64),
         *text.values(),
+        np.array([(event.get("parent_id") or "") in ("", event["post_id"]) for event in events], np.bool_),
     )
 
 

@@ -103,7 +103,9 @@ def test_hundreds_of_thousands_of_keys() -> None:
     for start in range(0, runs * count, count):
         part = slice(start, start + count)
         small = np.zeros(count, np.int8)
-        events = Identities(keys[part], zeros, keys[part], zeros, minutes[part], zeros.astype(np.uint32), small, small)
+        events = Identities(
+            keys[part], zeros, keys[part], zeros, minutes[part], zeros.astype(np.uint32), small, small, zeros
+        )
         assert (fold.take(posts[part], events).outcomes <= kernels.LATE).all()
         assert (fold.take(posts[part], events).outcomes == kernels.DUPLICATE).all()
     assert fold.events == runs * count

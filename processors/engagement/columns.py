@@ -19,8 +19,10 @@ KIND_NUMBER: Final = {kind: number for number, kind in enumerate(KINDS)}
 POST: Final = KIND_NUMBER["post"]
 ACTION_NUMBER: Final = {None: 0, "add": 0, "retract": 1}
 
+CODE: Final = np.uint64(0x243F6A8885A308D3)
+"""The key of an event is the hash of its event_id + (2 x kind + 1) x CODE + action."""
+
 # Odd constants (from the digits of pi) that spread the parts of an identity; any odd numbers would do.
-_CODE: Final = np.uint64(0x243F6A8885A308D3)
 _SPREAD: Final = tuple(map(np.uint64, (0x13198A2E03707345, 0xA4093822299F31D1, 0x082EFA98EC4E6C89, 0x452821E638D01377)))
 
 Array = np.ndarray[Any, Any]
@@ -46,6 +48,8 @@ class EventColumns:
     channel: list[str]
     url: list[str]
     conversations: list[list[str]]
+    links: list[list[str]]
+    quotes: list[str]
     author_id: list[str]
     followers: list[int | None]
 
@@ -70,6 +74,7 @@ class Identities(NamedTuple):
     checks: Array  # u4, of actor, parent, target, channel and time
     measures: Array  # i1: 0 like, 1 share, 2 comment, -1 post
     actions: Array  # i1
+    parents: Hashes  # of the parent_id; 0: the post
 
 
 def identify(events: EventColumns, hasher: Hasher) -> Identities:
@@ -78,10 +83,12 @@ def identify(events: EventColumns, hasher: Hasher) -> Identities:
         events.kind,
         events.action,
         events.occurred_us,
-        *(
-            hasher.hashes(column)
-            for column in (events.event_id, events.target_id, events.actor_id, events.parent_id, events.channel)
-        ),
+        hasher.hashes(events.event_id),
+        hasher.hashes(events.target_id),
+        hasher.actors(events.actor_id),
+        hasher.hashes(events.parent_id),
+        hasher.hashes(events.channel),
+        np.fromiter(map(_is_top, events.parent_id, events.post_id), np.bool_, len(events)),
     )
 
 
@@ -94,11 +101,12 @@ def identities(
     actor: Hashes,
     parent: Hashes,
     channel: Hashes,
+    is_top: Array,
 ) -> Identities:
-    """The numbers of events from the hashes of their texts; the same whether these came from here or from
-    ClickHouse."""
+    """The numbers of events from the hashes of their texts; the same whether these came from here or from ClickHouse.
+    `is_top`: where the parent is empty or the post itself."""
     with np.errstate(over="ignore"):
-        code = (kind.astype(np.uint64) * np.uint64(2) + np.uint64(1)) * _CODE
+        code = (kind.astype(np.uint64) * np.uint64(2) + np.uint64(1)) * CODE
         content = occurred_us.astype(np.uint64)
         for part, spread in zip((actor, parent, target, channel), _SPREAD, strict=True):
             content = (content ^ part) * spread
@@ -111,7 +119,12 @@ def identities(
             checks=(content >> np.uint64(32)).astype(np.uint32),
             measures=(kind - 1).astype(np.int8),
             actions=action.astype(np.int8),
+            parents=np.where(is_top, np.uint64(0), parent),
         )
+
+
+def _is_top(parent_id: str, post_id: str) -> bool:
+    return not parent_id or parent_id == post_id
 
 
 def _choose(column: Sequence[Any] | Array, mask: Array) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from processors.engagement import kernels
+from processors.engagement import kernels, trees
 from processors.engagement.columns import Identities
 from processors.engagement.partitioning import partitions_of
 from processors.engagement.tables import Tables, bytes_of, empty_tables, kept, with_room
@@ -20,6 +20,12 @@ Array = np.ndarray[Any, Any]
 POST_TEXT_BYTES: Final = 220
 """What a post's id costs in Python: its string, its place in a dict and in a list (sys.getsizeof, ids of 20 to 60
 characters)."""
+
+TREE_EVENTS: Final = 1_000_000
+"""Events of a post beyond which its trees are given up: W of a chain of so many is 1.7e17, far within 64 bits."""
+
+LEVELS: Final = 32
+"""Levels of a tree that are told one by one."""
 
 _WINDOWS: Final = np.array(list(WINDOWS.values()), np.int64)
 _WEIGHTS: Final = np.array(WEIGHT_SETS["default"].weights, np.float64)
@@ -46,6 +52,21 @@ class Snapshot(NamedTuple):
     entropy: Array  # n, bits, NaN without engagement
     hot: Array  # n, log2, NaN without engagement
     windows: Array  # n x windows x (this, the one before) x 3, net
+    actors_of: Array  # n x 3
+    concentration: Array  # n, share of net engagements by the most active hundredth of the actors; NaN without any
+    trees: "Trees"
+
+
+class Trees(NamedTuple):
+    """The trees of n posts: of all, of shares, of comments, in this order. All is 0 where `truncated`."""
+
+    truncated: Array  # n, bool: more events than the trees take
+    sizes: Array  # n x 3, nodes with the post
+    depths: Array  # n x 3
+    breadths: Array  # n x 3
+    wieners: Array  # n x 3, u8
+    levels: Array  # n x 3 x LEVELS, nodes of level 1, 2, ...
+    named: Array  # n x 3, net events that name a parent
 
 
 class Panes(NamedTuple):
@@ -60,7 +81,9 @@ class Panes(NamedTuple):
 class Fold:
     """The state of some posts. Not thread-safe. Post rows are numbers that stay until `forget`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree_events: int = TREE_EVENTS) -> None:
+        """Trees of posts of more than `tree_events` events are given up."""
+        self._tree_events = tree_events
         self.post_ids: list[str] = []
         self._rows: dict[str, int] = {}
         self._tables: Tables = empty_tables()
@@ -101,12 +124,18 @@ class Fold:
         rows = np.arange(first, first + len(post_ids))
         posts = self._tables.posts
         posts[rows] = np.zeros(1, posts.dtype)
-        for head in ("ordered", "late", "channels"):
-            posts[head][rows] = kernels.NONE
+        for field in ("ordered", "late", "channels", "tallies", "levels", "created"):
+            posts[field][rows] = kernels.NONE
         posts["partition"][rows] = partitions
         self._rows.update(zip(post_ids, rows.tolist(), strict=True))
         self.post_ids.extend(post_ids)
         return rows
+
+    def learn(self, rows: Array, created: Array, authors: Array) -> None:
+        """What the posts themselves say, each row once: the minute of each (minutes since 1970, kernels.NONE: not
+        known) and its author (`Hasher.actors`, 0: not known)."""
+        self._tables.posts["created"][rows] = created
+        self._tables.posts["author"][rows] = authors
 
     def partitions(self, rows: Array) -> Array:
         """The partition of each of these posts."""
@@ -125,7 +154,9 @@ class Fold:
         self._tables = with_room(self._tables, len(self), count)
         outcomes = np.empty(count, np.uint8)
         dirty = np.empty(2 * count, np.int64)
-        marks = kernels.fold(
+        faded = np.empty(count, np.int64)
+        first = self._tables.sizes[kernels.NODES]
+        marks, fades = kernels.fold(
             self._tables,
             np.uint32(self._run),
             posts.astype(np.int64),
@@ -133,6 +164,7 @@ class Fold:
             events.targets,
             events.actors,
             events.channels,
+            events.parents,
             events.minutes,
             events.checks,
             events.measures,
@@ -141,7 +173,9 @@ class Fold:
             _HALF_LIFE,
             outcomes,
             dirty,
+            faded,
         )
+        trees.grow(self._tables, first, faded[:fades], self._tree_events)
         return Taken(outcomes, np.unique(posts), self._expand(np.unique(dirty[:marks])))
 
     def seen(self, rows: Array) -> tuple[Array, Array]:
@@ -156,9 +190,12 @@ class Fold:
         channels = np.zeros(count, np.uint32)
         entropy = np.empty(count, np.float64)
         kernels.measure(self._tables, rows.astype(np.int64), _WINDOWS, _WEIGHTS, _HALF_LIFE, windows, channels, entropy)
+        top = np.empty(count, np.int64)
+        kernels.concentrate(self._tables, rows.astype(np.int64), top)
         posts = self._tables.posts[rows]
         with np.errstate(divide="ignore", invalid="ignore"):
             hot = np.where(posts["hot"] > 0, np.log2(posts["hot"]) + (posts["hot_minute"] + 1.0) / _HALF_LIFE, np.nan)
+            concentration = top / posts["net"].sum(axis=1)
         return Snapshot(
             events_seen=posts["events_seen"],
             as_of=posts["newest"].astype(np.int64) + 1,
@@ -169,7 +206,33 @@ class Fold:
             entropy=entropy,
             hot=hot,
             windows=windows,
+            actors_of=posts["actors_of"],
+            concentration=concentration,
+            trees=self.trees(rows),
         )
+
+    def trees(self, rows: Array) -> Trees:
+        """The trees of these posts. O(levels) each, O(nodes) where sizes were left alone."""
+        rows = rows.astype(np.int64)
+        self.settle(rows)
+        posts, count = self._tables.posts[rows], len(rows)
+        numbers = [np.zeros((count, 3), np.uint32) for _ in range(3)]
+        wieners = np.zeros((count, 3), np.uint64)
+        levels = np.zeros((count, 3, LEVELS), np.uint32)
+        trees.look(self._tables, rows, self._tree_events, *numbers, wieners, levels)
+        truncated = posts["events_seen"] > self._tree_events
+        named = np.where(truncated[:, None], 0, posts["named"])
+        return Trees(truncated, *numbers, wieners, levels, np.column_stack((named.sum(axis=1), named)))
+
+    def settle(self, rows: Array) -> None:
+        """Makes the trees of these posts right where that was put off: before anything walks their nodes."""
+        posts = self._tables.posts[rows]
+        put_off = posts[posts["sizes_stale"] != 0]
+        twins = put_off["nodes"][put_off["twins"] != 0]
+        self._tables = with_room(self._tables, len(self), 0, 2 * int(twins.sum()))
+        most = int(put_off["nodes"].max(initial=0))
+        nodes, order = np.empty(most, np.uint32), np.empty(most, np.uint32)
+        trees.settle(self._tables, rows.astype(np.int64), self._tree_events, nodes, order, np.empty(most + 2, np.int64))
 
     def panes(self, rows: Array) -> Panes:
         """These panes."""
@@ -222,6 +285,8 @@ def compile_loops() -> None:
     fold = Fold()
     rows = fold.add(["post"], partitions_of(["post"], 1))
     none, zero = np.zeros(1, np.uint64), np.zeros(1, np.int8)
-    fold.take(rows, Identities(none, none, none, none, np.zeros(1, np.uint32), np.zeros(1, np.uint32), zero, zero))
+    fold.take(
+        rows, Identities(none, none, none, none, np.zeros(1, np.uint32), np.zeros(1, np.uint32), zero, zero, none)
+    )
     fold.snapshot(rows)
     fold.forget(rows)

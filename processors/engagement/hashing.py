@@ -2,6 +2,9 @@
 
 A key that nobody outside knows makes collisions a matter of chance (for a post of a million events 3 in a hundred
 million), not of malice. State never leaves the process, so each process draws its own. Aumasson & Bernstein 2012.
+
+Actors alone have a key that all processes share, because sets of them are united across workers: whoever makes two of
+his own accounts collide is counted as one.
 """
 
 import secrets
@@ -13,6 +16,7 @@ import numpy as np
 from pandas.util import hash_array
 
 KEY_LENGTH: Final = 16
+ACTOR_KEY: Final = "engagement/actor"
 _MIX: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
@@ -23,18 +27,22 @@ class Hasher:
 
     def __init__(self, key: str | None = None) -> None:
         self._key = key or secrets.token_urlsafe(12)
-        self._words = struct.unpack("<QQ", self._key.encode("ascii"))
 
     def hashes(self, values: Sequence[str]) -> Hashes:
         """One number per string; about 0.12 us each."""
-        column = np.empty(len(values), dtype=object)
-        column[:] = values
-        hashed: Hashes = hash_array(column, hash_key=self._key, categorize=False)
-        return hashed
+        return _hashes(values, self._key)
+
+    def actors(self, values: Sequence[str]) -> Hashes:
+        """One number per actor_id, the same in every process."""
+        return _hashes(values, ACTOR_KEY)
 
     def sql(self, expression: str) -> str:
         """SQL for what `adopt` turns into the same number that `hashes` gives."""
-        return f"sipHash64Keyed((toUInt64({self._words[0]}), toUInt64({self._words[1]})), {expression})"
+        return _sql(expression, self._key)
+
+    def sql_actor(self, expression: str) -> str:
+        """SQL for what `adopt` turns into the same number that `actors` gives."""
+        return _sql(expression, ACTOR_KEY)
 
     @staticmethod
     def adopt(raw: Hashes) -> Hashes:
@@ -44,3 +52,15 @@ class Hasher:
             for shift, factor in _MIX:
                 hashed = (hashed ^ (hashed >> np.uint64(shift))) * np.uint64(factor)
             return hashed ^ (hashed >> np.uint64(31))
+
+
+def _hashes(values: Sequence[str], key: str) -> Hashes:
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    hashed: Hashes = hash_array(column, hash_key=key, categorize=False)
+    return hashed
+
+
+def _sql(expression: str, key: str) -> str:
+    low, high = struct.unpack("<QQ", key.encode("ascii"))
+    return f"sipHash64Keyed((toUInt64({low}), toUInt64({high})), {expression})"

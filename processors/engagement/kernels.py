@@ -28,6 +28,17 @@ TAKEBACKS: Final = 2
 PANES: Final = 3
 TAKEN: Final = 4
 CHANNELS: Final = 5
+WAITING: Final = 6
+NODES: Final = 7
+LEVELS: Final = 8
+TALLIES: Final = 9
+WAITERS: Final = 10
+
+# Flags of a node.
+COUNTED: Final = np.uint8(1)  # no retraction names it
+NAMES: Final = np.uint8(2)  # it names a parent that is not the post
+COMMENT: Final = np.uint8(4)  # it is a comment, not a share
+MIXED: Final = np.uint8(8)  # its parent is a share or comment of the other kind
 
 # An index entry is a row number (26 bits) and one more than 6 bits of the key's hash, so that a probe reads a row of
 # another key once in 63.
@@ -100,6 +111,7 @@ def pane_at(t, post, minute):
         return pane
     pane = append(t.panes, t.pane_index, t.sizes, PANES, pane, post, minute)
     t.panes[pane].taken = NONE
+    t.panes[pane].nodes = NONE
     head = t.posts[post].ordered
     if head == NONE or t.panes[head].key < minute:
         t.panes[pane].next = head
@@ -138,6 +150,81 @@ def actor_at(t, post, key):
     """The row of (post, actor), made when it is not there."""
     row = find(t.actors, t.actor_index, post, key)
     return row if row >= 0 else append(t.actors, t.actor_index, t.sizes, ACTORS, row, post, key)
+
+
+@njit(cache=True, nogil=True)
+def count_actor(t, post, actor, m, change):
+    """One engagement of measure m more or less (`change` 1 or -1) by this actor of the post."""
+    before = np.int64(t.actors[actor].counts[0]) + t.actors[actor].counts[1] + t.actors[actor].counts[2]
+    t.actors[actor].counts[m] += change
+    if change > 0 and t.actors[actor].counts[m] == 1:
+        t.posts[post].actors_of[m] += 1
+    elif change < 0 and t.actors[actor].counts[m] == 0:
+        t.posts[post].actors_of[m] -= 1
+    if before + change == 0:
+        t.posts[post].actors -= 1
+    elif before == 0:
+        t.posts[post].actors += 1
+    if max(before, before + change) >= 2:
+        tally(t, post, before, before + change)
+
+
+@njit(cache=True, nogil=True)
+def tally(t, post, before, after):
+    """Moves one actor of the post from the tally of `before` to its neighbour's, that of `after`. Values below 2 have
+    none.
+
+    Tallies stand in ascending order and none is ever removed; an empty one becomes that of another value between its
+    neighbours. So a post has about as many as distinct values: sqrt(2 x its events) at most, and few where people are
+    not counting on it.
+    """
+    low = max(min(before, after), 2)
+    last, row = NONE, t.posts[post].tallies
+    while row != NONE and t.tallies[row].value < low:
+        last, row = row, t.tallies[row].next
+    if before >= 2:
+        old = row if t.tallies[row].value == before else t.tallies[row].next
+        t.tallies[old].actors -= 1
+        if after > before:
+            last, row = row, t.tallies[row].next
+    if after < 2:
+        return
+    if row != NONE and t.tallies[row].value == after:
+        t.tallies[row].actors += 1
+    elif last != NONE and t.tallies[last].actors == 0:
+        t.tallies[last].value, t.tallies[last].actors = after, 1
+    elif row != NONE and t.tallies[row].actors == 0:
+        t.tallies[row].value, t.tallies[row].actors = after, 1
+    else:
+        new = t.sizes[TALLIES]
+        t.sizes[TALLIES] = new + 1
+        t.tallies[new].post, t.tallies[new].value, t.tallies[new].actors = post, after, 1
+        t.tallies[new].next = row
+        if last == NONE:
+            t.posts[post].tallies = new
+        else:
+            t.tallies[last].next = new
+
+
+@njit(cache=True, nogil=True)
+def node_of(t, event, actor, pane, parent):
+    """A new node for an event of a share or comment, in no tree yet; its parent's hash waits in its sizes."""
+    node = t.sizes[NODES]
+    t.sizes[NODES] = node + 1
+    t.nodes[node].event = event
+    t.nodes[node].actor = actor
+    t.nodes[node].beside = t.panes[pane].nodes
+    t.panes[pane].nodes = node
+    t.nodes[node].parent = NONE
+    t.nodes[node].across = NONE
+    t.nodes[node].level = NONE
+    t.nodes[node].kin_level = NONE
+    t.nodes[node].size = np.uint32(parent & np.uint64(0xFFFFFFFF))
+    t.nodes[node].kin_size = np.uint32(parent >> np.uint64(32))
+    t.nodes[node].flags = (
+        COUNTED | (NAMES if parent else np.uint8(0)) | (COMMENT if t.events[event].measure == 2 else np.uint8(0))
+    )
+    return node
 
 
 @njit(cache=True, nogil=True)
@@ -184,9 +271,10 @@ def take_back(t, event, minute):
     t.posts[post].net[m] -= 1
     t.posts[post].hot_stale = 1
     actor = t.events[event].actor
-    t.actors[actor].count -= 1
-    if t.actors[actor].count == 0:
-        t.posts[post].actors -= 1
+    if m > 0:
+        t.nodes[actor].flags &= ~COUNTED
+        actor = t.nodes[actor].actor
+    count_actor(t, post, actor, m, -1)
     t.channels[t.events[event].channel].count -= 1
     t.taken[taken_at(t, find(t.panes, t.pane_index, post, t.events[event].minute))].lost[m] += 1
     pane = pane_at(t, post, minute)
@@ -203,6 +291,7 @@ def fold(
     targets,
     actors,
     channels,
+    parents,
     minutes,
     checks,
     measures,
@@ -211,15 +300,18 @@ def fold(
     half_life,
     outcomes,
     dirty,
+    faded,
 ):
     """Takes events into the state, one after the other. Amortised O(1) each.
 
-    Per event: post row, identity, identity of the target (retractions), actor, channel, minute, 32 bits of its content,
-    measure (0 like, 1 share, 2 comment, -1 post), action. Writes one outcome per event and, into `dirty` (2 places an
-    event), the panes whose row has to be written, for a duplicate those that it would have changed as well; -1 - post
-    stands for all panes of the post that retractions touched. Returns how many.
+    Per event: post row, identity, identity of the target (retractions), actor, channel, hash of the parent (0: the
+    post), minute, 32 bits of its content, measure (0 like, 1 share, 2 comment, -1 post), action. Writes one outcome per
+    event and, into `dirty` (2 places an event), the panes whose row has to be written, for a duplicate those that it
+    would have changed as well; -1 - post stands for all panes of the post that retractions touched. Writes into `faded`
+    the nodes that were taken back (1 place an event); new nodes are at the end of their table. Returns how many of
+    both.
     """
-    marks = 0
+    marks = fades = 0
     for i in range(len(posts)):
         post, key, minute, m = posts[i], keys[i], minutes[i], measures[i]
         t.posts[post].touched = run
@@ -260,16 +352,14 @@ def fold(
         if actions[i] == ADD:
             if m >= 0:
                 actor = actor_at(t, post, actors[i])
-                t.actors[actor].count += 1
-                if t.actors[actor].count == 1:
-                    t.posts[post].actors += 1
+                count_actor(t, post, actor, m, 1)
                 channel = channel_at(t, post, channels[i])
                 t.channels[channel].count += 1
-                t.events[event].actor = actor
                 t.events[event].channel = channel
                 t.posts[post].net[m] += 1
                 pane = pane_at(t, post, minute)
                 t.panes[pane].adds[m] += 1
+                t.events[event].actor = actor if m == 0 else node_of(t, event, actor, pane, parents[i])
                 dirty[marks] = pane
                 marks += 1
                 if not t.posts[post].hot_stale:
@@ -294,6 +384,9 @@ def fold(
                     if pane >= 0:
                         dirty[marks] = pane
                         marks += 1
+                        if m > 0:
+                            faded[fades] = t.events[target].actor
+                            fades += 1
             elif m < 0:
                 t.takebacks[takeback].minute = min(t.takebacks[takeback].minute, minute)
             else:
@@ -313,7 +406,7 @@ def fold(
             t.takebacks[takeback].count += 1
             if target < 0:
                 t.posts[post].unmatched += 1
-    return marks
+    return marks, fades
 
 
 @njit(cache=True, nogil=True)
@@ -359,3 +452,23 @@ def measure(t, posts, windows, weights, half_life, sums, channels, entropies):
         channels[i] = used
         # Of a single channel it is 0, whatever rounding makes of the difference of two logarithms.
         entropies[i] = np.nan if used == 0 else max(log2(total) - weighted / total, 0.0) if used > 1 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def concentrate(t, posts, top):
+    """Net engagements of the most active hundredth (rounded up) of the actors of each of these posts."""
+    for i in range(len(posts)):
+        post = posts[i]
+        actors = np.int64(t.posts[post].actors)
+        several, row = np.int64(0), t.posts[post].tallies
+        while row != NONE:
+            several += t.tallies[row].actors
+            row = t.tallies[row].next
+        wanted = (actors + 99) // 100
+        top[i] = max(wanted - several, 0)  # of those who did one thing
+        others, row = several - wanted, t.posts[post].tallies
+        while row != NONE:
+            skipped = min(max(others, 0), np.int64(t.tallies[row].actors))
+            top[i] += (np.int64(t.tallies[row].actors) - skipped) * np.int64(t.tallies[row].value)
+            others -= skipped
+            row = t.tallies[row].next

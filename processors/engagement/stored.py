@@ -53,12 +53,18 @@ class ClickHouseLog:
         return np.concatenate(found) if found else np.empty(0, np.uint64)
 
     def read(self, post_ids: Sequence[str]) -> Iterator[LoggedEvents]:
+        sql = self._hasher.sql
         hashed = ", ".join(
-            self._hasher.sql(name) for name in ("post_id", "event_id", "target_id", "actor_id", "parent_id", "channel")
+            [
+                *map(sql, ("post_id", "event_id", "target_id")),
+                self._hasher.sql_actor("actor_id"),
+                *map(sql, ("parent_id", "channel")),
+            ]
         )
         blocks = self._arrays.stream(
-            f"SELECT toInt8(kind) - 1, toInt8(action) - 1, toUnixTimestamp64Micro(occurred_at), {hashed} "
-            f"FROM {EVENTS.name} WHERE post_id IN (SELECT post_id FROM wanted)",
+            f"SELECT toInt8(kind) - 1, toInt8(action) - 1, toUnixTimestamp64Micro(occurred_at), "
+            f"parent_id IN ('', post_id), {hashed} FROM {EVENTS.name} "
+            "WHERE post_id IN (SELECT post_id FROM wanted)",
             tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
         )
         waiting: list[Sequence[Any]] = []
@@ -74,7 +80,7 @@ class ClickHouseLog:
         columns = self._lists.select(
             "SELECT post_id, event_id, target_id, toUnixTimestamp64Micro(occurred_at), if(author_id = '', actor_id, "
             "author_id), "
-            f"channel, url, conversations, followers FROM {EVENTS.name} "
+            f"channel, url, conversations, links, quotes, followers FROM {EVENTS.name} "
             "WHERE kind = 'post' AND post_id IN (SELECT post_id FROM wanted) ORDER BY version DESC",
             tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
         )
@@ -126,6 +132,8 @@ class ClickHouseLog:
                 "channel": events.channel,
                 "conversations": events.conversations,
                 "url": events.url,
+                "links": events.links,
+                "quotes": events.quotes,
                 "author_id": events.author_id,
                 "followers": events.followers,
                 "topic": events.topic,
@@ -140,10 +148,10 @@ class ClickHouseLog:
         (self._arrays if numbers else self._lists).insert(table, columns)
 
     def _ordered(self, blocks: Sequence[Sequence[Any]]) -> LoggedEvents:
-        kind, action, occurred_us, post, *texts = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        kind, action, occurred_us, is_top, post, *texts = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         order = np.argsort(occurred_us, kind="stable")
         hashes = [self._hasher.adopt(text)[order] for text in texts]
-        events = identities(kind[order], action[order], occurred_us[order].astype(np.int64), *hashes)
+        events = identities(kind[order], action[order], occurred_us[order].astype(np.int64), *hashes, is_top[order])
         return LoggedEvents(self._hasher.adopt(post)[order], events)
 
 

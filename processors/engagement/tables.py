@@ -7,13 +7,18 @@ the others and builds the indexes anew, so there are no free lists and no tombst
 
     posts      a row per post: counts, newest minute, where its panes and channels start
     events     a row per distinct event: identity, and what must be undone when it is taken back
-    actors     a row per (post, actor): how many of its net engagements stand
+    actors     a row per (post, actor): how many of its likes, shares and comments stand
     takebacks  a row per (post, target): how many retractions name it, and the earliest minute of these
     panes      a row per (post, minute): adds
     taken      a row per pane that a retraction touched: retractions in it, and adds of it that were lost to one
     channels   a row per (post, channel): net engagements
+    waiting    a row per (post, parent that is not in the tree): the nodes that wait for it
+    nodes      a row per share or comment, found through its event or its pane: its place in the trees of trees.py
+    levels     a row per level of a tree: how many nodes stand there
+    tallies    a row per (post, number of engagements from two on): how many actors have as many
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -39,24 +44,65 @@ POST: Final = np.dtype(
         ("hot_stale", "u1"),  # something was taken back: the sum has to be built anew from the panes
         ("partition", "u2"),
         ("touched", "u4"),  # number of the last run that had an event of it
+        ("created", "u4"),  # minute of the post itself; NONE: not known. Of `Fold.learn`, as is the next
+        ("author", "u8"),  # hash of its author; 0: not known
+        ("actors_of", "u4", 3),  # distinct actors of net likes, shares, comments
+        ("tallies", "u4"),  # first of its tallies, the smallest
+        ("nodes", "u4"),  # shares and comments that came, those taken back as well
+        ("named", "u4", 2),  # of the net shares and of the net comments, those that name a parent
+        ("waits", "u4"),  # nodes in lists of `waiting`
+        ("levels", "u4", 3),  # level 1 of the tree of all, of shares, of comments; NONE: none yet
+        ("squares", "u8", 3),  # per tree: sum of the squares of the sizes of its nodes
+        ("climbed", "u4"),  # steps up its trees since the sizes were last looked at
+        ("sizes_stale", "u1"),  # sizes and squares have to be built anew
+        ("twins", "u1"),  # a share and a comment have the same event_id: all of the trees has to be built anew
     ]
 )
 EVENT: Final = np.dtype(
     [
         ("post", "u4"),
         ("key", "u8"),
-        ("actor", "u4"),
+        ("actor", "u4"),  # of a like its actor, of a share or comment its node, which has the actor
         ("channel", "u4"),
         ("minute", "u4"),
         ("check", "u4"),
         ("measure", "i1"),
     ]
 )
-ACTOR: Final = np.dtype([("post", "u4"), ("key", "u8"), ("count", "u4")])
+ACTOR: Final = np.dtype([("post", "u4"), ("key", "u8"), ("counts", "u4", 3)])
 TAKEBACK: Final = np.dtype([("post", "u4"), ("key", "u8"), ("count", "u4"), ("minute", "u4")])
-PANE: Final = np.dtype([("post", "u4"), ("key", "u4"), ("next", "u4"), ("taken", "u4"), ("adds", "u4", 3)])
+PANE: Final = np.dtype(
+    [
+        ("post", "u4"),
+        ("key", "u4"),
+        ("next", "u4"),
+        ("taken", "u4"),
+        ("adds", "u4", 3),
+        ("nodes", "u4"),  # first of the nodes of this minute, those taken back as well; `beside` is the next one
+    ]
+)
 TAKEN: Final = np.dtype([("post", "u4"), ("key", "u4"), ("retracted", "u4", 3), ("lost", "u4", 3)])
 CHANNEL: Final = np.dtype([("post", "u4"), ("key", "u8"), ("next", "u4"), ("count", "u4")])
+WAITING: Final = np.dtype([("post", "u4"), ("key", "u8"), ("head", "u4")])
+NODE: Final = np.dtype(
+    [
+        ("event", "u4"),
+        ("actor", "u4"),
+        ("beside", "u4"),  # the next node of the same post and minute
+        ("parent", "u4"),  # NONE: the post. While it waits: the next that waits for the same
+        ("across", "u4"),  # the nearest ancestor of the kind that the parent is not; NONE: none
+        ("level", "u4"),  # in the tree of all; NONE: it is in no tree, because a parent of it is not known
+        ("kin_level", "u4"),  # in the tree of its own kind
+        (
+            "size",
+            "u4",
+        ),  # counted nodes below and at it in the tree of all. While it waits: low half of its parent's hash
+        ("kin_size", "u4"),  # the same in the tree of its own kind. While it waits: the high half
+        ("flags", "u1"),  # COUNTED, NAMES, COMMENT, MIXED of kernels.py
+    ]
+)
+LEVEL: Final = np.dtype([("post", "u4"), ("next", "u4"), ("depth", "u4"), ("count", "u4")])
+TALLY: Final = np.dtype([("post", "u4"), ("next", "u4"), ("value", "u4"), ("actors", "u4")])
 
 KEYED: Final[dict[str, np.dtype[Any]]] = {
     "events": EVENT,
@@ -65,11 +111,50 @@ KEYED: Final[dict[str, np.dtype[Any]]] = {
     "panes": PANE,
     "taken": TAKEN,
     "channels": CHANNEL,
+    "waiting": WAITING,
 }
 """Tables with an index, in the order of `Tables.sizes`."""
 
-ROWS_PER_EVENT: Final = {"events": 1, "actors": 1, "takebacks": 1, "panes": 2, "taken": 2, "channels": 1}
-"""The most rows that one event can add: its own pane, and that of the retraction that was waiting for it."""
+LISTED: Final[dict[str, np.dtype[Any]]] = {"nodes": NODE, "levels": LEVEL, "tallies": TALLY}
+"""Tables without: their rows are found through those of others. They follow in `Tables.sizes`."""
+
+ROWS_PER_EVENT: Final = {
+    "events": 1,
+    "actors": 1,
+    "takebacks": 1,
+    "panes": 2,  # its own, and that of the retraction that was waiting for it
+    "taken": 2,
+    "channels": 1,
+    "waiting": 1,
+    "nodes": 1,
+    "levels": 2,  # and as many for each node that waits: one event may put all of them into the trees
+    "tallies": 2,
+}
+"""The most rows that one event can add."""
+
+REFERENCES: Final = (
+    ("posts", "ordered", "panes"),
+    ("posts", "late", "panes"),
+    ("posts", "channels", "channels"),
+    ("posts", "tallies", "tallies"),
+    ("posts", "levels", "levels"),
+    ("events", "channel", "channels"),
+    ("panes", "next", "panes"),
+    ("panes", "taken", "taken"),
+    ("panes", "nodes", "nodes"),
+    ("channels", "next", "channels"),
+    ("waiting", "head", "nodes"),
+    ("nodes", "event", "events"),
+    ("nodes", "actor", "actors"),
+    ("nodes", "beside", "nodes"),
+    ("nodes", "parent", "nodes"),
+    ("nodes", "across", "nodes"),
+    ("nodes", "level", "levels"),
+    ("nodes", "kin_level", "levels"),
+    ("levels", "next", "levels"),
+    ("tallies", "next", "tallies"),
+)
+"""(table, field, table of the row that it names or NONE), all but events.actor."""
 
 GROWTH: Final = 1.25
 LOAD: Final = 0.7
@@ -77,8 +162,8 @@ LOAD: Final = 0.7
 
 
 class Tables(NamedTuple):
-    """All rows, as the compiled loops take them. `sizes[i]` rows of the i-th keyed table are in use, the rest is
-    room."""
+    """All rows, as the compiled loops take them. `sizes[i]` rows of the i-th table of KEYED and LISTED are in use, the
+    rest is room; the last of `sizes` is how many nodes wait for a parent."""
 
     posts: Any
     events: Any
@@ -93,32 +178,38 @@ class Tables(NamedTuple):
     taken_index: Any
     channels: Any
     channel_index: Any
+    waiting: Any
+    waiting_index: Any
+    nodes: Any
+    levels: Any
+    tallies: Any
     sizes: Any
 
 
 def empty_tables() -> Tables:
     """Tables without a row."""
-    keyed: list[Any] = []
-    for dtype in KEYED.values():
-        keyed += [np.zeros(64, dtype), np.zeros(128, np.uint32)]
-    return Tables._make((np.zeros(64, POST), *keyed, np.zeros(len(KEYED), np.int64)))
+    return _tables(np.zeros(64, POST), {name: np.zeros(64, dtype) for name, dtype in (KEYED | LISTED).items()}, {}, 0)
 
 
-def with_room(tables: Tables, posts: int, events: int) -> Tables:
-    """The same rows with room for `posts` posts in all and for `events` more events. O(rows) when it has to grow,
-    amortised O(1)."""
+def with_room(tables: Tables, posts: int, events: int, levels: int = 0) -> Tables:
+    """The same rows with room for `posts` posts in all, for `events` more events and for `levels` more levels beside
+    these. O(rows) when it has to grow, amortised O(1)."""
     grown: dict[str, Any] = {}
     if posts > len(tables.posts):
         grown["posts"] = _grow(tables.posts, max(posts, int(len(tables.posts) * GROWTH)))
-    for number, name in enumerate(KEYED):
+    for number, (name, most) in enumerate(ROWS_PER_EVENT.items()):
         rows, size = getattr(tables, name), int(tables.sizes[number])
-        needed = size + ROWS_PER_EVENT[name] * events
-        if needed > kernels.MOST_ROWS:
-            raise MemoryError(f"more than {kernels.MOST_ROWS:,} {name} in memory: set a smaller ENGAGEMENT_MEMORY_MB")
+        needed = size + most * events
+        if name == "levels":
+            needed += most * int(tables.sizes[kernels.WAITERS]) + levels
         # Room for every event is a bound, not a need: a viral post fills one pane a minute. What is used pays for the
         # growth.
         if needed > len(rows):
             rows = grown[name] = _grow(rows, max(needed, int(size * GROWTH)))
+        if name not in KEYED:
+            continue
+        if needed > kernels.MOST_ROWS:
+            raise MemoryError(f"more than {kernels.MOST_ROWS:,} {name} in memory: set a smaller ENGAGEMENT_MEMORY_MB")
         if needed > LOAD * len(index := getattr(tables, index_of(name))):
             index = np.zeros(_power_of_two(needed / LOAD), np.uint32)
             kernels.build_index(rows, size, index)
@@ -129,31 +220,22 @@ def with_room(tables: Tables, posts: int, events: int) -> Tables:
 def kept(tables: Tables, keep: "np.ndarray[Any, np.dtype[np.bool_]]") -> Tables:
     """Only the rows of the posts where `keep` (one flag per post in use), renumbered without gaps. O(rows)."""
     renumbered = np.cumsum(keep, dtype=np.uint32) - np.uint32(1)
-    survivors, moved = {}, {}
-    for number, name in enumerate(KEYED):
+    survivors, moved = {"posts": tables.posts[: len(keep)][keep]}, {}
+    for number, name in enumerate(ROWS_PER_EVENT):
         rows = getattr(tables, name)[: tables.sizes[number]]
-        stays = keep[rows["post"]]
+        stays = keep[rows["post"] if name != "nodes" else tables.events["post"][rows["event"]]]
         moved[name] = np.append(np.cumsum(stays, dtype=np.uint32) - np.uint32(1), NONE)
         survivors[name] = rows[stays]
-        survivors[name]["post"] = renumbered[survivors[name]["post"]]
-    posts = tables.posts[: len(keep)][keep]
-    for field, name in (("ordered", "panes"), ("late", "panes"), ("channels", "channels")):
-        posts[field] = _follow(moved[name], posts[field])
-    for table, field, name in (
-        ("events", "actor", "actors"),
-        ("events", "channel", "channels"),
-        ("panes", "next", "panes"),
-        ("panes", "taken", "taken"),
-        ("channels", "next", "channels"),
-    ):
+        if name != "nodes":
+            survivors[name]["post"] = renumbered[survivors[name]["post"]]
+    for table, field, name in REFERENCES:
         survivors[table][field] = _follow(moved[name], survivors[table][field])
-    keyed: list[Any] = []
-    for rows in survivors.values():
-        index = np.zeros(max(128, _power_of_two(len(rows) / LOAD)), np.uint32)
-        kernels.build_index(rows, len(rows), index)
-        keyed += [rows, index]
-    sizes = np.array([len(rows) for rows in survivors.values()], np.int64)
-    return Tables._make((posts, *keyed, sizes))
+    events = survivors["events"]
+    events["actor"] = np.where(
+        events["measure"] > 0, _follow(moved["nodes"], events["actor"]), _follow(moved["actors"], events["actor"])
+    )
+    posts = survivors.pop("posts")
+    return _tables(posts, survivors, {name: len(survivors[name]) for name in survivors}, int(posts["waits"].sum()))
 
 
 def bytes_of(tables: Tables) -> int:
@@ -163,6 +245,17 @@ def bytes_of(tables: Tables) -> int:
 
 def index_of(name: str) -> str:
     return f"{name.removesuffix('s')}_index"
+
+
+def _tables(posts: Any, rows: Mapping[str, Any], sizes: Mapping[str, int], waiters: int) -> Tables:
+    """These tables with indexes and sizes; `sizes` lacks those that are empty."""
+    indexes = {}
+    for name in KEYED:
+        size = sizes.get(name, 0)
+        index = indexes[index_of(name)] = np.zeros(max(128, _power_of_two(size / LOAD)), np.uint32)
+        kernels.build_index(rows[name], size, index)
+    in_use = np.array([*(sizes.get(name, 0) for name in ROWS_PER_EVENT), waiters], np.int64)
+    return Tables(posts=posts, **rows, **indexes, sizes=in_use)
 
 
 def _grow(rows: Any, capacity: int) -> Any:

@@ -1,0 +1,374 @@
+"""The trees of a post: what was shared from what, and what answers what. Compiled loops over the tables of tables.py,
+which run after those of kernels.py.
+
+The structure follows from the adds alone, so it only grows: a retraction makes a ghost of a node, which carries what
+hangs below it and is in no count. A node is in the trees once all parents up to the post are known; until then it waits
+in the list of its parent's hash. It keeps its nearest ancestor of either kind, one of which is the parent: so its place
+in the tree of all and in that of its own kind (where the other kind is skipped) is found in O(1), whatever the depth.
+
+Structural virality needs s(v), the counted nodes at and below v: W = n S - sum of s(v)^2 over all v but the post, S the
+sum of depths (each edge is on s (n - s) of the paths). A new node changes it for all above it: O(depth), which is fine
+for what people do. Once the steps up exceed the nodes of the post, the sizes are left alone until somebody looks, and
+are then built anew in O(nodes): a chain of 100,000 costs what a star costs.
+
+A share and a comment of one event_id (twins) make the parent that an id names depend on what else there is: all trees
+of such a post are built anew for whoever looks.
+"""
+
+from typing import Final
+
+import numpy as np
+from numba import njit
+
+from processors.engagement.columns import CODE
+from processors.engagement.kernels import (
+    COMMENT,
+    COUNTED,
+    LEVELS,
+    MIXED,
+    NAMES,
+    NODES,
+    NONE,
+    WAITERS,
+    WAITING,
+    append,
+    find,
+)
+
+ALL: Final = 0
+"""The tree of shares and comments; 1 is that of shares, 2 that of comments. Order of levels and squares of a post."""
+
+SLACK: Final = 1000
+"""Steps up that are always allowed between two looks."""
+
+
+UNSEEN: Final = np.uint32(NONE - 1)
+"""In place of a level, while trees are built anew."""
+
+
+@njit(cache=True, nogil=True, inline="always")
+def kind_of(t, node):
+    """1 of a share, 2 of a comment: its tree, and its measure."""
+    return 2 if t.nodes[node].flags & COMMENT else 1
+
+
+@njit(cache=True, nogil=True, inline="always")
+def kin_of(t, node):
+    """The nearest ancestor of the node's own kind, NONE where it is the post."""
+    return t.nodes[node].across if t.nodes[node].flags & MIXED else t.nodes[node].parent
+
+
+@njit(cache=True, nogil=True)
+def code_of(kind):
+    """What the hash of an event_id and the key of that event differ by (columns.py), shares and comments."""
+    return np.uint64(2 * kind + 3) * CODE
+
+
+@njit(cache=True, nogil=True)
+def id_of(t, node):
+    """Hash of the node's event_id."""
+    return t.events[t.nodes[node].event].key - code_of(kind_of(t, node))
+
+
+@njit(cache=True, nogil=True)
+def named_by(t, post, parent, kind):
+    """The node that a node of this kind means by the hash of its parent, NONE where it is not there: of its own kind if
+    there is one."""
+    event = find(t.events, t.event_index, post, parent + code_of(kind))
+    if event < 0:
+        event = find(t.events, t.event_index, post, parent + code_of(3 - kind))
+    return t.events[event].actor if event >= 0 else NONE
+
+
+@njit(cache=True, nogil=True)
+def grow(t, first, faded, limit):
+    """Puts the nodes from row `first` on into the trees, and takes `faded` nodes out of the counts. Posts of more than
+    `limit` events are left alone. Amortised O(1) per node, and O(depth) as long as that is little."""
+    # First what was there before: a node that comes in below is counted, or not, by its flag.
+    for i in range(len(faded)):
+        if faded[i] < first and t.posts[t.events[t.nodes[faded[i]].event].post].events_seen <= limit:
+            fade(t, np.uint32(faded[i]))
+    for node in range(first, t.sizes[NODES]):
+        if t.posts[t.events[t.nodes[node].event].post].events_seen <= limit:
+            plant(t, np.uint32(node))
+
+
+@njit(cache=True, nogil=True)
+def fade(t, node):
+    """A node that is not counted any more."""
+    post, kind = t.events[t.nodes[node].event].post, kind_of(t, node)
+    if t.nodes[node].flags & NAMES:
+        t.posts[post].named[kind - 1] -= 1
+    if t.posts[post].twins:
+        t.posts[post].sizes_stale = 1
+    elif t.nodes[node].level != NONE:
+        t.levels[t.nodes[node].level].count -= 1
+        t.levels[t.nodes[node].kin_level].count -= 1
+        climb(t, post, node, -1)
+
+
+@njit(cache=True, nogil=True)
+def plant(t, node):
+    """A new node: into the trees with all that waited for it, or to wait itself."""
+    event = t.nodes[node].event
+    post, kind, flags = t.events[event].post, kind_of(t, node), t.nodes[node].flags
+    t.posts[post].nodes += 1
+    if flags & NAMES and flags & COUNTED:
+        t.posts[post].named[kind - 1] += 1
+    if not t.posts[post].twins:
+        twin = find(t.events, t.event_index, post, id_of(t, node) + code_of(3 - kind))
+        t.posts[post].twins = 1 if twin >= 0 else 0
+    if t.posts[post].twins:
+        t.posts[post].sizes_stale = 1
+        return
+    parent = NONE
+    if flags & NAMES:
+        hash_ = parent_hash(t, node)
+        parent = named_by(t, post, hash_, kind)
+        if parent == NONE or t.nodes[parent].level == NONE:
+            wait(t, post, node, hash_)
+            return
+    # A queue through the nodes themselves: `parent` is the next in it, `across` the parent to be.
+    queue = node
+    t.nodes[node].parent, t.nodes[node].across = NONE, parent
+    while queue != NONE:
+        node, parent = queue, t.nodes[queue].across
+        queue = t.nodes[node].parent
+        attach(t, post, node, parent)
+        climb(t, post, node, 1)
+        if t.posts[post].waits:
+            row = find(t.waiting, t.waiting_index, post, id_of(t, node))
+            if row >= 0:
+                waiter = t.waiting[row].head
+                t.waiting[row].head = NONE
+                while waiter != NONE:
+                    next_ = t.nodes[waiter].parent
+                    t.nodes[waiter].parent, t.nodes[waiter].across = queue, node
+                    queue = waiter
+                    t.posts[post].waits -= 1
+                    t.sizes[WAITERS] -= 1
+                    waiter = next_
+
+
+@njit(cache=True, nogil=True)
+def parent_hash(t, node):
+    """Hash of the parent_id of a node that is in no tree."""
+    return np.uint64(t.nodes[node].size) | np.uint64(t.nodes[node].kin_size) << np.uint64(32)
+
+
+@njit(cache=True, nogil=True)
+def wait(t, post, node, hash_):
+    row = find(t.waiting, t.waiting_index, post, hash_)
+    if row < 0:
+        row = append(t.waiting, t.waiting_index, t.sizes, WAITING, row, post, hash_)
+        t.waiting[row].head = NONE
+    t.nodes[node].parent = t.waiting[row].head
+    t.waiting[row].head = node
+    t.posts[post].waits += 1
+    t.sizes[WAITERS] += 1
+
+
+@njit(cache=True, nogil=True)
+def attach(t, post, node, parent):
+    """Hangs a node under its parent, which is in the trees (NONE: the post), with nothing below it yet."""
+    kind = kind_of(t, node)
+    t.nodes[node].parent = parent
+    t.nodes[node].across = NONE
+    t.nodes[node].flags &= ~MIXED
+    if parent != NONE:
+        # The nearest of the kind that the parent is not: above the parent, or what the parent has across.
+        above = t.nodes[parent].parent if t.nodes[parent].flags & MIXED else t.nodes[parent].across
+        t.nodes[node].across = above
+        if kind_of(t, parent) != kind:
+            t.nodes[node].flags |= MIXED
+    kin = kin_of(t, node)
+    above = t.nodes[parent].level if parent != NONE else NONE
+    t.nodes[node].level = level_below(t, post, ALL, above)
+    above = t.nodes[kin].kin_level if kin != NONE else NONE
+    t.nodes[node].kin_level = level_below(t, post, kind, above)
+    if t.nodes[node].flags & COUNTED:
+        t.levels[t.nodes[node].level].count += 1
+        t.levels[t.nodes[node].kin_level].count += 1
+    t.nodes[node].size = 0
+    t.nodes[node].kin_size = 0
+
+
+@njit(cache=True, nogil=True)
+def level_below(t, post, tree, above):
+    """The level under another one of that tree (NONE: under the post), made when it is not there."""
+    level = t.posts[post].levels[tree] if above == NONE else t.levels[above].next
+    if level == NONE:
+        level = np.uint32(t.sizes[LEVELS])
+        t.sizes[LEVELS] += 1
+        t.levels[level].post = post
+        t.levels[level].next = NONE
+        t.levels[level].count = 0
+        if above == NONE:
+            t.levels[level].depth = 1
+            t.posts[post].levels[tree] = level
+        else:
+            t.levels[level].depth = t.levels[above].depth + 1
+            t.levels[above].next = level
+    return level
+
+
+@njit(cache=True, nogil=True)
+def climb(t, post, node, change):
+    """One counted node more or less (`change` 1 or -1) at this node and above it, in both its trees."""
+    if t.posts[post].sizes_stale or (change > 0 and not t.nodes[node].flags & COUNTED):
+        return
+    t.posts[post].climbed += t.levels[t.nodes[node].level].depth + t.levels[t.nodes[node].kin_level].depth
+    if t.posts[post].climbed > t.posts[post].nodes + SLACK:
+        t.posts[post].sizes_stale = 1
+        return
+    kind, above = kind_of(t, node), node
+    squares = np.int64(0)
+    while above != NONE:
+        squares += 2 * change * np.int64(t.nodes[above].size) + 1
+        t.nodes[above].size += change
+        above = t.nodes[above].parent
+    t.posts[post].squares[ALL] += np.uint64(squares)
+    squares, above = np.int64(0), node
+    while above != NONE:
+        squares += 2 * change * np.int64(t.nodes[above].kin_size) + 1
+        t.nodes[above].kin_size += change
+        above = kin_of(t, above)
+    t.posts[post].squares[kind] += np.uint64(squares)
+
+
+@njit(cache=True, nogil=True)
+def settle(t, posts, limit, nodes, order, starts):
+    """Makes the sizes of these posts right where they are not. Room for the nodes of any one of them in `nodes` and
+    `order`, for one more and one in `starts`."""
+    for i in range(len(posts)):
+        post = posts[i]
+        if t.posts[post].events_seen > limit:
+            continue
+        t.posts[post].climbed = 0
+        if t.posts[post].sizes_stale:
+            count = collect(t, post, nodes)
+            if t.posts[post].twins:
+                replant(t, post, nodes[:count], order)
+            resize(t, post, nodes[:count], order, starts)
+            t.posts[post].sizes_stale = 0
+
+
+@njit(cache=True, nogil=True)
+def collect(t, post, nodes):
+    """Writes all nodes of the post, in no order; returns how many."""
+    count = 0
+    for pane in (t.posts[post].ordered, t.posts[post].late):
+        while pane != NONE:
+            node = t.panes[pane].nodes
+            while node != NONE:
+                nodes[count] = node
+                count += 1
+                node = t.nodes[node].beside
+            pane = t.panes[pane].next
+    return count
+
+
+@njit(cache=True, nogil=True)
+def replant(t, post, nodes, path):
+    """The structure of the post's trees anew from what its nodes name. `path` is room for a node each.
+
+    Every node goes back to the state of a new one, is given the parent that it names now, and is attached below it once
+    that one is. What is in no tree then waits in no list.
+    """
+    for tree in range(3):
+        level = t.posts[post].levels[tree]
+        while level != NONE:
+            t.levels[level].count = 0
+            level = t.levels[level].next
+    for i in range(len(nodes)):
+        node = nodes[i]
+        if t.nodes[node].level != NONE and t.nodes[node].flags & NAMES:
+            # Its parent may be back in that state already; its id is not touched by it.
+            hash_ = id_of(t, t.nodes[node].parent)
+            t.nodes[node].size = np.uint32(hash_ & np.uint64(0xFFFFFFFF))
+            t.nodes[node].kin_size = np.uint32(hash_ >> np.uint64(32))
+        t.nodes[node].level = NONE
+        t.nodes[node].kin_level = UNSEEN
+    for i in range(len(nodes)):
+        length, node = 0, nodes[i]
+        while node != NONE and t.nodes[node].kin_level == UNSEEN:
+            path[length] = node
+            length += 1
+            t.nodes[node].kin_level = NONE
+            parent = NONE
+            if t.nodes[node].flags & NAMES:
+                parent = named_by(t, post, parent_hash(t, node), kind_of(t, node))
+                if parent == NONE:
+                    break
+            t.nodes[node].parent = parent
+            node = parent
+        else:
+            # The path ends at the post, or at a node that was seen: in the trees or, where it is not, in a circle
+            # perhaps.
+            if node == NONE or t.nodes[node].level != NONE:
+                while length:
+                    length -= 1
+                    attach(t, post, path[length], t.nodes[path[length]].parent)
+
+
+@njit(cache=True, nogil=True)
+def resize(t, post, nodes, order, starts):
+    """Sizes and squares of the post anew: its attached nodes from the deepest up (counting sort by level)."""
+    deepest = 0
+    starts[: len(nodes) + 2] = 0
+    for i in range(len(nodes)):
+        level = t.nodes[nodes[i]].level
+        if level != NONE:
+            depth = np.int64(t.levels[level].depth)
+            starts[depth] += 1
+            deepest = max(deepest, depth)
+            counted = np.uint32(1) if t.nodes[nodes[i]].flags & COUNTED else np.uint32(0)
+            t.nodes[nodes[i]].size = counted
+            t.nodes[nodes[i]].kin_size = counted
+    attached = 0
+    for depth in range(deepest, 0, -1):
+        starts[depth], attached = attached, attached + starts[depth]
+    for i in range(len(nodes)):
+        level = t.nodes[nodes[i]].level
+        if level != NONE:
+            depth = np.int64(t.levels[level].depth)
+            order[starts[depth]] = nodes[i]
+            starts[depth] += 1
+    for tree in range(3):
+        t.posts[post].squares[tree] = 0
+    for i in range(attached):
+        node = order[i]
+        kind, parent, kin = kind_of(t, node), t.nodes[node].parent, kin_of(t, node)
+        size, kin_size = np.uint64(t.nodes[node].size), np.uint64(t.nodes[node].kin_size)
+        t.posts[post].squares[ALL] += size * size
+        t.posts[post].squares[kind] += kin_size * kin_size
+        if parent != NONE:
+            t.nodes[parent].size += t.nodes[node].size
+        if kin != NONE:
+            t.nodes[kin].kin_size += t.nodes[node].kin_size
+
+
+@njit(cache=True, nogil=True)
+def look(t, posts, limit, sizes, depths, breadths, wieners, levels):
+    """The trees of these posts, three each (all, shares, comments), as their levels tell: nodes with the post, greatest
+    depth, largest level, Wiener index, nodes of level 1, 2, ... as far as there is room in `levels`. 0 for a post of
+    more than `limit` events."""
+    for i in range(len(posts)):
+        post = posts[i]
+        if t.posts[post].events_seen > limit:
+            continue
+        for tree in range(3):
+            size, depth, breadth, total = np.uint64(1), np.uint32(0), np.uint32(1), np.uint64(0)
+            level = t.posts[post].levels[tree]
+            while level != NONE:
+                count = t.levels[level].count
+                if count:
+                    depth = t.levels[level].depth
+                    breadth = max(breadth, count)
+                    size += np.uint64(count)
+                    total += np.uint64(count) * np.uint64(depth)
+                    if depth <= levels.shape[2]:
+                        levels[i, tree, depth - 1] = count
+                level = t.levels[level].next
+            sizes[i, tree], depths[i, tree], breadths[i, tree] = size, depth, breadth
+            wieners[i, tree] = size * total - t.posts[post].squares[tree]
