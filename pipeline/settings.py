@@ -87,6 +87,12 @@ class Settings(BaseSettings):
     )
     business_zone: str = Field("UTC", description="... in this time zone: Europe/Berlin")
 
+    # Alerts
+    alerts: Path | None = Field(
+        None,
+        description="YAML file of who is told of spikes, as deploy/alerts.example.yaml; nobody where not given",
+    )
+
     # Producers
     producer_memory_mb: int = Field(64, ge=1, description="Records that wait for their ack, MiB")
     producer_compression: Literal["lz4", "none"] = Field("lz4", description="Compression of what producers send")
@@ -118,6 +124,13 @@ class Settings(BaseSettings):
     def _brands_is_a_file(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():
             raise ValueError(f"{value} is not a file; name a YAML file like deploy/brands.example.yaml")
+        return value
+
+    @field_validator("alerts")
+    @classmethod
+    def _alerts_is_a_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"{value} is not a file; name a YAML file like deploy/alerts.example.yaml")
         return value
 
     @field_validator("business_hours")
