@@ -13,7 +13,7 @@ from clickhouse_driver import Client, errors
 
 from pipeline.errors import EngagementError, Refused, SchemaDrift, Unavailable
 from pipeline.settings import Settings
-from pipeline.wire import insert_statement
+from pipeline.wire import insert_statement, is_array, pack
 
 CONNECT_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 60.0
@@ -102,7 +102,7 @@ class ClickHouse:
         Lists of equal length, or with `numpy` arrays of equal length. DateTime: integer seconds. DateTime64: integer
         ticks (milliseconds for CLOCK, microseconds for TIME). Enums: their numbers. Nullable floats: None or NaN is
         NULL. Text: str, or bytes as they are. With `numpy` text is an array of objects, integers are cast to the
-        column's width, and nothing but floats can be NULL.
+        column's width, and nothing but floats can be NULL; arrays are lists, or texts as pipeline.wire.pack makes them.
 
         CPU here per row: 1.7 us for the 18 columns of `events` from lists, 0.4 for the 57 of `post_metrics` and 0.2 for
         the 9 of `post_minutes` from arrays.
@@ -110,7 +110,7 @@ class ClickHouse:
         Raises ValueError for a table or column that schemas/tables.py does not know, or lengths that differ.
         """
         statement = insert_statement(table, tuple(columns), self._numpy)
-        values = [_sent(column, self._numpy) for column in columns.values()]
+        values = [_sent(table, name, column, self._numpy) for name, column in columns.items()]
         if len({len(column) for column in values}) != 1:
             raise ValueError(
                 f"{table}: columns differ in length: " + ", ".join(f"{n} {len(c)}" for n, c in columns.items())
@@ -244,9 +244,12 @@ class _Series(NamedTuple):
     values: Any
 
 
-def _sent(column: Any, numpy: bool) -> Any:
+def _sent(table: str, name: str, column: Any, numpy: bool) -> Any:
     if numpy:
-        return column if isinstance(column, np.ndarray) else _objects(column)
+        if isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype != object:
+            return column
+        texts = pack(table, name, column) if is_array(table, name) else column
+        return texts if isinstance(texts, np.ndarray) else _objects(texts)
     return column.tolist() if isinstance(column, np.ndarray) else column
 
 
