@@ -75,6 +75,8 @@ def _wire(name: str, type_: str, numpy: bool) -> tuple[str, str]:
         return sent("UInt32"), f"toDateTime({name}, 'UTC')"
     if inner.startswith("Enum8("):
         return "Int8", f"CAST({name}, '{type_.replace(chr(39), chr(92) + chr(39))}')"
+    if numpy and type_ == "Array(UInt32)":
+        return "String", f"CAST({name}, '{type_}')"  # the driver has no arrays of arrays: they travel as '[1, 2]'
     if type_ == "Nullable(Float64)":
         return sent("Float64"), f"if(isNaN({name}), NULL, {name})"
     if numpy and type_ == "Array(String)":

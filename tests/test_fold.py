@@ -38,6 +38,7 @@ content = st.fixed_dictionaries(
         "channel": st.sampled_from(["bluesky", "mastodon", "", None]),
         "target_id": st.sampled_from([*IDS, *IDS, "ghost"]),
         "occurred_at": st.sampled_from(MINUTES),
+        "parent_id": st.sampled_from([*IDS, *IDS, "p", "q", "ghost", "", None]),
     }
 )
 

@@ -10,11 +10,12 @@ Minutes are minutes since 1970. A minute in which nothing is left (zeros only) m
 """
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from math import log2, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 KINDS = ("like", "share", "comment")
 NAMES = ("likes", "shares", "comments")
@@ -22,6 +23,7 @@ WINDOWS = {"5m": 5, "1h": 60, "24h": 1440}
 WEIGHTS = {"plain": (1, 1, 1), "default": (1, 2, 3)}
 HALF_LIFE = 360
 ENTROPY_FROM = 20
+CONCENTRATION_FROM = 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CONVERSATIONS = (("hashtags", "hashtag:", "#＃"), ("mentions", "mention:", "@＠"))
 
@@ -34,6 +36,7 @@ class PostTruth:
     def __init__(self) -> None:
         self.identities: set[tuple[str, str, str]] = set()
         self.adds: dict[tuple[str, str], tuple[int, str, str]] = {}  # (kind, event_id) -> minute, actor, channel
+        self.parents: dict[tuple[str, str], str | None] = {}  # of shares and comments; None: the post
         self.takebacks: dict[tuple[str, str], list[int]] = {}  # (kind, target_id) -> minutes of its retractions
         self.own: list[dict[str, Any]] = []  # the events of kind post
         self.newest = 0
@@ -48,6 +51,9 @@ class PostTruth:
         self.newest = max(self.newest, minute)
         if action == "add":
             self.adds[kind, event_id] = (minute, event["actor_id"], event.get("channel") or "")
+            if kind in ("share", "comment"):
+                parent = event.get("parent_id") or event["post_id"]
+                self.parents[kind, event_id] = None if parent == event["post_id"] else parent
         else:
             self.takebacks.setdefault((kind, event["target_id"]), []).append(minute)
         if kind == "post":
@@ -136,8 +142,43 @@ class PostTruth:
         total = sum(counts)
         return -sum(n / total * log2(n / total) for n in counts) + 0.0 if total >= ENTROPY_FROM else None
 
-    def metrics(self) -> dict[str, float | None]:
-        """The row of post_metrics without key, trees and version; `as_of` in seconds since 1970."""
+    @property
+    def concentration(self) -> float | None:
+        """Share of net engagements by the most active 1 % of actors; None below 100 actors."""
+        by_actor = Counter(actor for _, _, actor, _ in self.standing)
+        if len(by_actor) < CONCENTRATION_FROM:
+            return None
+        most = sorted(by_actor.values(), reverse=True)[: -(-len(by_actor) // 100)]
+        return sum(most) / by_actor.total()
+
+    def trees(self) -> dict[str, Any]:
+        """Columns of the trees of shares, of comments and of both; not for a post that is truncated."""
+        columns: dict[str, Any] = {"tree_truncated": 0}
+        for name, kinds in (("share", ("share",)), ("comment", ("comment",)), ("all", ("share", "comment"))):
+            tree = tree_of(self.parents, self.takebacks.keys(), kinds)
+            net = sum(1 for node in self.parents if node[0] in kinds and node not in self.takebacks)
+            others = tree.size - 1
+            columns |= {
+                f"{name}_size": tree.size,
+                f"{name}_depth": tree.depth,
+                f"{name}_max_breadth": tree.max_breadth,
+                f"{name}_wiener": tree.wiener,
+                f"{name}_structural_virality": 2 * tree.wiener / (tree.size * others) if others else None,
+                f"{name}_viral_fraction": 1 - tree.levels[1] / others if others else None,
+                f"{name}_parents_known": int(
+                    any(
+                        parent is not None and node[0] in kinds and node not in self.takebacks
+                        for node, parent in self.parents.items()
+                    )
+                ),
+                f"{name}_waiting": net - others,
+            }
+            if name != "all":
+                columns[f"{name}_levels"] = [tree.levels[level] for level in range(1, min(tree.depth, 32) + 1)]
+        return columns
+
+    def metrics(self) -> dict[str, Any]:
+        """The row of post_metrics without key and version; `as_of` in seconds since 1970."""
         net, entropy = self.net, self.entropy
         return {
             "as_of": self.as_of * 60,
@@ -153,6 +194,12 @@ class PostTruth:
                 f"score_{name}": float(sum(w * n for w, n in zip(ws, net, strict=True))) for name, ws in WEIGHTS.items()
             },
             **self.windows(self.as_of),
+            **{
+                f"{name}_actors": len({actor for each, _, actor, _ in self.standing if each == kind})
+                for kind, name in zip(KINDS, NAMES, strict=True)
+            },
+            "concentration": self.concentration,
+            **self.trees(),
         }
 
     def facts(self) -> dict[str, Any] | None:
@@ -179,6 +226,59 @@ class PostTruth:
             "followers": newest.get("followers"),
             "deleted_at": min(deleted, default=None),
         }
+
+
+Node = tuple[str, str]
+"""Kind and event_id of a share or comment."""
+
+
+class TreeTruth(NamedTuple):
+    """A tree with its post."""
+
+    size: int
+    depth: int
+    max_breadth: int
+    wiener: int
+    levels: Counter[int]
+
+
+def tree_of(parents: Mapping[Node, str | None], taken_back: Collection[Node], kinds: tuple[str, ...]) -> TreeTruth:
+    """The tree of the nodes of these kinds: each below its nearest ancestor of them. Those taken back hold what is
+    below them and do not count; those that do not reach the post are not in it."""
+    above = {node: named_by(parents, node) for node in parents}
+    paths: dict[Node, list[Node] | None] = {}  # node -> itself and those above it; None: it does not reach the post
+    for node in parents:
+        path, at = dict[Node, None](), above[node]
+        path[node] = None
+        while at is not None and at not in path:
+            path[at] = None
+            at = above[at]
+        paths[node] = list(path) if at is None else None
+    depths: dict[Node, int] = {}
+    below: Counter[Node] = Counter()  # counted nodes at and below
+    for node, path in paths.items():
+        if path is not None and node[0] in kinds and node not in taken_back:
+            kin = [each for each in path if each[0] in kinds]
+            depths[node] = len(kin)
+            below.update(kin)
+    size = len(depths) + 1
+    levels = Counter(depths.values())
+    return TreeTruth(
+        size=size,
+        depth=max(levels, default=0),
+        max_breadth=max(levels.values(), default=1),
+        wiener=sum(count * (size - count) for count in below.values()),  # an edge is on that many paths
+        levels=levels,
+    )
+
+
+def named_by(parents: Mapping[Node, str | None], node: Node) -> Node | None:
+    """The node above; None is the post. One that is not there is above itself: nobody gets anywhere from it."""
+    parent = parents[node]
+    if parent is None:
+        return None
+    kinds = (node[0], "comment" if node[0] == "share" else "share")
+    return next(((kind, parent) for kind in kinds if (kind, parent) in parents), node)
 
 
 def truth_of(events: Iterable[Mapping[str, Any]]) -> dict[str, PostTruth]:

@@ -13,19 +13,13 @@ from processors.engagement import kernels, trees
 from processors.engagement.columns import Identities
 from processors.engagement.partitioning import partitions_of
 from processors.engagement.tables import Tables, bytes_of, empty_tables, kept, with_room
-from schemas.metrics import HOT_HALF_LIFE, MEASURES, WEIGHT_SETS, WINDOWS
+from schemas.metrics import HOT_HALF_LIFE, LEVELS_SHOWN, MEASURES, TREE_EVENTS, WEIGHT_SETS, WINDOWS
 
 Array = np.ndarray[Any, Any]
 
 POST_TEXT_BYTES: Final = 220
 """What a post's id costs in Python: its string, its place in a dict and in a list (sys.getsizeof, ids of 20 to 60
 characters)."""
-
-TREE_EVENTS: Final = 1_000_000
-"""Events of a post beyond which its trees are given up: W of a chain of so many is 1.7e17, far within 64 bits."""
-
-LEVELS: Final = 32
-"""Levels of a tree that are told one by one."""
 
 _WINDOWS: Final = np.array(list(WINDOWS.values()), np.int64)
 _WEIGHTS: Final = np.array(WEIGHT_SETS["default"].weights, np.float64)
@@ -65,7 +59,7 @@ class Trees(NamedTuple):
     depths: Array  # n x 3
     breadths: Array  # n x 3
     wieners: Array  # n x 3, u8
-    levels: Array  # n x 3 x LEVELS, nodes of level 1, 2, ...
+    levels: Array  # n x 3 x LEVELS_SHOWN, nodes of level 1, 2, ...
     named: Array  # n x 3, net events that name a parent
 
 
@@ -216,13 +210,14 @@ class Fold:
         rows = rows.astype(np.int64)
         self.settle(rows)
         posts, count = self._tables.posts[rows], len(rows)
-        numbers = [np.zeros((count, 3), np.uint32) for _ in range(3)]
+        sizes, depths, breadths = (np.zeros((count, 3), np.uint32) for _ in range(3))
         wieners = np.zeros((count, 3), np.uint64)
-        levels = np.zeros((count, 3, LEVELS), np.uint32)
-        trees.look(self._tables, rows, self._tree_events, *numbers, wieners, levels)
+        levels = np.zeros((count, 3, LEVELS_SHOWN), np.uint32)
+        trees.look(self._tables, rows, self._tree_events, sizes, depths, breadths, wieners, levels)
         truncated = posts["events_seen"] > self._tree_events
         named = np.where(truncated[:, None], 0, posts["named"])
-        return Trees(truncated, *numbers, wieners, levels, np.column_stack((named.sum(axis=1), named)))
+        every = np.column_stack((named.sum(axis=1), named))
+        return Trees(truncated, sizes, depths, breadths, wieners, levels, every)
 
     def settle(self, rows: Array) -> None:
         """Makes the trees of these posts right where that was put off: before anything walks their nodes."""

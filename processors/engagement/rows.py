@@ -7,10 +7,22 @@ import numpy as np
 
 from processors.engagement.facts import Facts
 from processors.engagement.fold import Fold, Panes, Snapshot
-from schemas.metrics import CHANNELS_SHOWN_FROM, FOLD_VERSION, HOT_HALF_LIFE, MEASURES, MINUTE, WEIGHT_SETS, WINDOWS
+from schemas.metrics import (
+    CHANNELS_SHOWN_FROM,
+    FOLD_VERSION,
+    HOT_HALF_LIFE,
+    MEASURES,
+    MINUTE,
+    TREES,
+    WEIGHT_SETS,
+    WINDOWS,
+)
 
 Array = np.ndarray[Any, Any]
 Columns = Mapping[str, Any]
+
+CONCENTRATION_SHOWN_FROM: Final = 100
+"""Actors; a hundredth of fewer is nobody."""
 
 SEEN_LIMIT: Final = np.uint64((1 << 30) - 1)
 
@@ -40,6 +52,8 @@ def post_metrics(post_ids: Array, posts: Snapshot) -> Columns:
     }
     columns |= _scores(posts)
     columns |= _windows(posts)
+    columns |= _actors(posts)
+    columns |= _trees(posts)
     columns["version"] = versions(posts.events_seen, posts.as_of)
     return columns
 
@@ -74,7 +88,10 @@ def of_panes(fold: Fold, panes: Array) -> Columns:
 
 def of_posts(fold: Fold, rows: Array) -> Columns:
     """Rows of post_metrics for these posts of the fold."""
-    return post_metrics(names(fold, rows), fold.snapshot(rows))
+    return {
+        **post_metrics(names(fold, rows), fold.snapshot(rows)),
+        # Columns that need more than a snapshot follow here: **their.columns(fold, rows)
+    }
 
 
 def names(fold: Fold, rows: Array) -> Array:
@@ -107,3 +124,42 @@ def _windows(posts: Snapshot) -> Columns:
             columns[f"{measure}_acceleration_{window}"] = (new - old) / minutes**2
             columns[f"{measure}_z_{window}"] = (new - old) / np.sqrt(both)
     return columns
+
+
+def _actors(posts: Snapshot) -> Columns:
+    return {
+        **{f"{measure}_actors": posts.actors_of[:, m].astype(np.uint64) for m, measure in enumerate(MEASURES)},
+        "concentration": np.where(posts.actors >= CONCENTRATION_SHOWN_FROM, posts.concentration, np.nan),
+    }
+
+
+def _trees(posts: Snapshot) -> Columns:
+    trees, columns = posts.trees, dict[str, Any]()
+    net = posts.net.astype(np.int64)
+    for name in TREES:
+        tree = ("all", "share", "comment").index(name)
+        size, depth, levels = trees.sizes[:, tree].astype(np.int64), trees.depths[:, tree], trees.levels[:, tree]
+        others = np.where(size > 1, size - 1.0, np.nan)
+        events = net[:, tree] if tree else net[:, 1] + net[:, 2]
+        columns[f"{name}_size"] = trees.sizes[:, tree]
+        columns[f"{name}_depth"] = depth
+        columns[f"{name}_max_breadth"] = trees.breadths[:, tree]
+        columns[f"{name}_wiener"] = trees.wieners[:, tree]
+        columns[f"{name}_structural_virality"] = 2.0 * trees.wieners[:, tree] / (size * others)
+        columns[f"{name}_viral_fraction"] = 1.0 - levels[:, 0] / others
+        columns[f"{name}_parents_known"] = (trees.named[:, tree] > 0).astype(np.uint8)
+        columns[f"{name}_waiting"] = np.where(trees.truncated, 0, events - (size - 1)).astype(np.uint32)
+        if tree:
+            columns[f"{name}_levels"] = _lists(levels, depth)
+    columns["tree_truncated"] = trees.truncated.astype(np.uint8)
+    return columns
+
+
+def _lists(values: Array, lengths: Array) -> Array:
+    """The first `lengths[i]` values of row i, or as many as there are; as text, because the driver sends no arrays of
+    arrays."""
+    texts = np.empty(len(values), object)
+    texts[:] = "[]"
+    for number in np.flatnonzero(lengths).tolist():
+        texts[number] = str(values[number, : lengths[number]].tolist())
+    return texts

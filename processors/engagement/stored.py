@@ -156,7 +156,9 @@ class ClickHouseLog:
 
 
 def _as_ticks(column: Column) -> str:
-    """SQL for a column's values as the fold gives them: times as integers."""
+    """SQL for a column's values as the fold gives them: times as integers, lists of numbers as text."""
+    if column.type == "Array(UInt32)":
+        return f"replaceAll(toString({column.name}), ',', ', ')"
     if "DateTime64(6" in column.type:
         return f"toUnixTimestamp64Micro({column.name})"
     return f"toUInt32({column.name})" if column.type == MINUTE else column.name
