@@ -73,6 +73,17 @@ class Settings(BaseSettings):
     fuse_share: float = Field(0.95, gt=0, le=1, description="... and stops the worker when this share of them is dead")
 
     # Conversations
+    lateness_seconds: float = Field(
+        60, ge=0, le=86_400, description="How long events of a minute may still come before it closes"
+    )
+    idle_seconds: float = Field(
+        30, gt=0, le=86_400, description="A partition without records for this long does not hold minutes open"
+    )
+    open_cells: int = Field(
+        500_000,
+        ge=1000,
+        description="Posts of open minutes that conversations keep in memory; further ones are read from ClickHouse",
+    )
     brands: Path | None = Field(
         None,
         description="YAML file of the brands that are tracked, as deploy/brands.example.yaml; none where not given",
