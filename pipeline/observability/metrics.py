@@ -128,10 +128,12 @@ class _Metrics:
             for sample in family.samples
         }
 
-    def _counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
+    def counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
+        """A new counter `engagement_<name>`. Raises ValueError for a name that is taken."""
         return Counter(f"{PREFIX}_{name}", documentation, labels, registry=self.registry)
 
-    def _gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
+    def gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
+        """A new gauge `engagement_<name>`. Raises ValueError for a name that is taken."""
         return Gauge(f"{PREFIX}_{name}", documentation, labels, registry=self.registry)
 
 
@@ -140,13 +142,13 @@ class WorkerMetrics(_Metrics):
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         super().__init__(registry)
-        self._events = self._counter(
+        self._events = self.counter(
             "events_total", "Records read from the source topics, by what became of them", ["kind", "outcome"]
         )
-        self._dead = self._counter(
+        self._dead = self.counter(
             "dead_letters_total", "Records that could not be taken, by class of reason", ["reason_class"]
         )
-        self._lag = self._gauge(
+        self._lag = self.gauge(
             "consumer_lag", "Records of a partition of this worker that are not committed", ["topic", "partition"]
         )
         self._batches = Histogram(
@@ -159,7 +161,7 @@ class WorkerMetrics(_Metrics):
             buckets=STEP_BOUNDS,
             registry=self.registry,
         )
-        self._step_cpu = self._counter(
+        self._step_cpu = self.counter(
             "step_cpu_seconds_total", "CPU time of a step, of the thread that does it", ["step"]
         )
         self._freshness = BulkHistogram(
@@ -168,18 +170,18 @@ class WorkerMetrics(_Metrics):
             FRESHNESS_BOUNDS,
             self.registry,
         )
-        self._commits = self._counter("batch_commits_total", "Commits of offsets that moved them")
-        self._last_commit = self._gauge(
+        self._commits = self.counter("batch_commits_total", "Commits of offsets that moved them")
+        self._last_commit = self.gauge(
             "last_commit_timestamp_seconds", "When offsets were last committed, Unix time; 0: not yet"
         )
-        self._state_posts = self._gauge("state_posts", "Posts in memory")
-        self._state_events = self._gauge("state_events", "Events of the posts in memory")
-        self._state_bytes = self._gauge("state_bytes", "Memory that the state of posts takes")
-        self._evicted = self._counter("evicted_posts_total", "Posts that left memory for want of room")
-        self._cold = self._counter("cold_reads_total", "Posts looked up in the log because they were not in memory")
-        self._retries = self._counter("clickhouse_retries_total", "Statements sent to ClickHouse again")
-        self._kafka_errors = self._counter("kafka_errors_total", "Failed calls to Kafka")
-        self._ready = self._gauge("ready", "1 while /readyz says ready")
+        self._state_posts = self.gauge("state_posts", "Posts in memory")
+        self._state_events = self.gauge("state_events", "Events of the posts in memory")
+        self._state_bytes = self.gauge("state_bytes", "Memory that the state of posts takes")
+        self._evicted = self.counter("evicted_posts_total", "Posts that left memory for want of room")
+        self._cold = self.counter("cold_reads_total", "Posts looked up in the log because they were not in memory")
+        self._retries = self.counter("clickhouse_retries_total", "Statements sent to ClickHouse again")
+        self._kafka_errors = self.counter("kafka_errors_total", "Failed calls to Kafka")
+        self._ready = self.gauge("ready", "1 while /readyz says ready")
         self._lag_shown: set[tuple[str, int]] = set()
         self._classes: set[str] = set()
         for kind in KINDS:

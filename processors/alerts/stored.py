@@ -1,0 +1,68 @@
+"""Spikes and deliveries in ClickHouse: tables conversation_spikes, which the conversation agent writes, and
+alert_deliveries."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pipeline.clickhouse import ClickHouse
+from processors.alerts.ports import Delivery
+from schemas.alerts import SpikeAlert
+from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES
+
+AS_THEY_ARE: Final = tuple(
+    name for name in SpikeAlert.__annotations__ if name not in ("started_at", "ended_at", "as_of")
+)
+TIMES: Final = ("started_at", "ended_at", "as_of")
+
+
+class ClickHouseDeliveries:
+    """Deliveries on one connection. One thread calls it."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+
+    def spikes(self, partitions: Sequence[int], of: int, since: float) -> list[SpikeAlert]:
+        if not partitions:
+            return []
+        wanted = ", ".join(str(int(partition)) for partition in partitions)
+        times = ", ".join(f"toUnixTimestamp({name})" for name in TIMES)
+        columns = self._clickhouse.select(
+            f"SELECT {times}, {', '.join(AS_THEY_ARE)} FROM {CONVERSATION_SPIKES.name} FINAL "
+            f"WHERE kafkaMurmurHash(conversation) % {int(of)} IN ({wanted}) "
+            "AND (state != 'resolved' OR as_of >= toDateTime(%(since)s, 'UTC'))",
+            {"since": max(0, int(since))},
+        )
+        return [_alert(dict(zip((*TIMES, *AS_THEY_ARE), row, strict=True))) for row in zip(*columns, strict=True)]
+
+    def load(self, spike_ids: Sequence[str]) -> list[Delivery]:
+        if not spike_ids:
+            return []
+        columns = self._clickhouse.select(
+            "SELECT spike_id, receiver, state, toUInt32(bitShiftRight(version, 32)), attempts, outcome, "
+            f"toUnixTimestamp64Milli(delivered_at) FROM {ALERT_DELIVERIES.name} FINAL "
+            "WHERE spike_id IN (SELECT spike_id FROM wanted)",
+            tables={"wanted": ("spike_id String", [(spike_id,) for spike_id in spike_ids])},
+        )
+        return [Delivery(*row) for row in zip(*columns, strict=True)]
+
+    def save(self, deliveries: Sequence[Delivery]) -> None:
+        self._clickhouse.insert(ALERT_DELIVERIES.name, columns_of(deliveries))
+
+
+def columns_of(deliveries: Sequence[Delivery]) -> dict[str, list[Any]]:
+    """The columns of table alert_deliveries."""
+    return {
+        "spike_id": [each.spike_id for each in deliveries],
+        "receiver": [each.receiver for each in deliveries],
+        "state": [each.state for each in deliveries],
+        "delivered_at": [each.delivered_ms for each in deliveries],
+        "attempts": [each.attempts for each in deliveries],
+        "outcome": [each.outcome for each in deliveries],
+        "version": [each.version for each in deliveries],
+    }
+
+
+def _alert(row: Mapping[str, Any]) -> SpikeAlert:
+    times = {name: None if row[name] is None else datetime.fromtimestamp(row[name], UTC) for name in TIMES}
+    return {**row, **times}  # type: ignore[typeddict-item]  # the table's columns are the alert's fields

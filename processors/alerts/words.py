@@ -1,0 +1,44 @@
+"""What people read of a spike."""
+
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote
+
+from schemas.alerts import SpikeAlert, State
+
+VERBS: Final[dict[State, str]] = {"opened": "spikes", "grown": "spikes, and grows", "resolved": "spiked; it is over"}
+
+
+def headline(alert: SpikeAlert) -> str:
+    """One line: `hashtag:acme spikes: 80 a minute, 8 times the usual 10`."""
+    said = f"{alert['conversation']} {VERBS[alert['state']]}: {_number(alert['observed'])} a minute"
+    if alert["expected"] > 0:
+        return f"{said}, {_number(alert['ratio'])} times the usual {_number(alert['expected'])}"
+    return f"{said}, usually none"
+
+
+def details(alert: SpikeAlert) -> dict[str, str]:
+    """Name -> what it is, for people."""
+    return {
+        "since": clock(alert["started_at"]),
+        "until": clock(alert["ended_at"]) if alert["ended_at"] is not None else "it goes on",
+        "seen a minute": _number(alert["observed"]),
+        "usual a minute": _number(alert["expected"]),
+        "over": f"{alert['scale_minutes']} minutes",
+        "voices": f"{alert['voices']} (usually {_number(alert['voices_usual'])})",
+        "channels": f"{alert['channels']} (usually {_number(alert['channels_usual'])})",
+        "in one post": f"{alert['concentration']:.0%}",
+    }
+
+
+def clock(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def link_to(template: str | None, conversation: str) -> str | None:
+    """The page of a conversation."""
+    return None if template is None else template.replace("{conversation}", quote(conversation, safe=""))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
