@@ -26,7 +26,7 @@ def _fold() -> Fold:
     [
         (POST_METRICS, rows.of_posts(_fold(), np.arange(2))),
         (POST_MINUTES, rows.of_panes(_fold(), _fold().panes_of(np.arange(2)))),
-        (POSTS, rows.posts(["p"], [Facts("a", "x", 1, "", [], [], None, None)], np.array([1], np.uint64))),
+        (POSTS, rows.posts(["p"], [Facts("a", "x", 1, "", [], [], [], "", None, None)], np.array([1], np.uint64))),
         (POSTS, rows.posts([], [], np.array([], np.uint64))),
     ],
     ids=["post_metrics", "post_minutes", "posts", "no posts"],
