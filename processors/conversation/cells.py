@@ -1,0 +1,116 @@
+"""Cells: what one post adds to one minute of one conversation, as columns; and what comes of them, minutes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, compress
+from typing import Final, Self
+
+import numpy as np
+
+from processors.conversation.voices import Array, Sets
+
+COUNTS: Final = (
+    "posts",
+    "likes",
+    "shares",
+    "comments",
+    "likes_retracted",
+    "shares_retracted",
+    "comments_retracted",
+)
+"""The counts of a cell, as the columns of `counts`."""
+
+POSTS, LIKES, SHARES, COMMENTS, LIKES_BACK, SHARES_BACK, COMMENTS_BACK = range(len(COUNTS))
+
+FOLD_SHIFT, EVENTS_SHIFT, EVENTS_BITS = 56, 26, 30
+"""Of a cell's version: fold version (8 bits) | events seen of the whole post (30) | minute of as_of (26)."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One cell a place. `counts` has the columns COUNTS; `minute` counts from 1970; `exact` is False where voices are a
+    sketch."""
+
+    conversation: list[str]
+    minute: Array
+    post_id: list[str]
+    counts: Array
+    channels: Sets
+    voices: Sets
+    exact: Array
+    version: Array
+
+    def __len__(self) -> int:
+        return len(self.post_id)
+
+    def where(self, mask: Array) -> Self:
+        """Those that `mask` names."""
+        chosen = mask.tolist()
+        return type(self)(
+            list(compress(self.conversation, chosen)),
+            self.minute[mask],
+            list(compress(self.post_id, chosen)),
+            self.counts[mask],
+            self.channels.where(mask),
+            self.voices.where(mask),
+            self.exact[mask],
+            self.version[mask],
+        )
+
+
+@dataclass(frozen=True)
+class Minutes:
+    """What is known of some (conversation, minute), one a place; `likes`, `shares` and `comments` are net. `seen` is
+    the sum of the events that its cells have seen, `fold` the highest fold version among them."""
+
+    conversation: list[str]
+    minute: Array
+    posts: Array
+    likes: Array
+    shares: Array
+    comments: Array
+    voices: Array
+    voices_exact: Array
+    channels: Array
+    seen: Array
+    fold: Array
+
+    def __len__(self) -> int:
+        return len(self.conversation)
+
+    @property
+    def counts(self) -> Array:
+        """What a detector looks at: net comments and posts, at least 0."""
+        counts: Array = np.maximum(self.comments + self.posts, 0)
+        return counts
+
+
+def join(parts: Sequence[Cells]) -> Cells:
+    """All cells of these parts, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    empty = np.empty(0, np.int64)
+    return Cells(
+        list(chain.from_iterable(part.conversation for part in parts)),
+        np.concatenate([empty, *(part.minute for part in parts)]),
+        list(chain.from_iterable(part.post_id for part in parts)),
+        np.concatenate([np.empty((0, len(COUNTS)), np.int64), *(part.counts for part in parts)]),
+        _joined([part.channels for part in parts]),
+        _joined([part.voices for part in parts]),
+        np.concatenate([np.empty(0, np.bool_), *(part.exact for part in parts)]),
+        np.concatenate([np.empty(0, np.uint64), *(part.version for part in parts)]),
+    )
+
+
+def name_channels(channels: Sequence[Sequence[str]]) -> Sets:
+    """Channels as numbers, the same for the same name in this process."""
+    lengths = np.fromiter(map(len, channels), np.int64, len(channels))
+    names: Array = np.fromiter(map(hash, chain.from_iterable(channels)), np.int64, int(lengths.sum()))
+    return Sets(names.view(np.uint64), lengths)
+
+
+def _joined(parts: Sequence[Sets]) -> Sets:
+    return Sets(
+        np.concatenate([np.empty(0, np.uint64), *(part.values for part in parts)]),
+        np.concatenate([np.empty(0, np.int64), *(part.lengths for part in parts)]),
+    )

@@ -1,0 +1,328 @@
+"""The conversation job: takes a batch of cells and marks, stores what minutes come to, closes minutes. Knows nothing of
+Faust, Kafka or ClickHouse.
+
+The order of storing, which makes a crash between any two steps harmless:
+
+    1. dead letters; conversation_minutes of what was touched, as absolute as the cells known of it
+    2. of minutes that close: conversation_minutes as final, conversation_closed (only where there is none: once)
+    3. conversation_marks: until where minutes are closed
+    4. the commit of the batch, by whoever called `take`
+
+State is a cache of `conversation_posts`, which the engagement agent writes before it sends a cell: memory holds minutes
+from the floor (closed until there) up to a ceiling; what comes for other minutes is read through and not kept.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.dead_letters import DeadLetter
+from pipeline.errors import Unavailable
+from pipeline.observability.metrics import WorkerMetrics
+from processors.conversation.cells import Cells, Minutes
+from processors.conversation.decoding import decode
+from processors.conversation.fold import ConversationFold
+from processors.conversation.ports import Audience, CellLog, Closings, Rows
+from processors.conversation.voices import Array
+from processors.engagement.decoding import Run
+from processors.engagement.marks import MINUTE_US
+from processors.engagement.partitioning import partitions_of
+from processors.patience import GivenUp, Patience, WaitPolicy
+from schemas.conversations import Mark
+from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_MINUTES
+
+STEPS: Final = ("minutes", "final", "closed", "marks")
+"""What is stored, in order; the middle two only where minutes close."""
+
+NEVER: Final = 1 << 40
+"""A ceiling above every minute."""
+
+SPOTS_AT_ONCE: Final = 20_000
+SEEN_BITS: Final = 55
+
+
+@dataclass(frozen=True)
+class ConversationPolicy:
+    """`open_cells`: beyond it the latest open minutes leave memory until `keep_share` of it is left."""
+
+    open_cells: int = 500_000
+    keep_share: float = 0.5
+    waits: WaitPolicy = field(default_factory=WaitPolicy)
+
+
+class ConversationJob:
+    """Everything about the conversations of some partitions. Not thread-safe: one thread calls it."""
+
+    def __init__(
+        self,
+        log: CellLog,
+        closings: Closings,
+        rows: Rows,
+        bury: Callable[[Sequence[DeadLetter]], None],
+        metrics: WorkerMetrics,
+        policy: ConversationPolicy | None = None,
+        audience: Audience | None = None,
+        after_step: Callable[[str], None] = lambda step: None,
+        on_store: Callable[[Unavailable | None], None] = lambda error: None,
+    ) -> None:
+        """`after_step` is told each of STEPS once it is done, `on_store` each time that a store fails (or answers
+        again: None)."""
+        self._log, self._closings, self._rows, self._bury = log, closings, rows, bury
+        self._metrics, self._policy = metrics, policy or ConversationPolicy()
+        self._audience, self._after_step = audience, after_step
+        self._patiently = Patience(self._policy.waits, on_store)
+        self._records = self._buried = 0
+        self.assign((), 1)
+
+    def assign(self, partitions: Iterable[int], of: int) -> None:
+        """These partitions, out of `of`, are ours from now on: everything in memory goes, and is read again when the
+        first batch comes. There are as many source partitions."""
+        self._partitions, self._of = tuple(sorted(partitions)), of
+        self.fold = ConversationFold()
+        self._floors: dict[int, int] | None = None
+        self._ceiling = 0
+        self._watermarks: dict[int, int] = {}
+
+    def take(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
+        """Folds and stores a batch, which may be empty: True once all of it is stored and every minute is closed that
+        can be, False when `given_up` was set before that. Blocks, and waits for a store that is away. `now` is Unix
+        time in seconds. Raises what is not worth another try."""
+        if not self._partitions:
+            return True
+        self._patiently.given_up = given_up
+        try:
+            self._load()
+            self._take(runs)
+            self._close(now)
+        except GivenUp:
+            # What is in memory stays: it is stored as cells already, and the batch touches it again when it comes.
+            return False
+        self._tell(now())
+        return True
+
+    @property
+    def judged(self) -> tuple[int, int]:
+        """Records that were judged so far, and those of them that were dead."""
+        return self._records, self._buried
+
+    @property
+    def closed_until(self) -> int | None:
+        """Every earlier minute of ours is closed; None before anything is known of it."""
+        return min(self._floors.values()) if self._floors else None
+
+    def _load(self) -> None:
+        """Watermarks first: whatever was sent before them is among the cells that are read after."""
+        if self._floors is not None:
+            return
+        self.fold = ConversationFold()
+        self._watermarks = dict(self._patiently(self._closings.watermarks))
+        found = self._patiently(lambda: self._closings.floors(self._partitions))
+        floors = {partition: found.get(partition, 0) for partition in self._partitions}
+        self._ceiling = min(floors.values())
+        self._raise_ceiling(floors)
+        self._floors = floors
+
+    def _raise_ceiling(self, floors: dict[int, int]) -> None:
+        """Reads the cells of the next minutes, as many as there is room for, of one minute at least."""
+        since = self._ceiling
+        minutes, sizes = self._patiently(lambda: self._log.sizes(self._partitions, self._of, since))
+        fits = max(1, int(np.searchsorted(np.cumsum(sizes), self._room, side="right")))
+        until = int(minutes[fits]) if fits < len(minutes) else NEVER
+        if len(minutes):
+            end = min(until, int(minutes[-1]) + 1)
+            for cells in self._patiently(
+                lambda: list(self._log.window(self._partitions, self._of, int(minutes[0]), end))
+            ):
+                self.fold.take(
+                    cells.where(cells.minute >= _by_partition(floors, partitions_of(cells.conversation, self._of)))
+                )
+        self._ceiling = until
+
+    @property
+    def _room(self) -> int:
+        return int(self._policy.open_cells * self._policy.keep_share)
+
+    def _take(self, runs: Sequence[Run]) -> None:
+        """Step 1."""
+        with self._metrics.time_step("conversations_decode"):
+            decoded = decode(runs, self._of)
+        self._records += decoded.records
+        self._buried += len(decoded.dead)
+        if decoded.dead:
+            self._patiently(lambda: self._bury(decoded.dead))
+            self._metrics.count_cells("dead", len(decoded.dead))
+            self._metrics.count_dead_letters("conversations", len(decoded.dead))
+        for mark in decoded.marks:
+            self._note(mark)
+        cells = decoded.cells
+        late = cells.minute < _by_partition(self._floors or {}, decoded.partitions)
+        apart = late | (cells.minute >= self._ceiling)
+        self._metrics.count_cells("late", int(late.sum()))
+        self._metrics.count_cells("cold", int(apart.sum() - late.sum()))
+        until = self._closable or 0
+        with self._metrics.time_step("conversations_fold"):
+            taken = self.fold.take(cells.where(~apart) if apart.any() else cells)
+            minutes = self.fold.add_up(taken.groups)
+        self._metrics.count_cells("new", taken.new)
+        self._metrics.count_cells("duplicate", taken.duplicate)
+        with self._metrics.time_step("conversations_store"):
+            # What closes now is stored as final, in a moment.
+            self._store(minutes, minutes.minute >= until, final=False)
+            if apart.any():
+                self._read_through(cells.where(apart), late[apart])
+        self._after_step("minutes")
+        if self._audience is not None and len(minutes):
+            stay = minutes.minute >= until
+            chosen = np.flatnonzero(stay).tolist()
+            self._audience.on_open(
+                [minutes.conversation[number] for number in chosen],
+                minutes.minute[stay].tolist(),
+                minutes.counts[stay].tolist(),
+            )
+        if len(self.fold) > self._policy.open_cells:
+            self._lower_ceiling()
+
+    def _read_through(self, cells: Cells, late: Array) -> None:
+        """Minutes that are not in memory, closed ones and such as there was no room for."""
+        spots = dict(zip(zip(cells.conversation, cells.minute.tolist(), strict=True), late.tolist(), strict=True))
+        listed = list(spots)
+        for start in range(0, len(listed), SPOTS_AT_ONCE):
+            wanted = listed[start : start + SPOTS_AT_ONCE]
+            some = set(wanted)
+            fold = ConversationFold()
+            for stored in self._patiently(lambda wanted=wanted: list(self._log.of_spots(wanted))):  # type: ignore[misc]
+                fold.take(stored)
+            chosen = [spot in some for spot in zip(cells.conversation, cells.minute.tolist(), strict=True)]
+            groups = fold.take(cells.where(np.array(chosen, np.bool_))).groups
+            minutes = fold.add_up(groups)
+            final = np.array(
+                [spots[spot] for spot in zip(minutes.conversation, minutes.minute.tolist(), strict=True)], np.bool_
+            )
+            self._store(minutes, final, final=True)
+            self._store(minutes, ~final, final=False)
+
+    def _close(self, now: Callable[[], float]) -> None:
+        """Steps 2 and 3, until the least watermark; what is beyond the ceiling is read on the way."""
+        assert self._floors is not None
+        until = self._closable
+        if until is None or min(self._floors.values()) >= until:
+            return
+        while True:
+            stop = min(until, self._ceiling)
+            self._close_until(stop, self._floors, now)
+            if stop == until:
+                return
+            self._raise_ceiling(self._floors)
+
+    def _close_until(self, stop: int, floors: dict[int, int], now: Callable[[], float]) -> None:
+        groups = self.fold.before(stop)
+        minutes = self.fold.add_up(groups)
+        with self._metrics.time_step("conversations_store"):
+            self._store(minutes, np.ones(len(minutes), np.bool_), final=True)
+            self._after_step("final")
+            counts = self._write_closings(minutes, now)
+            self._after_step("closed")
+            marks = {"partition": list(floors), "closed_until": [max(floor, stop) * 60 for floor in floors.values()]}
+            self._patiently(lambda: self._rows.upsert(CONVERSATION_MARKS.name, marks))
+            self._after_step("marks")
+        self.fold.drop(groups)
+        for partition, floor in floors.items():
+            floors[partition] = max(floor, stop)
+        self._metrics.count_closed(len(minutes))
+        if self._audience is not None:
+            for minute, names, values in _by_minute(minutes, counts):
+                self._audience.on_closed(minute, names, values)
+
+    def _write_closings(self, minutes: Minutes, now: Callable[[], float]) -> list[int]:
+        """Stores the counts at closing of those that have none, and returns what stands. Looking just before writing
+        keeps it once also where somebody has crashed, or been taken for dead, after writing."""
+        spots = list(zip(minutes.conversation, minutes.minute.tolist(), strict=True))
+        counts: list[int] = minutes.counts.tolist()
+        for start in range(0, len(spots), SPOTS_AT_ONCE):
+            self._patiently(
+                lambda part=slice(start, start + SPOTS_AT_ONCE): self._write_missing(spots, counts, part, now)  # type: ignore[misc]
+            )
+        return counts
+
+    def _write_missing(
+        self, spots: list[tuple[str, int]], counts: list[int], part: slice, now: Callable[[], float]
+    ) -> None:
+        stand = self._closings.counts(spots[part])
+        counts[part] = [stand.get(spot, count) for spot, count in zip(spots[part], counts[part], strict=True)]
+        new = [(*spot, count) for spot, count in zip(spots[part], counts[part], strict=True) if spot not in stand]
+        if new:
+            conversations, minutes, values = zip(*new, strict=True)
+            columns: dict[str, Any] = {
+                "conversation": list(conversations),
+                "minute": [minute * 60 for minute in minutes],
+                "count": list(values),
+                "closed_at": [int(now() * 1000)] * len(new),
+            }
+            self._rows.upsert(CONVERSATION_CLOSED.name, columns)
+
+    def _lower_ceiling(self) -> None:
+        """The latest open minutes leave memory; they are in conversation_posts, and read when they are due."""
+        minute = self.fold.minute_beyond(self._room)
+        gone = self.fold.since(minute)
+        if len(gone):
+            self.fold.drop(gone)
+            self._ceiling = min(self._ceiling, minute)
+
+    def _store(self, minutes: Minutes, mask: Array, final: bool) -> None:
+        if mask.any():
+            columns = minute_columns(minutes, mask, final)
+            self._patiently(lambda: self._rows.upsert(CONVERSATION_MINUTES.name, columns))
+
+    def _note(self, mark: Mark) -> None:
+        partition = mark["partition"]
+        self._watermarks[partition] = max(self._watermarks.get(partition, 0), mark["watermark"])
+
+    @property
+    def _closable(self) -> int | None:
+        """The first minute that the least watermark has not passed; None while a source partition has none."""
+        if any(partition not in self._watermarks for partition in range(self._of)):
+            return None
+        return min(self._watermarks[partition] for partition in range(self._of)) // MINUTE_US
+
+    def _tell(self, now: float) -> None:
+        known = [self._watermarks[partition] for partition in range(self._of) if partition in self._watermarks]
+        age = now - min(known) / 1e6 if len(known) == self._of else float("nan")
+        self._metrics.set_conversations(len(self.fold), self.fold.minutes, age)
+
+
+def minute_columns(minutes: Minutes, mask: Array, final: bool) -> dict[str, Any]:
+    """Rows of conversation_minutes. Their version: fold version (8 bits) | events that all cells have seen (55) | is
+    final (1): the cells of a minute only come and grow, so more seen is newer, and a final row beats an equal one."""
+    seen = np.minimum(minutes.seen[mask], np.uint64((1 << SEEN_BITS) - 1))
+    version = (minutes.fold[mask] << np.uint64(SEEN_BITS + 1)) | (seen << np.uint64(1)) | np.uint64(final)
+    return {
+        "conversation": [name for name, chosen in zip(minutes.conversation, mask.tolist(), strict=True) if chosen],
+        "minute": (minutes.minute[mask] * 60).tolist(),
+        "posts": minutes.posts[mask].tolist(),
+        "likes": minutes.likes[mask].tolist(),
+        "shares": minutes.shares[mask].tolist(),
+        "comments": minutes.comments[mask].tolist(),
+        "voices": minutes.voices[mask].tolist(),
+        "voices_exact": minutes.voices_exact[mask].astype(np.int64).tolist(),
+        "channels": minutes.channels[mask].tolist(),
+        "is_final": [int(final)] * len(version),
+        "version": version.tolist(),
+    }
+
+
+def _by_partition(values: dict[int, int], partitions: Array) -> Array:
+    """The value of each partition; 0 where it has none."""
+    table = np.zeros(max([*values, int(partitions.max(initial=0))], default=0) + 1, np.int64)
+    for partition, value in values.items():
+        table[partition] = value
+    return table[partitions]
+
+
+def _by_minute(minutes: Minutes, counts: list[int]) -> Iterable[tuple[int, list[str], list[int]]]:
+    """Minutes in order: they are sorted already."""
+    starts = np.flatnonzero(np.diff(minutes.minute, prepend=-1))
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(minutes)], strict=True):
+        yield int(minutes.minute[start]), minutes.conversation[start:end], counts[start:end]

@@ -1,0 +1,66 @@
+"""What the conversation job needs from outside. ClickHouse is one (stored.py), a fake for tests another; both pass the
+same contract tests.
+
+Each call blocks. Each may raise pipeline.errors.Unavailable (worth another try: all of it is idempotent) or Refused.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from processors.conversation.cells import Cells
+from processors.conversation.voices import Array
+
+
+class CellLog(Protocol):
+    """The cells that are stored."""
+
+    def sizes(self, partitions: Sequence[int], of: int, since: int) -> tuple[Array, Array]:
+        """The minutes from `since` on that have cells of conversations of these partitions out of `of`, in order, and
+        how many each, not less than there are."""
+        ...
+
+    def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[Cells]:
+        """The cells of these partitions with since <= minute < until, in blocks; some may come twice."""
+        ...
+
+    def of_spots(self, spots: Sequence[tuple[str, int]]) -> Iterator[Cells]:
+        """The cells of these (conversation, minute), in blocks; some may come twice."""
+        ...
+
+
+class Closings(Protocol):
+    """What is closed."""
+
+    def watermarks(self) -> Mapping[int, int]:
+        """Source partition -> watermark, in microseconds, as its owner has stored it after its cells."""
+        ...
+
+    def floors(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Partition of conversations -> the first minute that is not closed; none where nothing was closed yet."""
+        ...
+
+    def counts(self, spots: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """The count at closing of those of these (conversation, minute) that are closed."""
+        ...
+
+
+class Rows(Protocol):
+    """Where rows go. What is stored when a call returns can be read."""
+
+    def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
+        """Rows into a table of schemas/tables.py, column by column."""
+        ...
+
+
+class Audience(Protocol):
+    """Who looks at conversations as they go by: a detector. Called with what is stored; must not block for long."""
+
+    def on_closed(self, minute: int, conversations: Sequence[str], counts: Sequence[int]) -> None:
+        """`minute` is closed for these, with these counts as `conversation_closed` has them; minutes come in order,
+        a conversation that is not named had no cell. After a crash it is not told again: what was closed is in the
+        table."""
+        ...
+
+    def on_open(self, conversations: Sequence[str], minutes: Sequence[int], counts: Sequence[int]) -> None:
+        """What open minutes of these came to, whenever that changes."""
+        ...

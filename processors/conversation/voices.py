@@ -1,0 +1,109 @@
+"""How many distinct people, or channels: unions of sets of 64-bit numbers, exact or sketched.
+
+A theta sketch keeps the smallest of the hashes of a set. Below the largest one that it keeps, theta, it is the set
+itself; so the union of some sketches and sets is known below the least theta, and its size is what is kept there,
+divided by theta / 2^64 (Dasgupta, Lang, Rhodes & Thaler 2016). With 256 kept the standard error is 6 %.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+EVERYTHING: Final = np.uint64(2**64 - 1)
+ROOM: Final = 1024
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Sets of 64-bit numbers, one after the other: `lengths` says how many of `values` belong to each."""
+
+    values: Array
+    lengths: Array
+
+    def where(self, mask: Array) -> Self:
+        """Those that `mask` names."""
+        return type(self)(self.values[np.repeat(mask, self.lengths)], self.lengths[mask])
+
+    def owners(self) -> Array:
+        """Of each value, the number of its set."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+
+class Pool:
+    """Sets that are replaced one by one, by row. What was replaced is left behind until it is half of all."""
+
+    def __init__(self) -> None:
+        self._values = np.empty(ROOM, np.uint64)
+        self._top = 0
+        self._starts = np.zeros(ROOM, np.int64)
+        self._lengths = np.zeros(ROOM, np.int64)
+
+    def put(self, rows: Array, sets: Sets) -> None:
+        """The sets of these rows, each named once, from now on."""
+        count, highest = len(sets.values), int(rows.max(initial=-1))
+        if highest >= len(self._starts):
+            self._starts, self._lengths = (grown(column, highest + 1) for column in (self._starts, self._lengths))
+        if self._top + count > len(self._values):
+            self._tidy(count)
+        self._values[self._top : self._top + count] = sets.values
+        self._starts[rows] = self._top + np.cumsum(sets.lengths) - sets.lengths
+        self._lengths[rows] = sets.lengths
+        self._top += count
+
+    def drop(self, rows: Array) -> None:
+        """Nothing is in these rows any more."""
+        self._lengths[rows] = 0
+
+    def get(self, rows: Array) -> Sets:
+        """The sets of these rows."""
+        lengths = self._lengths[rows]
+        ends = np.cumsum(lengths)
+        total = int(ends[-1]) if len(ends) else 0
+        places = np.arange(total) + np.repeat(self._starts[rows] - ends + lengths, lengths)
+        return Sets(self._values[places], lengths)
+
+    def _tidy(self, more: int) -> None:
+        """Makes room, of what was replaced if that is half, else by growing."""
+        rows = np.flatnonzero(self._lengths)
+        kept = self.get(rows)
+        needed = len(kept.values) + more
+        values = np.empty(max(ROOM, 2 * needed), np.uint64)
+        values[: len(kept.values)] = kept.values
+        self._values, self._top = values, len(kept.values)
+        self._starts[rows] = np.cumsum(kept.lengths) - kept.lengths
+
+
+def grown(column: Array, needed: int) -> Array:
+    """The same column with room for at least `needed` rows, the new ones 0."""
+    larger = np.zeros((max(needed, 2 * len(column)), *column.shape[1:]), column.dtype)
+    larger[: len(column)] = column
+    return larger
+
+
+def count_distinct(owners: Array, values: Array, count: int) -> Array:
+    """Distinct values of each of `count` owners."""
+    order = np.lexsort((values, owners))
+    owners, values = owners[order], values[order]
+    first = np.ones(len(order), np.bool_)
+    first[1:] = (owners[1:] != owners[:-1]) | (values[1:] != values[:-1])
+    return np.bincount(owners[first], minlength=count)
+
+
+def count_voices(owners: Array, voices: Sets, exact: Array, count: int) -> tuple[Array, Array]:
+    """Voices of each of `count` owners, and whether that is exact, from sets (`exact`) and sketches of theirs.
+
+    `owners` and `exact` have one value a set. Each sketch is sorted.
+    """
+    thetas = np.full(count, EVERYTHING)
+    sketches = np.flatnonzero(~exact & (voices.lengths > 0))
+    np.minimum.at(thetas, owners[sketches], voices.values[np.cumsum(voices.lengths)[sketches] - 1])
+    is_exact = np.ones(count, np.bool_)
+    is_exact[owners[sketches]] = False
+    of = owners[voices.owners()]
+    kept = is_exact[of] | (voices.values < thetas[of])
+    found = count_distinct(of[kept], voices.values[kept], count)
+    estimates = np.rint(found / (thetas.astype(np.float64) / 2.0**64)).astype(np.int64)
+    return np.where(is_exact, found, estimates), is_exact
