@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "pipeline.dead_letters.commands:dead_letters",
         "What could not be taken, and giving it another try.",
     ),
+    "alerts": ("processors.alerts.commands:alerts", "Who is told of spikes: is the file right, who gets what."),
     "schema": ("pipeline.commands:schema", "JSON Schema of events, AsyncAPI of all topics."),
 }
 """Name -> where it lives and what it does. Modules of producers and processors are named, not imported: imports go one

@@ -8,3 +8,56 @@ from pipeline.observability.metrics import WorkerMetrics
 ALERT_STATES: Final = ("opened", "grown", "resolved")
 ALERT_REASONS: Final = ("old", "silenced", "untold", "superseded", "gave up", "unrouted")
 HEARTBEAT_OUTCOMES: Final = ("sent", "failed")
+
+
+class AlertMetrics:
+    """What an alert agent tells of itself, in the registry of its worker."""
+
+    def __init__(self, worker: WorkerMetrics) -> None:
+        self._fired = worker.counter("alerts_fired_total", "States of spikes that came to be told", ["state"])
+        self._suppressed = worker.counter(
+            "alerts_suppressed_total", "States of spikes that a receiver was not told, by why", ["reason"]
+        )
+        self._delivered = worker.counter(
+            "alerts_delivered_total", "States of spikes that a receiver was told", ["receiver", "state"]
+        )
+        self._failed = worker.counter("alerts_failed_total", "Attempts to tell a receiver that failed", ["receiver"])
+        self._waiting = worker.gauge("alerts_waiting", "States of spikes that are still to be told", ["receiver"])
+        self._spikes = worker.gauge("open_spikes", "Spikes of this worker's conversations that go on")
+        self._beats = worker.counter("heartbeats_total", "Times the heartbeat's address was asked", ["outcome"])
+        for state in ALERT_STATES:
+            self._fired.labels(state)
+        for reason in ALERT_REASONS:
+            self._suppressed.labels(reason)
+        for outcome in HEARTBEAT_OUTCOMES:
+            self._beats.labels(outcome)
+
+    def name_receivers(self, receivers: Iterable[str]) -> None:
+        """Their series are there before the first alert: what never was cannot be seen to rise."""
+        for receiver in receivers:
+            self._failed.labels(receiver)
+            self._waiting.labels(receiver).set(0)
+            for state in ALERT_STATES:
+                self._delivered.labels(receiver, state)
+
+    def count_fired(self, state: str) -> None:
+        self._fired.labels(state).inc()
+
+    def count_suppressed(self, reason: str) -> None:
+        """`reason` is one of ALERT_REASONS."""
+        self._suppressed.labels(reason).inc()
+
+    def count_delivered(self, receiver: str, state: str) -> None:
+        self._delivered.labels(receiver, state).inc()
+
+    def count_failed(self, receiver: str) -> None:
+        self._failed.labels(receiver).inc()
+
+    def set_waiting(self, counts: Mapping[str, int], open_spikes: int) -> None:
+        """States that are still to be told, of every receiver."""
+        for receiver, count in counts.items():
+            self._waiting.labels(receiver).set(count)
+        self._spikes.set(open_spikes)
+
+    def count_heartbeat(self, is_taken: bool) -> None:
+        self._beats.labels(HEARTBEAT_OUTCOMES[not is_taken]).inc()

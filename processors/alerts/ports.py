@@ -3,7 +3,7 @@
 ClickHouse is the one (stored.py), HTTP the other (receivers.py); fakes for tests pass the same contract tests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
@@ -95,3 +95,13 @@ class Receiver(Protocol):
     async def close(self) -> None:
         """Ends its connections."""
         ...
+
+
+class Beat(Protocol):
+    """Whoever is told that alerts can be delivered."""
+
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """As Receiver.send."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,157 @@
+"""The command `alerts check`: is the file right, who gets what, does a receiver take what it is sent."""
+
+import asyncio
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from pipeline.errors import CheckFailed, SettingsError
+from pipeline.settings import load_settings
+from processors.alerts.config import SETTING, AlertmanagerReceiver, AlertsConfig, load_alerts
+from processors.alerts.fields import host_of
+from processors.alerts.ports import Answer, Notice
+from processors.alerts.receivers import open_receivers
+from processors.alerts.routing import Routing
+from schemas.alerts import SpikeAlert, State
+
+TEST_CONVERSATION: Final = "test:engagement"
+
+
+@click.group(epilog="Example: engagement alerts check alerts.yaml --conversation hashtag:acme")
+def alerts() -> None:
+    """Who is told of sudden spikes: one YAML file, named by ENGAGEMENT_ALERTS."""
+
+
+@alerts.command(epilog="Example: engagement alerts check alerts.yaml --conversation hashtag:acme")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--conversation", help="Show who is told of the spikes of this conversation, as of now.")
+@click.option("--send-test", "receiver", help="Send this receiver an opened and a resolved spike that never was.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(file: Path | None, conversation: str | None, receiver: str | None, as_json: bool) -> None:
+    """Is the file right, its secrets included, and which receiver gets what?
+
+    FILE is that of ENGAGEMENT_ALERTS where it is not given. Exits with 1 when something is wrong with it, or a test
+    was not taken.
+    """
+    path = file or load_settings().alerts
+    if path is None:
+        raise click.UsageError(f"name a file, or set {SETTING}")
+    try:
+        config = load_alerts(path, os.environ)
+        answers = _send_test(config, receiver) if receiver else []
+    except SettingsError as error:
+        raise CheckFailed(str(error)) from None
+    found = _Found(config, conversation, answers)
+    click.echo(json.dumps(found.document(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
+    if failed := [answer for _, answer in answers if not answer.is_delivered]:
+        raise CheckFailed(f"{receiver} did not take the test: {failed[0].said}")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is said of a file. `answers`: (state, answer) of a test."""
+
+    config: AlertsConfig
+    conversation: str | None
+    answers: list[tuple[State, Answer]]
+
+    def document(self) -> dict[str, Any]:
+        said: dict[str, Any] = {
+            "receivers": {name: {"kind": each.kind, "to": _to(each)} for name, each in self.config.receivers.items()},
+            "routes": [
+                {"match": route.match, "to": route.to, "severity": route.severity, "continue": route.go_on}
+                for route in self.config.routes
+            ],
+            "silences": [
+                {"match": silence.match, "until": silence.until.isoformat(), "comment": silence.comment}
+                for silence in self.config.silences
+            ],
+        }
+        if self.conversation is not None:
+            routing = Routing(self.config)
+            silence = routing.silence(self.conversation, datetime.now(UTC))
+            said["conversation"] = {
+                "key": self.conversation,
+                "legs": [leg._asdict() for leg in routing.legs(self.conversation)],
+                "silence": silence and silence.comment,
+            }
+        if self.answers:
+            said["test"] = {state: answer.said for state, answer in self.answers}
+        return said
+
+    def lines(self) -> list[str]:
+        said = self.document()
+        lines = [f"receiver {name}: {each['kind']} at {each['to']}" for name, each in said["receivers"].items()]
+        lines += [
+            f"{' or '.join(route['match'])} -> {', '.join(route['to'])} ({route['severity']})"
+            + (", and the next routes" if route["continue"] else "")
+            for route in said["routes"]
+        ]
+        lines += [f"{' or '.join(s['match'])} silent until {s['until']}: {s['comment']}" for s in said["silences"]]
+        if "conversation" in said:
+            own = said["conversation"]
+            legs = ", ".join(f"{leg['receiver']} ({leg['severity']})" for leg in own["legs"]) or "nobody: no route fits"
+            lines.append(f"{own['key']}: {legs}" + (f"; silent now: {own['silence']}" if own["silence"] else ""))
+        lines += [f"test {state}: {answer}" for state, answer in said.get("test", {}).items()]
+        return lines
+
+
+def _to(receiver: Any) -> str:
+    urls = receiver.urls if isinstance(receiver, AlertmanagerReceiver) else [receiver.url]
+    return ", ".join(map(host_of, urls))
+
+
+def _send_test(config: AlertsConfig, name: str) -> list[tuple[State, Answer]]:
+    """An opening and its resolution, in this order, until one is not taken."""
+    if name not in config.receivers:
+        raise CheckFailed(f"--send-test: {name!r} is no receiver; there are {', '.join(config.receivers)}")
+
+    async def send() -> list[tuple[State, Answer]]:
+        receivers = open_receivers(config)
+        answers: list[tuple[State, Answer]] = []
+        try:
+            for state in ("opened", "resolved"):
+                now = time.time()
+                answer = await receivers[name].send(Notice(_made_up(state, now), "info"), now)
+                answers.append((state, answer))
+                if not answer.is_delivered:
+                    break
+        finally:
+            for each in receivers.values():
+                await each.close()
+        return answers
+
+    return asyncio.run(send())
+
+
+def _made_up(state: State, now: float) -> SpikeAlert:
+    minute = datetime.fromtimestamp(now, UTC).replace(second=0, microsecond=0)
+    return SpikeAlert(
+        spike_id=f"test-{minute:%Y%m%dT%H%M}",
+        conversation=TEST_CONVERSATION,
+        state=state,
+        started_at=minute - timedelta(minutes=1),
+        ended_at=minute if state == "resolved" else None,
+        as_of=minute,
+        score=0.0,
+        observed=8.0,
+        expected=1.0,
+        ratio=8.0,
+        scale_minutes=1,
+        voices=8,
+        voices_usual=1.0,
+        channels=1,
+        channels_usual=1.0,
+        concentration=1.0,
+        top_posts=[],
+        top_authors=[],
+        reasons=["a test by `engagement alerts check --send-test`: nothing happened"],
+        evidence="SELECT 1",
+        detector="test",
+    )
