@@ -1,6 +1,11 @@
 """A token bucket: how many requests a receiver bears."""
 
+from typing import Final
+
 from processors.alerts.fields import Rate
+
+ROUNDING: Final = 1e-6
+"""What comes back in many small parts adds up to a little less than a token."""
 
 
 class BucketState:
@@ -22,7 +27,7 @@ class BucketState:
             return True
         back = max(0.0, now - self._at) * self._rate.requests / self._rate.seconds
         self._tokens, self._at = min(self._tokens + back, self._rate.requests), now
-        if self._tokens < 1:
+        if self._tokens < 1 - ROUNDING:
             return False
-        self._tokens -= 1
+        self._tokens = max(0.0, self._tokens - 1)
         return True

@@ -106,14 +106,15 @@ def for_slack(notice: Notice, now: float, link: str | None) -> Content:
     reasons = "\n".join(f"• {reason}" for reason in alert["reasons"]) or "no reasons were given"
     fields = [f"*{name}*\n{text}" for name, text in details(alert).items()]
     blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": {"type": "plain_text", "text": _cut(line, HEADER_LIMIT)}},
+        {"type": "header", "text": {"type": "plain_text", "text": _cut(_escape(line), HEADER_LIMIT)}},
         {"type": "section", "text": _markdown(reasons)},
         {"type": "section", "fields": [_markdown(text) for text in fields]},
     ]
     for name, values in (("Posts", alert["top_posts"]), ("Authors", alert["top_authors"])):
         if values:
             blocks.append({"type": "section", "text": _markdown(f"*{name}*\n" + "\n".join(values[:10]))})
-    if page := link_to(link, alert["conversation"]):
+    page = link_to(link, alert["conversation"])
+    if page and len(page) < SECTION_LIMIT - 20:
         blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"<{page}|Look at it>"}})
     # Cut before it is fenced, so that the fence is never cut.
     evidence = _cut(_escape(alert["evidence"]), SECTION_LIMIT - 10).replace("```", "'''")

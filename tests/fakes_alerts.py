@@ -1,0 +1,233 @@
+"""What tests of alerts share: spikes, a record of deliveries in memory, a receiver that remembers, an HTTP server that
+misbehaves when it is told to.
+
+The fakes pass the same contract tests as the real ones (tests/test_alert_stored.py, tests/test_alert_receivers.py).
+"""
+
+import asyncio
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from pipeline.errors import Unavailable
+from pipeline.topics import partition_of
+from processors.alerts.config import FILE, AlertsConfig
+from processors.alerts.ports import Answer, Delivery, Notice
+from schemas.alerts import SpikeAlert, State
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+T0 = NOON.timestamp()
+
+
+def spike(
+    spike_id: str = "5f",
+    state: State = "opened",
+    minute: int = 0,
+    conversation: str = "hashtag:acme",
+    since: datetime = NOON,
+    **other: Any,
+) -> SpikeAlert:
+    """A spike that opened in the minute before `since`, in a state judged `minute` minutes later."""
+    as_of = since + timedelta(minutes=minute)
+    alert = SpikeAlert(
+        spike_id=spike_id,
+        conversation=conversation,
+        state=state,
+        started_at=since - timedelta(minutes=1),
+        ended_at=as_of if state == "resolved" else None,
+        as_of=as_of,
+        score=7.5,
+        observed=80.0 + minute,
+        expected=10.0,
+        ratio=8.0,
+        scale_minutes=5,
+        voices=61,
+        voices_usual=9.5,
+        channels=3,
+        channels_usual=1.5,
+        concentration=0.25,
+        top_posts=["p-1", "p-2"],
+        top_authors=["author:bluesky/ana"],
+        reasons=["8 times the usual count over 5 minutes", "many voices: 61, usually 9.5"],
+        evidence="SELECT sum(count) FROM conversation_closed WHERE conversation = 'hashtag:acme' AND count > 1",
+        detector="1",
+    )
+    return alert | other  # type: ignore[return-value]
+
+
+def config_of(receivers: dict[str, Any] | None = None, **other: Any) -> AlertsConfig:
+    """A file's content: receivers by name (webhooks nowhere unless told), everything to all of them."""
+    named = {
+        name: each if "kind" in each else {"kind": "webhook", "url": "http://127.0.0.1:9/", **each}
+        for name, each in (receivers or {"hook": {}}).items()
+    }
+    routes = [{"match": "*", "to": list(named)}]
+    return FILE.validate_python({"receivers": named, "routes": routes, **other}, context={"environment": {}})
+
+
+class Tally:
+    """Counts what becomes of alerts."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def count_fired(self, state: str) -> None:
+        self.counts[f"fired {state}"] += 1
+
+    def count_suppressed(self, reason: str) -> None:
+        self.counts[f"suppressed {reason}"] += 1
+
+    def count_delivered(self, receiver: str, state: str) -> None:
+        self.counts[f"delivered {receiver} {state}"] += 1
+
+    def count_failed(self, receiver: str) -> None:
+        self.counts[f"failed {receiver}"] += 1
+
+
+@dataclass
+class FakeDeliveries:
+    """Both tables, which survive every agent. `away`: raises Unavailable."""
+
+    stood: dict[str, SpikeAlert] = field(default_factory=dict)
+    rows: dict[tuple[str, str, State], Delivery] = field(default_factory=dict)
+    away: bool = False
+
+    def put(self, alert: SpikeAlert) -> None:
+        """What the conversation agent writes before it sends."""
+        self.stood[alert["spike_id"]] = alert
+
+    def spikes(self, partitions: Sequence[int], of: int, since: float) -> list[SpikeAlert]:
+        self._answer()
+        return [
+            alert
+            for alert in self.stood.values()
+            if partition_of(alert["conversation"].encode(), of) in partitions
+            and (alert["state"] != "resolved" or alert["as_of"].timestamp() >= int(since))
+        ]
+
+    def load(self, spike_ids: Sequence[str]) -> list[Delivery]:
+        self._answer()
+        return [row for row in self.rows.values() if row.spike_id in spike_ids]
+
+    def save(self, deliveries: Sequence[Delivery]) -> None:
+        self._answer()
+        for row in deliveries:
+            key = (row.spike_id, row.receiver, row.state)
+            if key not in self.rows or self.rows[key].version <= row.version:
+                self.rows[key] = row
+
+    def _answer(self) -> None:
+        if self.away:
+            raise Unavailable("the fake store is away")
+
+
+class FakeReceiver:
+    """Remembers the keys of what it took, each time that it came. `answer`: what it says to an attempt; `seconds`: how
+    long it takes."""
+
+    def __init__(self, answer: Callable[[Notice], Answer] = lambda notice: Answer(True), seconds: float = 0) -> None:
+        self.answer, self.seconds = answer, seconds
+        self.attempts: list[str] = []
+        self.took: list[str] = []
+        self.is_closed = False
+
+    async def send(self, notice: Notice, now: float) -> Answer:
+        self.attempts.append(notice.key)
+        await asyncio.sleep(self.seconds)
+        answer = self.answer(notice)
+        if answer.is_delivered:
+            self.took.append(notice.key)
+        return answer
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+@dataclass
+class Request:
+    """What came in."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 100
+    daemon_threads = True
+
+
+class HttpServer:
+    """Answers POSTs on a free port of loopback with `status`, after `seconds`; remembers them. Can be killed and come
+    back at the same port."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.status, self.seconds, self.port = 200, 0.0, 0
+        self.answer_headers: dict[str, str] = {}
+        self._server: _Server | None = None
+        self._released = threading.Event()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def keys(self) -> list[str]:
+        """Idempotency keys of all that came, in order."""
+        return [request.headers.get("idempotency-key", "") for request in self.requests]
+
+    def start(self) -> None:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                status = server.status
+                if server._released.wait(server.seconds):
+                    return
+                server.requests.append(Request(self.path, headers, body))
+                self.send_response(status)
+                for name, value in server.answer_headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(b"said by the server")
+
+            def log_message(self, *_: Any) -> None: ...
+
+            def handle(self) -> None:
+                with suppress(OSError):  # whoever asked did not wait
+                    super().handle()
+
+        self._released.clear()
+        self._server = _Server(("127.0.0.1", self.port), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def kill(self) -> None:
+        """Nothing listens any more; what hangs is cut off."""
+        self._released.set()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    """Waits for it. Raises AssertionError when it does not come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        await asyncio.sleep(0.02)

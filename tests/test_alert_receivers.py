@@ -1,0 +1,278 @@
+"""What the agent relies on of a receiver, of the fake and of the real ones alike; and what these send."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pytest
+
+from processors.alerts.messages import for_alertmanager, for_slack, for_webhook, sign
+from processors.alerts.ports import Answer, Notice, Receiver
+from processors.alerts.receivers import open_heartbeat, open_receivers
+from schemas.alerts import SPIKE_ALERT
+from tests.fakes_alerts import T0, FakeReceiver, HttpServer, config_of, spike
+
+NOTICE = Notice(spike(), "critical")
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
+
+Misbehave = Callable[[str], None]
+
+
+class Bench(NamedTuple):
+    """A receiver with a timeout of half a second, what it took, and how to make whoever is behind it misbehave."""
+
+    receiver: Receiver
+    took: Callable[[], list[str]]
+    misbehave: Misbehave
+
+
+def fake() -> Iterator[Bench]:
+    receiver = FakeReceiver()
+
+    def misbehave(how: str) -> None:
+        said = {"fails": "answers 500", "is gone": "cannot be reached", "hangs": "has not answered"}
+        receiver.answer = lambda notice: Answer(how == "is well", said.get(how, ""))
+
+    yield Bench(receiver, lambda: receiver.took, misbehave)
+
+
+def real(kind: str) -> Iterator[Bench]:
+    server = HttpServer()
+    address = {"urls": [server.url]} if kind == "alertmanager" else {"url": {"clear": server.url + "/hook"}}
+    config = config_of({"it": {"kind": kind, "timeout": "1s", **address}})
+    receiver = open_receivers(config)["it"]
+
+    def misbehave(how: str) -> None:
+        server.status, server.seconds = {"fails": (500, 0.0), "hangs": (200, 3.0)}.get(how, (200, 0.0))
+        if how == "is gone":
+            server.kill()
+        elif server._server is None:
+            server.start()
+
+    yield Bench(receiver, server.keys, misbehave)
+    server.kill()
+
+
+@pytest.fixture(params=["fake", "alertmanager", "webhook", "slack"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    yield from fake() if request.param == "fake" else real(request.param)
+
+
+@pytest.fixture
+def server() -> Iterator[HttpServer]:
+    the_server = HttpServer()
+    yield the_server
+    the_server.kill()
+
+
+def run(work: Coroutine[Any, Any, Any], *receivers: Receiver) -> Any:
+    async def all_of_it() -> Any:
+        try:
+            return await work
+        finally:
+            for receiver in receivers:
+                await receiver.close()
+
+    return asyncio.run(all_of_it())
+
+
+# ---------------------------------------------------------------- the contract
+
+
+def test_it_says_what_was_taken_and_what_not(bench: Bench) -> None:
+    async def work() -> list[Answer]:
+        answers = []
+        for how in ("is well", "fails", "is gone", "is well"):
+            bench.misbehave(how)
+            answers.append(await bench.receiver.send(NOTICE, T0))
+        return answers
+
+    answers = run(work(), bench.receiver)
+    assert [answer.is_delivered for answer in answers] == [True, False, False, True]
+    assert "answers 500" in answers[1].said
+    assert "cannot be reached" in answers[2].said
+    assert bench.took().count("5f/opened") >= 2
+
+
+def test_it_does_not_wait_for_ever(bench: Bench) -> None:
+    bench.misbehave("hangs")
+    started = time.monotonic()
+    answer = run(bench.receiver.send(NOTICE, T0), bench.receiver)
+    assert time.monotonic() - started < 2
+    assert (answer.is_delivered, "has not answered" in answer.said) == (False, True)
+
+
+def test_several_at_once(bench: Bench) -> None:
+    async def work() -> list[Answer]:
+        return await asyncio.gather(*(bench.receiver.send(Notice(spike(f"s{n}"), "x"), T0) for n in range(8)))
+
+    assert all(answer.is_delivered for answer in run(work(), bench.receiver))
+    assert sorted(bench.took()) == [f"s{n}/opened" for n in range(8)]
+
+
+# ---------------------------------------------------------------- of HTTP alone
+
+
+def test_retry_after_is_asked_for(server: HttpServer) -> None:
+    server.status, server.answer_headers = 429, {"Retry-After": "17"}
+    receiver = open_receivers(config_of({"it": {"url": server.url}}))["it"]
+    assert run(receiver.send(NOTICE, T0), receiver).wait == 17
+
+
+def test_a_redirect_is_not_followed(server: HttpServer) -> None:
+    server.status, server.answer_headers = 307, {"Location": server.url + "/elsewhere"}
+    receiver = open_receivers(config_of({"it": {"url": server.url}}))["it"]
+    assert not run(receiver.send(NOTICE, T0), receiver).is_delivered
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_no_address_is_shown_but_its_host(server: HttpServer, status: int) -> None:
+    server.status = status
+    receiver = open_receivers(config_of({"it": {"kind": "slack", "url": {"clear": server.url + "/T0/hunter2"}}}))["it"]
+
+    async def work() -> list[Answer]:
+        answers = [await receiver.send(NOTICE, T0)]
+        server.kill()
+        return [*answers, await receiver.send(NOTICE, T0)]
+
+    said = " ".join(answer.said for answer in run(work(), receiver))
+    assert f"127.0.0.1:{server.port}" in said
+    assert "hunter2" not in said
+
+
+def test_headers_of_the_file_are_sent(server: HttpServer) -> None:
+    headers = {"X-Team": "social", "Authorization": {"clear": "Bearer t"}}
+    receiver = open_receivers(config_of({"it": {"url": server.url, "headers": headers}}))["it"]
+    assert run(receiver.send(NOTICE, T0), receiver).is_delivered
+    assert (server.requests[0].headers["x-team"], server.requests[0].headers["authorization"]) == ("social", "Bearer t")
+
+
+def test_a_cluster_is_told_as_a_whole_and_one_that_takes_it_is_enough(server: HttpServer) -> None:
+    other = HttpServer()
+    receiver = open_receivers(config_of({"it": {"kind": "alertmanager", "urls": [server.url, other.url + "/"]}}))["it"]
+
+    async def work() -> list[bool]:
+        answers = []
+        for _ in range(2):
+            answers.append((await receiver.send(NOTICE, T0)).is_delivered)
+            server.kill()
+        other.kill()
+        return [*answers, (await receiver.send(NOTICE, T0)).is_delivered]
+
+    assert run(work(), receiver) == [True, True, False]
+    assert (len(server.requests), len(other.requests)) == (1, 2)
+    assert {request.path for request in other.requests} == {"/api/v2/alerts"}
+
+
+def test_the_heartbeat_asks_its_address(server: HttpServer) -> None:
+    heartbeat = open_heartbeat(config_of(heartbeat={"url": {"clear": server.url + "/ping/1"}}))
+    assert heartbeat is not None
+    assert run(heartbeat.post(b"", {}), heartbeat).is_delivered  # type: ignore[arg-type]
+    assert server.requests[0].path == "/ping/1"
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+def test_a_webhook_gets_a_cloud_event() -> None:
+    content = for_webhook(Notice(spike(state="grown", minute=5), "warning"), T0, "engagement", None)
+    event = json.loads(content.body)
+    assert content.headers == {"Content-Type": "application/cloudevents+json; charset=utf-8"}
+    assert event.pop("data") == SPIKE_ALERT.dump_python(spike(state="grown", minute=5), mode="json")
+    assert event == {
+        "specversion": "1.0",
+        "id": "5f/grown/2026-03-01T12:05Z",
+        "source": "engagement",
+        "type": "engagement.spike.grown",
+        "subject": "hashtag:acme",
+        "time": "2026-03-01T12:05:00Z",
+        "datacontenttype": "application/json",
+        "severity": "warning",
+    }
+
+
+@pytest.mark.parametrize(("secret", "key"), [(SECRET, b"0123456789abcdef01234567"), ("plain", b"plain")])
+def test_a_webhook_is_signed(secret: str, key: bytes) -> None:
+    content = for_webhook(NOTICE, T0 + 0.7, "engagement", secret)
+    message, stamp = content.headers["Webhook-Id"], content.headers["Webhook-Timestamp"]
+    assert (message, stamp) == ("5f/opened", str(int(T0)))
+    signed = f"{message}.{stamp}.".encode() + content.body
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert content.headers["Webhook-Signature"] == f"v1,{expected}"
+
+
+def test_the_signature_is_that_of_the_specification() -> None:
+    """The example of https://github.com/standard-webhooks/standard-webhooks."""
+    said = sign(
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
+    )
+    assert said == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_an_open_spike_at_alertmanager_ends_later_unless_it_is_said_again() -> None:
+    [alert] = json.loads(for_alertmanager(NOTICE, T0 + 10, 900, "https://g.example/?c={conversation}").body)
+    assert alert["labels"] == {
+        "alertname": "EngagementSpike",
+        "conversation": "hashtag:acme",
+        "kind": "hashtag",
+        "spike_id": "5f",
+        "severity": "critical",
+    }
+    assert datetime.fromisoformat(alert["endsAt"]).timestamp() == T0 + 910
+    assert alert["annotations"]["description"] == "\n".join(spike()["reasons"])
+    assert alert["annotations"]["evidence"] == spike()["evidence"]
+    assert alert["annotations"]["summary"] == "hashtag:acme spikes: 80 a minute, 8 times the usual 10"
+    assert alert["generatorURL"] == "https://g.example/?c=hashtag%3Aacme"
+
+
+def test_labels_at_alertmanager_stay_and_a_resolution_is_over_by_any_clock() -> None:
+    resolved = Notice(spike(state="resolved", minute=5, observed=1.0), "critical")
+    [first] = json.loads(for_alertmanager(NOTICE, T0, 900, None).body)
+    for now in (T0, T0 + 86_400):
+        [last] = json.loads(for_alertmanager(resolved, now, 900, None).body)
+        assert last["labels"] == first["labels"]
+        assert datetime.fromisoformat(last["startsAt"]) <= datetime.fromisoformat(last["endsAt"])
+        assert datetime.fromisoformat(last["endsAt"]) <= datetime.fromtimestamp(now, UTC)
+
+
+def test_slack_gets_what_people_need() -> None:
+    message = json.loads(for_slack(NOTICE, T0, "https://g.example/{conversation}").body)
+    assert message["text"].startswith("hashtag:acme spikes: 80 a minute")
+    said = json.dumps(message["blocks"], ensure_ascii=False)
+    for needed in ("many voices: 61", "p-1", "author:bluesky/ana", "SELECT sum(count)", "critical", "5f/opened"):
+        assert needed in said
+    assert "<https://g.example/hashtag%3Aacme|Look at it>" in said
+
+
+def test_slack_takes_no_word_of_a_stranger_for_a_command() -> None:
+    mean = spike(conversation="hashtag:<!channel>", reasons=["<http://evil.example|click>"], top_posts=["<@U1>"])
+    said = for_slack(Notice(mean, "x"), T0, None).body.decode()
+    assert not any(sign in said for sign in ("<!channel>", "<http", "<@"))
+
+
+def test_slacks_limits_hold_whatever_a_spike_says() -> None:
+    long = "&" * 5_000
+    huge = spike(
+        conversation="hashtag:" + long,
+        reasons=[long] * 30,
+        top_posts=[long] * 50,
+        top_authors=[long] * 50,
+        evidence=long + "```",
+    )
+    message = json.loads(for_slack(Notice(huge, "x"), T0, "https://g.example/{conversation}").body)
+    assert len(message["text"]) <= 4_000
+    assert len(message["blocks"]) <= 50
+    for block in message["blocks"]:
+        texts = [block.get("text"), *block.get("fields", []), *block.get("elements", [])]
+        longest = {"header": 150, "context": 3_000}.get(block["type"], 2_000 if "fields" in block else 3_000)
+        assert all(0 < len(text["text"]) <= longest for text in texts if text)
+        assert len(block.get("fields", [])) <= 10
+    fenced = [b["text"]["text"] for b in message["blocks"] if "```" in json.dumps(b)]
+    assert [(text[:3], text[-3:], text.count("```")) for text in fenced] == [("```", "```", 2)]
