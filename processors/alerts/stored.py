@@ -30,8 +30,7 @@ class ClickHouseDeliveries:
         columns = self._clickhouse.select(
             f"SELECT {times}, {', '.join(AS_THEY_ARE)} FROM {CONVERSATION_SPIKES.name} FINAL "
             f"WHERE kafkaMurmurHash(conversation) % {int(of)} IN ({wanted}) "
-            "AND (state != 'resolved' OR as_of >= toDateTime(%(since)s, 'UTC'))",
-            {"since": max(0, int(since))},
+            f"AND (state != 'resolved' OR toUnixTimestamp(as_of) >= {int(since)})"
         )
         return [_alert(dict(zip((*TIMES, *AS_THEY_ARE), row, strict=True))) for row in zip(*columns, strict=True)]
 

@@ -1,0 +1,102 @@
+"""What the agent relies on of the record of deliveries, of the fake and of the real ClickHouse alike."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.migrations import migrate
+from pipeline.settings import Settings
+from pipeline.topics import partition_of
+from processors.alerts.ports import Deliveries, Delivery
+from processors.alerts.stored import ClickHouseDeliveries
+from schemas.alerts import SpikeAlert
+from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES
+from tests.fakes_alerts import T0, FakeDeliveries, spike
+
+MINUTE = int(T0) // 60
+TRIED = Delivery("5f", "hook", "opened", MINUTE, 2, "it's said: \\ 'no'")
+TOLD = Delivery("5f", "hook", "opened", MINUTE, 3, "delivered", int(T0 * 1000) + 123)
+
+
+class Bench(NamedTuple):
+    deliveries: Deliveries
+    put: Callable[[SpikeAlert], None]
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    if request.param == "fake":
+        fake = FakeDeliveries()
+        yield Bench(fake, fake.put)
+        return
+    settings: Settings = request.getfixturevalue("settings")
+    migrate(settings)
+    with ClickHouse(settings) as client, ClickHouse(settings) as writer:
+
+        def put(alert: SpikeAlert) -> None:
+            row: dict[str, Any] = {**alert, "version": int(alert["as_of"].timestamp())}
+            for name in ("started_at", "ended_at", "as_of"):
+                row[name] = None if row[name] is None else int(row[name].timestamp())
+            assert set(row) == set(CONVERSATION_SPIKES.sent)
+            writer.insert(CONVERSATION_SPIKES.name, {name: [value] for name, value in row.items()})
+
+        yield Bench(ClickHouseDeliveries(client), put)
+
+
+def test_spikes_come_as_they_were_put(bench: Bench) -> None:
+    for alert in (spike(), spike("b", "resolved", 7, "brand:é'x"), spike("c"), spike("c", "grown", 3)):
+        bench.put(alert)
+    found = {alert["spike_id"]: alert for alert in bench.deliveries.spikes([0, 1, 2, 3], 4, T0)}
+    assert found == {"5f": spike(), "b": spike("b", "resolved", 7, "brand:é'x"), "c": spike("c", "grown", 3)}
+
+
+def test_spikes_that_ended_long_ago_stay_away_open_ones_do_not(bench: Bench) -> None:
+    for alert in (spike("open"), spike("over", "resolved", 7)):
+        bench.put(alert)
+    for since, expected in ((T0 + 420, {"open", "over"}), (T0 + 421, {"open"}), (T0 + 10**6, {"open"})):
+        assert {alert["spike_id"] for alert in bench.deliveries.spikes([0], 1, since)} == expected
+
+
+@pytest.mark.parametrize("of", [1, 4, 12])
+def test_only_spikes_of_the_partitions_are_read(bench: Bench, of: int) -> None:
+    conversations = [f"hashtag:{number}é" for number in range(30)]
+    for conversation in conversations:
+        bench.put(spike(conversation, conversation=conversation))
+    found = {
+        partition: {alert["conversation"] for alert in bench.deliveries.spikes([partition], of, T0)}
+        for partition in range(of)
+    }
+    assert found == {
+        partition: {each for each in conversations if partition_of(each.encode(), of) == partition}
+        for partition in range(of)
+    }
+    assert bench.deliveries.spikes([], of, T0) == []
+
+
+def test_rows_are_read_as_they_were_saved(bench: Bench) -> None:
+    grown = Delivery("5f", "hook", "grown", MINUTE + 7, 1, "silenced: “known”")
+    other = Delivery("6a", "hook", "opened", MINUTE, 0, "old")
+    bench.deliveries.save([TRIED, grown, other])
+    assert set(bench.deliveries.load(["5f"])) == {TRIED, grown}
+    assert set(bench.deliveries.load(["5f", "6a", "never"])) == {TRIED, grown, other}
+    assert list(bench.deliveries.load([])) == list(bench.deliveries.load(["never"])) == []
+    bench.deliveries.save([])
+
+
+@pytest.mark.parametrize("rows", [[TRIED, TOLD], [TOLD, TRIED]])
+def test_who_knows_more_wins_whoever_comes_last(bench: Bench, rows: list[Delivery]) -> None:
+    for row in rows:
+        bench.deliveries.save([row])
+    bench.deliveries.save([Delivery("5f", "hook", "opened", MINUTE, 0, "old")])
+    assert list(bench.deliveries.load(["5f"])) == [TOLD]
+
+
+@pytest.mark.stack
+def test_people_see_deliveries_in_the_view(settings: Settings) -> None:
+    migrate(settings)
+    with ClickHouse(settings) as client:
+        ClickHouseDeliveries(client).save([TRIED, TOLD])
+        columns = client.select(f"SELECT state, attempts, outcome FROM {ALERT_DELIVERIES.name}_v")
+    assert [list(column) for column in columns] == [["opened"], [3], ["delivered"]]
