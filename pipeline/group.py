@@ -41,6 +41,7 @@ REQUEST_SECONDS: Final = 5.0
 """How long a question to the broker may take before it counts as away."""
 
 UNASSIGNED_SECONDS: Final = 0.05
+POSITION_SECONDS: Final = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +164,16 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka at {self._settings.kafka} does not say how far it is ({error!r})") from None
 
+    async def behind(self) -> dict[Partition, int | None]:
+        """Records of each partition of ours that were not fetched, as far as the broker has said with what was; asks
+        nobody. None where it has not said anything yet."""
+        if not self._settled:
+            return {}
+        return {
+            (partition.topic, partition.partition): await self._behind(partition)
+            for partition in self._consumer.assignment()
+        }
+
     def partition_count(self) -> int:
         """Partitions of each of our topics."""
         return len(self._consumer.partitions_for_topic(self._policy.topics[0]) or ())
@@ -176,6 +187,17 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._settled = await self._assigned(
             frozenset((partition.topic, partition.partition) for partition in assigned)
         )
+
+    async def _behind(self, partition: TopicPartition) -> int | None:
+        try:
+            end = self._consumer.highwater(partition)
+            if end is None:
+                return None
+            # Known where records were fetched; after a rewind it may not be, and then it would wait.
+            position = await asyncio.wait_for(self._consumer.position(partition), POSITION_SECONDS)
+        except (KafkaError, TimeoutError, AssertionError):
+            return None
+        return max(0, end - position)
 
     async def _lags(self, of_group: bool) -> dict[Partition, int]:
         consumer = self._consumer

@@ -9,7 +9,7 @@ has its stores and its lag and commits nothing for `minutes` is stuck, and its s
 process.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final, Literal
@@ -40,14 +40,18 @@ class HealthState:
     """Moves as the worker tells it; read by the HTTP thread at any time."""
 
     def __init__(
-        self, policy: HealthPolicy | None = None, on_ready: Callable[[bool], None] = lambda ready: None
+        self,
+        policy: HealthPolicy | None = None,
+        on_ready: Callable[[bool], None] = lambda ready: None,
+        groups: Collection[str] = ("",),
     ) -> None:
-        """`on_ready` is called after every change with the new value (the `ready` gauge)."""
+        """`on_ready` is called after every change with the new value (the `ready` gauge). `groups`: those that have to
+        have spoken."""
         self._policy = policy or HealthPolicy()
         self._on_ready = on_ready
         self._lock = Lock()
         self._away: dict[Store, tuple[str, float]] = {}
-        self._partitions: int | None = None
+        self._silent = set(groups)
         self._failure: str | None = None
         self._beaten: float | None = None
 
@@ -62,10 +66,10 @@ class HealthState:
             self._away.pop(store, None)
         self._tell()
 
-    def note_assignment(self, partitions: int) -> None:
+    def note_assignment(self, partitions: int, group: str = "") -> None:
         """The group has spoken. Zero is an answer: a worker too many stands by, and is ready."""
         with self._lock:
-            self._partitions = partitions
+            self._silent.discard(group)
         self._tell()
 
     def note_failure(self, reason: str) -> None:
@@ -80,7 +84,7 @@ class HealthState:
 
     def report(self, now: float) -> Report:
         with self._lock:
-            failure, away, partitions, beaten = self._failure, dict(self._away), self._partitions, self._beaten
+            failure, away, silent, beaten = self._failure, dict(self._away), bool(self._silent), self._beaten
         fatal = [failure] if failure else []
         if beaten is not None and now - beaten > self._policy.silent_seconds:
             fatal.append(f"the event loop has not moved for {now - beaten:.0f} s")
@@ -88,13 +92,13 @@ class HealthState:
             f"waiting for {store} since {now - since:.0f} s: {reason}"
             for store, (reason, since) in sorted(away.items())
         ]
-        if partitions is None:
+        if silent:
             waiting.append(NO_PARTITIONS)
         return Report(live=not fatal, ready=not fatal and not waiting, reasons=(*fatal, *waiting))
 
     def _tell(self) -> None:
         with self._lock:
-            ready = self._failure is None and not self._away and self._partitions is not None
+            ready = self._failure is None and not self._away and not self._silent
         self._on_ready(ready)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from threading import Lock
 from time import perf_counter, thread_time
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,8 +32,7 @@ OUTCOMES: Final[tuple[Outcome, ...]] = ("new", "duplicate", "conflicting", "late
 UNKNOWN_KIND: Final = "unknown"
 """The kind of a dead record that does not say what it is."""
 
-Step = Literal["fetch", "decode", "read_through", "fold", "store_events", "store_rows", "send_messages", "commit"]
-STEPS: Final[tuple[Step, ...]] = (
+Step = Literal[
     "fetch",
     "decode",
     "read_through",
@@ -42,8 +41,20 @@ STEPS: Final[tuple[Step, ...]] = (
     "store_rows",
     "send_messages",
     "commit",
-)
-"""What a batch goes through, in order; the last four are the steps of law 1."""
+    "marks",
+    "conversations_fetch",
+    "conversations_decode",
+    "conversations_fold",
+    "conversations_store",
+    "conversations_commit",
+]
+STEPS: Final[tuple[Step, ...]] = get_args(Step)
+"""What a batch goes through, in order: of events (the middle four are the steps of law 1), then of cells."""
+
+CellOutcome = Literal["new", "duplicate", "late", "cold", "dead"]
+CELL_OUTCOMES: Final[tuple[CellOutcome, ...]] = get_args(CellOutcome)
+"""What became of a cell; of `dead` ones records are counted. `late`: its minute was closed; `cold`: there was no room
+for it in memory. Both are read through, and change `conversation_minutes`."""
 
 BATCH_BOUNDS: Final = (1, 10, 100, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000)
 STEP_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -179,14 +190,25 @@ class WorkerMetrics(_Metrics):
         self._state_bytes = self.gauge("state_bytes", "Memory that the state of posts takes")
         self._evicted = self.counter("evicted_posts_total", "Posts that left memory for want of room")
         self._cold = self.counter("cold_reads_total", "Posts looked up in the log because they were not in memory")
+        self._cells = self.counter(
+            "conversation_cells_total", "Cells read from the conversations' topic, by what became of them", ["outcome"]
+        )
+        self._open_cells = self.gauge("conversation_cells_open", "Cells of open minutes in memory")
+        self._open_minutes = self.gauge("conversation_minutes_open", "Distinct open minutes in memory")
+        self._closed = self.counter("conversation_minutes_closed_total", "Minutes of conversations that were closed")
+        self._watermark_age = self.gauge(
+            "watermark_age_seconds", "Now less the least watermark of all source partitions; NaN: one has none yet"
+        )
         self._retries = self.counter("clickhouse_retries_total", "Statements sent to ClickHouse again")
         self._kafka_errors = self.counter("kafka_errors_total", "Failed calls to Kafka")
         self._ready = self.gauge("ready", "1 while /readyz says ready")
-        self._lag_shown: set[tuple[str, int]] = set()
+        self._lag_shown: dict[str, set[tuple[str, int]]] = {}
         self._classes: set[str] = set()
         for kind in KINDS:
             for outcome in OUTCOMES:
                 self._events.labels(kind, outcome)
+        for cell_outcome in CELL_OUTCOMES:
+            self._cells.labels(cell_outcome)
         for step in STEPS:
             self._steps.labels(step)
             self._step_cpu.labels(step)
@@ -203,13 +225,14 @@ class WorkerMetrics(_Metrics):
             self._classes.add(reason_class)
         self._dead.labels(reason_class).inc(n)
 
-    def set_lag(self, lags: Mapping[tuple[str, int], int]) -> None:
-        """Lag in records by (topic, partition), of all partitions that this worker has; other series are removed."""
-        for topic, partition in self._lag_shown - lags.keys():
+    def set_lag(self, lags: Mapping[tuple[str, int], int], group: str = "") -> None:
+        """Lag in records by (topic, partition), of all partitions that this worker has in that consumer group; other
+        series of the group are removed."""
+        for topic, partition in self._lag_shown.get(group, set()) - lags.keys():
             self._lag.remove(topic, str(partition))
         for (topic, partition), lag in lags.items():
             self._lag.labels(topic, str(partition)).set(lag)
-        self._lag_shown = set(lags)
+        self._lag_shown[group] = set(lags)
 
     def observe_batch(self, events: int) -> None:
         self._batches.observe(events)
@@ -251,6 +274,19 @@ class WorkerMetrics(_Metrics):
 
     def count_cold_reads(self, posts: int) -> None:
         self._cold.inc(posts)
+
+    def count_cells(self, outcome: CellOutcome, n: int = 1) -> None:
+        self._cells.labels(outcome).inc(n)
+
+    def count_closed(self, minutes: int) -> None:
+        """Pairs of a conversation and a minute of it."""
+        self._closed.inc(minutes)
+
+    def set_conversations(self, cells: int, minutes: int, watermark_age: float) -> None:
+        """What is open in memory; the age in seconds."""
+        self._open_cells.set(cells)
+        self._open_minutes.set(minutes)
+        self._watermark_age.set(watermark_age)
 
     def count_clickhouse_retry(self) -> None:
         self._retries.inc()

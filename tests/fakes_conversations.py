@@ -1,0 +1,156 @@
+"""What conversations ask of ClickHouse, in memory; and cells made by hand.
+
+Several stores, each with faults of its own, may share one `Shelf`, as several workers share a database.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import Unavailable
+from processors.conversation.cells import COUNTS, Cells, join
+from processors.conversation.decoding import cells_of
+from processors.conversation.voices import Array
+from processors.engagement.partitioning import partitions_of
+from schemas.conversations import Cells as Columns
+from tests.fakes_store import Faults
+
+Spot = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell, as a test speaks of it."""
+
+    conversation: str
+    minute: int
+    post_id: str
+    events: int
+    counts: tuple[int, ...] = (0,) * len(COUNTS)
+    voices: tuple[int, ...] = ()
+    channels: tuple[str, ...] = ()
+    exact: bool = True
+
+    @property
+    def version(self) -> int:
+        return 3 << 56 | self.events << 26 | 77
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        return self.conversation, self.minute, self.post_id
+
+
+def columns_of(cells: Sequence[Cell]) -> Columns:
+    """As a record has them."""
+    counts: Any = {name: [cell.counts[number] for cell in cells] for number, name in enumerate(COUNTS)}
+    return {
+        "conversation": [cell.conversation for cell in cells],
+        "minute": [cell.minute for cell in cells],
+        "post_id": [cell.post_id for cell in cells],
+        **counts,
+        "channels": [list(cell.channels) for cell in cells],
+        "voices": [b64encode(np.array(sorted(cell.voices), "<u8").tobytes()).decode() for cell in cells],
+        "voices_exact": [int(cell.exact) for cell in cells],
+        "version": [cell.version for cell in cells],
+    }
+
+
+def as_cells(cells: Sequence[Cell]) -> Cells:
+    """As the fold takes them."""
+    return cells_of(columns_of(cells)) if cells else join([])
+
+
+@dataclass
+class Shelf:
+    """What survives every worker. `closings` are all rows that were ever inserted."""
+
+    cells: dict[tuple[str, int, str], Cell] = field(default_factory=dict)
+    minutes: dict[Spot, dict[str, Any]] = field(default_factory=dict)
+    closings: list[tuple[Spot, int]] = field(default_factory=list)
+    floors: dict[int, int] = field(default_factory=dict)
+    watermarks: dict[int, int] = field(default_factory=dict)
+
+    def put(self, cell: Cell) -> None:
+        """As the engagement agent does before it sends."""
+        if cell.key not in self.cells or self.cells[cell.key].events <= cell.events:
+            self.cells[cell.key] = cell
+
+
+class FakeConversations:
+    """CellLog, Closings and Rows of one worker."""
+
+    def __init__(
+        self, shelf: Shelf, faults: Faults | None = None, before_call: Callable[[str], None] = lambda name: None
+    ) -> None:
+        """`before_call` is told each call by name; it may raise, as a crash would."""
+        self._shelf, self._faults, self._before_call = shelf, faults or Faults(), before_call
+        self.calls: list[str] = []
+
+    def sizes(self, partitions: Sequence[int], of: int, since: int) -> tuple[Array, Array]:
+        self._ask("sizes")
+        found = [cell.minute for cell in self._ours(partitions, of) if cell.minute >= since]
+        minutes, counts = np.unique(np.array(found, np.int64), return_counts=True)
+        return minutes, counts
+
+    def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[Cells]:
+        self._ask("window")
+        found = [cell for cell in self._ours(partitions, of) if since <= cell.minute < until]
+        for start in range(0, len(found), 5):
+            yield as_cells(found[start : start + 5])
+
+    def of_spots(self, spots: Sequence[Spot]) -> Iterator[Cells]:
+        self._ask("of_spots")
+        wanted = set(spots)
+        yield as_cells([cell for cell in self._shelf.cells.values() if (cell.conversation, cell.minute) in wanted])
+
+    def watermarks(self) -> Mapping[int, int]:
+        self._ask("watermarks")
+        return dict(self._shelf.watermarks)
+
+    def floors(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        self._ask("floors")
+        return {partition: floor for partition, floor in self._shelf.floors.items() if partition in partitions}
+
+    def counts(self, spots: Sequence[Spot]) -> Mapping[Spot, int]:
+        self._ask("counts")
+        wanted = set(spots)
+        return {spot: count for spot, count in self._shelf.closings if spot in wanted}
+
+    def upsert(self, table: str, columns: Mapping[str, Any]) -> None:
+        fault = self._ask(table)
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        for row in rows[: len(rows) // 2] if fault == "partly" else rows:
+            self._put(table, row)
+        if fault:
+            raise Unavailable("cut off")
+
+    def _put(self, table: str, row: dict[str, Any]) -> None:
+        shelf = self._shelf
+        if table == "conversation_minutes":
+            spot = row["conversation"], row["minute"] // 60
+            if spot not in shelf.minutes or shelf.minutes[spot]["version"] <= row["version"]:
+                shelf.minutes[spot] = row
+        elif table == "conversation_closed":
+            shelf.closings.append(((row["conversation"], row["minute"] // 60), row["count"]))
+        elif table == "conversation_marks":
+            number, floor = row["partition"], row["closed_until"] // 60
+            shelf.floors[number] = max(shelf.floors.get(number, 0), floor)
+        else:
+            assert table == "source_marks"
+            shelf.watermarks[row["partition"]] = max(shelf.watermarks.get(row["partition"], 0), row["watermark"])
+
+    def _ask(self, name: str) -> Any:
+        self.calls.append(name)
+        self._before_call(name)
+        fault = self._faults.next()
+        if fault and (fault == "before" or not name.startswith(("conversation_", "source_"))):
+            raise Unavailable("no answer")
+        return fault
+
+    def _ours(self, partitions: Sequence[int], of: int) -> list[Cell]:
+        cells = list(self._shelf.cells.values())
+        owners = partitions_of([cell.conversation for cell in cells], of).tolist() if cells else []
+        return [cell for cell, owner in zip(cells, owners, strict=True) if owner in partitions]
