@@ -29,6 +29,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "What could not be taken, and giving it another try.",
     ),
     "alerts": ("processors.alerts.commands:alerts", "Who is told of spikes: is the file right, who gets what."),
+    "spikes": (
+        "processors.spikes.commands:spikes",
+        "The spike detector on history: what would have fired, and how good.",
+    ),
     "schema": ("pipeline.commands:schema", "JSON Schema of events, AsyncAPI of all topics."),
 }
 """Name -> where it lives and what it does. Modules of producers and processors are named, not imported: imports go one

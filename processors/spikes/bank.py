@@ -104,7 +104,7 @@ class Bank:
         )
 
     def firing_levels(self, rows: Sequence[int] | Array, time: int) -> Array:
-        """i8 per row: the least count of the whole bucket of `time` that is sure to fire when it closes; changes nothing.
+        """i8 per row: the least count of the whole bucket of `time` that is sure to fire when it closes. Changes none.
 
         Buckets between the last one taken and this one are held to be empty, so take the closed ones first.
         `kernels.NEVER` where no count would fire: a series that nothing came for, in its first hour, or beyond `time`.
