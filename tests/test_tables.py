@@ -25,7 +25,6 @@ def _assert_sound(fold: Fold) -> None:
     tables = _tables(fold)
     for number, name in enumerate(KEYED):
         rows, index, size = getattr(tables, name), getattr(tables, index_of(name)), int(tables.sizes[number])
-        assert len(index) & (len(index) - 1) == 0
         assert np.count_nonzero(index) == size <= LOAD * len(index)
         for row in range(0, size, max(1, size // 500)):
             assert kernels.find(rows, index, rows[row]["post"], rows[row]["key"]) == row

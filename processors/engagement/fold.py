@@ -13,6 +13,7 @@ from processors.engagement import kernels, trees
 from processors.engagement.columns import Identities
 from processors.engagement.partitioning import partitions_of
 from processors.engagement.tables import Tables, bytes_of, empty_tables, kept, with_room
+from processors.engagement.threads import ThreadPolicy, thread_columns
 from schemas.metrics import HOT_HALF_LIFE, LEVELS_SHOWN, MEASURES, TREE_EVENTS, WEIGHT_SETS, WINDOWS
 
 Array = np.ndarray[Any, Any]
@@ -75,9 +76,10 @@ class Panes(NamedTuple):
 class Fold:
     """The state of some posts. Not thread-safe. Post rows are numbers that stay until `forget`."""
 
-    def __init__(self, tree_events: int = TREE_EVENTS) -> None:
-        """Trees of posts of more than `tree_events` events are given up."""
+    def __init__(self, tree_events: int = TREE_EVENTS, threads: ThreadPolicy | None = None) -> None:
+        """Trees of posts of more than `tree_events` events are given up. Without a policy no brand is tracked."""
         self._tree_events = tree_events
+        self._thread_policy = threads or ThreadPolicy()
         self.post_ids: list[str] = []
         self._rows: dict[str, int] = {}
         self._tables: Tables = empty_tables()
@@ -118,7 +120,7 @@ class Fold:
         rows = np.arange(first, first + len(post_ids))
         posts = self._tables.posts
         posts[rows] = np.zeros(1, posts.dtype)
-        for field in ("ordered", "late", "channels", "tallies", "levels", "created"):
+        for field in ("ordered", "late", "channels", "tallies", "tree", "levels", "created"):
             posts[field][rows] = kernels.NONE
         posts["partition"][rows] = partitions
         self._rows.update(zip(post_ids, rows.tolist(), strict=True))
@@ -209,25 +211,30 @@ class Fold:
         """The trees of these posts. O(levels) each, O(nodes) where sizes were left alone."""
         rows = rows.astype(np.int64)
         self.settle(rows)
-        posts, count = self._tables.posts[rows], len(rows)
-        sizes, depths, breadths = (np.zeros((count, 3), np.uint32) for _ in range(3))
-        wieners = np.zeros((count, 3), np.uint64)
-        levels = np.zeros((count, 3, LEVELS_SHOWN), np.uint32)
-        trees.look(self._tables, rows, self._tree_events, sizes, depths, breadths, wieners, levels)
-        truncated = posts["events_seen"] > self._tree_events
-        named = np.where(truncated[:, None], 0, posts["named"])
-        every = np.column_stack((named.sum(axis=1), named))
-        return Trees(truncated, sizes, depths, breadths, wieners, levels, every)
+        sizes, depths, breadths, named = (np.zeros((len(rows), 3), np.uint32) for _ in range(4))
+        wieners = np.zeros((len(rows), 3), np.uint64)
+        levels = np.zeros((len(rows), 3, LEVELS_SHOWN), np.uint32)
+        trees.look(self._tables, rows, self._tree_events, sizes, depths, breadths, wieners, levels, named)
+        truncated = self._tables.posts["events_seen"][rows] > self._tree_events
+        return Trees(truncated, sizes, depths, breadths, wieners, levels, named)
 
     def settle(self, rows: Array) -> None:
         """Makes the trees of these posts right where that was put off: before anything walks their nodes."""
-        posts = self._tables.posts[rows]
-        put_off = posts[posts["sizes_stale"] != 0]
+        of = self._tables.posts["tree"][rows]
+        put_off = self._tables.trees[of[of != kernels.NONE]]
+        put_off = put_off[put_off["stale"] != 0]
         twins = put_off["nodes"][put_off["twins"] != 0]
-        self._tables = with_room(self._tables, len(self), 0, 2 * int(twins.sum()))
+        if len(twins):
+            self._tables = with_room(self._tables, len(self), 0, 2 * int(twins.sum()))
         most = int(put_off["nodes"].max(initial=0))
         nodes, order = np.empty(most, np.uint32), np.empty(most, np.uint32)
         trees.settle(self._tables, rows.astype(np.int64), self._tree_events, nodes, order, np.empty(most + 2, np.int64))
+
+    def threads(self, rows: Array) -> dict[str, Array]:
+        """The threads of these posts: columns of post_metrics."""
+        self.settle(rows)
+        truncated = self._tables.posts["events_seen"][rows] > self._tree_events
+        return thread_columns(self._tables, rows, truncated, self._thread_policy)
 
     def panes(self, rows: Array) -> Panes:
         """These panes."""
@@ -284,4 +291,5 @@ def compile_loops() -> None:
         rows, Identities(none, none, none, none, np.zeros(1, np.uint32), np.zeros(1, np.uint32), zero, zero, none)
     )
     fold.snapshot(rows)
+    fold.threads(rows)
     fold.forget(rows)

@@ -32,7 +32,8 @@ WAITING: Final = 6
 NODES: Final = 7
 LEVELS: Final = 8
 TALLIES: Final = 9
-WAITERS: Final = 10
+TREES: Final = 10
+WAITERS: Final = 11
 
 # Flags of a node.
 COUNTED: Final = np.uint8(1)  # no retraction names it
@@ -61,13 +62,24 @@ def tag_of(h):
     return np.uint32(np.uint64(h >> np.uint64(58)) % np.uint64(63) + np.uint64(1))
 
 
+@njit(cache=True, nogil=True, inline="always")
+def place_of(h, places):
+    """Where the search for a hash begins in an index of so many places (Lemire 2019: no division, any size)."""
+    return ((h & np.uint64(0xFFFFFFFF)) * np.uint64(places)) >> np.uint64(32)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def after(place, places):
+    place += np.uint64(1)
+    return place if place < np.uint64(places) else np.uint64(0)
+
+
 @njit(cache=True, nogil=True)
 def find(rows, index, post, key):
     """The row of (post, key), or -1 - (the free place of the index where it belongs)."""
     h = mix(post, key)
     tag = tag_of(h)
-    last = np.uint64(len(index) - 1)
-    place = h & last
+    place = place_of(h, len(index))
     while True:
         entry = index[place]
         if entry == 0:
@@ -76,7 +88,7 @@ def find(rows, index, post, key):
             row = np.int64(entry & np.uint32(ROW_MASK))
             if rows[row].key == key and rows[row].post == post:
                 return row
-        place = (place + np.uint64(1)) & last
+        place = after(place, len(index))
 
 
 @njit(cache=True, nogil=True)
@@ -93,12 +105,11 @@ def append(rows, index, sizes, table, missing, post, key):
 @njit(cache=True, nogil=True)
 def build_index(rows, size, index):
     """Fills an empty index from the first `size` rows."""
-    last = np.uint64(len(index) - 1)
     for row in range(size):
         h = mix(rows[row].post, rows[row].key)
-        place = h & last
+        place = place_of(h, len(index))
         while index[place] != 0:
-            place = (place + np.uint64(1)) & last
+            place = after(place, len(index))
         index[place] = (tag_of(h) << np.uint32(ROW_BITS)) | np.uint32(row)
 
 
@@ -207,8 +218,15 @@ def tally(t, post, before, after):
 
 
 @njit(cache=True, nogil=True)
-def node_of(t, event, actor, pane, parent):
+def node_of(t, post, event, actor, pane, parent):
     """A new node for an event of a share or comment, in no tree yet; its parent's hash waits in its sizes."""
+    tree = np.int64(t.posts[post].tree)
+    if tree == NONE:
+        tree = t.sizes[TREES]
+        t.sizes[TREES] = tree + 1
+        t.trees[tree].post = post
+        t.posts[post].tree = tree
+    t.trees[tree].nodes += 1
     node = t.sizes[NODES]
     t.sizes[NODES] = node + 1
     t.nodes[node].event = event
@@ -359,7 +377,7 @@ def fold(
                 t.posts[post].net[m] += 1
                 pane = pane_at(t, post, minute)
                 t.panes[pane].adds[m] += 1
-                t.events[event].actor = actor if m == 0 else node_of(t, event, actor, pane, parents[i])
+                t.events[event].actor = actor if m == 0 else node_of(t, post, event, actor, pane, parents[i])
                 dirty[marks] = pane
                 marks += 1
                 if not t.posts[post].hot_stale:

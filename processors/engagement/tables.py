@@ -14,6 +14,7 @@ the others and builds the indexes anew, so there are no free lists and no tombst
     channels   a row per (post, channel): net engagements
     waiting    a row per (post, parent that is not in the tree): the nodes that wait for it
     nodes      a row per share or comment, found through its event or its pane: its place in the trees of trees.py
+    trees      a row per post that has nodes: what is kept of its three trees, of all, of shares and of comments
     levels     a row per level of a tree: how many nodes stand there
     tallies    a row per (post, number of engagements from two on): how many actors have as many
 """
@@ -30,32 +31,27 @@ NONE: Final = kernels.NONE
 POST: Final = np.dtype(
     [
         ("events_seen", "u4"),
-        ("post_events", "u4"),  # events of kind post, retractions included
         ("newest", "u4"),  # minute of the newest event of any kind
         ("net", "u4", 3),
         ("actors", "u4"),
-        ("unmatched", "u4"),
+        ("actors_of", "u4", 3),  # distinct actors of net likes, shares, comments
         ("takebacks", "u4"),
         ("ordered", "u4"),  # newest pane of the list in which each is older than the one before
-        ("late", "u4"),  # first of the panes that came when a newer one was there, in no order
         ("channels", "u4"),
         ("hot", "f8"),  # weighted net engagement, decayed to the end of hot_minute
         ("hot_minute", "u4"),
-        ("hot_stale", "u1"),  # something was taken back: the sum has to be built anew from the panes
-        ("partition", "u2"),
         ("touched", "u4"),  # number of the last run that had an event of it
+        ("hot_stale", "u1"),  # something was taken back: the sum has to be built anew from the panes
+        # What an event needs seldom comes last.
+        ("partition", "u2"),
+        ("post_events", "u4"),  # events of kind post, retractions included
+        ("unmatched", "u4"),
+        ("late", "u4"),  # first of the panes that came when a newer one was there, in no order
+        ("tallies", "u4"),  # first of its tallies, the smallest
+        ("tree", "u4"),  # NONE: it has neither shares nor comments
+        ("levels", "u4", 3),  # level 1 of the tree of all, of shares, of comments; NONE: none yet
         ("created", "u4"),  # minute of the post itself; NONE: not known. Of `Fold.learn`, as is the next
         ("author", "u8"),  # hash of its author; 0: not known
-        ("actors_of", "u4", 3),  # distinct actors of net likes, shares, comments
-        ("tallies", "u4"),  # first of its tallies, the smallest
-        ("nodes", "u4"),  # shares and comments that came, those taken back as well
-        ("named", "u4", 2),  # of the net shares and of the net comments, those that name a parent
-        ("waits", "u4"),  # nodes in lists of `waiting`
-        ("levels", "u4", 3),  # level 1 of the tree of all, of shares, of comments; NONE: none yet
-        ("squares", "u8", 3),  # per tree: sum of the squares of the sizes of its nodes
-        ("climbed", "u4"),  # steps up its trees since the sizes were last looked at
-        ("sizes_stale", "u1"),  # sizes and squares have to be built anew
-        ("twins", "u1"),  # a share and a comment have the same event_id: all of the trees has to be built anew
     ]
 )
 EVENT: Final = np.dtype(
@@ -102,6 +98,18 @@ NODE: Final = np.dtype(
     ]
 )
 LEVEL: Final = np.dtype([("post", "u4"), ("next", "u4"), ("depth", "u4"), ("count", "u4")])
+TREE: Final = np.dtype(
+    [
+        ("post", "u4"),
+        ("nodes", "u4"),  # shares and comments that came, those taken back as well
+        ("waits", "u4"),  # nodes in lists of `waiting`
+        ("named", "u4", 2),  # of the net shares and of the net comments, those that name a parent
+        ("squares", "u8", 3),  # per tree (all, shares, comments): sum of the squares of the sizes of its nodes
+        ("climbed", "u4"),  # steps up its trees since the sizes were last looked at
+        ("stale", "u1"),  # sizes and squares have to be built anew
+        ("twins", "u1"),  # a share and a comment have the same event_id: all of the trees has to be built anew
+    ]
+)
 TALLY: Final = np.dtype([("post", "u4"), ("next", "u4"), ("value", "u4"), ("actors", "u4")])
 
 KEYED: Final[dict[str, np.dtype[Any]]] = {
@@ -115,7 +123,7 @@ KEYED: Final[dict[str, np.dtype[Any]]] = {
 }
 """Tables with an index, in the order of `Tables.sizes`."""
 
-LISTED: Final[dict[str, np.dtype[Any]]] = {"nodes": NODE, "levels": LEVEL, "tallies": TALLY}
+LISTED: Final[dict[str, np.dtype[Any]]] = {"nodes": NODE, "levels": LEVEL, "tallies": TALLY, "trees": TREE}
 """Tables without: their rows are found through those of others. They follow in `Tables.sizes`."""
 
 ROWS_PER_EVENT: Final = {
@@ -129,6 +137,7 @@ ROWS_PER_EVENT: Final = {
     "nodes": 1,
     "levels": 2,  # and as many for each node that waits: one event may put all of them into the trees
     "tallies": 2,
+    "trees": 1,
 }
 """The most rows that one event can add."""
 
@@ -137,6 +146,7 @@ REFERENCES: Final = (
     ("posts", "late", "panes"),
     ("posts", "channels", "channels"),
     ("posts", "tallies", "tallies"),
+    ("posts", "tree", "trees"),
     ("posts", "levels", "levels"),
     ("events", "channel", "channels"),
     ("panes", "next", "panes"),
@@ -156,7 +166,7 @@ REFERENCES: Final = (
 )
 """(table, field, table of the row that it names or NONE), all but events.actor."""
 
-GROWTH: Final = 1.25
+GROWTH: Final = 1.15
 LOAD: Final = 0.7
 """Most full an index gets: linear probing over one cache line finds a free place in 3 to 6 steps there (Knuth 6.4)."""
 
@@ -183,6 +193,7 @@ class Tables(NamedTuple):
     nodes: Any
     levels: Any
     tallies: Any
+    trees: Any
     sizes: Any
 
 
@@ -211,7 +222,7 @@ def with_room(tables: Tables, posts: int, events: int, levels: int = 0) -> Table
         if needed > kernels.MOST_ROWS:
             raise MemoryError(f"more than {kernels.MOST_ROWS:,} {name} in memory: set a smaller ENGAGEMENT_MEMORY_MB")
         if needed > LOAD * len(index := getattr(tables, index_of(name))):
-            index = np.zeros(_power_of_two(needed / LOAD), np.uint32)
+            index = np.zeros(_places(needed / LOAD), np.uint32)
             kernels.build_index(rows, size, index)
             grown[index_of(name)] = index
     return tables._replace(**grown) if grown else tables
@@ -235,7 +246,9 @@ def kept(tables: Tables, keep: "np.ndarray[Any, np.dtype[np.bool_]]") -> Tables:
         events["measure"] > 0, _follow(moved["nodes"], events["actor"]), _follow(moved["actors"], events["actor"])
     )
     posts = survivors.pop("posts")
-    return _tables(posts, survivors, {name: len(survivors[name]) for name in survivors}, int(posts["waits"].sum()))
+    return _tables(
+        posts, survivors, {name: len(survivors[name]) for name in survivors}, int(survivors["trees"]["waits"].sum())
+    )
 
 
 def bytes_of(tables: Tables) -> int:
@@ -252,7 +265,7 @@ def _tables(posts: Any, rows: Mapping[str, Any], sizes: Mapping[str, int], waite
     indexes = {}
     for name in KEYED:
         size = sizes.get(name, 0)
-        index = indexes[index_of(name)] = np.zeros(max(128, _power_of_two(size / LOAD)), np.uint32)
+        index = indexes[index_of(name)] = np.zeros(max(128, _places(size / LOAD)), np.uint32)
         kernels.build_index(rows[name], size, index)
     in_use = np.array([*(sizes.get(name, 0) for name in ROWS_PER_EVENT), waiters], np.int64)
     return Tables(posts=posts, **rows, **indexes, sizes=in_use)
@@ -264,8 +277,10 @@ def _grow(rows: Any, capacity: int) -> Any:
     return grown
 
 
-def _power_of_two(at_least: float) -> int:
-    return 1 << max(int(at_least), 1).bit_length()
+def _places(at_least: float) -> int:
+    """Of an index: a power of two or three quarters of one."""
+    places = 1 << max(int(at_least), 1).bit_length()
+    return places * 3 // 4 if at_least <= places * 3 // 4 else places
 
 
 def _follow(moved: Any, references: Any) -> Any:

@@ -97,10 +97,11 @@ def grow(t, first, faded, limit):
 def fade(t, node):
     """A node that is not counted any more."""
     post, kind = t.events[t.nodes[node].event].post, kind_of(t, node)
+    tree = t.posts[post].tree
     if t.nodes[node].flags & NAMES:
-        t.posts[post].named[kind - 1] -= 1
-    if t.posts[post].twins:
-        t.posts[post].sizes_stale = 1
+        t.trees[tree].named[kind - 1] -= 1
+    if t.trees[tree].twins:
+        t.trees[tree].stale = 1
     elif t.nodes[node].level != NONE:
         t.levels[t.nodes[node].level].count -= 1
         t.levels[t.nodes[node].kin_level].count -= 1
@@ -112,21 +113,21 @@ def plant(t, node):
     """A new node: into the trees with all that waited for it, or to wait itself."""
     event = t.nodes[node].event
     post, kind, flags = t.events[event].post, kind_of(t, node), t.nodes[node].flags
-    t.posts[post].nodes += 1
+    tree = t.posts[post].tree
     if flags & NAMES and flags & COUNTED:
-        t.posts[post].named[kind - 1] += 1
-    if not t.posts[post].twins:
+        t.trees[tree].named[kind - 1] += 1
+    if not t.trees[tree].twins:
         twin = find(t.events, t.event_index, post, id_of(t, node) + code_of(3 - kind))
-        t.posts[post].twins = 1 if twin >= 0 else 0
-    if t.posts[post].twins:
-        t.posts[post].sizes_stale = 1
+        t.trees[tree].twins = 1 if twin >= 0 else 0
+    if t.trees[tree].twins:
+        t.trees[tree].stale = 1
         return
     parent = NONE
     if flags & NAMES:
         hash_ = parent_hash(t, node)
         parent = named_by(t, post, hash_, kind)
         if parent == NONE or t.nodes[parent].level == NONE:
-            wait(t, post, node, hash_)
+            wait(t, post, tree, node, hash_)
             return
     # A queue through the nodes themselves: `parent` is the next in it, `across` the parent to be.
     queue = node
@@ -136,7 +137,7 @@ def plant(t, node):
         queue = t.nodes[node].parent
         attach(t, post, node, parent)
         climb(t, post, node, 1)
-        if t.posts[post].waits:
+        if t.trees[tree].waits:
             row = find(t.waiting, t.waiting_index, post, id_of(t, node))
             if row >= 0:
                 waiter = t.waiting[row].head
@@ -145,7 +146,7 @@ def plant(t, node):
                     next_ = t.nodes[waiter].parent
                     t.nodes[waiter].parent, t.nodes[waiter].across = queue, node
                     queue = waiter
-                    t.posts[post].waits -= 1
+                    t.trees[tree].waits -= 1
                     t.sizes[WAITERS] -= 1
                     waiter = next_
 
@@ -157,14 +158,14 @@ def parent_hash(t, node):
 
 
 @njit(cache=True, nogil=True)
-def wait(t, post, node, hash_):
+def wait(t, post, tree, node, hash_):
     row = find(t.waiting, t.waiting_index, post, hash_)
     if row < 0:
         row = append(t.waiting, t.waiting_index, t.sizes, WAITING, row, post, hash_)
         t.waiting[row].head = NONE
     t.nodes[node].parent = t.waiting[row].head
     t.waiting[row].head = node
-    t.posts[post].waits += 1
+    t.trees[tree].waits += 1
     t.sizes[WAITERS] += 1
 
 
@@ -194,9 +195,9 @@ def attach(t, post, node, parent):
 
 
 @njit(cache=True, nogil=True)
-def level_below(t, post, tree, above):
+def level_below(t, post, which, above):
     """The level under another one of that tree (NONE: under the post), made when it is not there."""
-    level = t.posts[post].levels[tree] if above == NONE else t.levels[above].next
+    level = t.posts[post].levels[which] if above == NONE else t.levels[above].next
     if level == NONE:
         level = np.uint32(t.sizes[LEVELS])
         t.sizes[LEVELS] += 1
@@ -205,7 +206,7 @@ def level_below(t, post, tree, above):
         t.levels[level].count = 0
         if above == NONE:
             t.levels[level].depth = 1
-            t.posts[post].levels[tree] = level
+            t.posts[post].levels[which] = level
         else:
             t.levels[level].depth = t.levels[above].depth + 1
             t.levels[above].next = level
@@ -215,11 +216,12 @@ def level_below(t, post, tree, above):
 @njit(cache=True, nogil=True)
 def climb(t, post, node, change):
     """One counted node more or less (`change` 1 or -1) at this node and above it, in both its trees."""
-    if t.posts[post].sizes_stale or (change > 0 and not t.nodes[node].flags & COUNTED):
+    tree = t.posts[post].tree
+    if t.trees[tree].stale or (change > 0 and not t.nodes[node].flags & COUNTED):
         return
-    t.posts[post].climbed += t.levels[t.nodes[node].level].depth + t.levels[t.nodes[node].kin_level].depth
-    if t.posts[post].climbed > t.posts[post].nodes + SLACK:
-        t.posts[post].sizes_stale = 1
+    t.trees[tree].climbed += t.levels[t.nodes[node].level].depth + t.levels[t.nodes[node].kin_level].depth
+    if t.trees[tree].climbed > t.trees[tree].nodes + SLACK:
+        t.trees[tree].stale = 1
         return
     kind, above = kind_of(t, node), node
     squares = np.int64(0)
@@ -227,13 +229,13 @@ def climb(t, post, node, change):
         squares += 2 * change * np.int64(t.nodes[above].size) + 1
         t.nodes[above].size += change
         above = t.nodes[above].parent
-    t.posts[post].squares[ALL] += np.uint64(squares)
+    t.trees[tree].squares[ALL] += np.uint64(squares)
     squares, above = np.int64(0), node
     while above != NONE:
         squares += 2 * change * np.int64(t.nodes[above].kin_size) + 1
         t.nodes[above].kin_size += change
         above = kin_of(t, above)
-    t.posts[post].squares[kind] += np.uint64(squares)
+    t.trees[tree].squares[kind] += np.uint64(squares)
 
 
 @njit(cache=True, nogil=True)
@@ -242,15 +244,16 @@ def settle(t, posts, limit, nodes, order, starts):
     `order`, for one more and one in `starts`."""
     for i in range(len(posts)):
         post = posts[i]
-        if t.posts[post].events_seen > limit:
+        tree = t.posts[post].tree
+        if tree == NONE or t.posts[post].events_seen > limit:
             continue
-        t.posts[post].climbed = 0
-        if t.posts[post].sizes_stale:
+        t.trees[tree].climbed = 0
+        if t.trees[tree].stale:
             count = collect(t, post, nodes)
-            if t.posts[post].twins:
+            if t.trees[tree].twins:
                 replant(t, post, nodes[:count], order)
             resize(t, post, nodes[:count], order, starts)
-            t.posts[post].sizes_stale = 0
+            t.trees[tree].stale = 0
 
 
 @njit(cache=True, nogil=True)
@@ -275,8 +278,8 @@ def replant(t, post, nodes, path):
     Every node goes back to the state of a new one, is given the parent that it names now, and is attached below it once
     that one is. What is in no tree then waits in no list.
     """
-    for tree in range(3):
-        level = t.posts[post].levels[tree]
+    for which in range(3):
+        level = t.posts[post].levels[which]
         while level != NONE:
             t.levels[level].count = 0
             level = t.levels[level].next
@@ -334,14 +337,15 @@ def resize(t, post, nodes, order, starts):
             depth = np.int64(t.levels[level].depth)
             order[starts[depth]] = nodes[i]
             starts[depth] += 1
-    for tree in range(3):
-        t.posts[post].squares[tree] = 0
+    tree = t.posts[post].tree
+    for which in range(3):
+        t.trees[tree].squares[which] = 0
     for i in range(attached):
         node = order[i]
         kind, parent, kin = kind_of(t, node), t.nodes[node].parent, kin_of(t, node)
         size, kin_size = np.uint64(t.nodes[node].size), np.uint64(t.nodes[node].kin_size)
-        t.posts[post].squares[ALL] += size * size
-        t.posts[post].squares[kind] += kin_size * kin_size
+        t.trees[tree].squares[ALL] += size * size
+        t.trees[tree].squares[kind] += kin_size * kin_size
         if parent != NONE:
             t.nodes[parent].size += t.nodes[node].size
         if kin != NONE:
@@ -349,17 +353,18 @@ def resize(t, post, nodes, order, starts):
 
 
 @njit(cache=True, nogil=True)
-def look(t, posts, limit, sizes, depths, breadths, wieners, levels):
+def look(t, posts, limit, sizes, depths, breadths, wieners, levels, named):
     """The trees of these posts, three each (all, shares, comments), as their levels tell: nodes with the post, greatest
-    depth, largest level, Wiener index, nodes of level 1, 2, ... as far as there is room in `levels`. 0 for a post of
-    more than `limit` events."""
+    depth, largest level, Wiener index, nodes of level 1, 2, ... as far as there is room in `levels`, and those that
+    name a parent. 0 for a post of more than `limit` events."""
     for i in range(len(posts)):
         post = posts[i]
         if t.posts[post].events_seen > limit:
             continue
-        for tree in range(3):
+        tree = t.posts[post].tree
+        for which in range(3):
             size, depth, breadth, total = np.uint64(1), np.uint32(0), np.uint32(1), np.uint64(0)
-            level = t.posts[post].levels[tree]
+            level = t.posts[post].levels[which]
             while level != NONE:
                 count = t.levels[level].count
                 if count:
@@ -368,7 +373,11 @@ def look(t, posts, limit, sizes, depths, breadths, wieners, levels):
                     size += np.uint64(count)
                     total += np.uint64(count) * np.uint64(depth)
                     if depth <= levels.shape[2]:
-                        levels[i, tree, depth - 1] = count
+                        levels[i, which, depth - 1] = count
                 level = t.levels[level].next
-            sizes[i, tree], depths[i, tree], breadths[i, tree] = size, depth, breadth
-            wieners[i, tree] = size * total - t.posts[post].squares[tree]
+            sizes[i, which], depths[i, which], breadths[i, which] = size, depth, breadth
+            if tree != NONE:
+                wieners[i, which] = size * total - t.trees[tree].squares[which]
+                named[i, which] = (
+                    t.trees[tree].named[which - 1] if which else t.trees[tree].named[0] + t.trees[tree].named[1]
+                )
