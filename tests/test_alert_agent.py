@@ -33,6 +33,13 @@ class Record:
     timestamp: int = int(T0 * 1000)
 
 
+class Thread:
+    """Any thread will do: nothing here minds which one."""
+
+    async def run(self, action: Callable[..., Any], *arguments: Any, **_: Any) -> Any:
+        return await asyncio.to_thread(action, *arguments)
+
+
 class Bench:
     """Agents one after the other over the same stored tables and the same receivers."""
 
@@ -54,11 +61,11 @@ class Bench:
             receivers,
             self.buried.extend,
             self.alert_metrics,
+            Thread(),
             open_heartbeat(self.config),
             QUICK,
             clock=lambda: self.now,
         )
-        await self.agent.prepare()
         await self.agent.claim(list(partitions), 4)
         if tick:
             self.ticking = asyncio.create_task(self._tick(self.agent))
@@ -385,7 +392,7 @@ def test_what_is_no_alert_is_a_dead_letter() -> None:
 
 def test_without_a_file_alerts_are_taken_and_nobody_is_told() -> None:
     async def work() -> None:
-        agent = AlertAgent(None, FakeDeliveries(), {}, lambda letters: None, AlertMetrics(WorkerMetrics()))
+        agent = AlertAgent(None, FakeDeliveries(), {}, lambda letters: None, AlertMetrics(WorkerMetrics()), Thread())
         await agent.claim([0], 4)
         assert await agent.take(batch_of(spike()))
         await agent.tick()

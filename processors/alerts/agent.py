@@ -11,11 +11,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from random import Random
 from threading import Event
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
@@ -40,13 +39,23 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
+class Thread(Protocol):
+    """Where what blocks is done, one thing after the other (processors/bench.py)."""
+
+    async def run(
+        self, action: Callable[..., Result], *arguments: Any, unwanted: Callable[[], bool] = lambda: False
+    ) -> Result:
+        """What the action returns. One that does not end is cut off once it is unwanted."""
+        ...
+
+
 class GivenUp(Exception):
     """The store is away, and nobody waits for it any more."""
 
 
 class AlertAgent:
-    """A Host of a source (processors/batches.py) whose records are SpikeAlerts. All of it runs in one event loop; the
-    store blocks, in a thread of its own. `tick` is to be called about once a second."""
+    """Takes batches of SpikeAlerts. All of it runs in one event loop; the store blocks, in its own thread. `tick` is
+    to be called about once a second."""
 
     def __init__(
         self,
@@ -55,30 +64,28 @@ class AlertAgent:
         receivers: Mapping[str, Receiver],
         bury: Callable[[Sequence[DeadLetter]], None],
         metrics: AlertMetrics,
+        thread: Thread,
         heartbeat: Beat | None = None,
         policy: DeliveryPolicy | None = None,
         on_store: Callable[[Unavailable | None], None] = lambda error: None,
-        cut: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
         chance: Random | None = None,
     ) -> None:
         """Without a `config` records are acked and nobody is told. `on_store` is told each time that the store fails,
-        or answers again (None); `cut` ends a call of it that does not end, from another thread."""
+        or answers again (None)."""
         self._config, self._deliveries, self._receivers, self._bury = config, deliveries, receivers, bury
         self._metrics, self._heartbeat, self._policy = metrics, heartbeat, policy or DeliveryPolicy()
-        self._on_store, self._cut, self._clock, self._chance = on_store, cut, clock, chance or Random()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="alerts")
+        self._on_store, self._clock, self._chance = on_store, clock, chance or Random()
+        self._thread = thread
         self._store = asyncio.Lock()
         self._partitions: tuple[int, ...] = ()
         self._of = self._claims = 1
+        self._judged = (0, 0)
         self._book: BookState | None = None
         self._attempts: set[asyncio.Task[None]] = set()
         self._is_away = self._is_closed = False
         self._beat_at = self._sweep_at = 0.0
         metrics.name_receivers(receivers)
-
-    async def prepare(self) -> None:
-        """Nothing has to be there before the first record."""
 
     async def claim(self, partitions: list[int], of: int) -> None:
         """These partitions, out of `of`, are ours from now on. What was in memory goes; it is read again."""
@@ -102,6 +109,8 @@ class AlertAgent:
             await self._save(book, batch.given_up)
         except GivenUp:
             return False
+        records, buried = self._judged
+        self._judged = records + len(alerts) + len(dead), buried + len(dead)
         return True
 
     async def tick(self) -> None:
@@ -128,14 +137,18 @@ class AlertAgent:
             self._start(self._tell_that_we_live(self._heartbeat))
 
     async def close(self) -> None:
-        """Ends what is on its way, within GRACE_SECONDS; stores what came of it; ends connections and the thread."""
+        """Ends what is on its way, within GRACE_SECONDS; stores what came of it; ends connections to receivers."""
         self._is_closed = True
         await self._let_go()
         for receiver in self._receivers.values():
             await receiver.close()
         if self._heartbeat is not None:
             await self._heartbeat.close()
-        self._thread.shutdown(wait=False)
+
+    @property
+    def judged(self) -> tuple[int, int]:
+        """Records that were judged so far, and those of them that were dead."""
+        return self._judged
 
     @property
     def is_idle(self) -> bool:
@@ -231,7 +244,9 @@ class AlertAgent:
         while given_up is None or not given_up.is_set():
             try:
                 async with self._store:
-                    result = await self._in_thread(action, given_up)
+                    result = await self._thread.run(
+                        action, unwanted=lambda: self._is_closed or (given_up is not None and given_up.is_set())
+                    )
             except Unavailable as error:
                 self._is_away = True
                 self._on_store(error)
@@ -244,17 +259,6 @@ class AlertAgent:
                     self._on_store(None)
                 return result
         raise GivenUp
-
-    async def _in_thread(self, action: Callable[[], Result], given_up: Event | None) -> Result:
-        """What the action returns. A call that does not end and that nobody wants any more is cut off."""
-        work = asyncio.get_running_loop().run_in_executor(self._thread, action)
-        waited = 0
-        while not work.done():
-            waited = waited + 1 if self._is_closed or (given_up is not None and given_up.is_set()) else 0
-            if waited > 2:
-                self._cut()
-            await asyncio.wait({work}, timeout=GRACE_SECONDS / 2)
-        return work.result()
 
 
 def _by_spike(rows: Iterable[Delivery]) -> dict[str, list[Delivery]]:
