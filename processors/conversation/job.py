@@ -14,6 +14,7 @@ from the floor (closed until there) up to a ceiling; what comes for other minute
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from threading import Event
 from typing import Any, Final
 
@@ -323,6 +324,6 @@ def _by_partition(values: dict[int, int], partitions: Array) -> Array:
 
 def _by_minute(minutes: Minutes, counts: list[int]) -> Iterable[tuple[int, list[str], list[int]]]:
     """Minutes in order: they are sorted already."""
-    starts = np.flatnonzero(np.diff(minutes.minute, prepend=-1))
-    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(minutes)], strict=True):
+    starts = np.flatnonzero(np.diff(minutes.minute, prepend=-1)).tolist()
+    for start, end in pairwise([*starts, len(minutes)]):
         yield int(minutes.minute[start]), minutes.conversation[start:end], counts[start:end]

@@ -1,0 +1,511 @@
+"""The conversation job under random schedules: crashes between any two steps, zombies, outages, late cells, no room.
+
+A model of the topic, its commits and its owners, around real jobs on fakes. Each schedule ends with every minute equal
+to the truth, closed once, and final where it is closed.
+"""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import pytest
+
+from pipeline.dead_letters import DeadLetter
+from pipeline.errors import Refused, Unavailable
+from pipeline.observability.metrics import WorkerMetrics
+from processors.conversation.job import ConversationJob, ConversationPolicy
+from processors.engagement.decoding import Run
+from processors.engagement.marks import MINUTE_US
+from processors.engagement.partitioning import partitions_of
+from processors.patience import WaitPolicy
+from tests.fakes_conversations import Cell, FakeConversations, Shelf, Spot, columns_of
+from tests.fakes_store import Faults
+from tests.test_conversation_fold import filled, truth_of
+
+OF = 2
+TOPIC = "engagement.conversations"
+NAMES = ("hashtag:a", "hashtag:b", "author:x/1", "thread:p", "brand:acme")
+OWNER = dict(zip(NAMES, partitions_of(NAMES, OF).tolist(), strict=True))
+NOW = 1_790_000_000.0
+METRICS = WorkerMetrics()
+NO_WAIT = WaitPolicy(0.0, 0.0)
+
+
+class Crash(BaseException):
+    """Nothing after this happens."""
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+    value: bytes | None
+    key: bytes | None = None
+    timestamp: int = 1_790_000_000_000
+
+
+class Ear:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.closed: list[tuple[int, list[str], list[int]]] = []
+        self.open: dict[Spot, int] = {}
+
+    def on_closed(self, minute: int, conversations: Sequence[str], counts: Sequence[int]) -> None:
+        self.closed.append((minute, list(conversations), list(counts)))
+
+    def on_open(self, conversations: Sequence[str], minutes: Sequence[int], counts: Sequence[int]) -> None:
+        self.open |= dict(zip(zip(conversations, minutes, strict=True), counts, strict=True))
+
+
+class Bench:
+    """A job with all partitions on a shelf, and what it did."""
+
+    def __init__(self, shelf: Shelf | None = None, faults: Faults | None = None, **policy: Any) -> None:
+        self.shelf, self.letters, self.ear = shelf or Shelf(), list[DeadLetter](), Ear()
+        self.store = FakeConversations(self.shelf, faults)
+        self.metrics, self.did, self.given_up = WorkerMetrics(), list[str](), Event()
+        self.job = ConversationJob(
+            self.store,
+            self.store,
+            self.store,
+            self.letters.extend,
+            self.metrics,
+            ConversationPolicy(waits=NO_WAIT, **policy),
+            self.ear,
+            self.did.append,
+        )
+        self.job.assign(range(OF), OF)
+
+    def send(self, *cells: Cell) -> bool:
+        """As the engagement agent does: rows first, then records."""
+        for cell in cells:
+            self.shelf.put(cell)
+        return self.take(*runs_of(cells))
+
+    def mark(self, *minutes: float) -> bool:
+        """A watermark for each source partition."""
+        return self.take(run(0, record(marks=dict(enumerate(minutes)))))
+
+    def take(self, *runs: Run) -> bool:
+        return self.job.take(runs, self.given_up, lambda: NOW)
+
+    @property
+    def closed(self) -> dict[Spot, int]:
+        found = dict(self.shelf.closings)
+        assert len(found) == len(self.shelf.closings), "written twice"
+        return found
+
+
+def record(cells: Sequence[Cell] = (), marks: dict[int, float] | None = None, offset: int = 0) -> Record:
+    said = {
+        "cells": columns_of(cells) if cells else None,
+        "marks": [
+            {"partition": number, "watermark": int(minute * MINUTE_US), "idle": False}
+            for number, minute in (marks or {}).items()
+        ],
+    }
+    return Record(offset, json.dumps(said).encode())
+
+
+def run(partition: int, *records: Record) -> Run:
+    return Run(TOPIC, "conversations", partition, records)
+
+
+def runs_of(cells: Sequence[Cell]) -> list[Run]:
+    return [
+        run(partition, record(own))
+        for partition in range(OF)
+        if (own := [cell for cell in cells if OWNER[cell.conversation] == partition])
+    ]
+
+
+def cell(conversation: str, minute: int, post_id: str = "p", events: int = 1, comments: int = 1) -> Cell:
+    return Cell(conversation, minute, post_id, events, (0, 0, 0, comments, 0, 0, 0), (events,), ("x",))
+
+
+def test_a_minute_closes_for_all_when_every_source_partition_has_passed_its_end() -> None:
+    bench = Bench()
+    bench.send(cell("hashtag:a", 100), cell("hashtag:b", 100, comments=3), cell("hashtag:a", 101))
+    bench.mark(101.0)
+    assert bench.closed == {}, "a source partition without any mark may hold anything"
+    bench.mark(101.0, 100.999)
+    assert bench.closed == {}
+    bench.mark(101.5, 101.0)
+    assert bench.closed == {("hashtag:a", 100): 1, ("hashtag:b", 100): 3}
+    assert {spot: row["is_final"] for spot, row in bench.shelf.minutes.items()} == {
+        ("hashtag:a", 100): 1,
+        ("hashtag:b", 100): 1,
+        ("hashtag:a", 101): 0,
+    }
+    assert bench.shelf.floors == {0: 101, 1: 101}
+    assert bench.job.closed_until == 101
+
+
+def test_steps_in_their_order() -> None:
+    bench = Bench()
+    for each in (cell("hashtag:a", 100), cell("hashtag:a", 105)):
+        bench.shelf.put(each)
+    bench.did.clear()
+    bench.store.calls.clear()
+    bench.take(run(OWNER["hashtag:a"], record([cell("hashtag:a", 100), cell("hashtag:a", 105)], {0: 101, 1: 101})))
+    assert bench.store.calls == [
+        *("watermarks", "floors", "sizes", "window"),
+        "conversation_minutes",
+        *("conversation_minutes", "counts", "conversation_closed", "conversation_marks"),
+    ]
+    assert bench.did == ["minutes", "final", "closed", "marks"]
+
+
+def test_a_silent_minute_closes_without_a_row_and_is_zero() -> None:
+    bench = Bench()
+    bench.send(cell("hashtag:a", 100), cell("hashtag:a", 102))
+    bench.mark(103, 103)
+    assert bench.closed == {("hashtag:a", 100): 1, ("hashtag:a", 102): 1}
+    assert [minute for minute, *_ in bench.ear.closed] == [100, 102]
+    assert bench.job.closed_until == 103
+
+
+def test_late_cells_correct_minutes_but_not_what_was_closed() -> None:
+    bench = Bench()
+    bench.send(cell("hashtag:a", 100, "p"), cell("hashtag:a", 100, "q"))
+    bench.mark(101, 101)
+    bench.send(cell("hashtag:a", 100, "q", events=2, comments=5), cell("hashtag:b", 99, "p"))
+    assert bench.closed == {("hashtag:a", 100): 2}
+    row = bench.shelf.minutes["hashtag:a", 100]
+    assert (row["comments"], row["is_final"]) == (6, 1)
+    assert bench.shelf.minutes["hashtag:b", 99]["comments"] == 1, "a minute that was silent when it closed"
+    assert bench.metrics.snapshot()['engagement_conversation_cells_total{outcome="late"}'] == 2
+    assert len(bench.job.fold) == 0
+    assert len(bench.ear.closed) == 1
+
+
+def test_a_mark_far_ahead_of_one_partition_closes_nothing_for_the_others() -> None:
+    bench = Bench()
+    bench.send(cell("hashtag:a", 100), cell("hashtag:a", 109))
+    bench.mark(109, 99.5)
+    assert bench.closed == {}
+    bench.mark(98, 101)
+    assert bench.closed == {("hashtag:a", 100): 1}, "marks never go back"
+
+
+def test_a_post_that_leaves_a_conversation_sends_zeros() -> None:
+    bench = Bench()
+    bench.send(cell("hashtag:a", 100, "p"), cell("hashtag:a", 100, "q"))
+    bench.send(Cell("hashtag:a", 100, "p", 2))
+    row = bench.shelf.minutes["hashtag:a", 100]
+    assert (row["comments"], row["voices"], row["channels"]) == (1, 1, 1)
+
+
+def test_a_loud_actor_on_forty_posts_is_one_voice() -> None:
+    bench = Bench()
+    bench.send(*(Cell("hashtag:a", 100, f"p{n}", 1, (0, 0, 0, 5, 0, 0, 0), (77,), ("x",)) for n in range(40)))
+    row = bench.shelf.minutes["hashtag:a", 100]
+    assert (row["comments"], row["voices"], row["voices_exact"], row["channels"]) == (200, 1, 1, 1)
+
+
+def test_more_taken_back_than_added_is_negative_and_counts_as_none_at_closing() -> None:
+    bench = Bench()
+    bench.send(Cell("hashtag:a", 100, "p", 1, (0, 0, 0, 1, 0, 0, 3)))
+    bench.mark(101, 101)
+    assert bench.shelf.minutes["hashtag:a", 100]["comments"] == -2
+    assert bench.closed == {("hashtag:a", 100): 0}
+
+
+@pytest.mark.parametrize("step", ["final", "closed", "marks"])
+def test_closed_once_across_a_crash_after_any_step(step: str) -> None:
+    """And what was closed stands, also where a cell has come meanwhile."""
+    first = Bench()
+    first.send(cell("hashtag:a", 100))
+
+    def crash(done: str) -> None:
+        if done == step:
+            raise Crash
+
+    first.job._after_step = crash
+    with pytest.raises(Crash):
+        first.mark(101, 101)
+    second = Bench(first.shelf)
+    second.shelf.put(cell("hashtag:a", 100, "q"))
+    second.mark(101, 101)
+    second.send(cell("hashtag:a", 100, "q"))
+    assert second.closed == {("hashtag:a", 100): 2 if step == "final" else 1}
+    row = second.shelf.minutes["hashtag:a", 100]
+    assert (row["comments"], row["is_final"]) == (2, 1)
+    if step == "closed":
+        assert second.ear.closed == [(100, ["hashtag:a"], [1])], "a detector sees what the table has"
+
+
+def test_a_new_owner_closes_by_stored_watermarks_with_the_cells_that_lay_before_them() -> None:
+    shelf = Shelf(watermarks={0: 101 * MINUTE_US, 1: 102 * MINUTE_US})
+    shelf.put(cell("hashtag:a", 100, comments=4))
+    bench = Bench(shelf)
+    assert bench.take()
+    assert bench.closed == {("hashtag:a", 100): 4}
+    assert bench.store.calls.index("watermarks") < bench.store.calls.index("window")
+
+
+def test_only_our_partitions_are_read_and_closed() -> None:
+    bench = Bench()
+    bench.shelf.put(cell("hashtag:a", 100))
+    bench.shelf.put(cell("hashtag:b", 100))
+    assert OWNER["hashtag:a"] != OWNER["hashtag:b"]
+    bench.job.assign([OWNER["hashtag:a"]], OF)
+    bench.take(run(OWNER["hashtag:a"], record(marks={0: 101, 1: 101})))
+    assert bench.closed == {("hashtag:a", 100): 1}
+    assert bench.shelf.floors == {OWNER["hashtag:a"]: 101}
+    bench.job.assign([], 1)
+    assert bench.mark(200, 200)
+    assert len(bench.closed) == 1
+
+
+def test_minutes_for_which_there_is_no_room_are_read_through_and_close_like_others() -> None:
+    bench = Bench(open_cells=4)
+    for minute in range(100, 110):
+        bench.send(*(cell("hashtag:a", minute, f"p{n}") for n in range(3)))
+        assert len(bench.job.fold) <= 6
+    bench.send(cell("hashtag:a", 109, "p0", events=2, comments=9))
+    assert {minute: row["comments"] for (_, minute), row in bench.shelf.minutes.items()} == {
+        **dict.fromkeys(range(100, 109), 3),
+        109: 11,
+    }
+    assert bench.metrics.snapshot()['engagement_conversation_cells_total{outcome="cold"}'] > 10
+    bench.mark(105, 105)
+    assert bench.closed == {("hashtag:a", minute): 3 for minute in range(100, 105)}
+    bench.mark(200, 200)
+    assert bench.closed == {("hashtag:a", minute): 3 if minute < 109 else 11 for minute in range(100, 110)}
+    assert {row["is_final"] for row in bench.shelf.minutes.values()} == {1}
+    assert [minute for minute, *_ in bench.ear.closed] == list(range(100, 110))
+
+
+def test_a_batch_that_is_given_up_is_stored_when_it_comes_again() -> None:
+    bench = Bench()
+    bench.send(cell("hashtag:a", 100))
+    more = cell("hashtag:a", 100, events=2, comments=7)
+    bench.given_up.set()
+    assert not bench.send(more)
+    assert bench.shelf.minutes["hashtag:a", 100]["comments"] == 1
+    bench.given_up.clear()
+    assert bench.send(more)
+    assert bench.shelf.minutes["hashtag:a", 100]["comments"] == 7
+
+
+def test_open_minutes_pass_by() -> None:
+    bench = Bench()
+    bench.send(cell("hashtag:a", 100, comments=2))
+    bench.send(cell("hashtag:a", 100, "q", comments=3))
+    assert bench.ear.open == {("hashtag:a", 100): 5}
+
+
+GOOD = [cell("hashtag:a", 100)]
+
+
+def spoilt(change: Callable[[dict[str, Any]], Any]) -> bytes:
+    said = json.loads(record(GOOD).value or b"")
+    change(said)
+    return json.dumps(said).encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        (None, ""),
+        (b"\xff", ""),
+        (b"[]", ""),
+        (spoilt(lambda said: said["cells"]["voices"].append("")), "cells"),
+        (spoilt(lambda said: said["cells"]["voices"].__setitem__(0, "!!")), "cells.voices"),
+        (spoilt(lambda said: said["cells"]["voices"].__setitem__(0, "AAAA")), "cells.voices"),
+        (spoilt(lambda said: said["cells"]["voices"].__setitem__(0, "A" * 21 + "=")), "cells.voices"),
+        (spoilt(lambda said: said["cells"]["minute"].__setitem__(0, 1 << 31)), "cells.minute"),
+        (spoilt(lambda said: said["cells"]["likes"].__setitem__(0, 1 << 70)), "cells.likes"),
+        (spoilt(lambda said: said["cells"]["likes"].__setitem__(0, -1)), "cells.likes.0"),
+        (spoilt(lambda said: said["cells"]["version"].__setitem__(0, 0)), "cells.version"),
+        (spoilt(lambda said: said["cells"]["version"].__setitem__(0, 1 << 64)), "cells.version"),
+        (spoilt(lambda said: said["marks"].append({"partition": 2, "watermark": 1, "idle": False})), "marks"),
+        (spoilt(lambda said: said["marks"].append({"partition": 0, "watermark": 1 << 62, "idle": False})), "marks"),
+        (record([cell("hashtag:b", 100)]).value, "cells.conversation"),
+    ],
+)
+def test_what_cannot_be_read_is_a_dead_letter_and_spoils_nothing(value: bytes | None, field: str) -> None:
+    bench = Bench()
+    place = OWNER["hashtag:a"]
+    assert bench.take(run(place, record(GOOD, offset=0), Record(1, value), record(GOOD, offset=2)))
+    assert [(letter.topic, letter.partition, letter.offset) for letter in bench.letters] == [(TOPIC, place, 1)]
+    assert bench.letters[0].field == field
+    assert bench.letters[0].reason
+    assert bench.job.judged == (3, 1)
+    assert list(bench.shelf.minutes) == [("hashtag:a", 100)]
+    assert bench.metrics.snapshot()['engagement_conversation_cells_total{outcome="dead"}'] == 1
+
+
+def test_what_a_store_refuses_ends_the_batch_and_what_is_away_is_asked_again() -> None:
+    bench = Bench(faults=Faults({1: "before", 4: "before", 6: "partly", 8: "after"}))
+    bench.send(cell("hashtag:a", 100), cell("hashtag:b", 100))
+    bench.mark(101, 101)
+    assert bench.closed == {("hashtag:a", 100): 1, ("hashtag:b", 100): 1}
+    bench.job._bury = lambda letters: (_ for _ in ()).throw(Refused("no"))
+    with pytest.raises(Refused):
+        bench.take(run(0, Record(0, b"{")))
+
+
+class Worker:
+    """A job and its positions; a zombie goes on until its commits are refused."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.start()
+
+    def start(self) -> None:
+        rng = self.world.rng
+        self.calls_left, self.give_up_in, self.given_up = 1 << 30, 1 << 30, Event()
+        store = FakeConversations(self.world.shelf, Faults(share=rng.choice((0.0, 0.0, 0.05)), rng=rng), self.call)
+        policy = ConversationPolicy(open_cells=rng.choice((3, 10, 1000)), waits=NO_WAIT)
+        letters: list[DeadLetter] = []
+        self.job = ConversationJob(store, store, store, letters.extend, METRICS, policy, Ear(), self.call)
+        self.positions: dict[int, int] = {}
+
+    def call(self, name: str) -> None:
+        self.calls_left -= 1
+        self.give_up_in -= 1
+        if self.give_up_in == 0:
+            self.given_up.set()
+        if self.calls_left == 0:
+            raise Crash(name)
+
+    def assign(self, partitions: set[int]) -> None:
+        self.positions = {partition: self.world.committed[partition] for partition in partitions}
+        self.job.assign(partitions, OF)
+
+    def step(self, most: int) -> None:
+        world, runs, positions = self.world, [], dict(self.positions)
+        for partition, position in self.positions.items():
+            records = world.logs[partition][position : position + world.rng.randint(0, most)]
+            if records:
+                runs.append(run(partition, *records))
+                positions[partition] += len(records)
+        self.given_up.clear()
+        if self.job.take(runs, self.given_up, lambda: NOW):
+            self.call("commit")
+            self.positions = positions
+            for partition, position in positions.items():
+                if world.owners.get(partition) is self:
+                    world.committed[partition] = position
+
+
+class World:
+    """The topic, what is stored, source partitions that send cells and marks, and workers."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.shelf = Shelf()
+        self.logs: list[list[Record]] = [[] for _ in range(OF)]
+        self.committed = dict.fromkeys(range(OF), 0)
+        self.owners: dict[int, Worker] = {}
+        self.minutes = [100] * OF
+        self.said: list[Cell] = []
+        self.workers = [Worker(self), Worker(self)]
+        self.spread()
+
+    def produce(self) -> None:
+        """A source partition stores cells and sends them, perhaps twice, perhaps late; then its mark moves."""
+        rng = self.rng
+        source = rng.randrange(OF)
+        cells = [
+            filled(
+                Cell(
+                    rng.choice(NAMES),
+                    self.minutes[source] + rng.choice((0, 0, 1, 2, -1, -5)),
+                    f"{source}-{rng.randrange(3)}",
+                    rng.randint(1, 9),
+                )
+            )
+            for _ in range(rng.randint(1, 6))
+        ]
+        self.said += cells
+        for each in cells:
+            self.shelf.put(each)
+        for _ in range(rng.choice((1, 1, 2))):
+            for place in range(OF):
+                if own := [each for each in cells if OWNER[each.conversation] == place]:
+                    self.logs[place].append(record(own))
+        if rng.random() < 0.5:
+            self.minutes[source] += rng.choice((0, 1, 2))
+            self.tell(source, self.minutes[source])
+
+    def tell(self, source: int, minute: int) -> None:
+        for place in range(OF):
+            self.logs[place].append(record(marks={source: minute}))
+        if self.rng.random() < 0.8:
+            self.shelf.watermarks[source] = max(self.shelf.watermarks.get(source, 0), minute * MINUTE_US)
+
+    def spread(self) -> None:
+        """A rebalance; whoever loses a partition may not have heard of it."""
+        zombie = self.rng.choice((None, *self.workers))
+        self.owners = {place: self.rng.choice(self.workers) for place in range(OF)}
+        for worker in self.workers:
+            if worker is not zombie:
+                worker.assign({place for place, owner in self.owners.items() if owner is worker})
+
+    def act(self) -> None:
+        rng = self.rng
+        worker = rng.choice(self.workers)
+        chance = rng.random()
+        if chance < 0.5:
+            self.produce()
+        elif chance < 0.56:
+            self.spread()
+        else:
+            if chance < 0.65:
+                worker.calls_left = rng.randint(1, 12)
+            elif chance < 0.7:
+                worker.give_up_in = rng.randint(1, 8)
+            try:
+                worker.step(4)
+            except Crash:
+                worker.start()
+                self.spread()
+            worker.calls_left = worker.give_up_in = 1 << 30
+
+    def finish(self) -> None:
+        for source in range(OF):
+            self.tell(source, 10_000)
+        for worker in self.workers:
+            worker.start()
+        self.owners = dict.fromkeys(range(OF), self.workers[0])
+        self.workers[0].assign(set(range(OF)))
+        while any(self.committed[place] < len(self.logs[place]) for place in range(OF)):
+            self.workers[0].step(7)
+        self.workers[0].step(1)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_schedule_ends_with_the_truth_closed_once(seed: int) -> None:
+    world = World(seed)
+    for _ in range(world.rng.randint(5, 60)):
+        world.act()
+        least = min(world.minutes)
+        assert all(minute < least for (_, minute), _ in world.shelf.closings), "closed before its end"
+    world.finish()
+    names = ("posts", "likes", "shares", "comments", "voices", "channels")
+    truth = truth_of(world.said)
+    found = {spot: {name: row[name] for name in names} for spot, row in world.shelf.minutes.items()}
+    assert found == {spot: {name: row[name] for name in names} for spot, row in truth.items()}
+    closed = [spot for spot, _ in world.shelf.closings]
+    assert len(closed) == len(set(closed)), "closed twice"
+    assert set(closed) <= truth.keys()
+    assert {row["is_final"] for row in world.shelf.minutes.values()} <= {1}
+    assert world.shelf.floors == dict.fromkeys(range(OF), 10_000)
+
+
+def test_an_outage_that_nobody_waits_for_ends() -> None:
+    bench = Bench()
+
+    def away(name: str) -> None:
+        bench.given_up.set()
+        raise Unavailable("away")
+
+    bench.store._before_call = away
+    assert not bench.send(cell("hashtag:a", 100))
+    assert bench.job.closed_until is None
