@@ -54,6 +54,16 @@ def take(fold: Fold, events: Sequence[Mapping[str, Any]]) -> Taken:
     return fold.take(fold.find(ids), identified(events))
 
 
+def learn(fold: Fold, truth: Mapping[str, PostTruth]) -> None:
+    """Tells the fold when each post was made and by whom."""
+    facts = {row: said for row, post_id in enumerate(fold.post_ids) if (said := truth[post_id].facts())}
+    fold.learn(
+        np.array(list(facts), np.int64),
+        np.array([said["created_at"] // 60_000_000 for said in facts.values()], np.uint32),
+        HASHER.actors([said["author_id"] for said in facts.values()]),
+    )
+
+
 def metrics_of(fold: Fold) -> dict[str, dict[str, Any]]:
     """post_id -> its row of post_metrics, as `PostTruth.metrics` has it."""
     return by_key(rows.of_posts(fold, np.arange(len(fold))), "post_id")
@@ -87,7 +97,8 @@ def plain(column: Any) -> list[Any]:
 
 
 def assert_true(fold: Fold, truth: Mapping[str, PostTruth]) -> None:
-    """Every row of every post in memory is what the truth says."""
+    """Every row of every post in memory is what the truth says, once the fold has learnt what the posts say."""
+    learn(fold, truth)
     metrics, minutes = metrics_of(fold), minutes_of(fold)
     assert metrics.keys() == truth.keys()
     for post_id, post in truth.items():

@@ -17,6 +17,8 @@ from functools import cached_property
 from math import log2, sqrt
 from typing import Any, NamedTuple
 
+from tests.thread_truth import thread_of
+
 KINDS = ("like", "share", "comment")
 NAMES = ("likes", "shares", "comments")
 WINDOWS = {"5m": 5, "1h": 60, "24h": 1440}
@@ -177,6 +179,11 @@ class PostTruth:
                 columns[f"{name}_levels"] = [tree.levels[level] for level in range(1, min(tree.depth, 32) + 1)]
         return columns
 
+    def thread(self) -> dict[str, Any]:
+        """Columns of the conversation, without brands; not for a post that is truncated."""
+        facts = self.facts()
+        return thread_of(self.adds, self.parents, self.takebacks.keys(), facts["author_id"] if facts else None)
+
     def metrics(self) -> dict[str, Any]:
         """The row of post_metrics without key and version; `as_of` in seconds since 1970."""
         net, entropy = self.net, self.entropy
@@ -200,6 +207,7 @@ class PostTruth:
             },
             "concentration": self.concentration,
             **self.trees(),
+            **self.thread(),
         }
 
     def facts(self) -> dict[str, Any] | None:

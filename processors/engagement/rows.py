@@ -90,6 +90,7 @@ def of_posts(fold: Fold, rows: Array) -> Columns:
     """Rows of post_metrics for these posts of the fold."""
     return {
         **post_metrics(names(fold, rows), fold.snapshot(rows)),
+        **fold.threads(rows),
         # Columns that need more than a snapshot follow here: **their.columns(fold, rows)
     }
 
