@@ -116,7 +116,7 @@ class Fold:
     def add(self, post_ids: Sequence[str], partitions: Array) -> Array:
         """Rows for posts that are not in memory and each named once, with nothing in them yet."""
         first = len(self)
-        self._tables = with_room(self._tables, first + len(post_ids), 0)
+        self._tables = with_room(self._tables, first + len(post_ids))
         rows = np.arange(first, first + len(post_ids))
         posts = self._tables.posts
         posts[rows] = np.zeros(1, posts.dtype)
@@ -147,7 +147,7 @@ class Fold:
         """Takes events of posts that are in memory. About 0.5 us an event."""
         self._run += 1
         count = len(posts)
-        self._tables = with_room(self._tables, len(self), count)
+        self._tables = with_room(self._tables, len(self), count, np.count_nonzero(events.measures > 0))
         outcomes = np.empty(count, np.uint8)
         dirty = np.empty(2 * count, np.int64)
         faded = np.empty(count, np.int64)
@@ -225,7 +225,7 @@ class Fold:
         put_off = put_off[put_off["stale"] != 0]
         twins = put_off["nodes"][put_off["twins"] != 0]
         if len(twins):
-            self._tables = with_room(self._tables, len(self), 0, 2 * int(twins.sum()))
+            self._tables = with_room(self._tables, len(self), levels=2 * int(twins.sum()))
         most = int(put_off["nodes"].max(initial=0))
         nodes, order = np.empty(most, np.uint32), np.empty(most, np.uint32)
         trees.settle(self._tables, rows.astype(np.int64), self._tree_events, nodes, order, np.empty(most + 2, np.int64))

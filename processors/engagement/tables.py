@@ -141,6 +141,9 @@ ROWS_PER_EVENT: Final = {
 }
 """The most rows that one event can add."""
 
+OF_NODES: Final = frozenset({"waiting", "nodes", "levels", "trees"})
+"""Tables to which only shares and comments add."""
+
 REFERENCES: Final = (
     ("posts", "ordered", "panes"),
     ("posts", "late", "panes"),
@@ -166,7 +169,7 @@ REFERENCES: Final = (
 )
 """(table, field, table of the row that it names or NONE), all but events.actor."""
 
-GROWTH: Final = 1.15
+GROWTH: Final = 1.1
 LOAD: Final = 0.7
 """Most full an index gets: linear probing over one cache line finds a free place in 3 to 6 steps there (Knuth 6.4)."""
 
@@ -202,15 +205,15 @@ def empty_tables() -> Tables:
     return _tables(np.zeros(64, POST), {name: np.zeros(64, dtype) for name, dtype in (KEYED | LISTED).items()}, {}, 0)
 
 
-def with_room(tables: Tables, posts: int, events: int, levels: int = 0) -> Tables:
-    """The same rows with room for `posts` posts in all, for `events` more events and for `levels` more levels beside
-    these. O(rows) when it has to grow, amortised O(1)."""
+def with_room(tables: Tables, posts: int, events: int = 0, nodes: int = 0, levels: int = 0) -> Tables:
+    """The same rows with room for `posts` posts in all, for `events` more events, `nodes` of them shares and comments,
+    and for `levels` more levels beside theirs. O(rows) when it has to grow, amortised O(1)."""
     grown: dict[str, Any] = {}
     if posts > len(tables.posts):
         grown["posts"] = _grow(tables.posts, max(posts, int(len(tables.posts) * GROWTH)))
     for number, (name, most) in enumerate(ROWS_PER_EVENT.items()):
         rows, size = getattr(tables, name), int(tables.sizes[number])
-        needed = size + most * events
+        needed = size + most * (nodes if name in OF_NODES else events)
         if name == "levels":
             needed += most * int(tables.sizes[kernels.WAITERS]) + levels
         # Room for every event is a bound, not a need: a viral post fills one pane a minute. What is used pays for the
