@@ -48,7 +48,7 @@ class Bench:
         self.receivers = receivers
         self.deliveries = FakeDeliveries()
         self.buried: list[DeadLetter] = []
-        self.now = T0
+        self.now, self.policy = T0, QUICK
         self.metrics = WorkerMetrics()
         self.alert_metrics = AlertMetrics(self.metrics)
         self.ticking: asyncio.Task[None] | None = None
@@ -63,7 +63,7 @@ class Bench:
             self.alert_metrics,
             Thread(),
             open_heartbeat(self.config),
-            QUICK,
+            self.policy,
             clock=lambda: self.now,
         )
         await self.agent.claim(list(partitions), 4)
