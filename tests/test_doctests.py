@@ -10,6 +10,8 @@ MODULES = (
     "pipeline.group",
     "pipeline.topics",
     "pipeline.wire",
+    "processors.alerts.bucket",
+    "processors.alerts.fields",
     "producers.pacing",
     "schemas.events",
 )
