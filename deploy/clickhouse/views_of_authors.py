@@ -1,0 +1,307 @@
+"""Views of authors: what their posts bring on average, and how a post does against their last ones at the same age."""
+
+from typing import Final
+
+from scipy.special import stdtrit
+
+from deploy.clickhouse.drafting import REAL_OR_NULL, TEXT_OR_NULL, Shown, indent, ratio, view, weighted
+from schemas.metrics import MEASURES, WEIGHT_SETS
+from schemas.tables import POSTS, Column
+
+KAUSHIK: Final = {"applause": "likes", "amplification": "shares", "conversation": "comments"}
+"""Avinash Kaushik's rates per post (2011)."""
+
+AGES: Final = {15: "15 minutes", 60: "1 hour", 300: "5 hours", 1440: "1 day", 10_080: "7 days"}
+"""Minutes."""
+
+COMPARED: Final = 100
+ENOUGH: Final = 10
+"""Posts of the author before this one: at most, and at least."""
+
+CONFIDENCE: Final = 0.9
+
+AUTHOR: Final[tuple[Shown, ...]] = (
+    (Column("author_id", "String", "Author (posts.author_id)"), "a.author_id"),
+    (Column("channel", "String", "Where it was posted (posts.channel); empty: not known"), "a.channel"),
+)
+
+
+def authors_view() -> str:
+    shown: list[Shown] = [
+        *AUTHOR,
+        (Column("posts", "UInt64", "Posts that stand (posts)"), "a.posts"),
+        (
+            Column("posts_deleted", "UInt64", "Posts that were deleted, which count nowhere else here (posts)"),
+            "a.deleted",
+        ),
+        (
+            Column("first_post_at", "DateTime64(6, 'UTC')", "When the oldest post was made, deleted ones too"),
+            "a.first_at",
+        ),
+        (
+            Column("newest_post_at", "DateTime64(6, 'UTC')", "When the newest post was made, deleted ones too"),
+            "a.last_at",
+        ),
+        (
+            Column(
+                "followers", "Nullable(UInt64)", "Followers at the newest post that tells (posts.followers); NULL: none"
+            ),
+            "if(a.told = 0, NULL, a.followers)",
+        ),
+    ]
+    shown += [
+        (Column(measure, "UInt64", f"Net {measure} of posts that stand (post_metrics)"), f"a.{measure}")
+        for measure in MEASURES
+    ]
+    for rate, measure in KAUSHIK.items():
+        said = f"{measure} / posts (Kaushik 2011); NULL without posts"
+        shown.append((Column(rate, REAL_OR_NULL, said), ratio(f"a.{measure}", "a.posts")))
+    for rate, measure in KAUSHIK.items():
+        said = (
+            f"{measure} per post and 1,000 followers that the author had then: 1000 x sum of {measure} / sum of "
+            "followers over posts that tell; NULL where none does"
+        )
+        value = ratio(f"a.{measure}_told", "a.reach", "1000 * ")
+        shown.append((Column(f"{rate}_per_1000_followers", REAL_OR_NULL, said), value))
+    sums = ",\n        ".join(
+        line
+        for measure in MEASURES
+        for line in (
+            f"sumIf(m.{measure}, p.stands) AS {measure}",
+            f"sumIf(m.{measure}, p.stands AND p.tells) AS {measure}_told",
+        )
+    )
+    tail = f"""\
+FROM
+(
+    SELECT
+        p.author_id AS author_id,
+        p.channel AS channel,
+        countIf(p.stands) AS posts,
+        countIf(NOT p.stands) AS deleted,
+        min(p.created_at) AS first_at,
+        max(p.created_at) AS last_at,
+        countIf(p.tells) AS told,
+        argMaxIf(p.known_followers, (p.created_at, p.post_id), p.tells) AS followers,
+        sumIf(p.known_followers, p.stands AND p.tells) AS reach,
+        {sums}
+    FROM
+    (
+        SELECT
+            post_id,
+            author_id,
+            toString(channel) AS channel,
+            created_at,
+            deleted_at IS NULL AS stands,
+            followers IS NOT NULL AS tells,
+            ifNull(followers, 0) AS known_followers
+        FROM {{database}}.posts FINAL
+        WHERE author_id != ''
+    ) AS p
+    LEFT ANY JOIN
+    (
+        SELECT post_id, {", ".join(MEASURES)}
+        FROM {{database}}.post_metrics FINAL
+    ) AS m ON m.post_id = p.post_id
+    GROUP BY author_id, channel
+) AS a"""
+    return view("authors_v", "One row per author and channel: what a post of theirs brings", shown, tail)
+
+
+def over_performance_view() -> str:
+    comment = (
+        "One row per post that stands and age that it has reached: what it had brought by then against the author's "
+        f"last {COMPARED} posts on the channel (CrowdTangle's formula). Reads all panes: of one author sooner with "
+        "over_performance(author = ..., channel = ...)"
+    )
+    return view("over_performance_v", comment, _performance(), _performance_tail("", ""))
+
+
+def over_performance_of_author_view() -> str:
+    """The same for one author, of whose posts alone the panes are read."""
+    comment = "over_performance_v of one author: SELECT * FROM over_performance(author = 'a', channel = 'bluesky')"
+    of_author = " AND author_id = {author:String} AND channel = {channel:String}"
+    of_posts = (
+        f"\n        PREWHERE post_id IN (SELECT post_id FROM {{database}}.posts FINAL WHERE {_stands(of_author)})"
+    )
+    tail = _performance_tail(of_author, of_posts)
+    return view("over_performance", comment, _performance(), tail, typed=False)
+
+
+def _performance() -> list[Shown]:
+    shown: list[Shown] = [
+        *AUTHOR,
+        (POSTS["post_id"], "a.post_id"),
+        (Column("created_at", "DateTime64(6, 'UTC')", "When it was first posted (posts)"), "a.created_at"),
+        (
+            Column("age", "UInt16", f"Minutes from the minute of the post on: {', '.join(AGES.values())}"),
+            "a.age",
+        ),
+        (
+            Column(
+                "posts_compared", "UInt8", f"The author's posts on this channel before this one, at most {COMPARED}"
+            ),
+            "a.n",
+        ),
+    ]
+    for name in WEIGHT_SETS:
+        actual, expected, error = f"a.{name}", f"a.expected_{name}", f"a.error_{name}"
+        enough = f"a.n >= {ENOUGH}"
+        shown += [
+            (Column(f"actual_{name}", "Float64", f"Net engagement by that age, weights {name} (post_minutes)"), actual),
+            (
+                Column(
+                    f"expected_{name}",
+                    REAL_OR_NULL,
+                    f"Mean of the middle half of these posts' engagement at this age, weights {name}; NULL: see reason",
+                ),
+                f"if({enough}, {expected}, NULL)",
+            ),
+            (
+                Column(
+                    f"over_performance_{name}",
+                    REAL_OR_NULL,
+                    "actual / expected where it is not less, else -expected / actual, -2 x expected without any "
+                    "(CrowdTangle); NULL: see reason",
+                ),
+                f"if({enough}, {_score(actual, expected)}, NULL)",
+            ),
+            (
+                Column(
+                    f"over_performance_{name}_low",
+                    REAL_OR_NULL,
+                    f"The same at the high end of a {CONFIDENCE:.0%} interval of expected: Student's t with the "
+                    "trimmed mean's Winsorized variance (Tukey and McLaughlin 1963); NULL: see reason",
+                ),
+                f"if({enough}, {_score(actual, f'({expected} + {error})')}, NULL)",
+            ),
+            (
+                Column(
+                    f"over_performance_{name}_high",
+                    REAL_OR_NULL,
+                    "The same at its low end; NULL: see reason, or without bound where that end is not above 0",
+                ),
+                f"if({enough}, {_score(actual, f'({expected} - {error})')}, NULL)",
+            ),
+        ]
+    nothing = " AND ".join(f"a.expected_{name} <= 0" for name in WEIGHT_SETS)
+    shown.append(
+        (
+            Column("reason", TEXT_OR_NULL, "Why it is not known; NULL: it is"),
+            f"multiIf(a.n < {ENOUGH}, 'not enough posts yet', {nothing}, 'these posts had nothing at this age', NULL)",
+        )
+    )
+    return shown
+
+
+def _score(actual: str, expected: str) -> str:
+    return (
+        f"multiIf({expected} <= 0, NULL, {actual} <= 0, -2 * {expected}, "
+        f"{actual} >= {expected}, {actual} / {expected}, -{expected} / {actual})"
+    )
+
+
+def _performance_tail(of_author: str, of_posts: str) -> str:
+    """Per post and age: engagement by then, and of the posts before it how many (n), mean and half an interval.
+
+    Of n sorted values k = n div 4 go at each end and h = n - 2k stay. The variance is Winsorized: those that go count
+    as the last ones that stay. Half of the interval is t(h - 1) s / (h / n sqrt(n)). Conditions that spare work do
+    it again for each column that asks: six times the CPU.
+    """
+    net = "(toInt64({0}) - {0}_retracted)"
+    ends = range(1, len(AGES) + 1)
+    sums = ",\n            ".join(
+        f"sumIf(net_{name}, since < {age * 60}) AS {name}_{number}"
+        for number, age in zip(ends, AGES, strict=True)
+        for name in WEIGHT_SETS
+    )
+    nets = ",\n                ".join(
+        f"{weighted(weights, net)} AS net_{name}" for name, weights in WEIGHT_SETS.items()
+    )
+    ages = ", ".join(
+        f"({age}, {', '.join(f's.{name}_{number}' for name in WEIGHT_SETS)})"
+        for number, age in zip(ends, AGES, strict=True)
+    )
+    values = ",\n                ".join(
+        f"greatest(toFloat64(at.{number}), 0) AS {name}" for number, name in enumerate(WEIGHT_SETS, 2)
+    )
+    sorts = ",\n            ".join(f"arraySort(groupArray({name}) OVER before) AS of_{name}" for name in WEIGHT_SETS)
+    middles = ",\n        ".join(
+        f"arraySlice(of_{name}, k + 1, h) AS middle_{name},\n        "
+        f"arrayAvg(middle_{name}) AS expected_{name},\n        "
+        f"h * expected_{name} + k * (of_{name}[k + 1] + of_{name}[n - k]) AS sum_{name},\n        "
+        f"arraySum(v -> v * v, middle_{name}) + k * (pow(of_{name}[k + 1], 2) + pow(of_{name}[n - k], 2)) "
+        f"AS squares_{name},\n        "
+        f"t * sqrt(greatest(squares_{name} - sum_{name} * sum_{name} / n, 0) / (n - 1)) / (h / n * sqrt(n)) "
+        f"AS error_{name}"
+        for name in WEIGHT_SETS
+    )
+    most = COMPARED - 2 * (COMPARED // 4) - 1
+    quantiles = ", ".join(f"{stdtrit(df, (1 + CONFIDENCE) / 2):.4f}" for df in range(1, most + 1))
+    posts = f"""\
+SELECT post_id, author_id, toString(channel) AS channel, created_at, toStartOfMinute(created_at) AS born
+FROM {{database}}.posts FINAL
+WHERE {_stands(of_author)}"""
+    return f"""\
+FROM
+(
+    SELECT
+        author_id, channel, post_id, created_at, age, {", ".join(WEIGHT_SETS)},
+        length(of_{next(iter(WEIGHT_SETS))}) AS n,
+        intDiv(n, 4) AS k,
+        n - 2 * k AS h,
+        [{quantiles}][h - 1] AS t,
+        {middles}
+    FROM
+    (
+        SELECT
+            author_id, channel, post_id, created_at, age, {", ".join(WEIGHT_SETS)},
+            {sorts}
+        FROM
+        (
+            SELECT
+                o.author_id AS author_id,
+                o.channel AS channel,
+                o.post_id AS post_id,
+                o.created_at AS created_at,
+                at.1 AS age,
+                {values}
+            FROM
+            (
+{indent(indent(indent(indent(posts))))}
+            ) AS o
+            LEFT ANY JOIN
+            (
+                SELECT
+                    m.post_id AS post_id,
+                    {sums.replace(chr(10), chr(10) + " " * 8)}
+                FROM
+                (
+                    SELECT
+                        post_id,
+                        minute,
+                        {nets.replace(chr(10), chr(10) + " " * 8)}
+                    FROM {{database}}.post_minutes FINAL{of_posts.replace(chr(10), chr(10) + " " * 12)}
+                ) AS m
+                INNER JOIN
+                (
+{indent(indent(indent(indent(indent(posts)))))}
+                ) AS b ON b.post_id = m.post_id
+                WHERE ((toInt64(toUnixTimestamp(m.minute)) - toUnixTimestamp(b.born)) AS since) < {max(AGES) * 60}
+                GROUP BY post_id
+            ) AS s ON s.post_id = o.post_id
+            ARRAY JOIN [{ages}] AS at
+            WHERE o.born + toIntervalMinute(at.1) <= now('UTC')
+        )
+        WINDOW before AS (
+            PARTITION BY author_id, channel, age
+            ORDER BY created_at, post_id
+            ROWS BETWEEN {COMPARED} PRECEDING AND 1 PRECEDING
+        )
+    )
+) AS a
+SETTINGS short_circuit_function_evaluation = 'disable'"""
+
+
+def _stands(of_author: str) -> str:
+    return f"author_id != '' AND deleted_at IS NULL{of_author}"

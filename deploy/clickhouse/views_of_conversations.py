@@ -1,0 +1,232 @@
+"""Views of conversations: how much is said now and in all, by how many, and whose brand is spoken of most."""
+
+from typing import Final
+
+from deploy.clickhouse.drafting import NOW, REAL_OR_NULL, SHOWN_AT, Shown, view
+from schemas.metrics import MEASURES, VOICES, WINDOWS
+from schemas.tables import CONVERSATION, Column
+
+COUNTS: Final = ("posts", *MEASURES)
+SAID: Final = " OR ".join([*(f"{count} != 0" for count in COUNTS), "voices > 0"])
+"""A minute that a post has left stays, as a row of zeros."""
+
+ALL_HASHES: Final = 2**64 - 1
+BRAND: Final = "brand:"
+
+EXACT: Final = "conversation_posts' voices, each once"
+ESTIMATE: Final = f"an estimate where a post had more than {VOICES} of them in a minute, with"
+
+
+def conversations_view() -> str:
+    shown: list[Shown] = [
+        (CONVERSATION, "c.conversation"),
+        (Column("as_of", "DateTime('UTC')", "End of its newest minute (conversation_minutes)"), "c.as_of"),
+        (
+            Column("first_minute", "DateTime('UTC')", "Start of its oldest minute (conversation_minutes)"),
+            "c.first_minute",
+        ),
+        (
+            Column("minutes", "UInt64", "Minutes in which something was said or liked (conversation_minutes)"),
+            "c.minutes",
+        ),
+        (
+            Column("is_final", "UInt8", "1 where its newest minute is closed: no event of it is expected any more"),
+            "c.is_final",
+        ),
+    ]
+    for count in COUNTS:
+        net = "Posts" if count == "posts" else f"Net {count}"
+        shown.append((Column(count, "Int64", f"{net} in all (conversation_minutes)"), f"c.{count}_all"))
+        for window in WINDOWS:
+            said = f"{net} in the {window} before now (conversation_minutes)"
+            shown.append((Column(f"{count}_{window}", "Int64", said), f"c.{count}_{window}"))
+    for window in ("all", *WINDOWS):
+        name, when = ("voices", "") if window == "all" else (f"voices_{window}", f" in the {window} before now")
+        shown += [
+            (
+                Column(
+                    name,
+                    "UInt64",
+                    f"Distinct people who posted, shared or commented{when} ({EXACT}); {ESTIMATE} {name}_error",
+                ),
+                f"toUInt64(round({_estimate(f'v.heard_{window}', f'v.theta_{window}')}))",
+            ),
+            (
+                Column(
+                    f"{name}_error",
+                    "Float64",
+                    f"Relative standard error of {name}, sqrt((1 - p) / kept) of a theta sketch (Dasgupta et al. "
+                    "2015); 0: exact",
+                ),
+                _error(f"v.heard_{window}", f"v.theta_{window}"),
+            ),
+        ]
+    shown += [
+        (
+            Column("channels", "UInt64", "Distinct channels of posts, shares and comments (conversation_posts)"),
+            "v.channels",
+        ),
+        (SHOWN_AT, NOW),
+    ]
+    sums = ",\n        ".join(
+        line
+        for count in COUNTS
+        for line in (
+            f"sum(toInt64({count})) AS {count}_all",
+            *(
+                f"sumIf(toInt64({count}), {_recent(minutes)}) AS {count}_{window}"
+                for window, minutes in WINDOWS.items()
+            ),
+        )
+    )
+    voices = ",\n        ".join(
+        _heard(window, _recent(WINDOWS[window]) if window in WINDOWS else "1") for window in ("all", *WINDOWS)
+    )
+    tail = f"""\
+FROM
+(
+    SELECT
+        conversation,
+        max(minute) + 60 AS as_of,
+        min(minute) AS first_minute,
+        count() AS minutes,
+        argMax(is_final, minute) AS is_final,
+        {sums}
+    FROM {{database}}.conversation_minutes FINAL
+    WHERE {SAID}
+    GROUP BY conversation
+) AS c
+LEFT ANY JOIN
+(
+    SELECT
+        conversation,
+        uniqExactArray(channels) AS channels,
+        {voices}
+    FROM {{database}}.conversation_posts FINAL
+    GROUP BY conversation
+) AS v ON v.conversation = c.conversation"""
+    return view("conversations_v", "One row per conversation: all of it, and its last minutes as of now", shown, tail)
+
+
+def share_of_voice_view() -> str:
+    since, until = f"{NOW} - {WINDOWS['24h'] * 60}", NOW
+    comment = "One row per tracked brand that was spoken of in the 24 h before now: its share of what was said of all"
+    return view("share_of_voice_v", comment, *_share_of_voice(since, until))
+
+
+def share_of_voice_between_view() -> str:
+    """The same for any time."""
+    comment = (
+        "share_of_voice_v of minutes from `since` on and before `until`: "
+        "SELECT * FROM share_of_voice(since = '2026-01-01 00:00:00', until = '2026-02-01 00:00:00')"
+    )
+    since, until = "{since:DateTime('UTC')}", "{until:DateTime('UTC')}"
+    return view("share_of_voice", comment, *_share_of_voice(since, until), typed=False)
+
+
+def _share_of_voice(since: str, until: str) -> tuple[list[Shown], str]:
+    spoken, heard = "greatest(c.posts + c.comments, 0)", f"toUInt64(round({_estimate('v.heard_all', 'v.theta_all')}))"
+    shown: list[Shown] = [
+        (
+            Column("brand", "String", "Name of the brand, as the file of brands has it"),
+            f"substring(c.conversation, {len(BRAND) + 1})",
+        ),
+        (CONVERSATION, "c.conversation"),
+        *(
+            (
+                Column(
+                    count,
+                    "Int64",
+                    f"{'Posts' if count == 'posts' else f'Net {count}'} that name it (conversation_minutes)",
+                ),
+                f"c.{count}",
+            )
+            for count in COUNTS
+        ),
+        (Column("count", "Int64", "Posts + comments"), spoken),
+        (
+            Column(
+                "share", REAL_OR_NULL, "Share of voice, 0 to 1: count / that of all tracked brands; NULL without any"
+            ),
+            f"{spoken} / nullIf(sum({spoken}) OVER (), 0)",
+        ),
+        (
+            Column(
+                "voices",
+                "UInt64",
+                f"Distinct people who posted, shared or commented ({EXACT}); {ESTIMATE} voices_error",
+            ),
+            heard,
+        ),
+        (
+            Column("voices_error", "Float64", "Relative standard error of voices; 0: exact"),
+            _error("v.heard_all", "v.theta_all"),
+        ),
+        (
+            Column(
+                "voices_share",
+                REAL_OR_NULL,
+                "Share of voices, 0 to 1: voices / the sum of those of all tracked brands; NULL without any",
+            ),
+            f"{heard} / nullIf(sum({heard}) OVER (), 0)",
+        ),
+    ]
+    sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}" for count in COUNTS)
+    when = f"startsWith(conversation, '{BRAND}') AND minute >= {since} AND minute < {until}"
+    tail = f"""\
+FROM
+(
+    SELECT
+        conversation,
+        {sums}
+    FROM
+    (
+        SELECT *
+        FROM {{database}}.conversation_minutes FINAL
+        PREWHERE {when}
+        WHERE {SAID}
+    )
+    GROUP BY conversation
+) AS c
+LEFT ANY JOIN
+(
+    SELECT
+        conversation,
+        {_heard("all", "1")}
+    FROM {{database}}.conversation_posts FINAL
+    PREWHERE {when}
+    GROUP BY conversation
+) AS v ON v.conversation = c.conversation"""
+    return shown, tail
+
+
+def _recent(minutes: int) -> str:
+    return f"minute >= {NOW} - {minutes * 60} AND minute < {NOW}"
+
+
+def _heard(window: str, when: str) -> str:
+    """All hashes of the rows where `when` holds, and the least of the thresholds below which each sketch is whole."""
+    return (
+        f"groupUniqArrayArrayIf(voices, {when}) AS heard_{window},\n        "
+        f"min(if(voices_exact = 0 AND {when}, arrayMax(voices), {ALL_HASHES})) AS theta_{window}"
+    )
+
+
+def _estimate(heard: str, theta: str) -> str:
+    """How many: all of them, or where a sketch is among them those below theta / the share of hashes that are."""
+    sketched = f"{_kept(heard, theta)} / ({theta} / {ALL_HASHES + 1}.)"
+    return f"if({_whole(theta)}, length({heard}), {sketched})"
+
+
+def _error(heard: str, theta: str) -> str:
+    kept = f"greatest({_kept(heard, theta)}, 1)"
+    return f"if({_whole(theta)}, 0, sqrt((1 - {theta} / {ALL_HASHES + 1}.) / {kept}))"
+
+
+def _kept(heard: str, theta: str) -> str:
+    return f"arrayCount(hash -> hash < {theta}, {heard})"
+
+
+def _whole(theta: str) -> str:
+    # 0: no row of conversation_posts at all.
+    return f"{theta} IN (0, {ALL_HASHES})"

@@ -1,0 +1,103 @@
+"""The view of messages that several posts carry: where each began, and what it brought elsewhere."""
+
+from deploy.clickhouse.drafting import REAL_OR_NULL, Shown, view
+from schemas.metrics import MEASURES
+from schemas.tables import CARRY_OVER, Column
+
+URL, POST = "url:", "post:"
+
+
+def carry_over_view() -> str:
+    """A post that is quoted carries its own message, and its quotes carry the address that it carries (one step)."""
+    shown: list[Shown] = [
+        (CARRY_OVER["message"], "message"),
+        (CARRY_OVER["post_id"], "post.2"),
+        (Column("channel", "String", "Where it was posted (carry_over, posts); empty: not known"), "at.1"),
+        (Column("created_at", "DateTime64(6, 'UTC')", "When it was first posted (carry_over, posts)"), "post.1"),
+        (Column("is_origin", "UInt8", "1 for the oldest post of the message"), "post.2 = origin.2"),
+        (Column("origin_post_id", "String", "Its oldest post; of equally old ones the first by post_id"), "origin.2"),
+        (Column("origin_channel", "String", "Where that was posted; empty: not known"), "origin.3"),
+        (Column("origin_created_at", "DateTime64(6, 'UTC')", "When that was posted"), "origin.1"),
+        (Column("lag_seconds", "Float64", "Seconds from the origin to this post"), _seconds("post.1")),
+        (
+            Column("channel_lag_seconds", "Float64", "Seconds from the origin to the first post on this channel"),
+            _seconds("at.2"),
+        ),
+        (Column("posts", "UInt64", "Posts that carry the message; those with one post are not shown"), "posts"),
+        (Column("channels", "UInt64", "Channels on which it was posted; 1: it was not carried over"), "channels"),
+        (Column("engagement", "UInt64", "Net likes, shares and comments of this post (post_metrics)"), "post.3"),
+        (Column("message_engagement", "UInt64", "The same of all posts of the message"), "message_engagement"),
+        (
+            Column(
+                "born_elsewhere",
+                REAL_OR_NULL,
+                "Share, 0 to 1, of message_engagement on posts of other channels than the origin's; NULL without any",
+            ),
+            "if(message_engagement > 0, 1 - origin_engagement / message_engagement, NULL)",
+        ),
+    ]
+    current = "SELECT message, post_id, channel, created_at FROM {database}.carry_over FINAL WHERE is_current = 1"
+    quoting = f"{current} AND startsWith(message, '{POST}')"
+    quoted = f"substring(q.message, {len(POST) + 1})"
+    tail = f"""\
+FROM
+(
+    SELECT
+        message,
+        min(tuple(first.1, first.2, channel)) AS origin,
+        sum(posts_here) AS posts,
+        count() AS channels,
+        sum(engagement_here) AS message_engagement,
+        groupArray((channel, first.1, here, engagement_here)) AS places,
+        arraySum(place -> if(place.1 = origin.3, place.4, 0), places) AS origin_engagement
+    FROM
+    (
+        SELECT
+            message,
+            channel,
+            min((created_at, post_id)) AS first,
+            count() AS posts_here,
+            sum(engagement) AS engagement_here,
+            groupArray((created_at, post_id, engagement)) AS here
+        FROM
+        (
+            SELECT
+                c.message AS message,
+                c.post_id AS post_id,
+                c.channel AS channel,
+                c.created_at AS created_at,
+                e.engagement AS engagement
+            FROM
+            (
+                SELECT message, post_id, toString(any(channel)) AS channel, any(created_at) AS created_at
+                FROM
+                (
+                    {current}
+                    UNION ALL
+                    SELECT q.message AS message, p.post_id AS post_id, p.channel AS channel, p.created_at AS created_at
+                    FROM (SELECT DISTINCT message FROM ({quoting})) AS q
+                    INNER JOIN {{database}}.posts AS p FINAL ON p.post_id = {quoted}
+                    UNION ALL
+                    SELECT u.message AS message, q.post_id AS post_id, q.channel AS channel, q.created_at AS created_at
+                    FROM ({quoting}) AS q
+                    INNER JOIN ({current} AND startsWith(message, '{URL}')) AS u ON u.post_id = {quoted}
+                )
+                GROUP BY message, post_id
+            ) AS c
+            LEFT ANY JOIN
+            (
+                SELECT post_id, {" + ".join(MEASURES)} AS engagement
+                FROM {{database}}.post_metrics FINAL
+            ) AS e ON e.post_id = c.post_id
+        )
+        GROUP BY message, channel
+    )
+    GROUP BY message
+    HAVING posts > 1
+)
+ARRAY JOIN places AS at, at.3 AS post"""
+    return view("carry_over_v", f"{CARRY_OVER.comment.partition(';')[0]}, its origin, and what it brought", shown, tail)
+
+
+def _seconds(moment: str) -> str:
+    return f"dateDiff('microsecond', origin.1, {moment}) / 1e6"

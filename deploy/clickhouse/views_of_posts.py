@@ -1,0 +1,256 @@
+"""Views of posts: what is known now, what was known then, and windows as of any time."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from deploy.clickhouse.drafting import (
+    HIDDEN,
+    NOW,
+    REAL_OR_NULL,
+    SHOWN_AT,
+    TEXT_OR_NULL,
+    Shown,
+    any_count,
+    indent,
+    plain,
+    ratio,
+    reasons,
+    view,
+    weighted,
+)
+from schemas.metrics import HOT_HALF_LIFE, MEASURES, TREES, WEIGHT_SETS, WINDOWS
+from schemas.tables import POST_HISTORY, POST_METRICS, Column
+
+LONGEST: Final = 2 * max(WINDOWS.values()) * 60
+"""Seconds that a window and the one before it look back."""
+
+AT: Final = "toStartOfMinute({t:DateTime('UTC')} + 59)"
+WINDOWED: Final = frozenset(
+    [
+        *(
+            f"{measure}{part}_{window}"
+            for measure in MEASURES
+            for part in ("", "_velocity", "_acceleration", "_z")
+            for window in WINDOWS
+        ),
+        *(f"score_{name}_{window}" for name in WEIGHT_SETS for window in WINDOWS),
+        *(f"rate_half_life_{window}" for window in WINDOWS),
+    ]
+)
+OF_TREES: Final = frozenset(
+    f"{tree}_{part}"
+    for tree in TREES
+    for part in (
+        *("size", "depth", "max_breadth", "wiener", "structural_virality", "viral_fraction"),
+        *("parents_known", "waiting"),
+    )
+)
+OF_THREADS: Final = frozenset({"thread_h_index", "thread_pairs", "thread_reciprocity"})
+OF_BRANDS: Final = frozenset(
+    {
+        *("brand_turns", "audience_turns", "answered", "unanswered", "oldest_unanswered_at"),
+        *(f"first_response{part}_p{percent}" for part in ("", "_business") for percent in (50, 90)),
+    }
+)
+"""Not known without knowing who the brand is."""
+
+POST_COLUMNS: Final[tuple[Shown, ...]] = (
+    (Column("author_id", TEXT_OR_NULL, "Author; NULL until the post itself has come"), "nullIf(author_id, '')"),
+    (Column("channel", TEXT_OR_NULL, "Where it was posted; NULL: not known"), "nullIf(toString(channel), '')"),
+    (
+        Column("created_at", "Nullable(DateTime64(6, 'UTC'))", "When it was first posted; NULL: not known"),
+        "toNullable(created_at)",
+    ),
+    (Column("url", TEXT_OR_NULL, "Where it can be seen; NULL: not known"), "nullIf(url, '')"),
+    (
+        Column("followers", "Nullable(UInt64)", "Followers of its author when it was posted; NULL: not known"),
+        "followers",
+    ),
+    (Column("deleted_at", "Nullable(DateTime64(6, 'UTC'))", "When it was deleted; NULL: it stands"), "deleted_at"),
+)
+
+
+def post_metrics_view() -> str:
+    """post_metrics with its windows as of now: from the panes of the last two days, nothing where there are none."""
+    shown = [each for each in metric_columns(NOW) if each[0].name not in WINDOWED]
+    half_life = f"hot_{HOT_HALF_LIFE[0]}"
+    at = next(number for number, (column, _) in enumerate(shown) if column.name == half_life) + 1
+    hot_now = f"if(isNaN(m.{half_life}), NULL, exp2(m.{half_life} - toUnixTimestamp({NOW}) / {HOT_HALF_LIFE[1] * 60}))"
+    shown.insert(
+        at, (Column(f"{half_life}_now", REAL_OR_NULL, "Hot score as of now; NULL without engagement"), hot_now)
+    )
+    shown += [*window_columns("now"), (SHOWN_AT, NOW)]
+    shown += [(column, f"p.{column.name}") for column, _ in POST_COLUMNS]
+    shown += [
+        (Column("stored_at", "DateTime64(3, 'UTC')", "When the row was written"), "m.stored_at"),
+        (
+            Column("stored_seconds_ago", "Float64", "Seconds since the row was written"),
+            "dateDiff('millisecond', m.stored_at, now64(3, 'UTC')) / 1000",
+        ),
+    ]
+    of_posts = ", ".join(f"{value} AS {column.name}" for column, value in POST_COLUMNS)
+    tail = f"""\
+FROM {{database}}.post_metrics AS m FINAL
+LEFT ANY JOIN
+(
+{indent(window_sums(NOW))}
+) AS w ON w.post_id = m.post_id
+LEFT ANY JOIN
+(
+    SELECT post_id, {of_posts}
+    FROM {{database}}.posts FINAL
+) AS p ON p.post_id = m.post_id"""
+    comment = "One row per post: its totals, trees, spread and thread as last stored, its windows as of now"
+    return view("post_metrics_v", comment, shown, tail)
+
+
+def post_history_view() -> str:
+    """Everything as it was known at as_of."""
+    return view(
+        "post_history_v", POST_HISTORY.comment, metric_columns("m.as_of"), "FROM {database}.post_history AS m FINAL"
+    )
+
+
+def metrics_at_view() -> str:
+    """Counts, windows and scores as of any time, all from the panes."""
+    shown: list[Shown] = [
+        (POST_METRICS["post_id"], "w.post_id"),
+        (Column("windows_at", "DateTime('UTC')", "t, or the end of the minute that t is in"), AT),
+        *((Column(m, "Int64", f"Net {m} before t: added less taken back by then"), f"w.{m}_total") for m in MEASURES),
+    ]
+    for name, weights in WEIGHT_SETS.items():
+        shown.append((POST_METRICS[f"score_{name}"], weighted(weights, "w.{}_total")))
+    shown += window_columns("t")
+    tail = f"FROM\n(\n{indent(window_sums(AT, totals=True))}\n) AS w"
+    comment = (
+        "One row per post that had a like, share or comment before t: "
+        "SELECT * FROM post_metrics_at(t = '2026-01-01 00:00:00')"
+    )
+    return view("post_metrics_at", comment, shown, tail, typed=False)
+
+
+def metric_columns(now: str) -> list[Shown]:
+    """The columns of post_metrics AS m, with NULL for what is not known, and what follows from them as of `now`."""
+    shown: list[Shown] = []
+    for column in POST_METRICS.columns:
+        if column.name not in HIDDEN:
+            shown.append(_known(column))
+            shown += _derived(column.name, now)
+    return shown
+
+
+def window_sums(at: str, *, totals: bool = False) -> str:
+    """Per post the net of each window before `at` and of the one before it, and with `totals` of all time."""
+    sums = []
+    for measure in MEASURES:
+        net = f"toInt64({measure}) - {measure}_retracted"
+        if totals:
+            sums.append(f"sum({net}) AS {measure}_total")
+        for window, minutes in WINDOWS.items():
+            w = minutes * 60
+            sums.append(f"sumIf({net}, age <= {w}) AS {measure}_{window}_new")
+            sums.append(f"sumIf({net}, age > {w} AND age <= {2 * w}) AS {measure}_{window}_old")
+    lines = ",\n    ".join(sums)
+    # By the sorting key rows may be left out before FINAL chooses among versions: that spares reading years of panes.
+    since = "" if totals else f"minute >= toDateTime(greatest(toUnixTimestamp({at}) - {LONGEST}, 0), 'UTC') AND "
+    return f"""\
+WITH toUnixTimestamp({at}) - toUnixTimestamp(minute) AS age
+SELECT
+    post_id,
+    {lines}
+FROM {{database}}.post_minutes FINAL
+PREWHERE {since}minute < {at}
+WHERE {any_count()}
+GROUP BY post_id"""
+
+
+def window_columns(moment: str) -> Iterator[Shown]:
+    for name, weights in WEIGHT_SETS.items():
+        for window in WINDOWS:
+            yield _windowed(f"score_{name}_{window}", moment), weighted(weights, f"ifNull(w.{{}}_{window}_new, 0)")
+    for measure in MEASURES:
+        for window, minutes in WINDOWS.items():
+            new, old = (f"ifNull(w.{measure}_{window}_{part}, 0)" for part in ("new", "old"))
+            yield _windowed(f"{measure}_{window}", moment), new
+            yield _windowed(f"{measure}_velocity_{window}", moment), f"{new} / {minutes}"
+            yield _windowed(f"{measure}_acceleration_{window}", moment), f"({new} - {old}) / {minutes**2}"
+            z = f"if({new} + {old} > 0, ({new} - {old}) / sqrt({new} + {old}), NULL)"
+            yield _windowed(f"{measure}_z_{window}", moment), z
+    for window, minutes in WINDOWS.items():
+        new, old = (
+            "(" + " + ".join(f"ifNull(w.{measure}_{window}_{part}, 0)" for measure in MEASURES) + ")"
+            for part in ("new", "old")
+        )
+        falls = f"{new} > 0 AND {old} > {new}"
+        yield (
+            _windowed(f"rate_half_life_{window}", moment),
+            f"if({falls}, {minutes} * ln(2) / ln({old} / {new}), NULL)",
+        )
+
+
+def _known(column: Column) -> Shown:
+    stored = f"m.{column.name}"
+    if column.name in ("spread_reason", "thread_reason"):
+        codes = reasons(column)
+        text = f"transform({stored}, {list(codes)}, {list(codes.values())}, concat('code ', toString({stored})))"
+        said = f"{column.comment.partition(':')[0]}: " + ", ".join(codes.values()) + "; NULL: it is known"
+        return Column(column.name, TEXT_OR_NULL, said), f"if({stored} = 0, NULL, {text})"
+    shown, value = plain(column, stored)
+    if column.name == "oldest_unanswered_at":
+        value = f"nullIf({stored}, toDateTime(0, 'UTC'))"
+    if column.name in OF_TREES | OF_THREADS:
+        unknown, why = "m.tree_truncated", "NULL where tree_truncated"
+    elif column.name in OF_BRANDS:
+        unknown, why = "m.thread_reason != 0", "NULL: see thread_reason"
+    else:
+        return shown, value
+    said = shown.comment.replace("; 0 where tree_truncated", "").replace("1970 where", "NULL where")
+    type_ = shown.type if shown.type.startswith("Nullable") else f"Nullable({shown.type})"
+    return Column(column.name, type_, f"{said}; {why}"), f"if({unknown}, NULL, {value})"
+
+
+def _derived(name: str, now: str) -> Iterator[Shown]:
+    """What follows the column `name`."""
+    tree, _, part = name.partition("_")
+    if tree in TREES and part == "waiting":
+        flat = "no event of this tree names a parent: all hang under the post, so its shape says little"
+        yield (
+            Column(
+                f"{tree}_note", TEXT_OR_NULL, f"Why the shape of the tree says little or nothing; {tree}_parents_known"
+            ),
+            f"multiIf(m.tree_truncated, 'too many events: not known', "
+            f"m.{tree}_parents_known = 0 AND m.{tree}_size > 1, '{flat}', NULL)",
+        )
+    if tree in TREES and part == "levels":
+        levels = f"m.{name}"
+        yield (
+            Column(
+                f"{tree}_generations",
+                "Array(Nullable(Float64))",
+                f"Reproduction per generation, level g + 1 / level g of {name}, g = 1, 2, ...; NULL below none",
+            ),
+            f"arrayMap((now, next) -> if(now > 0, next / now, NULL), arrayPopBack({levels}), arrayPopFront({levels}))",
+        )
+    if name == "audience_turns":
+        yield (
+            Column(
+                "brand_ratio", REAL_OR_NULL, "brand_turns / audience_turns; NULL without audience, see thread_reason"
+            ),
+            f"if(m.thread_reason = 0, {ratio('m.brand_turns', 'm.audience_turns')}, NULL)",
+        )
+    if name == "oldest_unanswered_at":
+        waits = f"m.thread_reason = 0 AND m.{name} > toDateTime(0, 'UTC')"
+        moment = "now" if now == NOW else "as_of"
+        yield (
+            Column(
+                "oldest_unanswered_minutes",
+                "Nullable(Int64)",
+                f"Minutes from oldest_unanswered_at to {moment}; NULL where none waits, see thread_reason",
+            ),
+            f"if({waits}, dateDiff('minute', m.{name}, {now}), NULL)",
+        )
+
+
+def _windowed(name: str, moment: str) -> Column:
+    column, _ = plain(POST_METRICS[name])
+    return Column(name, column.type, column.comment.replace("before as_of", f"before {moment}"))
