@@ -1,22 +1,37 @@
 """What the source hands over, to whom, and how it is cut."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Protocol
+from typing import Final, Protocol
 
 from pipeline.group import GroupPolicy, Partition
+from pipeline.observability.metrics import Step
 from processors.engagement.decoding import Run
+
+BEHIND_SECONDS: Final = 5.0
+"""Records older than this are a backlog: batches may then fill up, because larger ones cost less per event."""
+
+BACKLOG_FLUSHES: Final = 8
+FRESH_SECONDS: Final = 0.1
+"""A batch gathers for as long, and until it has reached records as young as this. The consumer reads ahead and rests
+until that is taken: what comes first was read when the last batch was cut, what has come since takes a round trip."""
 
 
 @dataclass
 class Batch:
-    """Consecutive records of some partitions. `stored` becomes True once all of it is stored, False when it was given
-    up."""
+    """Consecutive records of some partitions; once a second, where none come, an empty one. `stored` becomes True once
+    all of it is stored, False when it was given up.
+
+    `lags`: records of each of our partitions that come after it, None where that is not known yet. `all_read`: the
+    whole group has committed all there is, and nothing more is waited for.
+    """
 
     runs: list[Run]
     next_offsets: dict[Partition, int]
+    lags: Mapping[Partition, int | None] = field(default_factory=dict)
+    all_read: bool = False
     stored: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     given_up: Event = field(default_factory=Event)
 
@@ -48,11 +63,35 @@ class Host(Protocol):
 
 @dataclass(frozen=True)
 class SourcePolicy:
-    """How batches are cut. `rewind_to`: milliseconds since 1970, where a first assignment starts instead of the
-    committed offsets."""
+    """What is read, and how batches are cut. `name` is what this source is called where there are others. `rewind_to`:
+    milliseconds since 1970, where a first assignment starts instead of the committed offsets. `fetch_step` and
+    `commit_step`: under which names their time is told; `tells_batches`: whether their size is."""
 
     group: GroupPolicy
     kinds: Mapping[str, str]
     flush_seconds: float = 0.5
     flush_events: int = 200_000
     rewind_to: int | None = None
+    name: str = ""
+    fetch_step: Step = "fetch"
+    commit_step: Step = "commit"
+    tells_batches: bool = True
+
+    def due(self, started: float, last_cut: float, reached: Sequence[float], now: float) -> float:
+        """When the batch that was begun at `started` is cut, the last one having been cut at `last_cut` (monotonic
+        seconds), where this one has `reached` these times of some partitions (Unix seconds, as `now` is)."""
+        if now - min(reached) > BEHIND_SECONDS:
+            return started + self.flush_seconds * BACKLOG_FLUSHES
+        if now - max(reached) > FRESH_SECONDS:
+            return started + self.flush_seconds
+        # Records wait while the batch before theirs is stored: that counts.
+        return max(started + FRESH_SECONDS, last_cut + self.flush_seconds)
+
+
+@dataclass(frozen=True)
+class CatchUp:
+    """For a run that ends: `is_due` says whether all that is read before us is done with, `then` is called each time
+    that the whole group has committed all there is and an `all_read` batch is stored."""
+
+    is_due: Callable[[], bool] = lambda: True
+    then: Callable[[], None] = lambda: None

@@ -1,4 +1,4 @@
-"""The loop that reads Kafka: a Faust service that hands whole runs to an agent, waits until they are stored, and
+"""The loop that reads Kafka for one agent: a Faust service that hands it whole runs, waits until they are stored, and
 commits.
 
 One lock is held around fetch, hand-over, storing and commit, and a rebalance takes the same lock: so a rebalance comes
@@ -10,8 +10,8 @@ folded it forgets what it touched.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import faust
@@ -22,7 +22,7 @@ from pipeline.group import Member, Partition, torn
 from pipeline.observability.health import HealthState, Store, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
-from processors.batches import Batch, Host, SourcePolicy
+from processors.batches import Batch, CatchUp, Host, SourcePolicy
 from processors.engagement.decoding import Run
 
 FETCH_SECONDS: Final = 0.2
@@ -30,16 +30,14 @@ FETCH_RECORDS: Final = 50_000
 COMMIT_SECONDS: Final = 1.0
 """Commits come at most this often: a later one only means more to read again after a crash."""
 
-BEHIND_SECONDS: Final = 5.0
-"""Records older than this are a backlog: batches may then fill up, because larger ones cost less per event."""
-
-BACKLOG_FLUSHES: Final = 8
-FRESH_SECONDS: Final = 0.1
-"""A batch gathers for as long, and until it has reached records as young as this. The consumer reads ahead and rests
-until that is taken: what comes first was read when the last batch was cut, what has come since takes a round trip."""
-
 RETRY_SECONDS: Final = 1.0
 WATCH_SECONDS: Final = 1.0
+CATCH_UP_SECONDS: Final = 0.2
+"""How often it is looked whether all is caught up, where the run is to end then."""
+
+TICK_SECONDS: Final = 1.0
+"""An agent that gets no records gets an empty batch this often: time goes on."""
+
 STOP_SECONDS: Final = 6.0
 """How long the end waits for the open batch and a last commit. What is not committed is read again, and counts once."""
 
@@ -58,14 +56,17 @@ class RunSource(faust.Service):  # type: ignore[misc]
         metrics: WorkerMetrics,
         health: HealthState,
         watchdog: WatchdogState,
-        on_caught_up: Callable[[], None] | None = None,
+        catch_up: CatchUp | None = None,
+        allies: "list[RunSource] | None" = None,
         **service: Any,
     ) -> None:
-        """`on_caught_up` is called once the whole group has committed all there is."""
+        """`allies`: the sources of this worker, which end together; it joins them."""
         super().__init__(**service)
         self._policy, self._channel, self._host = policy, channel, host
         self._metrics, self._health, self._watchdog = metrics, health, watchdog
-        self._on_caught_up = on_caught_up
+        self._catch_up = catch_up
+        self._allies = [] if allies is None else allies
+        self._allies.append(self)
         self._member = Member(settings, policy.group, self._revoke, self._assign)
         self._between_batches = asyncio.Lock()
         self._open: Batch | None = None
@@ -73,8 +74,13 @@ class RunSource(faust.Service):  # type: ignore[misc]
         self._joined = False
         self._rewound = policy.rewind_to is None
         self._uncommitted: dict[Partition, int] = {}
-        self._committed_at = self._cut_at = 0.0
-        self._idle = False
+        self._committed_at = self._cut_at = self._handed_at = 0.0
+        self._idle = self._is_resting = self._has_rested = self._is_stopping = False
+
+    @property
+    def is_caught_up(self) -> bool:
+        """The whole group had committed all there is, our agent has been told so, and nothing has come since."""
+        return self._has_rested
 
     @faust.Service.task
     async def _pump(self) -> None:
@@ -84,11 +90,14 @@ class RunSource(faust.Service):  # type: ignore[misc]
         while not self.should_stop:
             async with self._between_batches:
                 batch = await self._next_batch()
+                has_come = batch is not None
+                if batch is None and self._is_tick_due():
+                    batch = Batch([], {}, await self._member.behind(), self._is_resting)
                 if batch is not None:
                     await self._hand_over(batch)
-                if self._uncommitted and (batch is None or time.monotonic() - self._committed_at >= COMMIT_SECONDS):
+                if self._uncommitted and (not has_come or time.monotonic() - self._committed_at >= COMMIT_SECONDS):
                     await self._commit()
-                self._idle = batch is None and not self._uncommitted
+                self._idle = not has_come and not self._uncommitted
             await asyncio.sleep(0)  # lets a rebalance have the lock
 
     async def _try_until_done(self, action: Callable[[], Awaitable[None]], store: Store) -> bool:
@@ -119,7 +128,8 @@ class RunSource(faust.Service):  # type: ignore[misc]
                 min(left, FETCH_SECONDS), min(FETCH_RECORDS, self._policy.flush_events - count)
             )
             if fetched:
-                due = self._due(started, [records[-1].timestamp / 1000 for records in fetched.values()])
+                reached = [records[-1].timestamp / 1000 for records in fetched.values()]
+                due = self._policy.due(started, self._cut_at, reached, time.time())
             elif count:
                 break
             for (topic, number), records in fetched.items():
@@ -129,29 +139,33 @@ class RunSource(faust.Service):  # type: ignore[misc]
         if not count:
             return None
         self._cut_at = time.monotonic()
-        self._metrics.observe_step("fetch", time.monotonic() - started)
-        self._metrics.observe_batch(count)
-        return Batch(runs, next_offsets)
+        self._metrics.observe_step(self._policy.fetch_step, time.monotonic() - started)
+        if self._policy.tells_batches:
+            self._metrics.observe_batch(count)
+        return Batch(runs, next_offsets, await self._member.behind())
 
-    def _due(self, started: float, reached: Sequence[float]) -> float:
-        """When the batch that was begun at `started` is cut, having `reached` these times of some partitions."""
-        now = time.time()
-        if now - min(reached) > BEHIND_SECONDS:
-            return started + self._policy.flush_seconds * BACKLOG_FLUSHES
-        if now - max(reached) > FRESH_SECONDS:
-            return started + self._policy.flush_seconds
-        # Records wait while the batch before theirs is stored: that counts.
-        return max(started + FRESH_SECONDS, self._cut_at + self._policy.flush_seconds)
+    def _is_tick_due(self) -> bool:
+        return (
+            self._joined
+            and not self._wanted
+            and not self.should_stop
+            and (self._is_resting or time.monotonic() - self._handed_at >= TICK_SECONDS)
+        )
 
     async def _hand_over(self, batch: Batch) -> None:
         self._open = batch
+        self._handed_at = time.monotonic()
+        if batch.next_offsets:
+            self._is_resting = self._has_rested = False
         if self._wanted:
             batch.given_up.set()
         await self._channel.send(value=batch)
         try:
             if await batch.stored:
                 self._uncommitted |= batch.next_offsets
-            else:
+                if batch.all_read:
+                    self._is_resting, self._has_rested = False, True
+            elif batch.next_offsets:
                 log.info("gave a batch up, it will be read again")
                 if not self._wanted and not self.should_stop:
                     await self._member.rewind(batch.next_offsets)
@@ -163,7 +177,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
         offsets, self._uncommitted = self._uncommitted, {}
         for attempt in (1, 2):
             try:
-                with self._metrics.time_step("commit"):
+                with self._metrics.time_step(self._policy.commit_step):
                     ours = await self._member.commit(offsets)
             except Unavailable as error:
                 self._away(error)
@@ -183,6 +197,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
             if self._uncommitted:
                 await self._commit()
             self._uncommitted = {}
+            self._is_resting = self._has_rested = False
             await self._host.claim([], 1)
 
     async def _assign(self, assigned: frozenset[Partition]) -> bool:
@@ -200,44 +215,61 @@ class RunSource(faust.Service):  # type: ignore[misc]
             if not self._rewound and self._policy.rewind_to is not None and assigned:
                 self._uncommitted = await self._member.rewind_to(assigned, self._policy.rewind_to)
                 self._rewound = True
-            self._health.note_assignment(len(numbers))
-            log.info("partitions of ours: %s", ", ".join(map(str, numbers)) or "none")
+            self._health.note_assignment(len(numbers), self._policy.name)
+            log.info("partitions of %s: %s", self._policy.name or "ours", ", ".join(map(str, numbers)) or "none")
             return True
 
-    def _taking_over(self) -> "_TakingOver":
-        return _TakingOver(self)
+    @asynccontextmanager
+    async def _taking_over(self) -> AsyncIterator[None]:
+        """The lock, wanted by a rebalance: the open batch need not wait for a store any longer, and the next one is not
+        begun."""
+        self._wanted += 1
+        if self._open:
+            self._open.given_up.set()
+        try:
+            async with self._between_batches:
+                yield
+        finally:
+            self._wanted -= 1
 
     @faust.Service.task
     async def _watch(self) -> None:
         """Lag, health and the watchdog, once a second; says when all is caught up."""
         while not self.should_stop:
-            await self.sleep(WATCH_SECONDS)
+            await self.sleep(WATCH_SECONDS if self._catch_up is None else CATCH_UP_SECONDS)
             self._health.beat(time.monotonic())
             if not self._joined:
                 continue
-            idle = self._idle
+            idle = self._idle and (self._catch_up is None or self._catch_up.is_due())
             try:
                 lags = await self._member.lags()
                 left = sum(lags.values())
-                if idle and not left and self._on_caught_up is not None:
+                if idle and not left and self._catch_up is not None:
                     left = sum((await self._member.lags(of_group=True)).values())
                     if not left and self._idle and self._health.report(time.monotonic()).ready:
-                        self._on_caught_up()
+                        if self._has_rested:
+                            self._catch_up.then()
+                        else:
+                            self._is_resting = True
             except Unavailable as error:
                 self._away(error)
                 continue
             self._back()
-            self._metrics.set_lag(lags)
+            self._metrics.set_lag(lags, self._policy.name)
             self._watchdog.note_lag(sum(lags.values()), time.monotonic())
             if reason := self._watchdog.stuck(time.monotonic()):
                 self._health.note_failure(reason)
                 await self.crash(EngagementError(reason))
 
     async def stop(self) -> None:
+        if self._is_stopping:
+            return
+        self._is_stopping = True
         self._wanted += 1
         if self._open:
             self._open.given_up.set()
-        await super().stop()
+        # Together: one after the other they would take as long as all of them.
+        await asyncio.gather(super().stop(), *(ally.stop() for ally in self._allies if ally is not self))
 
     async def on_stop(self) -> None:
         with suppress(TimeoutError):
@@ -257,21 +289,3 @@ class RunSource(faust.Service):  # type: ignore[misc]
     def _back(self, store: Store = "kafka") -> None:
         self._health.note_back(store)
         self._watchdog.note_back(store, time.monotonic())
-
-
-class _TakingOver:
-    """The lock, wanted by a rebalance: the open batch need not wait for a store any longer, and the next one is not
-    begun."""
-
-    def __init__(self, source: RunSource) -> None:
-        self._source = source
-
-    async def __aenter__(self) -> None:
-        self._source._wanted += 1
-        if self._source._open:
-            self._source._open.given_up.set()
-        await self._source._between_batches.acquire()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._source._between_batches.release()
-        self._source._wanted -= 1

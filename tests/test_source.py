@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from pipeline.group import GroupPolicy, Partition
 from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
-from processors.batches import Batch, SourcePolicy
+from processors.batches import Batch, CatchUp, SourcePolicy
 from processors.source import RunSource
 
 TOPICS = ("engagement.likes", "engagement.shares")
@@ -37,6 +38,9 @@ class FakeMember:
         self.rewinds: list[dict[Partition, int]] = []
         self.away = 0
         self.ours = True
+        self.lag: dict[Partition, int] = {}
+        self.lag_of_group: dict[Partition, int] = {}
+        self.lags_known: dict[Partition, int | None] = {LIKES: 0}
 
     async def fetch(self, seconds: float, most: int) -> dict[Partition, list[Record]]:
         await asyncio.sleep(0)
@@ -55,8 +59,18 @@ class FakeMember:
     async def rewind_to(self, assigned: frozenset[Partition], at: int) -> dict[Partition, int]:
         return dict.fromkeys(assigned, at)
 
+    async def lags(self, of_group: bool = False) -> dict[Partition, int]:
+        return dict(self.lag_of_group if of_group else self.lag)
+
+    async def join(self) -> None: ...
+
+    async def leave(self) -> None: ...
+
     def partition_count(self) -> int:
         return 4
+
+    async def behind(self) -> dict[Partition, int | None]:
+        return dict(self.lags_known)
 
 
 class FakeChannel:
@@ -64,8 +78,11 @@ class FakeChannel:
 
     def __init__(self) -> None:
         self.outcome: Callable[[Batch], bool | Exception] = lambda batch: not batch.given_up.is_set()
+        self.sent: list[Batch] = []
+        self.app = SimpleNamespace(flow_control=SimpleNamespace(resume=lambda: None))
 
     async def send(self, value: Batch) -> None:
+        self.sent.append(value)
         asyncio.get_running_loop().call_soon(lambda: value.settle(self.outcome(value)))
 
 
@@ -84,7 +101,7 @@ class FakeHost:
 class Bench:
     """A source on fakes."""
 
-    def __init__(self, **policy: Any) -> None:
+    def __init__(self, catch_up: CatchUp | None = None, allies: list[RunSource] | None = None, **policy: Any) -> None:
         self.member, self.channel, self.host = FakeMember(), FakeChannel(), FakeHost()
         kinds = {topic: topic.rpartition(".")[2].removesuffix("s") for topic in TOPICS}
         group = GroupPolicy("engagement", TOPICS)
@@ -96,6 +113,8 @@ class Bench:
             WorkerMetrics(),
             HealthState(),
             WatchdogState(WatchdogPolicy(5)),
+            catch_up,
+            allies,
         )
         self.source._member = self.member  # type: ignore[assignment]
 
@@ -281,3 +300,77 @@ def test_a_batch_is_settled_once() -> None:
         assert await batch.stored
 
     alone(test)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_a_batch_tells_what_is_left_behind_it() -> None:
+    async def test(bench: Bench) -> None:
+        bench.member.fetches = [{LIKES: records(0, 1)}]
+        bench.member.lags_known = {LIKES: 3, SHARES: None}
+        batch = await bench.source._next_batch()
+        assert batch is not None
+        assert batch.lags == {LIKES: 3, SHARES: None}
+
+    alone(test)
+
+
+def test_an_empty_batch_comes_once_a_second_where_no_records_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processors.source.TICK_SECONDS", 0.3)
+
+    async def test(bench: Bench) -> None:
+        bench.source._handed_at = time.monotonic()
+        async with bench.source:
+            await until(lambda: len(bench.channel.sent) == 2)
+            assert not bench.channel.sent[0].runs
+            assert bench.channel.sent[0].lags == {LIKES: 0}
+            assert not bench.channel.sent[1].all_read
+            assert bench.member.commits == []
+
+    alone(test)
+
+
+def test_caught_up_once_the_group_is_and_its_agent_was_told() -> None:
+    """Not while others have lag, nor before what comes first is; and no more when something has come."""
+    told: list[str] = []
+    due = [False]
+
+    async def test(bench: Bench) -> None:
+        source, member = bench.source, bench.member
+        source._catch_up = CatchUp(lambda: due[0], lambda: told.append("caught up"))
+        source._health.note_assignment(1)
+        member.lag_of_group = {SHARES: 1}
+        async with source:
+            await asyncio.sleep(0.6)
+            due[0] = True
+            await asyncio.sleep(0.6)
+            assert not source.is_caught_up
+            assert not any(batch.all_read for batch in bench.channel.sent)
+            member.lag_of_group = {}
+            await until(lambda: bool(told))
+            assert source.is_caught_up
+            assert [batch.all_read for batch in bench.channel.sent][-1]
+            due[0] = False
+            member.fetches = [{LIKES: records(0, 1)}]
+            await until(lambda: not source.is_caught_up)
+            await asyncio.sleep(0.6)
+            assert not source.is_caught_up
+            assert not bench.channel.sent[-1].all_read
+
+    alone(test)
+
+
+def test_allies_stop_together() -> None:
+    async def run() -> None:
+        allies: list[RunSource] = []
+        first, second = Bench(allies=allies), Bench(allies=allies)
+        async with first.source, second.source:
+            await first.source.stop()
+            assert second.source.should_stop
+            assert second.source._wanted == 1
+
+    asyncio.run(run())

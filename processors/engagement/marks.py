@@ -93,11 +93,13 @@ class MarksState:
         }
         behind = [place for place in places if lags[place] != 0]
         idle = False
+        if all_read:
+            self._busy_at[partition] = now - self._policy.idle_seconds
         if behind:
             self._busy_at[partition] = now
             # A topic with lag of which nothing is read yet may begin anywhere.
             came_to = min((marks.get(place, 0) for place in behind), default=0)
-        elif all_read or now - self._busy_at[partition] >= self._policy.idle_seconds:
+        elif now - self._busy_at[partition] >= self._policy.idle_seconds:
             idle, came_to = True, int(now * MICROSECONDS) - lateness
         else:
             came_to = max(marks.values(), default=0)

@@ -1,0 +1,83 @@
+"""Who does what the conversation agent is given: its job on ClickHouse."""
+
+import time
+from collections.abc import Callable
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.dead_letters import Burial
+from pipeline.migrations import verify_tables
+from pipeline.observability.health import HealthState, WatchdogState
+from pipeline.observability.metrics import WorkerMetrics
+from pipeline.settings import Settings
+from processors.batches import Batch
+from processors.bench import Bench
+from processors.conversation.job import ConversationJob, ConversationPolicy
+from processors.conversation.ports import Audience
+from processors.conversation.stored import ClickHouseConversations
+
+
+class ConversationBench:
+    """The Host of the conversation agent."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: WorkerMetrics,
+        health: HealthState,
+        watchdog: WatchdogState,
+        audience: Audience | None = None,
+        after_step: Callable[[str], None] = lambda step: None,
+    ) -> None:
+        self._bench = Bench("conversations", settings, health, watchdog)
+        self._first = ClickHouse(settings)
+        self._stored = ClickHouseConversations(lambda: ClickHouse(settings))
+        self._burial = Burial(settings)
+        self._job = ConversationJob(
+            self._stored,
+            self._stored,
+            self._stored,
+            self._burial,
+            metrics,
+            ConversationPolicy(settings.open_cells),
+            audience,
+            after_step,
+            self._bench.note_store,
+        )
+        self._bench.connections = (self._first, self._stored, self._burial)
+
+    async def prepare(self) -> None:
+        """Looks at the tables. Raises Unavailable, SchemaDrift."""
+        await self._bench.run(self._prepare)
+
+    async def claim(self, partitions: list[int], of: int) -> None:
+        """These partitions, out of `of`, are ours from now on."""
+        await self._bench.run(self._claim, partitions, of)
+
+    async def take(self, batch: Batch) -> bool:
+        """Folds and stores a batch, closes what is to be closed; False when it was given up."""
+        return await self._bench.run(self._take, batch, unwanted=batch.given_up.is_set)
+
+    async def close(self) -> None:
+        """Ends the connections and the thread."""
+        await self._bench.run(self._close, unwanted=lambda: True)
+        self._bench.end()
+
+    def _prepare(self) -> None:
+        try:
+            verify_tables(self._first)
+        finally:
+            self._first.close()
+
+    def _claim(self, partitions: list[int], of: int) -> None:
+        self._job.assign(partitions, of)
+        if not partitions:
+            self._bench.note_store(None)
+
+    def _take(self, batch: Batch) -> bool:
+        stored = self._job.take(batch.runs, batch.given_up, time.time)
+        self._bench.judge(self._job.judged)
+        return stored
+
+    def _close(self) -> None:
+        self._stored.close()
+        self._burial.close()

@@ -1,0 +1,138 @@
+"""Who does what the engagement agent is given: its job on ClickHouse and Kafka, and the marks that follow."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from pipeline.brands import load_brands
+from pipeline.clickhouse import ClickHouse
+from pipeline.dead_letters import Burial
+from pipeline.errors import EngagementError
+from pipeline.migrations import verify_tables
+from pipeline.observability.health import HealthState, WatchdogState
+from pipeline.observability.metrics import WorkerMetrics
+from pipeline.publisher import PublisherPolicy, open_publisher
+from pipeline.settings import Settings
+from processors.batches import Batch
+from processors.bench import Bench
+from processors.conversation.stored import ClickHouseConversations
+from processors.engagement.business import BusinessHours
+from processors.engagement.decoding import DecodingPolicy
+from processors.engagement.fold import compile_loops
+from processors.engagement.hashing import Hasher
+from processors.engagement.job import EngagementJob, JobPolicy
+from processors.engagement.marking import Marking
+from processors.engagement.marks import MarksPolicy
+from processors.engagement.outbox import KafkaOutbox
+from processors.engagement.stored import ClickHouseLog
+from processors.engagement.threads import ThreadPolicy, turns_of
+from processors.patience import GivenUp, Patience
+from processors.process import tune
+
+CLOSE_SECONDS: Final = 2.0
+"""How long the end waits for messages that are on their way: they belong to a batch that is not acked, and come
+again."""
+
+
+class EngagementBench:
+    """The Host of the engagement agent."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: WorkerMetrics,
+        health: HealthState,
+        watchdog: WatchdogState,
+        after_step: Callable[[str], None] = lambda step: None,
+    ) -> None:
+        self._bench = Bench("engagement", settings, health, watchdog)
+        self._metrics = metrics
+        hasher = Hasher()
+        self._first = ClickHouse(settings)
+        self._log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
+        self._shelf = ClickHouseConversations(lambda: ClickHouse(settings))
+        self._burial = Burial(settings)
+        sending = PublisherPolicy(
+            settings.producer_memory_mb << 20, settings.record_limit, CLOSE_SECONDS, close_seconds=CLOSE_SECONDS
+        )
+        self._outbox = KafkaOutbox(settings.topics.conversations, lambda: open_publisher(settings, sending))
+        self._job = EngagementJob(
+            self._log,
+            self._log,
+            self._burial,
+            hasher,
+            metrics,
+            policy_of(settings, hasher),
+            after_step,
+            self._bench.note_store,
+            self._outbox,
+        )
+        self._marking = Marking(
+            MarksPolicy(settings.lateness_seconds, settings.idle_seconds), self._shelf, self._outbox
+        )
+        self._patiently = Patience(on_store=self._bench.note_store)
+        self._bench.connections = (self._first, self._log, self._burial, self._shelf)
+
+    async def prepare(self) -> None:
+        """Looks at the tables and loads the compiled loops. Raises Unavailable, SchemaDrift."""
+        await self._bench.run(self._prepare)
+
+    async def claim(self, partitions: list[int], of: int) -> None:
+        """These partitions, out of `of`, are ours from now on."""
+        await self._bench.run(self._claim, partitions, of)
+
+    async def take(self, batch: Batch) -> bool:
+        """Folds and stores a batch, and sends marks; False when it was given up."""
+        return await self._bench.run(self._take, batch, unwanted=batch.given_up.is_set)
+
+    async def close(self) -> None:
+        """Ends the connections and the thread."""
+        await self._bench.run(self._close, unwanted=lambda: True)
+        self._bench.end()
+
+    def _prepare(self) -> None:
+        try:
+            verify_tables(self._first)
+        finally:
+            self._first.close()
+        compile_loops()
+        tune()
+
+    def _claim(self, partitions: list[int], of: int) -> None:
+        self._job.assign(partitions, of)
+        self._marking.assign(partitions, of)
+        if not partitions:
+            self._bench.note_store(None)  # whoever has nothing to store does not wait for a store
+
+    def _take(self, batch: Batch) -> bool:
+        stored = not batch.runs or self._job.take(batch.runs, batch.given_up, time.time)
+        self._bench.judge(self._job.judged)
+        return stored and self._mark(batch)
+
+    def _mark(self, batch: Batch) -> bool:
+        self._patiently.given_up = batch.given_up
+        reached = self._job.reached()
+        with suppress(GivenUp), self._metrics.time_step("marks"):
+            self._patiently(lambda: self._marking.note(reached, batch.lags, time.time(), batch.all_read))
+            return True
+        return False
+
+    def _close(self) -> None:
+        self._log.close()
+        self._shelf.close()
+        self._burial.close()
+        with suppress(EngagementError):
+            self._outbox.close()
+
+
+def policy_of(settings: Settings, hasher: Hasher) -> JobPolicy:
+    """The job's policy as the settings have it. Raises SettingsError for a file of brands that makes no sense."""
+    brands = load_brands(settings.brands)
+    hours = BusinessHours(settings.business_hours, settings.business_days, settings.business_zone)
+    return JobPolicy(
+        DecodingPolicy(settings.future_limit_seconds),
+        settings.memory_mb << 20,
+        brands=brands,
+        threads=ThreadPolicy(turns_of(brands, hasher), hours),
+    )
