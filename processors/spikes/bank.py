@@ -18,7 +18,8 @@ class Verdicts(NamedTuple):
     """Columns of equal length, one row per count: on the scale where observed / level is highest."""
 
     scores: Array
-    """f8: observed / level; from the policy's threshold on it fires. 0 while nothing can fire and for a count of 0."""
+    """f8: observed / level; from the policy's threshold on it fires. 0 while nothing can fire (first
+    hour, 5 minutes after an alert) and for a count of 0."""
     observed: Array
     """f8: counts of the scale up to now; on the scales of an hour and more each block is capped."""
     expected: Array
@@ -107,7 +108,8 @@ class Bank:
         """i8 per row: the least count of the whole bucket of `time` that is sure to fire when it closes. Changes none.
 
         Buckets between the last one taken and this one are held to be empty, so take the closed ones first.
-        `kernels.NEVER` where no count would fire: a series that nothing came for, in its first hour, or beyond `time`.
+        `kernels.NEVER` where no count would fire: a series that nothing came for, in its first hour, just after an
+        alert, or beyond `time`.
         """
         at = self._known(rows)
         counts = np.empty(len(at), np.int64)

@@ -13,6 +13,8 @@ import numpy as np
 from numba import njit
 
 HOUR: Final = 3600
+DAY: Final = 86_400
+BLOCK: Final = 300
 MOST_COUNT: Final = 2**31
 NEVER: Final = 2**62
 
@@ -46,6 +48,7 @@ SERIES: Final = np.dtype(
         ("most", "f8", 3),  # fading maximum
         ("silence", "f8", 3),  # level set by the last alert
         ("records", "f8"),  # alerts of late
+        ("mute", "i8"),  # nothing fires before this time: a burst takes a block to fill a sliding block
     ]
 )
 
@@ -143,14 +146,16 @@ def close_hour(r, p, g):
     r.usual[h] = r.usual[h] * keep + r.mean * n
     fade = 0.5 ** (1.0 / (p.fade_hours * (1.0 + p.slowing * r.records)))
     quieten = 0.5 ** (1.0 / p.silence_hours)
+    told = r.hour * HOUR < r.mute + DAY
     for k in range(3):
         # What was lately is no measure yet: blocks wait an hour, longer scales four, so that a rise is not its own
-        # past.
-        wait = 0 if k == 0 else 3
-        r.most[k] = max(r.most[k] * fade, r.late[k, wait])
-        for j in range(wait, 0, -1):
-            r.late[k, j] = r.late[k, j - 1]
-        r.late[k, 0] = r.peaks[k]
+        # past. On the day after an alert it is: the rise is known, and as the mean follows, so do cap and sums.
+        wait = 0 if k == 0 or told else 3
+        r.most[k] *= fade
+        for j in range(3, -1, -1):
+            if j >= wait:
+                r.most[k] = max(r.most[k], r.late[k, j])
+            r.late[k, j] = r.late[k, j - 1] if j > 0 else r.peaks[k]
         r.peaks[k] = 0.0
         r.silence[k] *= quieten
     r.records *= 0.5 ** (1.0 / p.fade_hours)
@@ -197,8 +202,13 @@ def age_of(r, g):
 
 
 @njit(cache=True, nogil=True)
+def can_fire(r, p, g):
+    return age_of(r, g) >= p.silent_hours and r.bucket * g.width >= r.mute
+
+
+@njit(cache=True, nogil=True)
 def judge(r, p, g, verdict):
-    """Fills a verdict on the open bucket; changes nothing. A bucket without a count has score 0."""
+    """Fills a verdict on the open bucket; changes nothing. The score is 0 without a count or where nothing can fire."""
     usual = usual_block(r, p)
     capped = min(r.part + r.open, r.cap)
     best = -1.0
@@ -213,9 +223,8 @@ def judge(r, p, g, verdict):
             verdict[LEVEL] = level
             verdict[SCALE] = k
             verdict[MOST] = r.most[k]
-    age = age_of(r, g)
-    verdict[SCORE] = best if age >= p.silent_hours and r.open > 0 else 0.0
-    verdict[AGE] = age
+    verdict[SCORE] = best if can_fire(r, p, g) and r.open > 0 else 0.0
+    verdict[AGE] = age_of(r, g)
 
 
 @njit(cache=True, nogil=True)
@@ -230,6 +239,7 @@ def update(series, p, g, rows, times, counts, verdicts):
         judge(r, p, g, verdicts[i])
         if verdicts[i, SCORE] >= p.threshold:
             r.records += 1.0
+            r.mute = r.bucket * g.width + BLOCK
             for k in range(3):
                 r.silence[k] = level_of(r, p, g, k) * verdicts[i, SCORE] * p.growth
 
@@ -255,7 +265,7 @@ def firing_counts(series, p, g, rows, time, spare, counts):
 @njit(cache=True, nogil=True)
 def least_count(r, p, g):
     least = np.int64(NEVER)
-    if age_of(r, g) < p.silent_hours:
+    if not can_fire(r, p, g):
         return least
     for k in range(3):
         level = level_of(r, p, g, k) * p.threshold

@@ -6,7 +6,8 @@ must beat a level made of three parts, the highest of which counts:
 - chance: a bound on what a negative binomial with the usual mean (slow mean x hour of the day) would give;
 - memory: the series' own fading maximum of that scale, but for the last hours, so that a steep rise is not its own
   measure. It fades more slowly for series that keep breaking records;
-- silence: twice what the last alert had, fading within hours: an event is told again only when it has doubled.
+- silence: twice what the last alert had, fading within hours: an event is told again only when it has doubled, and not
+  within 5 minutes.
 
 score = highest of observed / level; from 1 on it fires.
 """
