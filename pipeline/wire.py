@@ -46,6 +46,8 @@ def pack(table: str, name: str, values: Sequence[Any]) -> Any:
     type_ = _declared(table)[name].type
     if type_ == "Array(String)":
         packed[:] = ["\0".join(value) for value in values]
+    elif type_ == "Array(UInt32)":
+        packed[:] = [str(list(value)) for value in values]
     else:
         width = f"<u{int(type_.removeprefix('Array(UInt').removesuffix(')')) // 8}"
         packed[:] = [np.asarray(value, width).tobytes() for value in values]

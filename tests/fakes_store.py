@@ -20,9 +20,14 @@ from processors.engagement.facts import PostEvent
 from processors.engagement.hashing import Hasher, Hashes
 from processors.engagement.partitioning import partitions_of
 from processors.engagement.ports import LoggedEvents
-from schemas.tables import TABLES
+from processors.engagement.state import Tagged
+from schemas.tables import TABLES, Table
+from schemas.topics import KINDS
 
 KEYS = {table.name: table.order_by for table in TABLES}
+
+PACKED = ("Array(String)", "Array(UInt64)")
+"""What travels as text within a column (pipeline/wire.py), and is kept as lists."""
 
 Fault = Literal["before", "partly", "after"]
 """A call fails before it does anything, in the middle, or after all of it."""
@@ -118,12 +123,29 @@ class FakeStore:
             for row in sorted(found, key=lambda row: row["offset"])
         ]
 
+    def read_tagged(self, post_ids: Sequence[str]) -> Sequence[Tagged]:
+        self._fail("read_tagged")
+        wanted = set(post_ids)
+        first: dict[tuple[str, int, str], Tagged] = {}
+        for row in sorted(self._database.events, key=lambda row: row["offset"]):
+            if row["post_id"] in wanted and KINDS[row["kind"]] in ("share", "comment") and row["action"] == 0:
+                one = Tagged(row["post_id"], row["kind"], row["event_id"], row["conversations"])
+                first.setdefault(one[:3], one)
+        return [one for one in first.values() if one.conversations]
+
+    def read_channels(self, post_ids: Sequence[str]) -> Sequence[str]:
+        self._fail("read_channels")
+        wanted = set(post_ids)
+        return list({row["channel"] for row in self._database.events if row["post_id"] in wanted})
+
     def append(self, events: EventColumns) -> None:
         names = [column.name for column in fields(EventColumns)]
         self._store("append", _rows({name: getattr(events, name) for name in names}), self._database.log)
 
     def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
-        self._store("upsert", _rows(columns), lambda row: self._database.upsert(table, row))
+        packed = [column.name for column in _declared(table).columns if column.type in PACKED]
+        rows = [row | {name: _unpacked(row[name]) for name in packed if name in row} for row in _rows(columns)]
+        self._store("upsert", rows, lambda row: self._database.upsert(table, row))
 
     def _store(self, name: str, rows: list[Row], put: Callable[[Row], None]) -> None:
         fault = self._fail(name)
@@ -153,6 +175,18 @@ class FakeStore:
             np.array([row["parent_id"] in ("", row["post_id"]) for row in rows], np.bool_),
         )
         return LoggedEvents(hashes("post_id"), events)
+
+
+def _declared(name: str) -> Table:
+    return next(table for table in TABLES if table.name == name)
+
+
+def _unpacked(value: Any) -> list[Any]:
+    if isinstance(value, bytes):
+        return np.frombuffer(value, "<u8").tolist()
+    if isinstance(value, str):
+        return value.split("\0") if value else []
+    return list(value)
 
 
 def _rows(columns: Mapping[str, Any]) -> list[Row]:

@@ -90,6 +90,9 @@ BAD: dict[str, tuple[bytes | None, str, str]] = {
     "NUL in target_id": (_value(action="retract", target_id="a\0"), "target_id", "NUL"),
     "NUL in author_id": (_value(author_id="a\0"), "author_id", "NUL"),
     "NUL in url": (_value(url="http://a/\0"), "url", "NUL"),
+    "NUL in links": (_value(links=["http://a/", "b\0"]), "links", "NUL"),
+    "NUL in quotes": (_value(quotes="a\0"), "quotes", "NUL"),
+    "a link that is no text": (_value(links=[7]), "links.0", "string"),
     "NUL in a hashtag": (_value(hashtags=["a", "b\0"]), "hashtags", "NUL"),
     "NUL in a mention": (_value(hashtags=["a"], mentions=["\0b"]), "mentions", "NUL"),
     "NUL byte": (b"\0" + _value(), "", "Invalid JSON"),
@@ -160,7 +163,15 @@ def test_nul_hides_no_wrong_key() -> None:
 GOOD_VALUES = {
     "unknown fields": _value(future=[{"a": 1}], big=b"9" * 4000, x=b"1e999"),
     "nulls": _value(
-        parent_id=None, target_id=None, channel=None, url=None, hashtags=None, mentions=None, followers=None
+        parent_id=None,
+        target_id=None,
+        channel=None,
+        url=None,
+        hashtags=None,
+        mentions=None,
+        followers=None,
+        links=None,
+        quotes=None,
     ),
     "longest id": _value(event_id="é" * 512),
     "emoji and right-to-left": _value(actor_id="👩‍👩‍👧 שלום", channel="ｂｌｕｅ"),
@@ -190,6 +201,8 @@ def test_columns() -> None:
         author_id="anna",
         channel="x",
         url="u",
+        links=["l", "m"],
+        quotes="q",
         hashtags=["#A", "a", "Ｂ"],
         mentions=["@C"],
         followers=0,
@@ -202,6 +215,7 @@ def test_columns() -> None:
     assert events.occurred_us.tolist() == [microseconds("2026-03-01T09:00:00.123456Z")]
     assert (events.event_id, events.post_id, events.actor_id, events.author_id) == (["p"], ["p"], ["ann"], ["anna"])
     assert (events.parent_id, events.target_id, events.channel, events.url) == ([""], [""], ["x"], ["u"])
+    assert (events.links, events.quotes) == ([["l", "m"]], ["q"])
     assert (events.conversations, events.followers) == ([["hashtag:a", "hashtag:b", "mention:c"]], [0])
 
 

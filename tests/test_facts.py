@@ -5,13 +5,20 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.engagement.facts import PostEvent, facts_of
+from pipeline.brands import Brand, Brands, brands_of
+from processors.engagement.facts import Facts, PostEvent
+from processors.engagement.facts import facts_of as facts_with
 
 
 def event(event_id: str, at: int = 0, retracts: str = "", **more: Any) -> PostEvent:
     """An event of kind post."""
-    fields = {"author_id": "ann", "channel": "x", "url": "", "conversations": [], "followers": None, **more}
-    return PostEvent("p", event_id, retracts, at, **fields)
+    fields: dict[str, Any] = {"author_id": "ann", "channel": "x", "url": "", "conversations": [], "links": []}
+    return PostEvent("p", event_id, retracts, at, **{**fields, "quotes": "", "followers": None, **more})
+
+
+def facts_of(events: list[PostEvent]) -> Facts | None:
+    """Without any brand."""
+    return facts_with(events, Brands())
 
 
 def test_nothing_is_known_of_a_post_without_an_event_of_its_own() -> None:
@@ -23,7 +30,17 @@ def test_the_newest_says_what_it_is_and_the_oldest_when_it_was_made() -> None:
     facts = facts_of([event("b", 5, url="new", conversations=["mention:bob", "hashtag:x"], followers=3), event("a", 2)])
     assert facts is not None
     assert (facts.url, facts.created_at, facts.followers, facts.deleted_at) == ("new", 2, 3, None)
-    assert (facts.conversations, facts.mentions) == (["mention:bob", "hashtag:x"], ["bob"])
+    assert (facts.conversations, facts.mentions) == (["mention:bob", "hashtag:x", "author:x/ann"], ["bob"])
+
+
+def test_a_post_belongs_to_the_brands_that_it_is_about_and_to_its_author() -> None:
+    brands = brands_of({"acme": Brand(side="own", accounts=["ann"], domains=["acme.example"])})
+    for more in ({}, {"author_id": "eve", "links": ["https://shop.acme.example/x"]}):
+        said = event("p", **more)
+        facts = facts_with([said], brands)
+        assert facts is not None
+        assert facts.conversations == ["brand:acme", f"author:x/{said.author_id}"]
+        assert facts.links == said.links
 
 
 def test_of_two_at_the_same_time_the_greater_id_wins() -> None:

@@ -6,24 +6,31 @@ ends with every derived row equal to the truth, and at no time is a row above it
 
 import json
 import random
+from base64 import b64decode
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.dead_letters import DeadLetter
+from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
+from processors.engagement.cells import COUNTS
 from processors.engagement.decoding import Run
 from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.engagement.partitioning import partitions_of
+from schemas.conversations import CONVERSATION_RUN
+from tests.cells_truth import Cell, carried_by, cells_of
 from tests.fakes_store import Database, FakeStore, Faults
 from tests.folding import differences, like, plain, undo
 from tests.truth import PostTruth, truth_of
 
-KINDS = ("like", "share", "post")
+KINDS = ("like", "share", "comment", "post")
 POSTS = ("a", "b", "c", "d")
+URLS = ("https://u.example", "https://v.example/x", "w")
 PARTITIONS = 2
 MINUTES = ("2020-05-05T05:05:05Z", "2026-03-01T10:00:00Z", "2026-03-01T10:01:00Z", "2026-03-01T12:00:00Z")
 NOW_MS = 1_780_000_000_000
@@ -54,7 +61,34 @@ class Broker:
             for lane, log in logs.items()
         }
         self.committed = dict.fromkeys(logs, 0)
+        self.cells: dict[tuple[str, int, str], dict[str, Any]] = {}
+        """Of the topic of conversations: of each cell the one with the highest version, the last of equal ones."""
         self.owners: dict[int, Any] = {}
+
+
+class FakeOutbox:
+    """Sends to the broker's topic of conversations, in part perhaps."""
+
+    def __init__(self, broker: Broker, worker: "Worker") -> None:
+        self._broker, self._worker = broker, worker
+
+    def send(self, partition: int, value: bytes) -> None:
+        self._worker.call("send")
+        if self._worker.rng.random() < 0.02:
+            raise Unavailable("send")
+        run = CONVERSATION_RUN.validate_json(value)
+        assert run["cells"] is not None
+        for values in zip(*run["cells"].values(), strict=True):
+            cell: dict[str, Any] = dict(zip(run["cells"], values, strict=True))
+            assert partitions_of([cell["conversation"]], PARTITIONS).tolist() == [partition]
+            key = cell["conversation"], cell["minute"], cell["post_id"]
+            if key not in self._broker.cells or self._broker.cells[key]["version"] <= cell["version"]:
+                self._broker.cells[key] = cell
+
+    def flush(self) -> None:
+        self._worker.call("flush")
+        if self._worker.rng.random() < 0.02:
+            raise Unavailable("flush")
 
 
 class Worker:
@@ -74,7 +108,9 @@ class Worker:
         self.letters: list[DeadLetter] = []
         store = FakeStore(self.database, hasher, Faults(share=rng.choice((0.0, 0.0, 0.05)), rng=rng), self.call)
         policy = JobPolicy(memory_bytes=rng.choice((1, 1 << 30, 1 << 30)), first_wait=0.0, longest_wait=0.0)
-        self.job = EngagementJob(store, store, self.letters.extend, hasher, METRICS, policy, self.call)
+        self.job = EngagementJob(
+            store, store, self.letters.extend, hasher, METRICS, policy, self.call, outbox=FakeOutbox(self.broker, self)
+        )
         self.partitions: set[int] = set()
         self.positions: dict[tuple[str, int], int] = {}
 
@@ -121,7 +157,10 @@ def _event(rng: random.Random, ids: int) -> dict[str, Any]:
     name = f"{rng.randrange(ids)}"
     more: dict[str, Any] = {"kind": kind, "post_id": post_id, "channel": rng.choice(("x", "y", None))}
     if kind == "post":
-        more |= {"hashtags": [rng.choice(("One", "two"))], "url": rng.choice(("u", "v")), "followers": rng.randrange(9)}
+        more |= {"hashtags": [rng.choice(("one", "two"))], "url": rng.choice(URLS), "followers": rng.randrange(9)}
+        more |= {"links": [rng.choice(URLS)], "quotes": rng.choice((None, "z"))}
+    elif kind != "like" and rng.random() < 0.5:
+        more |= {"hashtags": [rng.choice(("one", "two", "three"))], "mentions": ["ann"]}
     if rng.random() < 0.3:
         return undo(name, rng.choice(MINUTES), **more, event_id=f"u{rng.randrange(ids)}")
     return like(name, rng.choice(MINUTES), **more, actor_id=rng.choice("uvw"))
@@ -159,10 +198,34 @@ def _assert_exact(database: Database, truth: dict[str, PostTruth]) -> None:
         if any(counts):
             minutes[post_id][second // 60] = tuple(counts)
     facts = {row["post_id"]: _said(row) for row in database.rows("posts")}
+    for said in facts.values():  # those that tests/truth.py knows nothing of
+        said["conversations"] = [key for key in said["conversations"] if not key.startswith("author:")]
+        del said["links"], said["quotes"]
     for post_id, post in truth.items():
         assert differences(_said(metrics[post_id]), post.metrics()) == {}, post_id
         assert minutes[post_id] == post.minutes, post_id
         assert facts.get(post_id) == post.facts(), post_id
+
+
+def _assert_cells_exact(database: Database, broker: Broker, logs: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
+    """Of rows and messages alike; where nothing is left there may be zeros."""
+    events = [event for log in logs.values() for event in log]
+    truth = cells_of(events)
+    rows, sent = {}, {}
+    for row in database.rows("conversation_posts"):
+        rows[row["conversation"], row["minute"] // 60, row["post_id"]] = _cell(row)
+    for key, cell in broker.cells.items():
+        heard = np.frombuffer(b64decode(cell["voices"], validate=True), "<u8").tolist()
+        sent[key] = _cell(cell | {"voices": heard})
+    for found in (rows, sent):
+        assert {key: cell for key, cell in found.items() if any(cell.counts) or cell.voices} == truth
+    carried = {(row["message"], row["post_id"]): bool(row["is_current"]) for row in database.rows("carry_over")}
+    assert carried == carried_by(events)
+
+
+def _cell(row: dict[str, Any]) -> Cell:
+    counts = tuple(row[name] for name in COUNTS)
+    return Cell(counts, tuple(row["channels"]), tuple(row["voices"]), row["voices_exact"])
 
 
 def _run_schedule(seed: int) -> None:
@@ -212,6 +275,7 @@ def _run_schedule(seed: int) -> None:
             zombie.calls_left = 1 << 30
             zombie.step(2)
     _assert_exact(database, truth)
+    _assert_cells_exact(database, broker, logs)
     assert not last.letters
 
 

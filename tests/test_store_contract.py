@@ -1,5 +1,6 @@
 """What the job relies on, of the fake store and of the real ClickHouse alike (processors/engagement/ports.py)."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from processors.engagement import rows
+from processors.engagement.cells import COUNTS, Cells, conversation_posts
 from processors.engagement.columns import ACTION_NUMBER, KIND_NUMBER, EventColumns
 from processors.engagement.facts import Facts, PostEvent
 from processors.engagement.fold import Fold
@@ -19,7 +21,7 @@ from processors.engagement.partitioning import partitions_of
 from processors.engagement.stored import ClickHouseLog
 from schemas.tables import TABLES
 from tests.fakes_store import Database, FakeStore
-from tests.folding import HASHER, Event, assert_true, like, metrics_of, take, undo
+from tests.folding import HASHER, Event, assert_true, learn, like, metrics_of, take, undo
 from tests.truth import microseconds, truth_of
 
 
@@ -74,6 +76,8 @@ def columns_of(events: Sequence[Event], first_offset: int = 0) -> EventColumns:
         channel=text("channel"),
         url=text("url"),
         conversations=[[f"hashtag:{tag}" for tag in event.get("hashtags", [])] for event in events],
+        links=[event.get("links", []) for event in events],
+        quotes=text("quotes"),
         author_id=text("author_id"),
         followers=[event.get("followers") for event in events],
     )
@@ -105,6 +109,7 @@ def test_what_was_appended_is_read_as_the_fold_takes_it(bench: Bench) -> None:
     for block in bench.store.read(posts):
         found = straight.find([posts[place[int(number)]] for number in block.posts])
         assert set(straight.take(found, block.events).outcomes.tolist()) == {2}
+    learn(straight, truth_of(EVENTS[:6]))
     assert metrics_of(read) == metrics_of(straight)
 
 
@@ -140,7 +145,17 @@ def test_known_posts_are_those_of_the_partitions(bench: Bench) -> None:
 
 def test_post_events_come_in_the_order_of_the_log(bench: Bench) -> None:
     events = [
-        like("p", kind="post", author_id="first", hashtags=["one"], followers=7, url="u", channel="x"),
+        like(
+            "p",
+            kind="post",
+            author_id="first",
+            hashtags=["one"],
+            followers=7,
+            url="u",
+            channel="x",
+            links=["https://a", "b"],
+            quotes="other",
+        ),
         like("p9", "2026-03-02T00:00:00.000001Z", kind="post"),
         undo("p", kind="post"),
         like("l"),
@@ -150,11 +165,32 @@ def test_post_events_come_in_the_order_of_the_log(bench: Bench) -> None:
     found = list(dict.fromkeys(map(str, bench.store.read_posts(["p", "q"]))))
     at = microseconds(events[0]["occurred_at"])
     assert found == [
-        str(PostEvent("p", "p", "", at, "first", "x", "u", ["hashtag:one"], 7)),
-        str(PostEvent("p", "p9", "", microseconds(events[1]["occurred_at"]), "p9", "", "", [], None)),
-        str(PostEvent("p", "p#undo", "p", at, "p#undo", "", "", [], None)),
+        str(PostEvent("p", "p", "", at, "first", "x", "u", ["hashtag:one"], ["https://a", "b"], "other", 7)),
+        str(PostEvent("p", "p9", "", microseconds(events[1]["occurred_at"]), "p9", "", "", [], [], "", None)),
+        str(PostEvent("p", "p#undo", "p", at, "p#undo", "", "", [], [], "", None)),
     ]
     assert bench.store.read_posts(["never"]) == []
+
+
+def test_what_shares_and_comments_name_is_that_of_the_first_in_the_log(bench: Bench) -> None:
+    assert list(bench.store.read_tagged(["p"])) == list(bench.store.read_channels(["p"])) == []
+    events = [
+        like("c", kind="comment", hashtags=["one", "two"], channel="x"),
+        like("c", kind="comment", hashtags=["other"], channel="y"),
+        like("d", kind="comment"),
+        like("d", kind="comment", hashtags=["late"]),
+        like("c", kind="share", hashtags=["three"]),
+        undo("c", kind="comment", hashtags=["no"]),
+        like("l", hashtags=["no"]),
+        like("e", kind="share", post_id="q", hashtags=["no"], channel="z"),
+    ]
+    bench.store.append(columns_of(events[1:], 1))
+    bench.store.append(columns_of(events[:1]))
+    assert sorted(bench.store.read_tagged(["p", "never"])) == [
+        ("p", KIND_NUMBER["share"], "c", ["hashtag:three"]),
+        ("p", KIND_NUMBER["comment"], "c", ["hashtag:one", "hashtag:two"]),
+    ]
+    assert sorted(bench.store.read_channels(["p"])) == ["", "x", "y"]
 
 
 def _minute(version: int, likes: int) -> dict[str, Any]:
@@ -193,12 +229,40 @@ def test_rows_of_the_fold_are_stored_as_they_are(bench: Bench) -> None:
 
 
 def test_rows_of_posts_are_stored_as_they_are(bench: Bench) -> None:
-    known = Facts("ann", "x", 1_772_359_200_123_456, "u", ["hashtag:é", "mention:b"], ["b"], 7, None)
-    gone = Facts("bob", "", 0, "", [], [], None, 1_772_359_200_000_001)
+    known = Facts("ann", "x", 1_772_359_200_123_456, "u", ["hashtag:é", "mention:b"], ["b"], ["l"], "q", 7, None)
+    gone = Facts("bob", "", 0, "", [], [], [], "", None, 1_772_359_200_000_001)
     bench.store.upsert("posts", rows.posts(["p", "q"], [known, gone], np.array([1, 2], np.uint64)))
     found = {row["post_id"]: row for row in bench.rows("posts")}
     for post_id, facts in (("p", known), ("q", gone)):
         assert {name: _ticks(found[post_id][name]) for name in Facts._fields} == facts._asdict()
+
+
+def test_cells_are_stored_as_they_are(bench: Bench) -> None:
+    heard = np.array([1, 2**63 + 5, 2**64 - 1], np.uint64).tobytes()
+    counts = np.array([[1, 2, 3, 4, 5, 6, 7], [0] * 7], np.uint32)
+    cells = Cells(
+        conversations=_texts("hashtag:é", "thread:o'clock"),
+        minutes=np.array([29_500_000, 1], np.uint32),
+        post_ids=_texts("p", "q"),
+        counts=counts,
+        channels=_texts("x\0ü\\y", ""),
+        voices=_texts(heard, b""),
+        exact=np.array([0, 1], np.uint8),
+        versions=np.array([1 << 63, 2], np.uint64),
+        partitions=np.zeros(2, np.uint16),
+    )
+    bench.store.upsert("conversation_posts", conversation_posts(cells))
+    found = {row["post_id"]: row for row in bench.rows("conversation_posts")}
+    assert [found["p"][name] for name in COUNTS] == counts[0].tolist()
+    assert [list(found["p"][name]) for name in ("channels", "voices")] == [["x", "ü\\y"], [1, 2**63 + 5, 2**64 - 1]]
+    assert [list(found["q"][name]) for name in ("channels", "voices")] == [[], []]
+    assert (found["p"]["conversation"], found["p"]["voices_exact"], found["p"]["version"]) == ("hashtag:é", 0, 1 << 63)
+
+
+def _texts(*values: Any) -> Any:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
 
 
 def test_a_hash_is_the_same_here_and_there(bench: Bench) -> None:
@@ -215,6 +279,8 @@ def test_a_hash_is_the_same_here_and_there(bench: Bench) -> None:
 def _same(stored: Any, sent: Any) -> bool:
     if isinstance(sent, float) and sent != sent:
         return stored is None or stored != stored
+    if isinstance(stored, list | tuple):
+        return bool(list(stored) == json.loads(sent))
     return bool((round(stored.timestamp()) if isinstance(stored, datetime) else stored) == sent)
 
 

@@ -137,7 +137,7 @@ def _columns(events: list[Event], owners: list[Run], records: list[Record]) -> E
     nothing: list[str] = []
     texts: dict[str, Any] = {
         name: [event.get(name) or "" for event in events]
-        for name in ("parent_id", "target_id", "channel", "url", "author_id")
+        for name in ("parent_id", "target_id", "channel", "url", "quotes", "author_id")
     }
     return EventColumns(
         topic=[run.topic for run in owners],
@@ -156,6 +156,7 @@ def _columns(events: list[Event], owners: list[Run], records: list[Record]) -> E
             else nothing
             for event in events
         ],
+        links=[event.get("links") or nothing for event in events],
         followers=[event.get("followers") for event in events],
         **texts,
     )
@@ -181,6 +182,9 @@ def _flaws(columns: EventColumns, records: list[Record], policy: DecodingPolicy)
         if keys and "\0" in "".join(keys):
             which = "hashtags" if any("\0" in key for key in keys if key.startswith("hashtag:")) else "mentions"
             flaws[number] = InvalidEvent(which, NUL_SAID)
+    for number, links in enumerate(columns.links):
+        if links and "\0" in "".join(links):
+            flaws[number] = InvalidEvent("links", NUL_SAID)
     limit_us = int(policy.future_limit * 1e6)
     for number in np.flatnonzero(columns.occurred_us > columns.received_ms * 1000 + limit_us).tolist():
         flaws[number] = InvalidEvent(

@@ -1,12 +1,19 @@
-"""Who wrote a post, when, and what it belongs to: a pure function of the set of its events of kind post.
+"""Who wrote a post, when, what it carries and which conversations it belongs to: a pure function of the set of its
+events of kind post, and of the brands that the operator tracks."""
 
-Nothing of it stays in memory: a post's own events are few, so they are read from the log when another one comes.
-"""
-
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 MENTION = "mention:"
+THREAD = "thread:"
+
+
+class BrandKeys(Protocol):
+    """What is known of brands; pipeline.brands.Brands is one."""
+
+    def keys_of(self, author_id: str, conversations: Iterable[str], links: Iterable[str]) -> list[str]:
+        """`brand:<name>` of each brand that this is about. An empty author is nobody."""
+        ...
 
 
 class PostEvent(NamedTuple):
@@ -21,11 +28,13 @@ class PostEvent(NamedTuple):
     channel: str
     url: str
     conversations: list[str]
+    links: list[str]
+    quotes: str
     followers: int | None
 
 
 class Facts(NamedTuple):
-    """A post as it is known now. Times in microseconds since 1970."""
+    """A post as it is known now: the columns of `posts`. Times in microseconds since 1970."""
 
     author_id: str
     channel: str
@@ -33,19 +42,18 @@ class Facts(NamedTuple):
     url: str
     conversations: list[str]
     mentions: list[str]
+    links: list[str]
+    quotes: str
     followers: int | None
     deleted_at: int | None
 
 
-def facts_of(events: Iterable[PostEvent]) -> Facts | None:
+def facts_of(events: Iterable[PostEvent], brands: BrandKeys) -> Facts | None:
     """The newest event (by time, then by id) says what the post is, the oldest when it was made; the first deletion of
     any of its events deletes it. None when no event but deletions is known. Of two events of one identity the first one
     counts.
     """
-    added: dict[str, PostEvent] = {}
-    retracted: dict[str, PostEvent] = {}
-    for event in events:
-        (retracted if event.retracts else added).setdefault(event.event_id, event)
+    added, retracted = _by_identity(events)
     if not added:
         return None
     newest = max(added.values(), key=lambda event: (event.occurred_us, event.event_id))
@@ -54,8 +62,37 @@ def facts_of(events: Iterable[PostEvent]) -> Facts | None:
         channel=newest.channel,
         created_at=min(event.occurred_us for event in added.values()),
         url=newest.url,
-        conversations=newest.conversations,
+        conversations=keys_of(newest, brands),
         mentions=[key.removeprefix(MENTION) for key in newest.conversations if key.startswith(MENTION)],
+        links=newest.links,
+        quotes=newest.quotes,
         followers=newest.followers,
         deleted_at=min((event.occurred_us for event in retracted.values() if event.retracts in added), default=None),
     )
+
+
+def added_of(events: Iterable[PostEvent]) -> list[PostEvent]:
+    """The adds among these events of one post, each identity once, the first in the log."""
+    return list(_by_identity(events)[0].values())
+
+
+def keys_of(event: PostEvent, brands: BrandKeys) -> list[str]:
+    """The conversations that a post of this event belongs to, each once; that of its thread is not named."""
+    return [
+        *event.conversations,
+        *brands.keys_of(event.author_id, event.conversations, event.links),
+        f"author:{event.channel}/{event.author_id}",
+    ]
+
+
+def own_keys(conversations: Sequence[str], brands: BrandKeys) -> list[str]:
+    """The conversations that a share or comment belongs to besides its post's."""
+    return [*conversations, *brands.keys_of("", conversations, ())]
+
+
+def _by_identity(events: Iterable[PostEvent]) -> tuple[dict[str, PostEvent], dict[str, PostEvent]]:
+    added: dict[str, PostEvent] = {}
+    retracted: dict[str, PostEvent] = {}
+    for event in events:
+        (retracted if event.retracts else added).setdefault(event.event_id, event)
+    return added, retracted

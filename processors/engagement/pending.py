@@ -1,19 +1,26 @@
 """What was folded and is not stored yet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import compress
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from pipeline.dead_letters import DeadLetter
 from processors.engagement import kernels
 from processors.engagement.columns import POST, EventColumns
+from processors.engagement.decoding import Run
 from processors.engagement.facts import PostEvent
 from processors.engagement.fold import Taken
+from schemas.topics import KINDS
 
 Array = np.ndarray[Any, Any]
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+LANE_BITS: Final = 16
 
 
 class Pending:
@@ -26,9 +33,11 @@ class Pending:
         self._taken: list[Taken] = []
         self._received: list[Array] = []
         self.dead: list[DeadLetter] = []
+        self.reached: dict[Place, tuple[int, int]] = {}
+        """Newest occurred_at (microseconds) and the last record's received_at (milliseconds) of each."""
 
-    def add(self, events: EventColumns, taken: Taken, dead: Sequence[DeadLetter]) -> None:
-        """One run of the fold."""
+    def add(self, runs: Sequence[Run], events: EventColumns, taken: Taken, dead: Sequence[DeadLetter]) -> None:
+        """What the fold took of some runs."""
         new = taken.outcomes <= kernels.LATE
         self._new.append(events.where(new))
         if (own := events.kind == POST).any():
@@ -37,6 +46,7 @@ class Pending:
         self._taken.append(taken)
         self._received.append(events.received_ms)
         self.dead += dead
+        self._note(runs, events)
 
     def new_events(self) -> EventColumns | None:
         """The events that the log lacks; None when there are none."""
@@ -64,37 +74,46 @@ class Pending:
         """When Kafka took each event, in any order."""
         return np.concatenate(self._received) if self._received else np.empty(0)
 
+    def _note(self, runs: Sequence[Run], events: EventColumns) -> None:
+        topics = {}
+        for run in runs:
+            topics[KINDS.index(run.kind)] = run.topic
+            newest, last = self.reached.get((run.topic, run.partition), (0, 0))
+            self.reached[run.topic, run.partition] = newest, max(last, run.records[-1].timestamp)
+        lanes, place = np.unique(events.kind.astype(np.int64) << LANE_BITS | events.partition, return_inverse=True)
+        newest_us = np.zeros(len(lanes), np.int64)
+        np.maximum.at(newest_us, place, events.occurred_us)
+        for lane, occurred_us in zip(lanes.tolist(), newest_us.tolist(), strict=True):
+            where = topics[lane >> LANE_BITS], lane & ((1 << LANE_BITS) - 1)
+            newest, last = self.reached[where]
+            self.reached[where] = max(newest, occurred_us), last
+
+
+def further(
+    reached: Mapping[Place, tuple[int, int]], more: Mapping[Place, tuple[int, int]]
+) -> dict[Place, tuple[int, int]]:
+    """The furthest of both, place by place."""
+    return {
+        place: tuple(map(max, reached.get(place, (0, 0)), more.get(place, (0, 0))))  # type: ignore[misc]
+        for place in reached.keys() | more.keys()
+    }
+
 
 def _post_events(events: EventColumns) -> list[PostEvent]:
-    return [
-        PostEvent(
-            post_id, event_id, retracts, occurred_us, author_id or actor_id, channel, url, conversations, followers
-        )
-        for (
-            post_id,
-            event_id,
-            retracts,
-            occurred_us,
-            author_id,
-            actor_id,
-            channel,
-            url,
-            conversations,
-            followers,
-        ) in zip(
-            events.post_id,
-            events.event_id,
-            events.target_id,
-            events.occurred_us.tolist(),
-            events.author_id,
-            events.actor_id,
-            events.channel,
-            events.url,
-            events.conversations,
-            events.followers,
-            strict=True,
-        )
-    ]
+    columns = (
+        events.post_id,
+        events.event_id,
+        events.target_id,
+        events.occurred_us.tolist(),
+        [author_id or actor_id for author_id, actor_id in zip(events.author_id, events.actor_id, strict=True)],
+        events.channel,
+        events.url,
+        events.conversations,
+        events.links,
+        events.quotes,
+        events.followers,
+    )
+    return [PostEvent(*values) for values in zip(*columns, strict=True)]
 
 
 def _joined(parts: list[EventColumns]) -> EventColumns:

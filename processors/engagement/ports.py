@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from processors.engagement.columns import EventColumns, Identities
 from processors.engagement.facts import PostEvent
 from processors.engagement.hashing import Hashes
+from processors.engagement.state import Tagged
 
 
 class LoggedEvents(NamedTuple):
@@ -32,7 +33,16 @@ class Log(Protocol):
         ...
 
     def read_posts(self, post_ids: Sequence[str]) -> Sequence[PostEvent]:
-        """The events of kind post of these posts; some may come twice."""
+        """The events of kind post of these posts, in the order of the log; some may come twice."""
+        ...
+
+    def read_tagged(self, post_ids: Sequence[str]) -> Sequence[Tagged]:
+        """The shares and comments of these posts that name conversations, each once, as the first of it in the log
+        has it."""
+        ...
+
+    def read_channels(self, post_ids: Sequence[str]) -> Sequence[str]:
+        """The channels of all events of these posts, each once."""
         ...
 
 
@@ -44,5 +54,19 @@ class Store(Protocol):
         ...
 
     def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
-        """Absolute rows into a table of schemas/tables.py, column by column."""
+        """Absolute rows into a table of schemas/tables.py, column by column. Arrays within a column are lists, or texts
+        as pipeline.wire.pack makes them where the version is a numpy array."""
+        ...
+
+
+class Outbox(Protocol):
+    """Where records of the topic of conversations go."""
+
+    def send(self, partition: int, value: bytes) -> None:
+        """Queues one record."""
+        ...
+
+    def flush(self) -> None:
+        """Blocks until all that was sent before is acked, or for a while: then raises Unavailable, and what was sent is
+        still on its way."""
         ...

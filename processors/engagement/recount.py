@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from pipeline.brands import Brands
 from processors.engagement import rows
 from processors.engagement.facts import PostEvent, facts_of
 from processors.engagement.fold import Fold
@@ -141,7 +142,7 @@ def _posts(log: Log, fold: Fold, post_ids: Sequence[str]) -> Columns:
     own: dict[str, list[PostEvent]] = {post_id: [] for post_id in post_ids}
     for event in log.read_posts(post_ids) if post_ids else ():
         own[event.post_id].append(event)
-    facts = {post_id: found for post_id, events in own.items() if (found := facts_of(events))}
+    facts = {post_id: found for post_id, events in own.items() if (found := facts_of(events, Brands()))}
     return rows.posts(list(facts), list(facts.values()), rows.versions(*fold.seen(fold.find(list(facts)))))
 
 

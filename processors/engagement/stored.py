@@ -11,6 +11,7 @@ from processors.engagement.columns import EventColumns, identities
 from processors.engagement.facts import PostEvent
 from processors.engagement.hashing import Hasher, Hashes
 from processors.engagement.ports import LoggedEvents
+from processors.engagement.state import Tagged
 from schemas.tables import EVENTS, KNOWN_POSTS, MINUTE, POST_METRICS, POST_MINUTES, POSTS, Column, Table
 
 BLOCK_EVENTS: Final = 1 << 20
@@ -86,6 +87,22 @@ class ClickHouseLog:
         )
         return [PostEvent(*values) for values in zip(*columns, strict=True)]
 
+    def read_tagged(self, post_ids: Sequence[str]) -> list[Tagged]:
+        columns = self._lists.select(
+            "SELECT post_id, toInt8(kind) - 1, event_id, argMax(conversations, version) AS named "
+            f"FROM {EVENTS.name} WHERE kind IN ('share', 'comment') AND action = 'add' "
+            "AND post_id IN (SELECT post_id FROM wanted) GROUP BY post_id, kind, event_id HAVING notEmpty(named)",
+            tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
+        )
+        return [Tagged(*values) for values in zip(*columns, strict=True)]
+
+    def read_channels(self, post_ids: Sequence[str]) -> list[str]:
+        columns = self._lists.select(
+            f"SELECT DISTINCT channel FROM {EVENTS.name} WHERE post_id IN (SELECT post_id FROM wanted)",
+            tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
+        )
+        return list(columns[0]) if columns else []
+
     def census(self) -> Iterator[tuple[str, int]]:
         blocks = self._census.stream(
             f"SELECT post_id, sum(events) FROM (SELECT post_id, count() AS events FROM {EVENTS.name} GROUP BY post_id "
@@ -151,7 +168,9 @@ class ClickHouseLog:
         kind, action, occurred_us, is_top, post, *texts = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         order = np.argsort(occurred_us, kind="stable")
         hashes = [self._hasher.adopt(text)[order] for text in texts]
-        events = identities(kind[order], action[order], occurred_us[order].astype(np.int64), *hashes, is_top[order])
+        events = identities(
+            kind[order], action[order], occurred_us[order].astype(np.int64), *hashes, is_top=is_top[order]
+        )
         return LoggedEvents(self._hasher.adopt(post)[order], events)
 
 

@@ -1,0 +1,35 @@
+"""Messages that posts carry, by which posts of different channels are tied: rows of carry_over."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.addresses import canonical
+from processors.engagement.facts import Facts, PostEvent
+from processors.engagement.state import Said
+
+Array = np.ndarray[Any, Any]
+
+COLUMNS: Final = ("message", "post_id", "channel", "created_at", "is_current", "version")
+
+
+def carried(event: PostEvent | Facts) -> list[str]:
+    """The messages of a post that says so, each once: addresses in one spelling, its own first, and what it quotes."""
+    addresses = [canonical(address) for address in (event.url, *event.links) if address]
+    messages = [f"url:{address}" for address in addresses if address]
+    return list(dict.fromkeys([*messages, f"post:{event.quotes}"] if event.quotes else messages))
+
+
+def carry_over(said: Mapping[str, Said], versions: Array) -> dict[str, Any]:
+    """Rows for every message that any event of these posts names; it is current while its newest event names it and the
+    post stands. `versions` of the posts."""
+    rows = []
+    for (post_id, (facts, adds)), version in zip(said.items(), versions.tolist(), strict=True):
+        current = carried(facts) if facts.deleted_at is None else []
+        ever = dict.fromkeys([*current, *(message for add in adds for message in carried(add))])
+        rows += [
+            (message, post_id, facts.channel, facts.created_at, int(message in current), version) for message in ever
+        ]
+    columns = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
+    return {name: list(values) for name, values in zip(COLUMNS, columns, strict=True)}

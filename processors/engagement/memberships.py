@@ -1,0 +1,153 @@
+"""Which conversations posts belong to, and which a share or comment of a post names besides.
+
+Each conversation's name is kept once, in a pool, and referred to by its number. Rows are those of the fold, one a post;
+that of the thread, `thread:<post_id>`, follows from the post's id and is not kept.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Final
+
+import numpy as np
+
+from processors.engagement.hashing import Hasher
+from processors.engagement.partitioning import partitions_of
+
+Array = np.ndarray[Any, Any]
+
+POST: Final = np.dtype(
+    [
+        ("first", "u4"),  # place of its first name in `held`
+        ("current", "u4"),  # names of the conversations that it belongs to
+        ("left", "u4"),  # and, after these, of those that an event of its own named that is not the newest
+        ("channel", "u8"),  # hash of the channel that it was posted on
+        ("stands", "u1"),  # 1 where it is known and not deleted
+    ]
+)
+OWN: Final = np.dtype([("post", "u4"), ("name", "u4"), ("key", "u8")])
+"""A conversation that a share or comment names itself; `key` is that of the event in the fold."""
+
+NAME_BYTES: Final = 160
+"""What a name costs beside its characters: the string, its place in a dict and in two arrays."""
+
+GROWTH: Final = 1.25
+
+
+class Memberships:
+    """Of the posts of one fold. Not thread-safe. `of` is how many partitions the conversations' topic has."""
+
+    def __init__(self, hasher: Hasher, of: int = 1) -> None:
+        self._hasher, self._of = hasher, of
+        self._numbers: dict[str, int] = {}
+        self._text_bytes = 0
+        self.names: Array = np.empty(64, object)
+        self.partitions: Array = np.empty(64, np.uint16)
+        self.posts: Array = np.zeros(64, POST)
+        self.held: Array = np.empty(64, np.uint32)
+        self._held = 0
+        self._own: Array = np.empty(64, OWN)
+        self._owned = 0
+        self.channels: dict[int, str] = {}
+        """Hash -> text, of all channels that were met."""
+        self._texts: set[str] = set()
+
+    @property
+    def own(self) -> Array:
+        """Conversations that shares and comments name themselves: rows of OWN."""
+        return self._own[: self._owned]
+
+    @property
+    def bytes(self) -> int:
+        """Memory, room included."""
+        arrays = (self.names, self.partitions, self.posts, self.held, self._own)
+        return sum(array.nbytes for array in arrays) + self._text_bytes + NAME_BYTES * len(self.channels)
+
+    def make_room(self, posts: int) -> None:
+        """For this many posts in all; of a new one nothing is known."""
+        self.posts = _with_room(self.posts, posts)
+
+    def say(
+        self,
+        rows: Array,
+        current: Sequence[Sequence[str]],
+        left: Sequence[Sequence[str]],
+        channels: Sequence[str],
+        stands: Sequence[bool],
+    ) -> None:
+        """What these posts belong to, what they left, where they were posted and whether they stand; each row once."""
+        lengths = np.array([list(map(len, current)), list(map(len, left))], np.int64)
+        numbers = self._number(list(chain.from_iterable(chain(*pair) for pair in zip(current, left, strict=True))))
+        ends = np.cumsum(lengths.sum(axis=0))
+        self.held = _with_room(self.held, self._held + len(numbers))
+        self.held[self._held : self._held + len(numbers)] = numbers
+        posts = self.posts
+        posts["first"][rows] = self._held + ends - lengths.sum(axis=0)
+        posts["current"][rows], posts["left"][rows] = lengths
+        posts["channel"][rows] = self.learn_channels(channels)
+        posts["stands"][rows] = stands
+        self._held += len(numbers)
+
+    def tag(self, rows: Array, keys: Array, named: Sequence[Sequence[str]]) -> None:
+        """What shares and comments name themselves: post row and key of each one's event, which is new in the fold."""
+        lengths = list(map(len, named))
+        numbers = self._number(list(chain.from_iterable(named)))
+        start, self._owned = self._owned, self._owned + len(numbers)
+        self._own = _with_room(self._own, self._owned)
+        added = self._own[start : self._owned]
+        added["post"], added["key"], added["name"] = np.repeat(rows, lengths), np.repeat(keys, lengths), numbers
+
+    def learn_channels(self, texts: Sequence[str]) -> Array:
+        """The hash of each, which `channels` gives back as text from now on."""
+        hashes = self._hasher.hashes(texts)
+        self.channels.update(zip(hashes.tolist(), texts, strict=True))
+        self._texts.update(texts)
+        return hashes
+
+    def new_channels(self, texts: Sequence[str]) -> list[str]:
+        """Those of these channels that are not known by their hash."""
+        return list(set(texts).difference(self._texts))
+
+    def keep_channels(self, hashes: Array) -> None:
+        """Only the channels of these hashes, and those that posts were made on."""
+        used = set(hashes.tolist()) | set(self.posts["channel"].tolist())
+        self.channels = {number: text for number, text in self.channels.items() if number in used}
+        self._texts = set(self.channels.values())
+
+    def keep(self, keep: Array) -> None:
+        """Only the posts where `keep`, one flag per post of the fold, renumbered without gaps; their names alone."""
+        moved = np.cumsum(keep) - 1
+        posts, own = self.posts[: len(keep)][keep], self.own
+        own = own[keep[own["post"]]]
+        own["post"] = moved[own["post"]]
+        lengths = (posts["current"] + posts["left"]).astype(np.int64)
+        ends = np.cumsum(lengths)
+        held = self.held[np.arange(int(lengths.sum())) + np.repeat(posts["first"] - (ends - lengths), lengths)]
+        posts["first"] = ends - lengths
+        used, numbers = np.unique(np.concatenate((held, own["name"])), return_inverse=True)
+        self.names, self.partitions = self.names[used], self.partitions[used]
+        self._numbers = {name: number for number, name in enumerate(self.names.tolist())}
+        self._text_bytes = sum(map(len, self._numbers)) + NAME_BYTES * len(used)
+        own["name"] = numbers[len(held) :]
+        self.posts, self.held, self._own = posts, numbers[: len(held)].astype(np.uint32), own
+        self._held, self._owned = len(held), len(own)
+
+    def _number(self, names: Sequence[str]) -> Array:
+        """The number of each name; new ones get theirs."""
+        known = self._numbers
+        new = [name for name in dict.fromkeys(names) if name not in known]
+        if new:
+            first = len(known)
+            known.update(zip(new, range(first, first + len(new)), strict=True))
+            self.names, self.partitions = (_with_room(a, len(known)) for a in (self.names, self.partitions))
+            self.names[first : len(known)] = new
+            self.partitions[first : len(known)] = partitions_of(new, self._of)
+            self._text_bytes += sum(map(len, new)) + NAME_BYTES * len(new)
+        return np.fromiter(map(known.__getitem__, names), np.uint32, len(names))
+
+
+def _with_room(rows: Array, size: int) -> Array:
+    if size <= len(rows):
+        return rows
+    grown = np.zeros(max(size, int(len(rows) * GROWTH)), rows.dtype)
+    grown[: len(rows)] = rows
+    return grown
