@@ -58,7 +58,7 @@ def test_compose_runs_the_version_that_is_packaged() -> None:
 
 def test_published_ports_are_bound_to_loopback() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(ports) == 5
+    assert len(ports) == 6
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports), ports
     assert not any("network_mode" in service or service.get("privileged") for service in SERVICES.values())
 
@@ -74,7 +74,7 @@ def test_whoever_serves_says_whether_it_is_well() -> None:
 def test_mounted_files_exist() -> None:
     volumes = [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
     paths = [volume.split(":")[0] for volume in volumes if volume.startswith(".")]
-    assert len(paths) == 5
+    assert len(paths) == 6
     assert all((DEPLOY / "compose" / path).exists() for path in paths), paths
     assert {volume.split(":")[0] for volume in volumes if not volume.startswith(".")} == set(COMPOSE["volumes"])
 

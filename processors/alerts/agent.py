@@ -33,6 +33,8 @@ GRACE_SECONDS: Final = 2.0
 """How long a rebalance or a stop waits for requests that are on their way."""
 
 SWEEP_SECONDS: Final = 60.0
+SOON_SECONDS: Final = 0.02
+"""After an answer what is due is looked for at most so often: it is a look at every spike."""
 
 Result = TypeVar("Result")
 
@@ -83,6 +85,7 @@ class AlertAgent:
         self._judged = (0, 0)
         self._book: BookState | None = None
         self._attempts: set[asyncio.Task[None]] = set()
+        self._soon: asyncio.TimerHandle | None = None
         self._is_away = self._is_closed = False
         self._beat_at = self._sweep_at = 0.0
         metrics.name_receivers(receivers)
@@ -204,10 +207,14 @@ class AlertAgent:
                     book.restore(alert, rows.get(alert["spike_id"], ()), self._clock(), is_news=True)
 
     def _start_due(self) -> None:
-        book = self._book
+        self._soon, book = None, self._book
         if book is not None and not self._is_closed:
             for waiting in book.due(self._clock()):
                 self._start(self._attempt(book, waiting))
+
+    def _start_soon(self) -> None:
+        if self._soon is None and self._book is not None:
+            self._soon = asyncio.get_running_loop().call_later(SOON_SECONDS, self._start_due)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -225,7 +232,7 @@ class AlertAgent:
             book.settle(waiting, answer, self._clock())
         if not answer.is_delivered:
             log.warning("%s was not told of %s: %s", waiting.receiver, waiting.notice.key, answer.said)
-        self._start_due()
+        self._start_soon()
 
     async def _tell_that_we_live(self, heartbeat: Beat) -> None:
         answer = await heartbeat.post(b"", {})
