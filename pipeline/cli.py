@@ -28,6 +28,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "pipeline.dead_letters.commands:dead_letters",
         "What could not be taken, and giving it another try.",
     ),
+    "forecast": (
+        "processors.virality.commands:forecast",
+        "The forecast of final shares: learn it from finished posts, judge it on history.",
+    ),
     "alerts": ("processors.alerts.commands:alerts", "Who is told of spikes: is the file right, who gets what."),
     "spikes": (
         "processors.spikes.commands:spikes",

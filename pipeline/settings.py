@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     )
     business_zone: str = Field("UTC", description="... in this time zone: Europe/Berlin")
 
+    # Forecast
+    forecast: Path | None = Field(
+        None, description="Parameters that `engagement forecast fit` wrote; the shipped ones where not given"
+    )
+
     # Alerts
     alerts: Path | None = Field(
         None,

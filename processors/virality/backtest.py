@@ -1,0 +1,123 @@
+"""Judges the forecast on posts whose end is known. Pure."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from processors.virality.cascades import Cascades, sample_at
+from processors.virality.fitting import AGES, LEAST_POSTS, Sample, fit, folds_of
+from processors.virality.forecast import forecast, reproduce
+from processors.virality.parameters import ForecastParameters
+from processors.virality.reproduction import TAIL
+from processors.virality.spread import Lookups
+
+Array = np.ndarray[Any, Any]
+
+JUDGED_FOLDS: Final = 5
+
+
+class Judged(NamedTuple):
+    """The forecasts at one age in minutes: one entry per post that had a share by then. `without_share` posts had none,
+    so no forecast; `younger` ones are not as old as that at the end of the data."""
+
+    age: int
+    post: Array
+    known: Array
+    forecast: Array
+    low: Array
+    high: Array
+    truth: Array
+    without_share: int
+    younger: int
+
+    @property
+    def median_ape(self) -> float:
+        """Median of |forecast - truth| / truth."""
+        return _middle(np.abs(self.forecast - self.truth) / np.maximum(self.truth, 1.0))
+
+    @property
+    def coverage(self) -> float:
+        """Which part of the intervals holds the truth."""
+        held = (self.low <= self.truth) & (self.truth <= self.high)
+        return float(held.mean()) if len(held) else float("nan")
+
+    @property
+    def pinball(self) -> float:
+        """Mean pinball loss of low, forecast and high as 5, 50 and 95 % quantiles, shares (Koenker and Bassett
+        1978)."""
+        losses = [
+            np.maximum(tail * (self.truth - said), (tail - 1) * (self.truth - said))
+            for tail, said in ((TAIL, self.low), (0.5, self.forecast), (1 - TAIL, self.high))
+        ]
+        return float(np.mean(losses)) if len(self.truth) else float("nan")
+
+
+def samples_of(cascades: Cascades, chosen: Array, lookups: Lookups, ages: Sequence[float] = AGES) -> list[Sample]:
+    """The chosen posts at each age at which enough of them have a share to fit something."""
+    samples = [sample_at(cascades, int(age), chosen, lookups) for age in ages]
+    return [sample for sample in samples if len(sample.post) >= LEAST_POSTS]
+
+
+def backtest(
+    cascades: Cascades,
+    ages: Sequence[int],
+    least_shares: int,
+    parameters: ForecastParameters | None,
+    lookups: Lookups,
+) -> list[Judged]:
+    """Forecasts at each age, in minutes, of posts with at least so many shares in the end. Without `parameters` each of
+    five folds of posts is judged by what is fitted on the others; raises ValueError where these are too few."""
+    chosen = cascades.final >= max(least_shares, 1)
+    posts = np.flatnonzero(chosen)
+    fold_of = np.zeros(len(chosen), np.int64)
+    fold_of[posts] = folds_of(posts, JUDGED_FOLDS)
+    by_fold = [parameters] * JUDGED_FOLDS if parameters is not None else _fitted(cascades, chosen, fold_of, lookups)
+    return [_judge(cascades, age, chosen, fold_of, by_fold, lookups) for age in ages]
+
+
+def _fitted(cascades: Cascades, chosen: Array, fold_of: Array, lookups: Lookups) -> list[ForecastParameters]:
+    """Per fold what all other posts teach."""
+    samples = samples_of(cascades, chosen, lookups)
+    found = []
+    for fold in range(JUDGED_FOLDS):
+        others = [_without(sample, fold_of[sample.post] == fold) for sample in samples]
+        found.append(fit([sample for sample in others if len(sample.post) >= LEAST_POSTS], "", {}))
+    return found
+
+
+def _without(sample: Sample, left_out: Array) -> Sample:
+    return sample._replace(**{name: getattr(sample, name)[~left_out] for name in ("post", "spread", "double", "final")})
+
+
+def _judge(
+    cascades: Cascades,
+    age: int,
+    chosen: Array,
+    fold_of: Array,
+    by_fold: Sequence[ForecastParameters],
+    lookups: Lookups,
+) -> Judged:
+    sample = sample_at(cascades, age, chosen, lookups)
+    r, ages = reproduce(sample.spread).value, np.full(len(sample.post), float(age))
+    final, low, high = (np.zeros(len(sample.post)) for _ in range(3))
+    for fold, parameters in enumerate(by_fold):
+        mine = fold_of[sample.post] == fold
+        said = forecast(sample.spread[mine], ages[mine], r[mine], parameters)
+        final[mine], low[mine], high[mine] = said.final, said.low, said.high
+    younger = int((chosen & (cascades.observed < age)).sum())
+    return Judged(
+        age,
+        sample.post,
+        sample.spread[:, 0],
+        final,
+        low,
+        high,
+        sample.final,
+        int(chosen.sum()) - younger - len(sample.post),
+        younger,
+    )
+
+
+def _middle(values: Array) -> float:
+    return float(np.median(values)) if len(values) else float("nan")

@@ -1,0 +1,83 @@
+"""Finished posts from ClickHouse, for `engagement forecast fit`."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.clickhouse import ClickHouse
+from processors.virality.cascades import FOREVER, Cascades
+
+Array = np.ndarray[Any, Any]
+
+MINUTES_OF_SHARES: Final = """
+SELECT
+    post_id,
+    toUInt32(intDiv(toUnixTimestamp64Micro(created_at), 60000000)) AS made,
+    toUInt32(intDiv(toUnixTimestamp(minute), 60)) AS at,
+    toInt64(shares) AS added,
+    toInt64(shares_retracted) AS retracted
+FROM (SELECT post_id, minute, shares, shares_retracted FROM post_minutes FINAL) AS m
+INNER JOIN (
+    SELECT post_id, created_at FROM posts FINAL
+    WHERE toUnixTimestamp64Micro(created_at) >= %(since)s
+    AND post_id IN (SELECT post_id FROM post_metrics FINAL WHERE shares >= %(least)s)
+) AS p USING (post_id)
+ORDER BY post_id, at
+"""
+
+NEWEST: Final = "SELECT toUInt32(intDiv(toUnixTimestamp(max(minute)), 60)) FROM post_minutes"
+
+
+def finished_cascades(clickhouse: ClickHouse, least_shares: int, since: datetime, settled_days: float) -> Cascades:
+    """Posts since then with at least so many net shares, and so many days old at the end of the data. Blocks; raises as
+    ClickHouse does.
+
+    Panes do not tell which share was taken back: here it is the newest before, and it counts as never there.
+    """
+    newest = clickhouse.select(NEWEST)
+    end = int(newest[0][0]) + 1 if newest and len(newest[0]) else 0
+    columns = clickhouse.select(
+        MINUTES_OF_SHARES, {"since": round(since.timestamp() * 1e6), "least": max(least_shares, 1)}
+    )
+    if not columns or not len(columns[0]):
+        return cascades_of([], *(np.zeros(0, np.int64) for _ in range(4)), end)
+    found = cascades_of(columns[0], *(np.array(column, np.int64) for column in columns[1:]), end)
+    return settled(found, round(settled_days * 1440))
+
+
+def cascades_of(post_ids: list[str], made: Array, at: Array, added: Array, retracted: Array, end: int) -> Cascades:
+    """From panes, sorted by post and minute; times in minutes since 1970."""
+    first = np.array([number == 0 or post_ids[number - 1] != name for number, name in enumerate(post_ids)], np.bool_)
+    post = np.cumsum(first) - 1
+    starts = np.flatnonzero(first)
+    net = np.zeros(len(post), np.int64)
+    for start, stop in zip(starts, [*starts[1:], len(post)], strict=True):
+        # Of what had come by a minute, as many stand in the end as there were at the lowest ebb since.
+        so_far = np.cumsum(added[start:stop] - retracted[start:stop])
+        stands = np.minimum.accumulate(so_far[::-1])[::-1]
+        net[start:stop] = np.diff(np.maximum(stands, 0), prepend=0)
+    some = net > 0
+    return Cascades(
+        [post_ids[start] for start in starts],
+        end - made[starts] if len(starts) else np.zeros(0, np.int64),
+        post[some],
+        (at - made)[some],
+        np.full(int(some.sum()), FOREVER),
+        net[some],
+    )
+
+
+def settled(cascades: Cascades, minutes: int) -> Cascades:
+    """Only the posts that are that old at the end of the data."""
+    keep = cascades.observed >= minutes
+    number = np.cumsum(keep) - 1
+    stays = keep[cascades.post]
+    return Cascades(
+        [post_id for post_id, kept in zip(cascades.post_ids, keep.tolist(), strict=True) if kept],
+        cascades.observed[keep],
+        number[cascades.post[stays]],
+        cascades.lag[stays],
+        cascades.gone[stays],
+        cascades.shares[stays],
+    )

@@ -1,0 +1,104 @@
+"""How many shares a post will have in the end, and at double its age. Pure, vectorised over posts.
+
+    forecast = N + a R_t rest
+
+R_t rest is what the nodes so far are still to bring themselves at the present R_t (Zhao et al. 2015); `a` stands for
+what that leaves out: that R_t falls as an audience is used up, that offspring have offspring, that the kernel is not
+this network's. ln a is a quadratic of five numbers that are known at that age, fitted on finished posts and bounded, so
+that nothing runs away on posts or networks it was not fitted on.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from processors.virality.parameters import ForecastParameters
+from processors.virality.reproduction import Reproduction, exposure, reproduction
+from processors.virality.spread import FIELDS
+
+Array = np.ndarray[Any, Any]
+
+FURTHEST: Final = 2.5
+"""Features are held within so many standard deviations of what was fitted."""
+
+_PAIRS: Final = [(i, j) for i in range(5) for j in range(i, 5)]
+
+
+class Forecast(NamedTuple):
+    """Net shares, each with the ends of its 90 % interval: in the end, and at double the age. Never below those there
+    are."""
+
+    final: Array
+    low: Array
+    high: Array
+    double: Array
+    double_low: Array
+    double_high: Array
+
+
+def reproduce(spread: Array) -> Reproduction:
+    """R_t of rows of spread.FIELDS."""
+    s = dict(zip(FIELDS, spread.T, strict=True))
+    return reproduction(
+        s["shares"] - s["shares_before"], exposure(s["shares"], s["rest"], s["nodes_before"], s["rest_before"])
+    )
+
+
+def forecast(spread: Array, age: Array, r: Array, parameters: ForecastParameters) -> Forecast:
+    """Of rows of spread.FIELDS with at least one share, at these ages in minutes, with these R_t."""
+    shares, at = spread[:, 0], parameters.at(age)
+    scaled = scale(features(spread, age, r), at["centre"], at["scale"])
+    coming = r * spread[:, 1] * np.exp(correction(scaled, at["correction"], at["bounds"]))
+    by_double = coming * at["double"][:, 0]
+    # In logarithms of what comes; whatever was fitted, the forecast lies within.
+    ends = {
+        name: at[name][:, 0] + at[name][:, 1] * scaled[:, 0] for name in ("low", "high", "double_low", "double_high")
+    }
+    return Forecast(
+        shares + coming,
+        _end(shares, coming, np.minimum(ends["low"], 0.0)),
+        _end(shares, coming, np.maximum(ends["high"], 0.0)),
+        shares + by_double,
+        _end(shares, by_double, np.minimum(ends["double_low"], 0.0)),
+        _end(shares, by_double, np.maximum(ends["double_high"], 0.0)),
+    )
+
+
+def features(spread: Array, age: Array, r: Array) -> Array:
+    """parameters.FEATURES, a row per post: ln(1 + N), ln rest, ln R_t, and the mean and mean logarithm of the shares'
+    lags behind the post against its age: whether they came early or late in its life."""
+    s = dict(zip(FIELDS, spread.T, strict=True))
+    shares = np.maximum(s["shares"], 1.0)
+    return np.column_stack(
+        [
+            np.log1p(s["shares"]),
+            np.log(np.maximum(s["rest"], 1e-12)),
+            np.log(r),
+            (s["lag_sum"] / shares + 0.5) / age,
+            s["log_lag_sum"] / shares - np.log(age),
+        ]
+    )
+
+
+def scale(found: Array, centre: Array, width: Array) -> Array:
+    """Features in standard deviations, held within FURTHEST."""
+    scaled: Array = np.clip((found - centre) / width, -FURTHEST, FURTHEST)
+    return scaled
+
+
+def correction(scaled: Array, weights: Array, bounds: Array) -> Array:
+    """ln a: the quadratic, bounded; a row of weights and of bounds per post."""
+    found: Array = np.clip(np.einsum("ij,ij->i", terms(scaled), weights), bounds[:, 0], bounds[:, 1])
+    return found
+
+
+def terms(scaled: Array) -> Array:
+    """A constant, each feature, each product of two: parameters.TERMS columns."""
+    columns = [np.ones(len(scaled)), *scaled.T, *(scaled[:, i] * scaled[:, j] for i, j in _PAIRS)]
+    return np.column_stack(columns)
+
+
+def _end(shares: Array, coming: Array, log: Array) -> Array:
+    """An end of an interval: what comes + 1 is e^log times what was forecast."""
+    end: Array = shares + np.maximum((coming + 1) * np.exp(log) - 1, 0.0)
+    return end

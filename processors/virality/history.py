@@ -1,0 +1,197 @@
+"""Finished posts from files of events: what `replay` takes, read for the backtest of the forecast.
+
+Our own NDJSON or the cascades format (`type` and `ts` for `kind` and `occurred_at`), plain or gzipped; the first line
+tells which. A post was made when the CSV says, else when its own event says, else at its first event.
+"""
+
+import csv
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, NotRequired
+
+import numpy as np
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from pipeline.errors import Refused
+from processors.virality.cascades import FOREVER, Cascades
+from schemas.events import Action, Id, InvalidEvent, IsoText, explain
+from schemas.topics import Kind
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+MINUTE_US: Final = 60_000_000
+
+Complain = Callable[[str], None]
+
+
+def read_cascades(names: tuple[str, ...], posts: Path | None, complain: Complain) -> Cascades:
+    """Everything that the files say of shares. `complain` is told of each line that is no event, as file:line: field:
+    what; such lines are left out. Raises Refused for what cannot be read, and where not one event was found."""
+    history = _History()
+    for post_id, created in read_created(posts).items() if posts is not None else ():
+        history.made[history.number(post_id)] = created
+    for name in names:
+        for where, found in _events(name):
+            if isinstance(found, InvalidEvent):
+                complain(f"{where}: {found}")
+            else:
+                history.take(found)
+    if not history.end:
+        raise Refused(f"{', '.join(names)}: no event in it; name files that `engagement replay` takes")
+    return history.cascades()
+
+
+def read_created(path: Path) -> dict[str, int]:
+    """When each post of a CSV was made, microseconds since 1970; posts without a time are left out. Raises Refused with
+    file, line and field."""
+    created: dict[str, int] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = csv.DictReader(stream)
+            for field in ("post_id", "created_at"):
+                if field not in (rows.fieldnames or ()):
+                    raise Refused(f"{path}:1: {field}: no such column; the first line must name post_id and created_at")
+            for row in rows:
+                said = (row["created_at"] or "").strip()
+                if not said:
+                    continue
+                try:
+                    made = datetime.fromisoformat(said)
+                except ValueError:
+                    made = None
+                if made is None or made.tzinfo is None:
+                    raise Refused(
+                        f"{path}:{rows.line_num}: created_at: {said[:40]!r} is no time in ISO 8601 with its zone, such "
+                        "as 2026-01-01T12:00:00Z; mend the line or leave its time empty"
+                    )
+                created[row["post_id"]] = _microseconds(made)
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}; name a readable CSV of posts") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Refused(f"{path}: no CSV in UTF-8 ({error}); name a CSV of posts") from None
+    return created
+
+
+class _Line(TypedDict):
+    """What a backtest needs of an event; the rules are those of `schemas.events.Event`."""
+
+    event_id: NotRequired[Id]
+    kind: Kind
+    action: NotRequired[Action]
+    post_id: Id
+    target_id: NotRequired[Id | None]
+    occurred_at: Annotated[AwareDatetime, IsoText()]
+
+
+class _CascadeLine(TypedDict):
+    event_id: Id
+    kind: Annotated[Kind, Field(validation_alias="type")]
+    post_id: Id
+    occurred_at: Annotated[AwareDatetime, IsoText(), Field(validation_alias="ts")]
+
+
+class _History:
+    """What was read so far. Times in microseconds since 1970."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self.made: dict[int, int] = {}  # by the CSV
+        self._numbers: dict[str, int] = {}
+        self._posted: dict[int, int] = {}  # by the post's own event
+        self._first: dict[int, int] = {}  # by its first event
+        self._shares: dict[tuple[int, str], int] = {}
+        self._taken: dict[tuple[int, str], int] = {}
+
+    def number(self, post_id: str) -> int:
+        return self._numbers.setdefault(post_id, len(self._numbers))
+
+    def take(self, event: _Line) -> None:
+        """The first event of an identity counts, and the earliest of several retractions."""
+        number, at, kind = self.number(event["post_id"]), _microseconds(event["occurred_at"]), event["kind"]
+        self.end = max(self.end, at)
+        adds = event.get("action") != "retract"
+        if adds and at < self._first.get(number, at + 1):
+            self._first[number] = at
+        if kind == "share":
+            if adds:
+                self._shares.setdefault((number, event["event_id"]), at)
+            else:
+                target = (number, event["target_id"] or "")
+                self._taken[target] = min(self._taken.get(target, at), at)
+        elif kind == "post" and adds:
+            self._posted[number] = min(self._posted.get(number, at), at)
+
+    def cascades(self) -> Cascades:
+        created = np.array(
+            [
+                self.made.get(number, self._posted.get(number, self._first.get(number, self.end)))
+                for number in range(len(self._numbers))
+            ],
+            np.int64,
+        )
+        post = np.array([number for number, _ in self._shares], np.int64)
+        at = np.array(list(self._shares.values()), np.int64)
+        gone = np.full(len(post), FOREVER)
+        for place, share in enumerate(self._shares):
+            if share in self._taken:
+                gone[place] = (self._taken[share] - created[share[0]]) // MINUTE_US
+        return Cascades(
+            list(self._numbers),
+            (self.end - created) // MINUTE_US,
+            post,
+            (at - created[post]) // MINUTE_US,
+            gone,
+            np.ones(len(post), np.int64),
+        )
+
+
+def _events(name: str) -> Iterator[tuple[str, _Line | InvalidEvent]]:
+    """Every line that is not blank: its place and what it holds. Raises Refused."""
+    validate = None
+    try:
+        with open(name, "rb") as raw:
+            gzipped = raw.peek(2)[:2] == GZIP_MAGIC
+            for number, line in enumerate(gzip.GzipFile(fileobj=raw) if gzipped else raw, start=1):
+                if line.isspace():
+                    continue
+                validate = validate or _validator(line)
+                try:
+                    found: _Line | InvalidEvent = _parse(line, validate)
+                except InvalidEvent as error:
+                    found = error
+                yield f"{name}:{number}", found
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise Refused(f"{name}: damaged gzip file ({error}); fetch it again") from None
+    except OSError as error:
+        raise Refused(f"{name}: {error.strerror}; name a readable file of events") from None
+
+
+def _validator(line: bytes) -> Callable[[bytes], Any]:
+    """How to read a file whose first line this is."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        fields = None
+    cascades = isinstance(fields, dict) and fields.keys() >= {"type", "ts"}
+    return TypeAdapter(_CascadeLine if cascades else _Line).validator.validate_json
+
+
+def _parse(line: bytes, validate: Callable[[bytes], Any]) -> Any:
+    """Raises InvalidEvent."""
+    try:
+        found = validate(line)
+    except ValidationError as error:
+        raise explain(error) from None
+    if found.get("action") == "retract":
+        if found.get("target_id") is None:
+            raise InvalidEvent("target_id", "a retraction must name the event_id that it takes back")
+    elif "event_id" not in found:
+        raise InvalidEvent("event_id", "Field required: without it a repeated line could not be told from a new event")
+    return found
+
+
+def _microseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1e6)

@@ -1,0 +1,145 @@
+"""What the forecast has learned, as data: a JSON file with its date and sample, checked when it is read.
+
+`engagement forecast fit` writes such files; the shipped one is forecast.json beside this one, and
+ENGAGEMENT_FORECAST names another. Numbers stand per age in `ages`; in between they are interpolated in the logarithm
+of the age, outside they stay as at the ends.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.errors import SettingsError
+
+Array = np.ndarray[Any, Any]
+
+SHIPPED: Final = Path(__file__).with_name("forecast.json")
+
+FEATURES: Final = ("log_shares", "log_rest", "log_reproduction", "mean_lag", "mean_log_lag")
+"""What the correction looks at; see forecast.features."""
+
+TERMS: Final = 1 + len(FEATURES) + len(FEATURES) * (len(FEATURES) + 1) // 2
+"""A constant, each feature, and each product of two."""
+
+ENDS: Final = 2
+"""An end of an interval: a constant and a slope in the first feature."""
+
+_WIDTHS: Final = {
+    "centre": len(FEATURES),
+    "scale": len(FEATURES),
+    "correction": TERMS,
+    "bounds": 2,
+    "low": ENDS,
+    "high": ENDS,
+    "double": 1,
+    "double_low": ENDS,
+    "double_high": ENDS,
+}
+
+
+@dataclass(frozen=True)
+class ForecastParameters:
+    """Per age one row in each list. `centre`, `scale`: of the features. `correction`: of ln a, a quadratic in the
+    scaled features, held within `bounds`. `low`, `high`: the ends of the 90 % interval as logarithms of what comes + 1
+    against its forecast. `double`: which part of what is to come has come at double the age; with ends of its own."""
+
+    date: str
+    sample: dict[str, Any]
+    ages: Array  # minutes, rising
+    centre: Array
+    scale: Array
+    correction: Array
+    bounds: Array
+    low: Array
+    high: Array
+    double: Array
+    double_low: Array
+    double_high: Array
+
+    @property
+    def table(self) -> Array:
+        """All numbers, one row per age."""
+        return np.hstack([getattr(self, name) for name in _WIDTHS])
+
+    def at(self, age: Array) -> dict[str, Array]:
+        """The numbers at these ages in minutes: name -> a row per age."""
+        logs = np.log(self.ages)
+        place = np.clip(np.log(np.maximum(age, self.ages[0])), logs[0], logs[-1])
+        before = np.clip(np.searchsorted(logs, place, side="right") - 1, 0, max(len(logs) - 2, 0))
+        after = np.minimum(before + 1, len(logs) - 1)
+        gap = logs[after] - logs[before]
+        part = np.where(gap > 0, (place - logs[before]) / np.where(gap > 0, gap, 1.0), 0.0)[:, None]
+        table = self.table
+        found = table[before] * (1 - part) + table[after] * part
+        ends = np.cumsum(list(_WIDTHS.values()))[:-1]
+        return dict(zip(_WIDTHS, np.split(found, ends, axis=1), strict=True))
+
+
+def load_parameters(path: Path | None = None) -> ForecastParameters:
+    """The shipped parameters, or those of a file. Raises SettingsError that names file, field and cure."""
+    path = path or SHIPPED
+    try:
+        said = json.loads(path.read_text())
+        if not isinstance(said, dict):
+            raise ValueError("not a JSON object")
+        return _read(said)
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: {error.strerror}; name a file that `engagement forecast fit --out` wrote"
+        ) from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}; write it anew with `engagement forecast fit --out`") from None
+
+
+def dump_parameters(parameters: ForecastParameters) -> str:
+    """The same as text, a line per row of numbers, rounded to four digits after the point."""
+    said = {
+        name: np.round(value, 4).tolist() if isinstance(value, np.ndarray) else value
+        for name, value in asdict(parameters).items()
+    }
+    lines = []
+    for name, value in said.items():
+        if isinstance(value, list) and value and isinstance(value[0], list):
+            rows = ",\n".join(f"    {json.dumps(row)}" for row in value)
+            lines.append(f"  {json.dumps(name)}: [\n{rows}\n  ]")
+        else:
+            lines.append(f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _read(said: dict[str, Any]) -> ForecastParameters:
+    """Raises ValueError that begins with the field."""
+    if not isinstance(said.get("date"), str) or not isinstance(said.get("sample"), dict):
+        raise ValueError("date and sample: must say when and on what it was fitted")
+    ages = _numbers(said, "ages")
+    if ages.ndim != 1 or not len(ages) or ages[0] <= 0 or (np.diff(ages) <= 0).any():
+        raise ValueError("ages: must be minutes, above 0 and rising")
+    numbers = {name: _numbers(said, name) for name in _WIDTHS}
+    for name, width in _WIDTHS.items():
+        if numbers[name].shape != (len(ages), width):
+            raise ValueError(f"{name}: must be a row of {width} numbers for each of the {len(ages)} ages")
+    if (numbers["scale"] <= 0).any():
+        raise ValueError("scale: must be above 0")
+    if ((numbers["double"] < 0) | (numbers["double"] > 1)).any():
+        raise ValueError("double: must be within 0 and 1")
+    if (numbers["bounds"][:, 0] > numbers["bounds"][:, 1]).any():
+        raise ValueError("bounds: the first must not be above the second")
+    for low, high in (("low", "high"), ("double_low", "double_high")):
+        if (numbers[low][:, 0] > numbers[high][:, 0]).any():
+            raise ValueError(f"{low}: must not be above {high}")
+    return ForecastParameters(date=said["date"], sample=said["sample"], ages=ages, **numbers)
+
+
+def _numbers(said: dict[str, Any], name: str) -> Array:
+    if name not in said:
+        raise ValueError(f"{name}: missing")
+    try:
+        found = np.array(said[name], np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: must be numbers, in rows of one length") from None
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name}: must be finite numbers")
+    return found
