@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from processors.engagement import trees
 from processors.engagement.columns import Identities
 from processors.engagement.fold import Fold
 from processors.process import tune
@@ -26,8 +27,14 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 START = 29_500_000
 """A minute in 2026."""
 
-LIKE_BYTES, POST_BYTES, GROWTH = 80, 1500, 2.0
-"""Promised: bytes a like, bytes a post of ten events, cost of an event among a million posts against a thousand."""
+TREES = (1_000, 10_000, 100_000, 1_000_000)
+CHAIN = 100_000
+TREE_RUNS = 1_000_000
+"""Nodes that are taken for one figure, in as many trees as that makes."""
+
+LIKE_BYTES, NODE_BYTES, POST_BYTES, GROWTH = 80, 120, 1500, 2.0
+"""Promised: bytes a like, bytes a node of a tree that is no chain, bytes a post of ten events, cost of an event among a
+million posts against a thousand."""
 
 
 def main() -> int:
@@ -39,6 +46,14 @@ def main() -> int:
         posts = _alone(posts_of_ten, spread)
         print(f"{POSTS:,} posts of ten, {name}: {posts[0]:7.1f} bytes a post by state, {posts[1]:7.1f} by RSS")
         kept &= max(posts) <= POST_BYTES
+    print("\nCPU of a share or comment (us), folded and looked at in runs of 20,000, and bytes a node by state")
+    print(f"{'nodes':>10} {'wide':>15} {'deep':>15}")
+    for size in TREES:
+        wide, deep = (_alone(tree, size, steps) for steps in (3, 1_000))
+        print(f"{size:>10,} {wide[0]:8.2f} {wide[1]:6.1f} {deep[0]:8.2f} {deep[1]:6.1f}   levels {wide[2]}, {deep[2]}")
+        kept &= size < CHAIN or max(wide[1], deep[1]) <= NODE_BYTES
+    chain = _alone(tree, CHAIN, CHAIN)
+    print(f"chain of {CHAIN:,}: {chain[0]:.2f} us, {chain[1]:.1f} bytes a node")
     print("\nCPU of an event (us), rows of posts found or added, folded; runs of 20,000")
     print(f"{'posts':>10} {'uniform':>9} {'Zipf':>9}")
     first: tuple[float, ...] = ()
@@ -93,6 +108,44 @@ def cost_of_an_event(posts: int, uniform: bool) -> float:
     for post_ids, events in runs:
         _take(fold, post_ids, events)
     return (time.process_time() - before) / RUN / len(runs) * 1e6
+
+
+def tree(nodes: int, depth: int) -> tuple[float, float, int]:
+    """CPU us a node, bytes a node and levels of trees that one post in turn has: each node below one of those that came
+    shortly before it, so that there are about `depth` levels. Two thirds are shares; a person has 1.3 on average."""
+    rng = np.random.default_rng(4)
+    count = max(1, TREE_RUNS // nodes)
+    codes = np.array([0, trees.code_of(1), trees.code_of(2)], np.uint64)
+    spent = 0.0
+    fold = Fold()
+    posts = fold.add([f"post-{number}" for number in range(count)], np.zeros(count, np.uint16))
+    empty = fold.bytes
+    for post in posts:
+        ids = rng.integers(1, 2**63, nodes).astype(np.uint64)
+        places = np.arange(nodes)
+        parents = np.where(places, ids[np.maximum(places - 1 - _backwards(rng, nodes, depth), 0)], 0)
+        kinds = np.where(rng.random(nodes) < 2 / 3, 1, 2).astype(np.int8)
+        for start in range(0, nodes, RUN):
+            part = slice(start, start + RUN)
+            events = likes(rng, START + places[part] // 50)
+            actors = events.actors % np.uint64(max(1, nodes * 3 // 4))
+            keys = ids[part] + codes[kinds[part]]
+            run = events._replace(keys=keys, actors=actors, measures=kinds[part], parents=parents[part])
+            owners = np.full(len(keys), post)
+            before = time.process_time()
+            fold.take(owners, run)
+            found = fold.trees(np.array([post]))
+            spent += time.process_time() - before
+    return spent / nodes / count * 1e6, (fold.bytes - empty) / nodes / count, int(found.depths[0, 0])
+
+
+def _backwards(rng: np.random.Generator, nodes: int, depth: int) -> Any:
+    """How many nodes before its predecessor each one's parent came."""
+    if depth >= nodes:
+        return np.zeros(nodes, np.int64)
+    return rng.integers(
+        0, np.maximum(np.arange(nodes) if depth < 10 else np.minimum(np.arange(nodes), 2 * nodes // depth), 1)
+    )
 
 
 def likes(rng: np.random.Generator, minutes: Any) -> Identities:

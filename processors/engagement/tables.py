@@ -169,7 +169,7 @@ REFERENCES: Final = (
 )
 """(table, field, table of the row that it names or NONE), all but events.actor."""
 
-GROWTH: Final = 1.1
+GROWTH: Final = 1.125
 LOAD: Final = 0.7
 """Most full an index gets: linear probing over one cache line finds a free place in 3 to 6 steps there (Knuth 6.4)."""
 
