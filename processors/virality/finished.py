@@ -41,8 +41,9 @@ def finished_cascades(clickhouse: ClickHouse, least_shares: int, since: datetime
         MINUTES_OF_SHARES, {"since": round(since.timestamp() * 1e6), "least": max(least_shares, 1)}
     )
     if not columns or not len(columns[0]):
-        return cascades_of([], *(np.zeros(0, np.int64) for _ in range(4)), end)
-    found = cascades_of(columns[0], *(np.array(column, np.int64) for column in columns[1:]), end)
+        columns = [[], [], [], [], []]
+    made, at, added, retracted = (np.array(column, np.int64) for column in columns[1:])
+    found = cascades_of(columns[0], made, at, added, retracted, end)
     return settled(found, round(settled_days * 1440))
 
 

@@ -51,16 +51,16 @@ def forecast(spread: Array, age: Array, r: Array, parameters: ForecastParameters
     coming = r * spread[:, 1] * np.exp(correction(scaled, at["correction"], at["bounds"]))
     by_double = coming * at["double"][:, 0]
     # In logarithms of what comes; whatever was fitted, the forecast lies within.
-    ends = {
-        name: at[name][:, 0] + at[name][:, 1] * scaled[:, 0] for name in ("low", "high", "double_low", "double_high")
-    }
+    low, high, double_low, double_high = (
+        at[name][:, 0] + at[name][:, 1] * scaled[:, 0] for name in ("low", "high", "double_low", "double_high")
+    )
     return Forecast(
         shares + coming,
-        _end(shares, coming, np.minimum(ends["low"], 0.0)),
-        _end(shares, coming, np.maximum(ends["high"], 0.0)),
+        _end(shares, coming, np.minimum(low, 0.0)),
+        _end(shares, coming, np.maximum(high, 0.0)),
         shares + by_double,
-        _end(shares, by_double, np.minimum(ends["double_low"], 0.0)),
-        _end(shares, by_double, np.maximum(ends["double_high"], 0.0)),
+        _end(shares, by_double, np.minimum(double_low, 0.0)),
+        _end(shares, by_double, np.maximum(double_high, 0.0)),
     )
 
 
