@@ -34,7 +34,7 @@ class SpikePolicy(NamedTuple):
     """Score from which a verdict fires."""
     margin: float = 1.1
     """A record must beat the old one by a tenth."""
-    chance: float = 10.0
+    chance: float = 12.0
     """-ln of the bound on the probability that chance alone reaches the level."""
     least: float = 10.0
     """No level is below this count: nobody is woken for nine comments."""
@@ -57,7 +57,7 @@ class SpikePolicy(NamedTuple):
     cap: float = 4.0
     """What lasts is told from what is only loud: on the long scales, and in all slow measures, a block counts as at
     most `cap` times the usual ..."""
-    cap_least: float = 5.0
+    cap_least: float = 3.0
     """... and this much more, per 5 minutes."""
     dispersion_prior: float = 0.02
     """Dispersion (variance = mean + dispersion x mean^2) as long as nothing is known."""
