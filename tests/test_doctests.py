@@ -12,6 +12,8 @@ MODULES = (
     "pipeline.wire",
     "processors.alerts.bucket",
     "processors.alerts.fields",
+    "processors.spikes.detector",
+    "processors.spikes.policy",
     "producers.pacing",
     "schemas.events",
 )

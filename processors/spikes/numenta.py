@@ -1,7 +1,12 @@
-"""Numenta's score of a detector on labelled series (Lavin and Ahmad 2015), as docs/metrics.md defines it.
+"""Numenta's score of a detector on labelled series (Lavin and Ahmad 2015).
 
 An early find in a window is worth up to 1, the first one only; each flagged row outside costs, least just after a
 window. 100 is a perfect detector, 0 one that never says anything. One threshold serves all series.
+
+    v(i) in a window [a, b] of W rows: S(y) / S(-1), y = -(b - i + 1) / W; after it: S((i - b) / (W - 1));
+    before the first: -1. Rows before min(floor(.15 n), 750) are ignored.
+    raw = sum over windows of (v at the earliest flagged row, or -missed) + false x sum of v over flagged rows outside
+    score = 100 (raw - null) / (perfect - null), null = -missed x windows, perfect = windows
 """
 
 from collections.abc import Sequence
