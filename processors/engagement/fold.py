@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from processors.engagement import kernels, trees
+from processors.engagement import anew, kernels, looks, trees
 from processors.engagement.columns import Identities
 from processors.engagement.partitioning import partitions_of
 from processors.engagement.tables import Tables, bytes_of, empty_tables, kept, with_room
-from processors.engagement.threads import ThreadPolicy, thread_columns
+from processors.engagement.threads import ThreadPolicy, ThreadState
 from schemas.metrics import HOT_HALF_LIFE, LEVELS_SHOWN, MEASURES, TREE_EVENTS, WEIGHT_SETS, WINDOWS
 
 Array = np.ndarray[Any, Any]
@@ -79,7 +79,7 @@ class Fold:
     def __init__(self, tree_events: int = TREE_EVENTS, threads: ThreadPolicy | None = None) -> None:
         """Trees of posts of more than `tree_events` events are given up. Without a policy no brand is tracked."""
         self._tree_events = tree_events
-        self._thread_policy = threads or ThreadPolicy()
+        self._threads = ThreadState(threads or ThreadPolicy())
         self.post_ids: list[str] = []
         self._rows: dict[str, int] = {}
         self._tables: Tables = empty_tables()
@@ -101,7 +101,7 @@ class Fold:
     @property
     def bytes(self) -> int:
         """Memory of the state."""
-        return bytes_of(self._tables) + POST_TEXT_BYTES * len(self)
+        return bytes_of(self._tables) + self._threads.bytes + POST_TEXT_BYTES * len(self)
 
     @property
     def full(self) -> bool:
@@ -185,9 +185,9 @@ class Fold:
         windows = np.zeros((count, len(_WINDOWS), 2, len(MEASURES)), np.int64)
         channels = np.zeros(count, np.uint32)
         entropy = np.empty(count, np.float64)
-        kernels.measure(self._tables, rows.astype(np.int64), _WINDOWS, _WEIGHTS, _HALF_LIFE, windows, channels, entropy)
+        looks.measure(self._tables, rows.astype(np.int64), _WINDOWS, _WEIGHTS, _HALF_LIFE, windows, channels, entropy)
         top = np.empty(count, np.int64)
-        kernels.concentrate(self._tables, rows.astype(np.int64), top)
+        looks.concentrate(self._tables, rows.astype(np.int64), top)
         posts = self._tables.posts[rows]
         with np.errstate(divide="ignore", invalid="ignore"):
             hot = np.where(posts["hot"] > 0, np.log2(posts["hot"]) + (posts["hot_minute"] + 1.0) / _HALF_LIFE, np.nan)
@@ -228,13 +228,13 @@ class Fold:
             self._tables = with_room(self._tables, len(self), levels=2 * int(twins.sum()))
         most = int(put_off["nodes"].max(initial=0))
         nodes, order = np.empty(most, np.uint32), np.empty(most, np.uint32)
-        trees.settle(self._tables, rows.astype(np.int64), self._tree_events, nodes, order, np.empty(most + 2, np.int64))
+        anew.settle(self._tables, rows.astype(np.int64), self._tree_events, nodes, order, np.empty(most + 2, np.int64))
 
     def threads(self, rows: Array) -> dict[str, Array]:
         """The threads of these posts: columns of post_metrics."""
         self.settle(rows)
         truncated = self._tables.posts["events_seen"][rows] > self._tree_events
-        return thread_columns(self._tables, rows, truncated, self._thread_policy)
+        return self._threads.columns(self._tables, rows, truncated)
 
     def panes(self, rows: Array) -> Panes:
         """These panes."""
@@ -257,6 +257,7 @@ class Fold:
         forgotten = [self.post_ids[row] for row in np.flatnonzero(~keep).tolist()]
         if forgotten:
             self._tables = kept(self._tables, keep)
+            self._threads.keep(keep)
             self.post_ids = [post_id for post_id, stays in zip(self.post_ids, keep.tolist(), strict=True) if stays]
             self._rows = {post_id: row for row, post_id in enumerate(self.post_ids)}
         return forgotten

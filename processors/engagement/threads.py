@@ -9,29 +9,31 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from pipeline.brands import Brands
 from processors.engagement.business import BusinessHours
+from processors.engagement.converse import COMMENTS, NEVER, NUMBERS, converse, link, places_for
 from processors.engagement.hashing import Hasher
-from processors.engagement.kernels import COMMENT, COUNTED, NONE, find
+from processors.engagement.kernels import NODES, NONE
 from processors.engagement.tables import Tables
-from processors.engagement.trees import kin_of
 from schemas.metrics import MINUTE
 
 Array = np.ndarray[Any, Any]
 
-COMMENTS: Final = 2
-"""The comments' place among measures and among the trees of a post."""
+_RESPONSES: Final = tuple(f"first_response{name}_p{percent}" for name in ("", "_business") for percent in (50, 90))
 
-STRANGER: Final = np.uint32(NONE - 1)
-"""In place of the actor row of an author who did nothing under his own post."""
+_KEY: Final = ("nodes", "said", "author")
 
-NEVER: Final = np.uint32(0xFFFFFFFF)
-
-ONE_WAY: Final = np.uint8(1)
-OTHER_WAY: Final = np.uint8(2)
-BOTH_WAYS: Final = np.uint8(3)
+_FOUND: Final = np.dtype(
+    [
+        ("nodes", "u4"),
+        ("said", "u4"),
+        ("author", "u8"),
+        *((name, "u4") for name in NUMBERS),
+        *((name, "f8") for name in _RESPONSES),
+    ]
+)
+"""A thread as it was read when the post had so many shares and comments, so many net comments, and this author."""
 
 
 class Turns(NamedTuple):
@@ -63,54 +65,117 @@ class ThreadPolicy:
     hours: BusinessHours = field(default_factory=BusinessHours)
 
 
-def thread_columns(tables: Tables, rows: Array, truncated: Array, policy: ThreadPolicy) -> dict[str, Array]:
-    """The columns of threads of schemas/tables.py for these posts, whose trees are settled (`Fold.settle`). O(comments)
-    each; `truncated` ones have no trees."""
-    count = len(rows)
-    posts = tables.posts[rows]
-    said = np.where(truncated, 0, posts["net"][:, COMMENTS]).astype(np.int64)
-    numbers = np.zeros((count, len(_NUMBERS)), np.uint32)
-    most, total = int(said.max(initial=0)), int(said.sum())
-    asked, waited, owners = (np.empty(total, np.int64) for _ in range(3))
-    answers = converse(
-        tables,
-        rows.astype(np.int64),
-        said,
-        policy.turns.own,
-        policy.turns.accounts,
-        policy.turns.starts,
-        policy.turns.members,
-        np.empty(most, np.uint32),
-        np.empty(most, np.uint32),
-        np.empty(most, np.uint8),
-        np.empty(places_for(most), np.uint64),
-        np.empty(places_for(most), np.uint32),
-        numbers,
-        owners,
-        asked,
-        waited,
-    )
-    named = dict(zip(_NUMBERS, numbers.T, strict=True))
-    with np.errstate(invalid="ignore"):
-        reciprocity = named["mutual"] / named["pairs"]
-    known = (posts["author"] != 0) & ~truncated
-    return {
-        "thread_h_index": named["h_index"],
-        "thread_pairs": named["pairs"],
-        "thread_reciprocity": reciprocity,
-        "brand_turns": named["brand"],
-        "audience_turns": named["audience"],
-        "answered": named["answered"],
-        "unanswered": named["audience"] - named["answered"],
-        "oldest_unanswered_at": named["oldest"] * np.uint32(MINUTE),
-        **_responses(count, owners[:answers], asked[:answers], waited[:answers], policy.hours),
-        "thread_reason": np.where(truncated, 2, np.where(known, 0, 1)).astype(np.uint8),
-    }
+class ThreadState:
+    """What was last found of each post's thread. Most rows are written because of a like, which changes no thread: a
+    thread is read again only when there are more shares and comments, fewer net comments or another author. As adds and
+    retractions only grow, equal numbers of them are the same ones."""
+
+    def __init__(self, policy: ThreadPolicy) -> None:
+        self._policy = policy
+        self._found: Array = np.zeros(0, _FOUND)
+        # Comments by post: the one that came last, and per node the one before. Most panes have likes alone.
+        self._newest: Array = np.zeros(0, np.uint32)
+        self._before: Array = np.zeros(0, np.uint32)
+        self._linked = 0
+
+    @property
+    def bytes(self) -> int:
+        return self._found.nbytes + self._newest.nbytes + self._before.nbytes
+
+    def keep(self, keep: Array) -> None:
+        """Only the posts where `keep` (one flag per post in memory). Nodes have other rows after that."""
+        self._found = _with_room(self._found, len(keep))[: len(keep)][keep]
+        self._newest, self._linked = self._newest[:0], 0
+
+    def columns(self, tables: Tables, rows: Array, truncated: Array) -> dict[str, Array]:
+        """The columns of threads of schemas/tables.py for these posts, each named once, whose trees are settled
+        (`Fold.settle`). O(comments) where something changed; `truncated` ones have no trees."""
+        posts = tables.posts[rows]
+        said = np.where(truncated, 0, posts["net"][:, COMMENTS]).astype(np.int64)
+        known = self._found = _with_room(self._found, len(tables.posts))
+        self._link(tables)
+        nodes = tables.trees["nodes"][posts["tree"][said > 0]]
+        found = known[rows]
+        found[said == 0] = _nothing()
+        now = np.zeros(len(rows), _FOUND)
+        now["said"], now["author"] = said, posts["author"]
+        now["nodes"][said > 0] = nodes
+        again = np.flatnonzero((said > 0) & np.any([found[field] != now[field] for field in _KEY], axis=0))
+        if len(again):
+            read = now[again]
+            self._read(tables, rows[again], said[again], read)
+            found[again] = known[rows[again]] = read
+        with np.errstate(invalid="ignore"):
+            reciprocity = found["mutual"] / found["pairs"]
+        is_known = (posts["author"] != 0) & ~truncated
+        return {
+            "thread_h_index": found["h_index"],
+            "thread_pairs": found["pairs"],
+            "thread_reciprocity": reciprocity,
+            "brand_turns": found["brand"],
+            "audience_turns": found["audience"],
+            "answered": found["answered"],
+            "unanswered": found["audience"] - found["answered"],
+            "oldest_unanswered_at": found["oldest"] * np.uint32(MINUTE),
+            **{name: found[name] for name in _RESPONSES},
+            "thread_reason": np.where(truncated, 2, np.where(is_known, 0, 1)).astype(np.uint8),
+        }
+
+    def _link(self, tables: Tables) -> None:
+        """Comments that came since the last look, into the lists of their posts."""
+        nodes = int(tables.sizes[NODES])
+        if len(self._newest) < len(tables.posts):
+            fresh = np.full(len(tables.posts) - len(self._newest), NONE, np.uint32)
+            self._newest = np.append(self._newest, fresh)
+        if len(self._before) < nodes:
+            self._before = _with_room(self._before, nodes + nodes // 4)
+        link(tables, self._linked, self._newest, self._before)
+        self._linked = nodes
+
+    def _read(self, tables: Tables, rows: Array, said: Array, found: Array) -> None:
+        """Reads threads anew, into `found`."""
+        turns = self._policy.turns
+        most, total = int(said.max()), int(said.sum())
+        numbers = np.zeros((len(rows), len(NUMBERS)), np.uint32)
+        owners, asked, waited = (np.empty(total, np.int64) for _ in range(3))
+        answers = converse(
+            tables,
+            rows.astype(np.int64),
+            said,
+            self._newest,
+            self._before,
+            turns.own,
+            turns.accounts,
+            turns.starts,
+            turns.members,
+            np.empty(most, np.uint32),
+            np.empty(most, np.uint32),
+            np.empty(most, np.uint8),
+            np.empty(places_for(most), np.uint64),
+            np.empty(places_for(most), np.uint32),
+            numbers,
+            owners,
+            asked,
+            waited,
+        )
+        for name, values in zip(NUMBERS, numbers.T, strict=True):
+            found[name] = values
+        responses = _responses(len(rows), owners[:answers], asked[:answers], waited[:answers], self._policy.hours)
+        for name, values in responses.items():
+            found[name] = values
 
 
-_NUMBERS: Final = ("h_index", "pairs", "mutual", "brand", "audience", "answered", "oldest")
-"""What `converse` writes of each post: h-index, pairs, pairs who answered each other, turns of brand and audience,
-audience comments that were answered, minute of the oldest that was not (0: none)."""
+def _with_room(rows: Array, count: int) -> Array:
+    """These rows, and zeros up to `count` where they are fewer."""
+    return rows if count <= len(rows) else np.append(rows, np.zeros(count - len(rows), rows.dtype))
+
+
+def _nothing() -> Array:
+    """What is found where nobody said anything."""
+    nothing = np.zeros(1, _FOUND)
+    for name in _RESPONSES:
+        nothing[name] = np.nan
+    return nothing
 
 
 def _responses(count: int, owners: Array, asked: Array, waited: Array, hours: BusinessHours) -> dict[str, Array]:
@@ -137,155 +202,3 @@ def _quantile(values: Array, edges: Array, share: float) -> Array:
     high = values[edges[:-1] + np.minimum(below + 1, np.maximum(last, 0))]
     found: Array = np.where(last < 0, np.nan, low + (high - low) * (place - below))
     return found
-
-
-@njit(cache=True, nogil=True)
-def places_for(most):
-    """Places of a hash table for so many keys: a power of two, at most half full."""
-    places = 4
-    while places < 2 * (most + 1):
-        places *= 2
-    return places
-
-
-@njit(cache=True, nogil=True)
-def converse(
-    t,
-    posts,
-    said,
-    own,
-    accounts,
-    starts,
-    members,
-    nodes,
-    minutes,
-    ours,
-    table,
-    values,
-    numbers,
-    owners,
-    asked,
-    waited,
-):
-    """Reads the conversation of each post that has `said` (most net comments in its tree; 0: it is left alone).
-
-    Writes `numbers` (as _NUMBERS has it) and, one place per answered audience comment, its post's place in `posts`, its
-    minute and the minutes until the brand's first answer; returns how many of these. Room for the comments of any one
-    post in `nodes`, `minutes`, `ours`, and `places_for` them in `table` and `values`.
-    """
-    answers = 0
-    for i in range(len(posts)):
-        if said[i] == 0:
-            continue
-        post = posts[i]
-        numbers[i, 0] = h_index(t, t.posts[post].levels[COMMENTS], t.posts[post].net[COMMENTS])
-        author = t.posts[post].author
-        brand = np.searchsorted(accounts, author)
-        beside = members[0:0]
-        if brand < len(accounts) and accounts[brand] == author:
-            beside = members[starts[brand] : starts[brand + 1]]
-        host = find(t.actors, t.actor_index, post, author) if author else np.int64(NONE)
-        host = np.uint32(host if host >= 0 else STRANGER)
-        size = places_for(said[i])
-        table[:size] = 0
-        count = turns = 0
-        for pane in (t.posts[post].ordered, t.posts[post].late):
-            while pane != NONE:
-                if t.panes[pane].adds[COMMENTS]:
-                    node = t.panes[pane].nodes
-                    while node != NONE:
-                        flags = t.nodes[node].flags
-                        if flags & COMMENT and flags & COUNTED and t.nodes[node].level != NONE:
-                            actor, kin = t.nodes[node].actor, kin_of(t, node)
-                            if kin == NONE:
-                                pair_up(table, values, size, actor, host, numbers[i])
-                            elif t.nodes[kin].flags & COUNTED:
-                                pair_up(table, values, size, actor, t.nodes[kin].actor, numbers[i])
-                            if author:
-                                key = t.actors[actor].key
-                                ours[count] = key == author or among(own, key) or among(beside, key)
-                                turns += ours[count]
-                                nodes[count], minutes[count] = node, t.panes[pane].key
-                            count += 1
-                        node = t.nodes[node].beside
-                pane = t.panes[pane].next
-        if not author:
-            continue
-        numbers[i, 3], numbers[i, 4] = turns, count - turns
-        if turns:
-            table[:size] = 0
-            for k in range(count):
-                kin = kin_of(t, nodes[k])
-                if ours[k] and kin != NONE:
-                    place = place_of(table, size, np.uint64(kin) + np.uint64(1))
-                    if table[place] == 0:
-                        table[place] = np.uint64(kin) + np.uint64(1)
-                        values[place] = NEVER
-                    values[place] = min(values[place], minutes[k])
-        oldest = NEVER
-        for k in range(count):
-            if ours[k]:
-                continue
-            answer = NEVER
-            if turns:
-                place = place_of(table, size, np.uint64(nodes[k]) + np.uint64(1))
-                answer = values[place] if table[place] else NEVER
-            if answer != NEVER:
-                owners[answers] = i
-                asked[answers] = minutes[k]
-                waited[answers] = max(np.int64(answer) - np.int64(minutes[k]), 0)
-                answers += 1
-                numbers[i, 5] += 1
-            else:
-                oldest = min(oldest, minutes[k])
-        numbers[i, 6] = oldest if oldest != NEVER else np.uint32(0)
-    return answers
-
-
-@njit(cache=True, nogil=True)
-def h_index(t, level, left):
-    """The largest h with at least h of the `left` net comments at level h, from the first level on."""
-    largest = 0
-    while level != NONE and t.levels[level].depth <= left:
-        depth, count = t.levels[level].depth, t.levels[level].count
-        if count >= depth:
-            largest = depth
-        left -= count
-        level = t.levels[level].next
-    return largest
-
-
-@njit(cache=True, nogil=True, inline="always")
-def among(accounts, key):
-    """Whether a sorted array has this key."""
-    if len(accounts) == 0:
-        return False
-    place = np.searchsorted(accounts, key)
-    return place < len(accounts) and accounts[place] == key
-
-
-@njit(cache=True, nogil=True)
-def place_of(table, size, key):
-    """Where the key stands in the first `size` places of the table, or the free place (0) where it belongs."""
-    place = (key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32) & np.uint64(size - 1)
-    while table[place] != 0 and table[place] != key:
-        place = (place + np.uint64(1)) & np.uint64(size - 1)
-    return place
-
-
-@njit(cache=True, nogil=True)
-def pair_up(table, values, size, actor, answered, numbers):
-    """Notes that one actor answered another; counts the pair once, and once more when it goes both ways."""
-    if answered in (NONE, actor):
-        return
-    low, high = min(actor, answered), max(actor, answered)
-    key = np.uint64(low) << np.uint64(32) | np.uint64(high)
-    place = place_of(table, size, key)
-    way = ONE_WAY if actor == low else OTHER_WAY
-    if table[place] == 0:
-        table[place] = key
-        values[place] = way
-        numbers[1] += 1
-    elif values[place] != way and values[place] != BOTH_WAYS:
-        values[place] = BOTH_WAYS
-        numbers[2] += 1
