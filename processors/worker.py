@@ -1,7 +1,8 @@
-"""One worker, wired: two agents, each with a source, a thread, a fuse and a watchdog of its own; one status server.
+"""One worker, wired: agents, each with a source, a thread, a fuse and a watchdog of its own; one status server.
 
     source topics              -> engagement agent    -> ClickHouse, engagement.conversations
-    engagement.conversations   -> conversation agent  -> ClickHouse
+    engagement.conversations   -> conversation agent  -> ClickHouse, engagement.alerts
+    engagement.alerts          -> alert agent         -> receivers, ClickHouse; only where ENGAGEMENT_ALERTS names them
 
 build_worker(settings) -> faust.App, which Faust's own worker runs (`engagement work`, `faust -A processors.app worker`)
 """
@@ -25,6 +26,7 @@ from pipeline.observability.httpd import StatusServer
 from pipeline.observability.logs import log_config
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
+from processors.alerts.bench import AlertBench
 from processors.batches import Batch, CatchUp, Host, SourcePolicy
 from processors.conversation.bench import ConversationBench
 from processors.engagement.bench import EngagementBench
@@ -32,6 +34,7 @@ from processors.source import RunSource
 from schemas.topics import KINDS
 
 CONVERSATIONS: Final = "conversations"
+ALERTS: Final = "alerts"
 RECORDS_AT_ONCE: Final = 200
 """Of conversations, each with some 1,500 cells at most."""
 
@@ -63,7 +66,7 @@ class EngagementApp(faust.App):  # type: ignore[misc]
 
 
 def build_worker(settings: Settings, options: WorkOptions | None = None) -> EngagementApp:
-    """The app of one worker. Opens nothing until it is started."""
+    """The app of one worker. Opens nothing until it is started. Raises SettingsError for the alerts' file."""
     options = options or WorkOptions()
     group = settings.topics.prefix
     scratch = TemporaryDirectory(prefix="engagement-")
@@ -76,7 +79,9 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
         logging_config=log_config(settings),
     )
     metrics = app.metrics = WorkerMetrics()
-    health = HealthState(on_ready=metrics.set_ready, groups=("", CONVERSATIONS))
+    health = HealthState(
+        on_ready=metrics.set_ready, groups=("", CONVERSATIONS, ALERTS) if settings.alerts else ("", CONVERSATIONS)
+    )
     allies: list[RunSource] = []
     catch_up = CatchUp() if options.until_caught_up else None
 
@@ -134,7 +139,8 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
         commit_step="conversations_commit",
         tells_batches=False,
     )
-    end = CatchUp(lambda: allies[0].is_caught_up, _end) if options.until_caught_up else None
+    last = settings.alerts is None
+    end = CatchUp(lambda: allies[0].is_caught_up, _end if last else lambda: None) if options.until_caught_up else None
     cells = wire(policy, talk, watchdog, end)
 
     @app.agent(events, name="engagement")
@@ -146,6 +152,26 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
     async def conversations(stream: StreamT[Batch]) -> None:
         """Adds up what the engagement agent sends on, and closes minutes."""
         await _serve(stream, talk.take)
+
+    if settings.alerts is not None:
+        watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
+        pager = AlertBench(settings, metrics, health, watchdog)
+        policy = SourcePolicy(
+            GroupPolicy(f"{group}-{ALERTS}", (settings.topics.alerts,), settings.instance),
+            {settings.topics.alerts: ALERTS},
+            settings.flush_seconds,
+            name=ALERTS,
+            fetch_step="alerts_fetch",
+            commit_step="alerts_commit",
+            tells_batches=False,
+        )
+        end = CatchUp(lambda: allies[1].is_caught_up, _end) if options.until_caught_up else None
+        spikes = wire(policy, pager, watchdog, end)
+
+        @app.agent(spikes, name=ALERTS)
+        async def alerts(stream: StreamT[Batch]) -> None:
+            """Tells receivers of what the conversation agent found."""
+            await _serve(stream, pager.take)
 
     app.scratch = scratch
     return app

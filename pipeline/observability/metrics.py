@@ -47,9 +47,11 @@ Step = Literal[
     "conversations_fold",
     "conversations_store",
     "conversations_commit",
+    "alerts_fetch",
+    "alerts_commit",
 ]
 STEPS: Final[tuple[Step, ...]] = get_args(Step)
-"""What a batch goes through, in order: of events (the middle four are the steps of law 1), then of cells."""
+"""What a batch goes through, in order: of events (the middle four are the steps of law 1), then of cells, then of alerts."""
 
 CellOutcome = Literal["new", "duplicate", "late", "cold", "dead"]
 CELL_OUTCOMES: Final[tuple[CellOutcome, ...]] = get_args(CellOutcome)
