@@ -42,60 +42,65 @@ def carry_over_view() -> str:
     tail = f"""\
 FROM
 (
-    SELECT
-        message,
-        min(tuple(first.1, first.2, channel)) AS origin,
-        sum(posts_here) AS posts,
-        count() AS channels,
-        sum(engagement_here) AS message_engagement,
-        groupArray((channel, first.1, here, engagement_here)) AS places,
-        arraySum(place -> if(place.1 = origin.3, place.4, 0), places) AS origin_engagement
+    SELECT message, origin, posts, channels, message_engagement, origin_engagement, at
     FROM
     (
         SELECT
             message,
-            channel,
-            min((created_at, post_id)) AS first,
-            count() AS posts_here,
-            sum(engagement) AS engagement_here,
-            groupArray((created_at, post_id, engagement)) AS here
+            min(tuple(first.1, first.2, channel)) AS origin,
+            sum(posts_here) AS posts,
+            count() AS channels,
+            sum(engagement_here) AS message_engagement,
+            groupArray((channel, first.1, here, engagement_here)) AS places,
+            arraySum(place -> if(place.1 = origin.3, place.4, 0), places) AS origin_engagement
         FROM
         (
             SELECT
-                c.message AS message,
-                c.post_id AS post_id,
-                c.channel AS channel,
-                c.created_at AS created_at,
-                e.engagement AS engagement
+                message,
+                channel,
+                min((created_at, post_id)) AS first,
+                count() AS posts_here,
+                sum(engagement) AS engagement_here,
+                groupArray((created_at, post_id, engagement)) AS here
             FROM
             (
-                SELECT message, post_id, toString(any(channel)) AS channel, any(created_at) AS created_at
+                SELECT
+                    c.message AS message,
+                    c.post_id AS post_id,
+                    c.channel AS channel,
+                    c.created_at AS created_at,
+                    e.engagement AS engagement
                 FROM
                 (
-                    {current}
-                    UNION ALL
-                    SELECT q.message AS message, p.post_id AS post_id, p.channel AS channel, p.created_at AS created_at
-                    FROM (SELECT DISTINCT message FROM ({quoting})) AS q
-                    INNER JOIN {{database}}.posts AS p FINAL ON p.post_id = {quoted}
-                    UNION ALL
-                    SELECT u.message AS message, q.post_id AS post_id, q.channel AS channel, q.created_at AS created_at
-                    FROM ({quoting}) AS q
-                    INNER JOIN ({current} AND startsWith(message, '{URL}')) AS u ON u.post_id = {quoted}
-                )
-                GROUP BY message, post_id
-            ) AS c
-            LEFT ANY JOIN
-            (
-                SELECT post_id, {" + ".join(MEASURES)} AS engagement
-                FROM {{database}}.post_metrics FINAL
-            ) AS e ON e.post_id = c.post_id
+                    SELECT message, post_id, toString(any(channel)) AS channel, any(created_at) AS created_at
+                    FROM
+                    (
+                        {current}
+                        UNION ALL
+                        SELECT q.message, p.post_id, p.channel, p.created_at
+                        FROM (SELECT DISTINCT message FROM ({quoting})) AS q
+                        INNER JOIN {{database}}.posts AS p FINAL ON p.post_id = {quoted}
+                        UNION ALL
+                        SELECT u.message, q.post_id, q.channel, q.created_at
+                        FROM ({quoting}) AS q
+                        INNER JOIN ({current} AND startsWith(message, '{URL}')) AS u ON u.post_id = {quoted}
+                    )
+                    GROUP BY message, post_id
+                ) AS c
+                LEFT ANY JOIN
+                (
+                    SELECT post_id, {" + ".join(MEASURES)} AS engagement
+                    FROM {{database}}.post_metrics FINAL
+                ) AS e ON e.post_id = c.post_id
+            )
+            GROUP BY message, channel
         )
-        GROUP BY message, channel
+        GROUP BY message
+        HAVING posts > 1
     )
-    GROUP BY message
-    HAVING posts > 1
+    ARRAY JOIN places AS at
 )
-ARRAY JOIN places AS at, at.3 AS post"""
+ARRAY JOIN at.3 AS post"""
     return view("carry_over_v", f"{CARRY_OVER.comment.partition(';')[0]}, its origin, and what it brought", shown, tail)
 
 

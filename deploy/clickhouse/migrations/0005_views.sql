@@ -850,60 +850,65 @@ SELECT
     if(message_engagement > 0, 1 - origin_engagement / message_engagement, NULL) AS `born_elsewhere`
 FROM
 (
-    SELECT
-        message,
-        min(tuple(first.1, first.2, channel)) AS origin,
-        sum(posts_here) AS posts,
-        count() AS channels,
-        sum(engagement_here) AS message_engagement,
-        groupArray((channel, first.1, here, engagement_here)) AS places,
-        arraySum(place -> if(place.1 = origin.3, place.4, 0), places) AS origin_engagement
+    SELECT message, origin, posts, channels, message_engagement, origin_engagement, at
     FROM
     (
         SELECT
             message,
-            channel,
-            min((created_at, post_id)) AS first,
-            count() AS posts_here,
-            sum(engagement) AS engagement_here,
-            groupArray((created_at, post_id, engagement)) AS here
+            min(tuple(first.1, first.2, channel)) AS origin,
+            sum(posts_here) AS posts,
+            count() AS channels,
+            sum(engagement_here) AS message_engagement,
+            groupArray((channel, first.1, here, engagement_here)) AS places,
+            arraySum(place -> if(place.1 = origin.3, place.4, 0), places) AS origin_engagement
         FROM
         (
             SELECT
-                c.message AS message,
-                c.post_id AS post_id,
-                c.channel AS channel,
-                c.created_at AS created_at,
-                e.engagement AS engagement
+                message,
+                channel,
+                min((created_at, post_id)) AS first,
+                count() AS posts_here,
+                sum(engagement) AS engagement_here,
+                groupArray((created_at, post_id, engagement)) AS here
             FROM
             (
-                SELECT message, post_id, toString(any(channel)) AS channel, any(created_at) AS created_at
+                SELECT
+                    c.message AS message,
+                    c.post_id AS post_id,
+                    c.channel AS channel,
+                    c.created_at AS created_at,
+                    e.engagement AS engagement
                 FROM
                 (
-                    SELECT message, post_id, channel, created_at FROM {database}.carry_over FINAL WHERE is_current = 1
-                    UNION ALL
-                    SELECT q.message AS message, p.post_id AS post_id, p.channel AS channel, p.created_at AS created_at
-                    FROM (SELECT DISTINCT message FROM (SELECT message, post_id, channel, created_at FROM {database}.carry_over FINAL WHERE is_current = 1 AND startsWith(message, 'post:'))) AS q
-                    INNER JOIN {database}.posts AS p FINAL ON p.post_id = substring(q.message, 6)
-                    UNION ALL
-                    SELECT u.message AS message, q.post_id AS post_id, q.channel AS channel, q.created_at AS created_at
-                    FROM (SELECT message, post_id, channel, created_at FROM {database}.carry_over FINAL WHERE is_current = 1 AND startsWith(message, 'post:')) AS q
-                    INNER JOIN (SELECT message, post_id, channel, created_at FROM {database}.carry_over FINAL WHERE is_current = 1 AND startsWith(message, 'url:')) AS u ON u.post_id = substring(q.message, 6)
-                )
-                GROUP BY message, post_id
-            ) AS c
-            LEFT ANY JOIN
-            (
-                SELECT post_id, likes + shares + comments AS engagement
-                FROM {database}.post_metrics FINAL
-            ) AS e ON e.post_id = c.post_id
+                    SELECT message, post_id, toString(any(channel)) AS channel, any(created_at) AS created_at
+                    FROM
+                    (
+                        SELECT message, post_id, channel, created_at FROM {database}.carry_over FINAL WHERE is_current = 1
+                        UNION ALL
+                        SELECT q.message, p.post_id, p.channel, p.created_at
+                        FROM (SELECT DISTINCT message FROM (SELECT message, post_id, channel, created_at FROM {database}.carry_over FINAL WHERE is_current = 1 AND startsWith(message, 'post:'))) AS q
+                        INNER JOIN {database}.posts AS p FINAL ON p.post_id = substring(q.message, 6)
+                        UNION ALL
+                        SELECT u.message, q.post_id, q.channel, q.created_at
+                        FROM (SELECT message, post_id, channel, created_at FROM {database}.carry_over FINAL WHERE is_current = 1 AND startsWith(message, 'post:')) AS q
+                        INNER JOIN (SELECT message, post_id, channel, created_at FROM {database}.carry_over FINAL WHERE is_current = 1 AND startsWith(message, 'url:')) AS u ON u.post_id = substring(q.message, 6)
+                    )
+                    GROUP BY message, post_id
+                ) AS c
+                LEFT ANY JOIN
+                (
+                    SELECT post_id, likes + shares + comments AS engagement
+                    FROM {database}.post_metrics FINAL
+                ) AS e ON e.post_id = c.post_id
+            )
+            GROUP BY message, channel
         )
-        GROUP BY message, channel
+        GROUP BY message
+        HAVING posts > 1
     )
-    GROUP BY message
-    HAVING posts > 1
+    ARRAY JOIN places AS at
 )
-ARRAY JOIN places AS at, at.3 AS post
+ARRAY JOIN at.3 AS post
 COMMENT 'One row per message and post that carries it, its origin, and what it brought';
 
 CREATE OR REPLACE VIEW {database}.alert_deliveries_v {cluster}
@@ -1157,16 +1162,16 @@ SELECT
     a.age AS `age`,
     a.n AS `posts_compared`,
     a.plain AS `actual_plain`,
-    if(a.n >= 10, a.expected_plain, NULL) AS `expected_plain`,
-    if(a.n >= 10, multiIf(a.expected_plain <= 0, NULL, a.plain <= 0, -2 * a.expected_plain, a.plain >= a.expected_plain, a.plain / a.expected_plain, -a.expected_plain / a.plain), NULL) AS `over_performance_plain`,
-    if(a.n >= 10, multiIf((a.expected_plain + a.error_plain) <= 0, NULL, a.plain <= 0, -2 * (a.expected_plain + a.error_plain), a.plain >= (a.expected_plain + a.error_plain), a.plain / (a.expected_plain + a.error_plain), -(a.expected_plain + a.error_plain) / a.plain), NULL) AS `over_performance_plain_low`,
-    if(a.n >= 10, multiIf((a.expected_plain - a.error_plain) <= 0, NULL, a.plain <= 0, -2 * (a.expected_plain - a.error_plain), a.plain >= (a.expected_plain - a.error_plain), a.plain / (a.expected_plain - a.error_plain), -(a.expected_plain - a.error_plain) / a.plain), NULL) AS `over_performance_plain_high`,
+    if(a.n >= 10, usual.1, NULL) AS `expected_plain`,
+    if(a.n >= 10, multiIf(usual.1 <= 0, NULL, a.plain <= 0, -2 * usual.1, a.plain >= usual.1, a.plain / usual.1, -usual.1 / a.plain), NULL) AS `over_performance_plain`,
+    if(a.n >= 10, multiIf((usual.1 + usual.2) <= 0, NULL, a.plain <= 0, -2 * (usual.1 + usual.2), a.plain >= (usual.1 + usual.2), a.plain / (usual.1 + usual.2), -(usual.1 + usual.2) / a.plain), NULL) AS `over_performance_plain_low`,
+    if(a.n >= 10, multiIf((usual.1 - usual.2) <= 0, NULL, a.plain <= 0, -2 * (usual.1 - usual.2), a.plain >= (usual.1 - usual.2), a.plain / (usual.1 - usual.2), -(usual.1 - usual.2) / a.plain), NULL) AS `over_performance_plain_high`,
     a.default AS `actual_default`,
-    if(a.n >= 10, a.expected_default, NULL) AS `expected_default`,
-    if(a.n >= 10, multiIf(a.expected_default <= 0, NULL, a.default <= 0, -2 * a.expected_default, a.default >= a.expected_default, a.default / a.expected_default, -a.expected_default / a.default), NULL) AS `over_performance_default`,
-    if(a.n >= 10, multiIf((a.expected_default + a.error_default) <= 0, NULL, a.default <= 0, -2 * (a.expected_default + a.error_default), a.default >= (a.expected_default + a.error_default), a.default / (a.expected_default + a.error_default), -(a.expected_default + a.error_default) / a.default), NULL) AS `over_performance_default_low`,
-    if(a.n >= 10, multiIf((a.expected_default - a.error_default) <= 0, NULL, a.default <= 0, -2 * (a.expected_default - a.error_default), a.default >= (a.expected_default - a.error_default), a.default / (a.expected_default - a.error_default), -(a.expected_default - a.error_default) / a.default), NULL) AS `over_performance_default_high`,
-    multiIf(a.n < 10, 'not enough posts yet', a.expected_plain <= 0 AND a.expected_default <= 0, 'these posts had nothing at this age', NULL) AS `reason`
+    if(a.n >= 10, usual.3, NULL) AS `expected_default`,
+    if(a.n >= 10, multiIf(usual.3 <= 0, NULL, a.default <= 0, -2 * usual.3, a.default >= usual.3, a.default / usual.3, -usual.3 / a.default), NULL) AS `over_performance_default`,
+    if(a.n >= 10, multiIf((usual.3 + usual.4) <= 0, NULL, a.default <= 0, -2 * (usual.3 + usual.4), a.default >= (usual.3 + usual.4), a.default / (usual.3 + usual.4), -(usual.3 + usual.4) / a.default), NULL) AS `over_performance_default_low`,
+    if(a.n >= 10, multiIf((usual.3 - usual.4) <= 0, NULL, a.default <= 0, -2 * (usual.3 - usual.4), a.default >= (usual.3 - usual.4), a.default / (usual.3 - usual.4), -(usual.3 - usual.4) / a.default), NULL) AS `over_performance_default_high`,
+    multiIf(a.n < 10, 'not enough posts yet', usual.1 <= 0 AND usual.3 <= 0, 'these posts had nothing at this age', NULL) AS `reason`
 FROM
 (
     SELECT
@@ -1249,7 +1254,7 @@ FROM
         )
     )
 ) AS a
-SETTINGS short_circuit_function_evaluation = 'disable'
+ARRAY JOIN [(a.expected_plain, a.error_plain, a.expected_default, a.error_default)] AS usual
 COMMENT 'One row per post that stands and age that it has reached: what it had brought by then against the author\'s last 100 posts on the channel (CrowdTangle\'s formula). Reads all panes: of one author sooner with over_performance(author = ..., channel = ...)';
 
 CREATE OR REPLACE VIEW {database}.over_performance {cluster} AS
@@ -1261,16 +1266,16 @@ SELECT
     a.age AS `age`,
     a.n AS `posts_compared`,
     a.plain AS `actual_plain`,
-    if(a.n >= 10, a.expected_plain, NULL) AS `expected_plain`,
-    if(a.n >= 10, multiIf(a.expected_plain <= 0, NULL, a.plain <= 0, -2 * a.expected_plain, a.plain >= a.expected_plain, a.plain / a.expected_plain, -a.expected_plain / a.plain), NULL) AS `over_performance_plain`,
-    if(a.n >= 10, multiIf((a.expected_plain + a.error_plain) <= 0, NULL, a.plain <= 0, -2 * (a.expected_plain + a.error_plain), a.plain >= (a.expected_plain + a.error_plain), a.plain / (a.expected_plain + a.error_plain), -(a.expected_plain + a.error_plain) / a.plain), NULL) AS `over_performance_plain_low`,
-    if(a.n >= 10, multiIf((a.expected_plain - a.error_plain) <= 0, NULL, a.plain <= 0, -2 * (a.expected_plain - a.error_plain), a.plain >= (a.expected_plain - a.error_plain), a.plain / (a.expected_plain - a.error_plain), -(a.expected_plain - a.error_plain) / a.plain), NULL) AS `over_performance_plain_high`,
+    if(a.n >= 10, usual.1, NULL) AS `expected_plain`,
+    if(a.n >= 10, multiIf(usual.1 <= 0, NULL, a.plain <= 0, -2 * usual.1, a.plain >= usual.1, a.plain / usual.1, -usual.1 / a.plain), NULL) AS `over_performance_plain`,
+    if(a.n >= 10, multiIf((usual.1 + usual.2) <= 0, NULL, a.plain <= 0, -2 * (usual.1 + usual.2), a.plain >= (usual.1 + usual.2), a.plain / (usual.1 + usual.2), -(usual.1 + usual.2) / a.plain), NULL) AS `over_performance_plain_low`,
+    if(a.n >= 10, multiIf((usual.1 - usual.2) <= 0, NULL, a.plain <= 0, -2 * (usual.1 - usual.2), a.plain >= (usual.1 - usual.2), a.plain / (usual.1 - usual.2), -(usual.1 - usual.2) / a.plain), NULL) AS `over_performance_plain_high`,
     a.default AS `actual_default`,
-    if(a.n >= 10, a.expected_default, NULL) AS `expected_default`,
-    if(a.n >= 10, multiIf(a.expected_default <= 0, NULL, a.default <= 0, -2 * a.expected_default, a.default >= a.expected_default, a.default / a.expected_default, -a.expected_default / a.default), NULL) AS `over_performance_default`,
-    if(a.n >= 10, multiIf((a.expected_default + a.error_default) <= 0, NULL, a.default <= 0, -2 * (a.expected_default + a.error_default), a.default >= (a.expected_default + a.error_default), a.default / (a.expected_default + a.error_default), -(a.expected_default + a.error_default) / a.default), NULL) AS `over_performance_default_low`,
-    if(a.n >= 10, multiIf((a.expected_default - a.error_default) <= 0, NULL, a.default <= 0, -2 * (a.expected_default - a.error_default), a.default >= (a.expected_default - a.error_default), a.default / (a.expected_default - a.error_default), -(a.expected_default - a.error_default) / a.default), NULL) AS `over_performance_default_high`,
-    multiIf(a.n < 10, 'not enough posts yet', a.expected_plain <= 0 AND a.expected_default <= 0, 'these posts had nothing at this age', NULL) AS `reason`
+    if(a.n >= 10, usual.3, NULL) AS `expected_default`,
+    if(a.n >= 10, multiIf(usual.3 <= 0, NULL, a.default <= 0, -2 * usual.3, a.default >= usual.3, a.default / usual.3, -usual.3 / a.default), NULL) AS `over_performance_default`,
+    if(a.n >= 10, multiIf((usual.3 + usual.4) <= 0, NULL, a.default <= 0, -2 * (usual.3 + usual.4), a.default >= (usual.3 + usual.4), a.default / (usual.3 + usual.4), -(usual.3 + usual.4) / a.default), NULL) AS `over_performance_default_low`,
+    if(a.n >= 10, multiIf((usual.3 - usual.4) <= 0, NULL, a.default <= 0, -2 * (usual.3 - usual.4), a.default >= (usual.3 - usual.4), a.default / (usual.3 - usual.4), -(usual.3 - usual.4) / a.default), NULL) AS `over_performance_default_high`,
+    multiIf(a.n < 10, 'not enough posts yet', usual.1 <= 0 AND usual.3 <= 0, 'these posts had nothing at this age', NULL) AS `reason`
 FROM
 (
     SELECT
@@ -1354,7 +1359,7 @@ FROM
         )
     )
 ) AS a
-SETTINGS short_circuit_function_evaluation = 'disable'
+ARRAY JOIN [(a.expected_plain, a.error_plain, a.expected_default, a.error_default)] AS usual
 COMMENT 'over_performance_v of one author: SELECT * FROM over_performance(author = \'a\', channel = \'bluesky\')';
 
 CREATE OR REPLACE VIEW {database}.conversations_v {cluster}
