@@ -147,7 +147,7 @@ class Fold:
         """Takes events of posts that are in memory. About 0.5 us an event."""
         self._run += 1
         count = len(posts)
-        self._tables = with_room(self._tables, len(self), count, np.count_nonzero(events.measures > 0))
+        self._tables = with_room(self._tables, len(self), count, int(np.count_nonzero(events.measures > 0)))
         outcomes = np.empty(count, np.uint8)
         dirty = np.empty(2 * count, np.int64)
         faded = np.empty(count, np.int64)

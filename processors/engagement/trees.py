@@ -42,10 +42,6 @@ SLACK: Final = 1000
 """Steps up that are always allowed between two looks."""
 
 
-UNSEEN: Final = np.uint32(NONE - 1)
-"""In place of a level, while trees are built anew."""
-
-
 @njit(cache=True, nogil=True, inline="always")
 def kind_of(t, node):
     """1 of a share, 2 of a comment: its tree, and its measure."""
@@ -236,120 +232,6 @@ def climb(t, post, node, change):
         t.nodes[above].kin_size += change
         above = kin_of(t, above)
     t.trees[tree].squares[kind] += np.uint64(squares)
-
-
-@njit(cache=True, nogil=True)
-def settle(t, posts, limit, nodes, order, starts):
-    """Makes the sizes of these posts right where they are not. Room for the nodes of any one of them in `nodes` and
-    `order`, for one more and one in `starts`."""
-    for i in range(len(posts)):
-        post = posts[i]
-        tree = t.posts[post].tree
-        if tree == NONE or t.posts[post].events_seen > limit:
-            continue
-        t.trees[tree].climbed = 0
-        if t.trees[tree].stale:
-            count = collect(t, post, nodes)
-            if t.trees[tree].twins:
-                replant(t, post, nodes[:count], order)
-            resize(t, post, nodes[:count], order, starts)
-            t.trees[tree].stale = 0
-
-
-@njit(cache=True, nogil=True)
-def collect(t, post, nodes):
-    """Writes all nodes of the post, in no order; returns how many."""
-    count = 0
-    for pane in (t.posts[post].ordered, t.posts[post].late):
-        while pane != NONE:
-            node = t.panes[pane].nodes
-            while node != NONE:
-                nodes[count] = node
-                count += 1
-                node = t.nodes[node].beside
-            pane = t.panes[pane].next
-    return count
-
-
-@njit(cache=True, nogil=True)
-def replant(t, post, nodes, path):
-    """The structure of the post's trees anew from what its nodes name. `path` is room for a node each.
-
-    Every node goes back to the state of a new one, is given the parent that it names now, and is attached below it once
-    that one is. What is in no tree then waits in no list.
-    """
-    for which in range(3):
-        level = t.posts[post].levels[which]
-        while level != NONE:
-            t.levels[level].count = 0
-            level = t.levels[level].next
-    for i in range(len(nodes)):
-        node = nodes[i]
-        if t.nodes[node].level != NONE and t.nodes[node].flags & NAMES:
-            # Its parent may be back in that state already; its id is not touched by it.
-            hash_ = id_of(t, t.nodes[node].parent)
-            t.nodes[node].size = np.uint32(hash_ & np.uint64(0xFFFFFFFF))
-            t.nodes[node].kin_size = np.uint32(hash_ >> np.uint64(32))
-        t.nodes[node].level = NONE
-        t.nodes[node].kin_level = UNSEEN
-    for i in range(len(nodes)):
-        length, node = 0, nodes[i]
-        while node != NONE and t.nodes[node].kin_level == UNSEEN:
-            path[length] = node
-            length += 1
-            t.nodes[node].kin_level = NONE
-            parent = NONE
-            if t.nodes[node].flags & NAMES:
-                parent = named_by(t, post, parent_hash(t, node), kind_of(t, node))
-                if parent == NONE:
-                    break
-            t.nodes[node].parent = parent
-            node = parent
-        else:
-            # The path ends at the post, or at a node that was seen: in the trees or, where it is not, in a circle
-            # perhaps.
-            if node == NONE or t.nodes[node].level != NONE:
-                while length:
-                    length -= 1
-                    attach(t, post, path[length], t.nodes[path[length]].parent)
-
-
-@njit(cache=True, nogil=True)
-def resize(t, post, nodes, order, starts):
-    """Sizes and squares of the post anew: its attached nodes from the deepest up (counting sort by level)."""
-    deepest = 0
-    starts[: len(nodes) + 2] = 0
-    for i in range(len(nodes)):
-        level = t.nodes[nodes[i]].level
-        if level != NONE:
-            depth = np.int64(t.levels[level].depth)
-            starts[depth] += 1
-            deepest = max(deepest, depth)
-            counted = np.uint32(1) if t.nodes[nodes[i]].flags & COUNTED else np.uint32(0)
-            t.nodes[nodes[i]].size = counted
-            t.nodes[nodes[i]].kin_size = counted
-    attached = 0
-    for depth in range(deepest, 0, -1):
-        starts[depth], attached = attached, attached + starts[depth]
-    for i in range(len(nodes)):
-        level = t.nodes[nodes[i]].level
-        if level != NONE:
-            depth = np.int64(t.levels[level].depth)
-            order[starts[depth]] = nodes[i]
-            starts[depth] += 1
-    tree = t.posts[post].tree
-    for which in range(3):
-        t.trees[tree].squares[which] = 0
-    for i in range(attached):
-        node = order[i]
-        kind, parent, kin = kind_of(t, node), t.nodes[node].parent, kin_of(t, node)
-        size, kin_size = np.uint64(t.nodes[node].size), np.uint64(t.nodes[node].kin_size)
-        t.trees[tree].squares[ALL] += size * size
-        t.trees[tree].squares[kind] += kin_size * kin_size
-        if parent != NONE:
-            t.nodes[parent].size += t.nodes[node].size
-        if kin != NONE:
-            t.nodes[kin].kin_size += t.nodes[node].kin_size
 
 
 @njit(cache=True, nogil=True)
