@@ -110,10 +110,10 @@ def carried_by(events: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], boo
 
 
 def messages_of(event: Mapping[str, Any]) -> list[str]:
-    addresses = [
-        address for address in (event.get("url"), *event.get("links", ())) if (address or "").startswith("https")
-    ]
-    return [f"url:{address}" for address in addresses] + ([f"post:{event['quotes']}"] if event.get("quotes") else [])
+    said = [address or "" for address in (event.get("url"), *event.get("links", ()))]
+    addresses = [address for address in said if address.startswith("https")]
+    quoted = [f"post:{event['quotes']}"] if event.get("quotes") else []
+    return [f"url:{address}" for address in addresses] + quoted
 
 
 def named(event: Mapping[str, Any]) -> list[str]:

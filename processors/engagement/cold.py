@@ -1,7 +1,7 @@
 """Posts that are not in memory: read from the log before their events are folded (law 3)."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from processors.engagement import kernels
 from processors.engagement.facts import PostEvent
 from processors.engagement.hashing import Hasher
 from processors.engagement.ports import Log, LoggedEvents
-from processors.engagement.state import State, Tagged
+from processors.engagement.state import Said, State, Tagged
 
 Array = np.ndarray[Any, Any]
 Result = TypeVar("Result")
@@ -38,7 +38,6 @@ class ColdPosts:
         """Adds these posts, none of which is in memory, with all that the log has of them; returns how many of them it
         was asked for. Raises as `patiently` does; then nothing was added."""
         hashes = self._hasher.hashes(post_ids)
-        order = np.argsort(hashes)
         known = self._patiently(self._load)
         logged = (
             known[np.minimum(np.searchsorted(known, hashes), len(known) - 1)] == hashes
@@ -47,18 +46,10 @@ class ColdPosts:
         )
         # Read first, add then: what fails half-way must not leave a post in memory that lacks events.
         cold = [post_ids[number] for number in np.flatnonzero(logged).tolist()]
-        found = self._patiently(lambda: list(self._log.read(cold))) if cold else []
-        places = [order[np.searchsorted(hashes, block.posts, sorter=order)] for block in found]
-        own, tagged, channels = self._read_words(state, post_ids, found, places)
-        rows = state.add(post_ids, partitions)
-        for block, place in zip(found, places, strict=True):
-            state.fold.take(rows[place], block.events)
-        state.known.learn_channels(channels)
-        state.tag(tagged)
-        by_post: dict[str, list[PostEvent]] = {}
-        for event in own:
-            by_post.setdefault(event.post_id, []).append(event)
-        state.learn(by_post)
+        read = self._patiently(lambda: read_posts(self._log, self._hasher, cold, state)) if cold else None
+        state.add(post_ids, partitions)
+        if read is not None:
+            take_posts(read, state)
         return len(cold)
 
     def note_gone(self, post_ids: Sequence[str]) -> None:
@@ -71,22 +62,53 @@ class ColdPosts:
             self._known = np.unique(self._log.known(self._partitions, self._of))
         return self._known
 
-    def _read_words(
-        self, state: State, post_ids: Sequence[str], found: Sequence[LoggedEvents], places: Sequence[Array]
-    ) -> tuple[Sequence[PostEvent], Sequence[Tagged], Sequence[str]]:
-        """What the fold's numbers do not say: of posts with an event of their own, with shares or comments, and with a
-        channel that was not met before."""
-        marked = np.zeros((3, len(post_ids)), np.bool_)
-        met = np.fromiter(state.known.channels, np.uint64, len(state.known.channels))
-        for block, place in zip(found, places, strict=True):
-            events = block.events
-            nodes = (events.measures > 0) & (events.actions == kernels.ADD)
-            marked[0, place[events.measures < 0]] = True
-            marked[1, place[nodes]] = True
-            marked[2, place[nodes & ~np.isin(events.channels, met)]] = True
-        posts, trees, strange = ([post_ids[row] for row in np.flatnonzero(mark).tolist()] for mark in marked)
-        return (
-            self._patiently(lambda: self._log.read_posts(posts)) if posts else (),
-            self._patiently(lambda: self._log.read_tagged(trees)) if trees else (),
-            self._patiently(lambda: self._log.read_channels(strange)) if strange else (),
-        )
+
+class Read(NamedTuple):
+    """What the log has of some posts: events in blocks, to which of the posts each belongs, and what their numbers do
+    not say."""
+
+    posts: Sequence[str]
+    blocks: list[LoggedEvents]
+    places: list[Array]
+    own: Sequence[PostEvent]
+    tagged: Sequence[Tagged]
+    channels: Sequence[str]
+
+
+def read_posts(log: Log, hasher: Hasher, post_ids: Sequence[str], state: State) -> Read:
+    """All of these posts; of channels only those that the state has not met. Blocks. Raises as a Log does."""
+    hashes = hasher.hashes(post_ids)
+    order = np.argsort(hashes)
+    blocks = list(log.read(post_ids))
+    places = [order[np.searchsorted(hashes, block.posts, sorter=order)] for block in blocks]
+    # Most posts of a flood of likes need no more: what is asked for are those with an event of their own, with shares
+    # or comments, and with a channel that was not met before.
+    marked = np.zeros((3, len(post_ids)), np.bool_)
+    met = np.fromiter(state.known.channels, np.uint64, len(state.known.channels))
+    for (_, events), place in zip(blocks, places, strict=True):
+        nodes = (events.measures > 0) & (events.actions == kernels.ADD)
+        marked[0, place[events.measures < 0]] = True
+        marked[1, place[nodes]] = True
+        marked[2, place[nodes & ~np.isin(events.channels, met)]] = True
+    posts, trees, strange = ([post_ids[row] for row in np.flatnonzero(mark).tolist()] for mark in marked)
+    return Read(
+        post_ids,
+        blocks,
+        places,
+        log.read_posts(posts) if posts else (),
+        log.read_tagged(trees) if trees else (),
+        log.read_channels(strange) if strange else (),
+    )
+
+
+def take_posts(read: Read, state: State) -> Mapping[str, Said]:
+    """Folds what was read of posts of which nothing is in the state but a row; what they say of themselves."""
+    rows = state.fold.find(read.posts)
+    for block, place in zip(read.blocks, read.places, strict=True):
+        state.fold.take(rows[place], block.events)
+    state.known.learn_channels(read.channels)
+    state.tag(read.tagged)
+    own: dict[str, list[PostEvent]] = {}
+    for event in read.own:
+        own.setdefault(event.post_id, []).append(event)
+    return state.learn(own)

@@ -5,7 +5,7 @@ joined batch (both printed by benchmarks/stages.py), so every record is judged a
 neighbours. The other half of the time goes into the columns: nothing is made per event that the collector has to visit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import compress
@@ -107,6 +107,24 @@ def decode(runs: Iterable[Run], policy: DecodingPolicy) -> Decoded:
         columns = columns.where(mask)
         owners, records = list(compress(owners, mask.tolist())), list(compress(records, mask.tolist()))
     return Decoded(columns, owners, records, dead)
+
+
+def parts_of(runs: Iterable[Run], size: int) -> Iterator[list[Run]]:
+    """The same records in parts of `size`."""
+    part: list[Run] = []
+    room = size
+    for run in runs:
+        start = 0
+        while start < len(run.records):
+            records = run.records[start : start + room]
+            part.append(Run(run.topic, run.kind, run.partition, records))
+            start += len(records)
+            room -= len(records)
+            if not room:
+                yield part
+                part, room = [], size
+    if part:
+        yield part
 
 
 def misplaced(run: Run, record: Record, belongs: int, of: int) -> DeadLetter:

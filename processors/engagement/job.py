@@ -30,8 +30,8 @@ from processors.engagement import rows
 from processors.engagement.carried import carry_over
 from processors.engagement.cells import NO_MORE, cells_of, conversation_posts
 from processors.engagement.cold import ColdPosts
-from processors.engagement.columns import EventColumns, identify
-from processors.engagement.decoding import DecodingPolicy, Run, decode, misplaced
+from processors.engagement.columns import MINUTE_US, EventColumns, identify
+from processors.engagement.decoding import DecodingPolicy, Run, decode, misplaced, parts_of
 from processors.engagement.facts import BrandKeys, PostEvent
 from processors.engagement.fold import Array
 from processors.engagement.hashing import Hasher
@@ -39,9 +39,11 @@ from processors.engagement.outbox import records_of
 from processors.engagement.partitioning import partitions_of
 from processors.engagement.pending import Pending, Place, further
 from processors.engagement.ports import Log, Outbox, Store
+from processors.engagement.spreading import Spreading
 from processors.engagement.state import Said, State
 from processors.engagement.threads import ThreadPolicy
 from processors.patience import GivenUp, Patience, WaitPolicy
+from processors.virality.parameters import ForecastParameters, load_parameters
 from schemas.tables import CARRY_OVER, CONVERSATION_POSTS, POST_METRICS, POST_MINUTES, POSTS
 from schemas.topics import KINDS
 
@@ -51,6 +53,8 @@ caches."""
 
 OUTCOMES: Final = ("new", "late", "duplicate", "conflicting")
 """Names of kernels.NEW, LATE, DUPLICATE, CONFLICTING."""
+
+ROWS_AT_ONCE: Final = 20_000
 
 STEPS: Final = ("events", "rows", "messages")
 """The steps of law 1 that the job does, in order; the ack is the fourth."""
@@ -68,7 +72,8 @@ class DeadLetters(Protocol):
 @dataclass(frozen=True)
 class JobPolicy:
     """`memory_bytes`: beyond it the idlest posts are evicted until `keep_share` of it is left. Waits in seconds.
-    `threads` and `brands` say whose turns are the brand's, and what is about it."""
+    `threads` and `brands` say whose turns are the brand's, and what is about it; `forecast`: the shipped parameters
+    where not given."""
 
     decoding: DecodingPolicy = field(default_factory=DecodingPolicy)
     memory_bytes: int = 2 << 30
@@ -77,6 +82,7 @@ class JobPolicy:
     longest_wait: float = 3.0
     brands: BrandKeys = field(default_factory=Brands)
     threads: ThreadPolicy | None = None
+    forecast: ForecastParameters | None = None
 
 
 class EngagementJob:
@@ -107,6 +113,7 @@ class EngagementJob:
         waits = WaitPolicy(self._policy.first_wait, self._policy.longest_wait)
         self._patiently, self._patiently_send = Patience(waits, note), Patience(waits)
         self._cold = ColdPosts(log, hasher, self._patiently)
+        self._spreading = Spreading(self._policy.forecast or load_parameters())
         self._records = self._buried = 0
         self.assign((), 1)
 
@@ -117,6 +124,7 @@ class EngagementJob:
         self._cold.assign(partitions, of)
         self._state, self._pending = self._empty(), Pending()
         self._reached: dict[Place, tuple[int, int]] = {}
+        self._mark = 0
 
     def take(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
         """Folds and stores a batch: True once all of it is stored, False when `given_up` was set before that. Blocks,
@@ -126,7 +134,7 @@ class EngagementJob:
         self._patiently.given_up = self._patiently_send.given_up = given_up
         before, reached = self._state.fold.run, self._reached
         try:
-            for part in _parts(runs):
+            for part in parts_of(runs, RUN_RECORDS):
                 self._fold(part)
                 if self._state.bytes > self._policy.memory_bytes or self._state.fold.full:
                     reached = further(reached, self._flush(now))
@@ -149,6 +157,23 @@ class EngagementJob:
         """Topic and partition -> newest occurred_at (microseconds since 1970; 0: no event yet) and received_at of the
         last record (milliseconds), of what was stored since the assignment."""
         return self._reached
+
+    def advance(self, mark_us: int) -> None:
+        """Event time has come to this watermark (microseconds since 1970) in all our partitions: the posts in memory
+        whose age has doubled since the last call get another row, because R_t and forecasts fall while nothing comes.
+        Between batches. Blocks; a call that failed is repeated whole. Raises Unavailable, Refused.
+
+        A post that is not in memory keeps its row, whose spread_as_of says what it is meant for.
+        """
+        fold, mark = self._state.fold, mark_us // MINUTE_US
+        if mark <= self._mark:
+            return
+        posts = self._spreading.due(fold, self._mark, mark)
+        for start in range(0, len(posts), ROWS_AT_ONCE):
+            part = posts[start : start + ROWS_AT_ONCE]
+            columns = self._spreading.rows(fold, part, self._spreading.times(fold, part, mark))
+            self._store.upsert(POST_METRICS.name, columns)
+        self._mark = mark
 
     def _empty(self) -> State:
         return State(self._hasher, self._policy.brands, self._of, self._policy.threads)
@@ -222,7 +247,7 @@ class EngagementJob:
             if (carried := carry_over(said, versions))["message"]:
                 yield CARRY_OVER.name, carried
         if len(posts := pending.posts()):
-            yield POST_METRICS.name, rows.of_posts(fold, posts)
+            yield POST_METRICS.name, self._spreading.rows(fold, posts, self._spreading.times(fold, posts, self._mark))
         again = self._state.again(said) if said else NO_MORE
         for cells in cells_of(fold, known, panes, again, self._of):
             yield CONVERSATION_POSTS.name, conversation_posts(cells)
@@ -271,21 +296,3 @@ class EngagementJob:
             self._metrics.count_events(topic.rpartition(".")[2].removesuffix("s"), "dead", count)
         for where, count in Counter(letter.field.partition(".")[0] or "record" for letter in dead).items():
             self._metrics.count_dead_letters(where, count)
-
-
-def _parts(runs: Sequence[Run]) -> Iterable[list[Run]]:
-    """The same records in parts of about RUN_RECORDS."""
-    part: list[Run] = []
-    room = RUN_RECORDS
-    for run in runs:
-        start = 0
-        while start < len(run.records):
-            records = run.records[start : start + room]
-            part.append(Run(run.topic, run.kind, run.partition, records))
-            start += len(records)
-            room -= len(records)
-            if not room:
-                yield part
-                part, room = [], RUN_RECORDS
-    if part:
-        yield part

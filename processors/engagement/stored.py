@@ -7,12 +7,24 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.clickhouse import ClickHouse
+from pipeline.wire import pack
 from processors.engagement.columns import EventColumns, identities
 from processors.engagement.facts import PostEvent
 from processors.engagement.hashing import Hasher, Hashes
 from processors.engagement.ports import LoggedEvents
 from processors.engagement.state import Tagged
-from schemas.tables import EVENTS, KNOWN_POSTS, MINUTE, POST_METRICS, POST_MINUTES, POSTS, Column, Table
+from schemas.tables import (
+    CARRY_OVER,
+    CONVERSATION_POSTS,
+    EVENTS,
+    KNOWN_POSTS,
+    MINUTE,
+    POST_METRICS,
+    POST_MINUTES,
+    POSTS,
+    Column,
+    Table,
+)
 
 BLOCK_EVENTS: Final = 1 << 20
 """Events that are put in order at once: a post's panes are cheapest to build in the order of their minutes. About 60
@@ -64,7 +76,7 @@ class ClickHouseLog:
         )
         blocks = self._arrays.stream(
             f"SELECT toInt8(kind) - 1, toInt8(action) - 1, toUnixTimestamp64Micro(occurred_at), "
-            f"parent_id IN ('', post_id), {hashed} FROM {EVENTS.name} "
+            f"parent_id = '' OR parent_id = post_id, {hashed} FROM {EVENTS.name} "
             "WHERE post_id IN (SELECT post_id FROM wanted)",
             tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
         )
@@ -108,7 +120,7 @@ class ClickHouseLog:
             f"SELECT post_id, sum(events) FROM (SELECT post_id, count() AS events FROM {EVENTS.name} GROUP BY post_id "
             + "".join(
                 f"UNION ALL SELECT DISTINCT post_id, 0 FROM {table.name} "
-                for table in (POST_METRICS, POST_MINUTES, POSTS)
+                for table in (POST_METRICS, POST_MINUTES, POSTS, CONVERSATION_POSTS, CARRY_OVER)
             )
             + ") GROUP BY post_id ORDER BY post_id"
         )
@@ -116,16 +128,20 @@ class ClickHouseLog:
             yield from zip(*block, strict=True)
 
     def rows(self, table: Table, columns: Sequence[str], post_ids: Sequence[str]) -> Mapping[str, Any]:
-        client = self._lists if table is POSTS else self._arrays
+        client = self._lists if table in (POSTS, CARRY_OVER) else self._arrays
         found = client.select(
             f"SELECT {', '.join(map(_as_ticks, map(table.__getitem__, columns)))} FROM {table.name} FINAL "
             "WHERE post_id IN (SELECT post_id FROM wanted)",
             tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
         )
-        return dict(zip(columns, found or [[] for _ in columns], strict=True))
+        rows = dict(zip(columns, found or [[] for _ in columns], strict=True))
+        if table is CONVERSATION_POSTS:
+            packed = {name: pack(table.name, name, rows[name]) for name in ("channels", "voices")}
+            return {name: packed.get(name, column) for name, column in rows.items()}
+        return rows
 
     def remove(self, table: Table, keys: Sequence[tuple[Any, ...]], versions: Sequence[int]) -> None:
-        names = ["post_id", "toUInt32(minute)", "version"] if table is POST_MINUTES else ["post_id", "version"]
+        names = [_as_ticks(table[name]) for name in (*table.order_by, "version")]
         rows = [(*key, version) for key, version in zip(keys, versions, strict=True)]
         for start in range(0, len(rows), REMOVED_AT_ONCE):
             self._lists.execute(
@@ -167,10 +183,9 @@ class ClickHouseLog:
     def _ordered(self, blocks: Sequence[Sequence[Any]]) -> LoggedEvents:
         kind, action, occurred_us, is_top, post, *texts = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         order = np.argsort(occurred_us, kind="stable")
-        hashes = [self._hasher.adopt(text)[order] for text in texts]
-        events = identities(
-            kind[order], action[order], occurred_us[order].astype(np.int64), *hashes, is_top=is_top[order]
-        )
+        event, target, actor, parent, channel = (self._hasher.adopt(text)[order] for text in texts)
+        kind, action, occurred_us = kind[order], action[order], occurred_us[order].astype(np.int64)
+        events = identities(kind, action, occurred_us, event, target, actor, parent, channel, is_top[order])
         return LoggedEvents(self._hasher.adopt(post)[order], events)
 
 

@@ -143,14 +143,14 @@ def own_conversations(t, spots, own, posts, held, out_spot, out_name, out_what, 
             count += 1
         if t.takebacks[takeback].count > 1:
             # Which minutes the others are of is not known: any in which something was taken back.
-            place = np.searchsorted(spots, np.uint64(post) << np.uint64(32))
-            while place < len(spots) and spots[place] >> np.uint64(32) == post:
-                pane = find(t.panes, t.pane_index, post, np.uint32(spots[place] & np.uint64(0xFFFFFFFF)))
+            spot = np.searchsorted(spots, np.uint64(post) << np.uint64(32))
+            while spot < len(spots) and spots[spot] >> np.uint64(32) == post:
+                pane = find(t.panes, t.pane_index, post, np.uint32(spots[spot] & np.uint64(0xFFFFFFFF)))
                 if pane >= 0 and t.panes[pane].taken != NONE:
                     if count < len(out_spot):
-                        out_spot[count], out_name[count], out_what[count], out_event[count] = place, name, 4, event
+                        out_spot[count], out_name[count], out_what[count], out_event[count] = spot, name, 4, event
                     count += 1
-                place += 1
+                spot += 1
     return count
 
 

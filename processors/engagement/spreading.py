@@ -1,0 +1,55 @@
+"""Whole rows of post_metrics: what the fold says, and how the post spreads at a time of its own (`spread_as_of`)."""
+
+from typing import Any
+
+import numpy as np
+
+from processors.engagement import rows
+from processors.engagement.fold import Fold
+from processors.virality import clock
+from processors.virality.columns import spread_columns
+from processors.virality.parameters import ForecastParameters
+from processors.virality.reproduction import rate_half_life
+from processors.virality.spread import Lookups
+from schemas.metrics import MEASURES, WINDOWS
+
+Array = np.ndarray[Any, Any]
+
+
+class Spreading:
+    """Makes rows of post_metrics. One is enough for a process; it keeps nothing of posts."""
+
+    def __init__(self, parameters: ForecastParameters) -> None:
+        self._parameters, self._lookups = parameters, Lookups()
+
+    def rows(self, fold: Fold, posts: Array, at: Array) -> rows.Columns:
+        """Rows of post_metrics of these posts, spread as of `at` (minutes since 1970, what `times` says, never before a
+        post's as_of). The version has that minute: of two rows that have seen the same events the later one wins."""
+        columns = {
+            **rows.of_posts(fold, posts),
+            **spread_columns(fold._tables, posts, _created(fold, posts), at, self._parameters, self._lookups),
+        }
+        for window, minutes in WINDOWS.items():
+            new = sum(columns[f"{measure}_{window}"] for measure in MEASURES)
+            # An acceleration is (new - old) / minutes^2.
+            change = sum(np.rint(columns[f"{measure}_acceleration_{window}"] * minutes**2) for measure in MEASURES)
+            columns[f"rate_half_life_{window}"] = rate_half_life(minutes, new - change, new)
+        return columns | {"version": rows.versions(columns["events_seen"], at)}
+
+    @staticmethod
+    def times(fold: Fold, posts: Array, mark: Array | int) -> Array:
+        """When these posts' spread is meant for once the watermark has come to `mark`, in minutes since 1970."""
+        return clock.spread_as_of(_created(fold, posts), fold.seen(posts)[1], mark)
+
+    @staticmethod
+    def due(fold: Fold, before: int, mark: int) -> Array:
+        """The posts with net shares whose age has doubled while the watermark went from one minute to the other."""
+        tables = fold._tables.posts[: len(fold)]
+        posts = np.flatnonzero((tables["net"][:, 1] > 0) & (tables["created"] != clock.NEVER))
+        return posts[Spreading.times(fold, posts, mark) > Spreading.times(fold, posts, before)]
+
+
+def _created(fold: Fold, posts: Array) -> Array:
+    """The minute of each post itself, clock.NEVER where it has not come."""
+    found: Array = fold._tables.posts["created"][posts]
+    return found
