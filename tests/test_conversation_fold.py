@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from processors.conversation.cells import Minutes
 from processors.conversation.fold import ConversationFold
-from processors.conversation.job import minute_columns
+from processors.conversation.rows import minute_columns
 from processors.conversation.voices import Pool, Sets, count_voices
 from tests.fakes_conversations import Cell, Spot, as_cells
 

@@ -11,6 +11,7 @@ from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.batches import Batch
 from processors.bench import Bench
+from processors.conversation.fold import compile_loops
 from processors.conversation.job import ConversationJob, ConversationPolicy
 from processors.conversation.ports import Audience
 from processors.conversation.stored import ClickHouseConversations
@@ -46,7 +47,7 @@ class ConversationBench:
         self._bench.connections = (self._first, self._stored, self._burial)
 
     async def prepare(self) -> None:
-        """Looks at the tables. Raises Unavailable, SchemaDrift."""
+        """Looks at the tables and loads the compiled loops. Raises Unavailable, SchemaDrift."""
         await self._bench.run(self._prepare)
 
     async def claim(self, partitions: list[int], of: int) -> None:
@@ -67,6 +68,7 @@ class ConversationBench:
             verify_tables(self._first)
         finally:
             self._first.close()
+        compile_loops()
 
     def _claim(self, partitions: list[int], of: int) -> None:
         self._job.assign(partitions, of)

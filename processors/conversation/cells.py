@@ -22,9 +22,6 @@ COUNTS: Final = (
 
 POSTS, LIKES, SHARES, COMMENTS, LIKES_BACK, SHARES_BACK, COMMENTS_BACK = range(len(COUNTS))
 
-FOLD_SHIFT, EVENTS_SHIFT, EVENTS_BITS = 56, 26, 30
-"""Of a cell's version: fold version (8 bits) | events seen of the whole post (30) | minute of as_of (26)."""
-
 
 @dataclass(frozen=True)
 class Cells:

@@ -10,13 +10,11 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from processors.conversation import kernels
 from processors.conversation.cells import (
     COMMENTS,
     COMMENTS_BACK,
     COUNTS,
-    EVENTS_BITS,
-    EVENTS_SHIFT,
-    FOLD_SHIFT,
     LIKES,
     LIKES_BACK,
     POSTS,
@@ -25,12 +23,15 @@ from processors.conversation.cells import (
     Cells,
     Minutes,
 )
-from processors.conversation.voices import ROOM, Array, Pool, count_distinct, count_voices, grown
+from processors.conversation.voices import ROOM, Array, Pool, Sets, count_distinct, count_voices, grown
 
 Key = TypeVar("Key", bound=Hashable)
 
 Spot = tuple[str, int]
 """Conversation and minute."""
+
+RowKey = tuple[int, str]
+"""Group and post_id."""
 
 
 class Taken(NamedTuple):
@@ -49,8 +50,8 @@ class ConversationFold:
         self._spots: list[Spot] = [("", 0)]
         self._minutes = np.full(ROOM, -1, np.int64)  # of groups
         self._free_groups: list[int] = []
-        self._rows: dict[tuple[int, str], int] = {}
-        self._keys: list[tuple[int, str]] = []
+        self._rows: dict[RowKey, int] = {}
+        self._keys: list[RowKey] = []
         self._free_rows: list[int] = []
         self._group = np.zeros(ROOM, np.int64)
         self._counts = np.zeros((ROOM, len(COUNTS)), np.uint32)
@@ -112,14 +113,13 @@ class ConversationFold:
         count = len(groups)
         place = np.full(len(self._spots), -1, np.int64)
         place[groups] = np.arange(count)
-        rows = np.flatnonzero(place[self._group[: len(self._keys)]] >= 0)
-        of = place[self._group[rows]]
+        top = len(self._keys)
+        rows, of = np.empty(top, np.int64), np.empty(top, np.int64)
+        cells = kernels.find_rows(place, self._group, top, rows, of)
+        rows, of = rows[:cells], of[:cells]
         counts = np.zeros((count, len(COUNTS)), np.int64)
-        np.add.at(counts, of, self._counts[rows])
-        version = self._version[rows]
         seen, fold = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
-        np.add.at(seen, of, (version >> np.uint64(EVENTS_SHIFT)) & np.uint64((1 << EVENTS_BITS) - 1))
-        np.maximum.at(fold, of, version >> np.uint64(FOLD_SHIFT))
+        kernels.add_counts(rows, of, self._counts, self._version, counts, seen, fold)
         channels = self._channels.get(rows)
         voices, exact = count_voices(of, self._voices.get(rows), self._exact[rows], count)
         spots = [self._spots[group] for group in groups.tolist()]
@@ -132,7 +132,7 @@ class ConversationFold:
             comments=counts[:, COMMENTS] - counts[:, COMMENTS_BACK],
             voices=voices,
             voices_exact=exact,
-            channels=count_distinct(of[channels.owners()], channels.values, count),
+            channels=count_distinct(np.repeat(of, channels.lengths), channels.values, count),
             seen=seen,
             fold=fold,
         )
@@ -156,48 +156,52 @@ class ConversationFold:
         self._free_groups += groups.tolist()
 
     def _groups_of(self, spots: Iterable[Spot]) -> Array:
-        return _numbers(self._groups, spots, self._open_group)
+        return _numbers(self._groups, spots, self._open_groups)
 
-    def _open_group(self, spot: Spot) -> int:
-        if self._free_groups:
-            group = self._free_groups.pop()
-            self._spots[group] = spot
-        else:
-            group = len(self._spots)
-            self._spots.append(spot)
-            if group >= len(self._minutes):
-                self._minutes = grown(self._minutes, group + 1)
-        self._groups[spot] = group
-        self._minutes[group] = spot[1]
-        return group
+    def _open_groups(self, spots: list[Spot]) -> None:
+        groups = _take_numbers(self._free_groups, self._spots, spots)
+        if len(self._spots) > len(self._minutes):
+            self._minutes = grown(self._minutes, len(self._spots))
+        self._minutes[groups] = [minute for _, minute in spots]
+        self._groups.update(zip(spots, groups, strict=True))
 
-    def _rows_of(self, keys: Iterable[tuple[int, str]]) -> Array:
-        rows = _numbers(self._rows, keys, self._open_row)
+    def _rows_of(self, keys: Iterable[RowKey]) -> Array:
+        return _numbers(self._rows, keys, self._open_rows)
+
+    def _open_rows(self, keys: list[RowKey]) -> None:
+        self._rows.update(zip(keys, _take_numbers(self._free_rows, self._keys, keys), strict=True))
         if (needed := len(self._keys)) > len(self._group):
             self._group, self._counts, self._exact, self._version = (
                 grown(column, needed) for column in (self._group, self._counts, self._exact, self._version)
             )
-        return rows
-
-    def _open_row(self, key: tuple[int, str]) -> int:
-        if self._free_rows:
-            row = self._free_rows.pop()
-            self._keys[row] = key
-        else:
-            row = len(self._keys)
-            self._keys.append(key)
-        self._rows[key] = row
-        return row
 
 
-def _numbers(known: Mapping[Key, int], keys: Iterable[Key], add: Callable[[Key], int]) -> Array:
-    """The number of each key; `add` gives one to a key that has none, and makes it known."""
+def compile_loops() -> None:
+    """Loads the compiled loops, or compiles them where nobody has yet: some seconds, once."""
+    fold = ConversationFold()
+    one, none = np.ones(1, np.int64), np.zeros((1, len(COUNTS)), np.int64)
+    voice = Sets(one.astype(np.uint64), one)
+    fold.add_up(
+        fold.take(Cells([""], one, [""], none, voice, voice, one.astype(np.bool_), one.astype(np.uint64))).groups
+    )
+
+
+def _numbers(known: Mapping[Key, int], keys: Iterable[Key], add: Callable[[list[Key]], None]) -> Array:
+    """The number of each key; `add` makes keys known that are not, each once."""
     asked = list(keys)
-    numbers: list[int | None] = list(map(known.get, asked))
+    numbers = list(map(known.get, asked))
     if None in numbers:
-        for place, number in enumerate(numbers):
-            if number is None:
-                key = asked[place]
-                found = known.get(key)
-                numbers[place] = add(key) if found is None else found
+        add(list(dict.fromkeys(key for key, number in zip(asked, numbers, strict=True) if number is None)))
+        numbers = list(map(known.get, asked))
     return np.array(numbers, np.int64)
+
+
+def _take_numbers(free: list[int], names: list[Key], new: list[Key]) -> list[int]:
+    """A number for each of these, free ones first, and its name in `names`."""
+    again = min(len(free), len(new))
+    numbers = [free.pop() for _ in range(again)]
+    for number, name in zip(numbers, new, strict=False):
+        names[number] = name
+    numbers += range(len(names), len(names) + len(new) - again)
+    names += new[again:]
+    return numbers

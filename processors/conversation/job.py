@@ -14,9 +14,8 @@ from the floor (closed until there) up to a ceiling; what comes for other minute
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from threading import Event
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from processors.conversation.cells import Cells, Minutes
 from processors.conversation.decoding import decode
 from processors.conversation.fold import ConversationFold
 from processors.conversation.ports import Audience, CellLog, Closings, Rows
+from processors.conversation.rows import by_minute, closing_columns, minute_columns
 from processors.conversation.voices import Array
 from processors.engagement.decoding import Run
 from processors.engagement.marks import MINUTE_US
@@ -42,7 +42,6 @@ NEVER: Final = 1 << 40
 """A ceiling above every minute."""
 
 SPOTS_AT_ONCE: Final = 20_000
-SEEN_BITS: Final = 55
 
 
 @dataclass(frozen=True)
@@ -234,7 +233,7 @@ class ConversationJob:
             floors[partition] = max(floor, stop)
         self._metrics.count_closed(len(minutes))
         if self._audience is not None:
-            for minute, names, values in _by_minute(minutes, counts):
+            for minute, names, values in by_minute(minutes, counts):
                 self._audience.on_closed(minute, names, values)
 
     def _write_closings(self, minutes: Minutes, now: Callable[[], float]) -> list[int]:
@@ -255,13 +254,7 @@ class ConversationJob:
         counts[part] = [stand.get(spot, count) for spot, count in zip(spots[part], counts[part], strict=True)]
         new = [(*spot, count) for spot, count in zip(spots[part], counts[part], strict=True) if spot not in stand]
         if new:
-            conversations, minutes, values = zip(*new, strict=True)
-            columns: dict[str, Any] = {
-                "conversation": list(conversations),
-                "minute": [minute * 60 for minute in minutes],
-                "count": list(values),
-                "closed_at": [int(now() * 1000)] * len(new),
-            }
+            columns = closing_columns(new, int(now() * 1000))
             self._rows.upsert(CONVERSATION_CLOSED.name, columns)
 
     def _lower_ceiling(self) -> None:
@@ -294,36 +287,9 @@ class ConversationJob:
         self._metrics.set_conversations(len(self.fold), self.fold.minutes, age)
 
 
-def minute_columns(minutes: Minutes, mask: Array, final: bool) -> dict[str, Any]:
-    """Rows of conversation_minutes. Their version: fold version (8 bits) | events that all cells have seen (55) | is
-    final (1): the cells of a minute only come and grow, so more seen is newer, and a final row beats an equal one."""
-    seen = np.minimum(minutes.seen[mask], np.uint64((1 << SEEN_BITS) - 1))
-    version = (minutes.fold[mask] << np.uint64(SEEN_BITS + 1)) | (seen << np.uint64(1)) | np.uint64(final)
-    return {
-        "conversation": [name for name, chosen in zip(minutes.conversation, mask.tolist(), strict=True) if chosen],
-        "minute": (minutes.minute[mask] * 60).tolist(),
-        "posts": minutes.posts[mask].tolist(),
-        "likes": minutes.likes[mask].tolist(),
-        "shares": minutes.shares[mask].tolist(),
-        "comments": minutes.comments[mask].tolist(),
-        "voices": minutes.voices[mask].tolist(),
-        "voices_exact": minutes.voices_exact[mask].astype(np.int64).tolist(),
-        "channels": minutes.channels[mask].tolist(),
-        "is_final": [int(final)] * len(version),
-        "version": version.tolist(),
-    }
-
-
 def _by_partition(values: dict[int, int], partitions: Array) -> Array:
     """The value of each partition; 0 where it has none."""
     table = np.zeros(max([*values, int(partitions.max(initial=0))], default=0) + 1, np.int64)
     for partition, value in values.items():
         table[partition] = value
     return table[partitions]
-
-
-def _by_minute(minutes: Minutes, counts: list[int]) -> Iterable[tuple[int, list[str], list[int]]]:
-    """Minutes in order: they are sorted already."""
-    starts = np.flatnonzero(np.diff(minutes.minute, prepend=-1)).tolist()
-    for start, end in pairwise([*starts, len(minutes)]):
-        yield int(minutes.minute[start]), minutes.conversation[start:end], counts[start:end]

@@ -10,6 +10,8 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+from processors.conversation import kernels
+
 Array = np.ndarray[Any, Any]
 
 EVERYTHING: Final = np.uint64(2**64 - 1)
@@ -60,10 +62,9 @@ class Pool:
     def get(self, rows: Array) -> Sets:
         """The sets of these rows."""
         lengths = self._lengths[rows]
-        ends = np.cumsum(lengths)
-        total = int(ends[-1]) if len(ends) else 0
-        places = np.arange(total) + np.repeat(self._starts[rows] - ends + lengths, lengths)
-        return Sets(self._values[places], lengths)
+        values = np.empty(int(lengths.sum()), np.uint64)
+        kernels.gather(rows, self._starts, self._lengths, self._values, values)
+        return Sets(values, lengths)
 
     def _tidy(self, more: int) -> None:
         """Makes room, of what was replaced if that is half, else by growing."""
@@ -85,11 +86,9 @@ def grown(column: Array, needed: int) -> Array:
 
 def count_distinct(owners: Array, values: Array, count: int) -> Array:
     """Distinct values of each of `count` owners."""
-    order = np.lexsort((values, owners))
-    owners, values = owners[order], values[order]
-    first = np.ones(len(order), np.bool_)
-    first[1:] = (owners[1:] != owners[:-1]) | (values[1:] != values[:-1])
-    return np.bincount(owners[first], minlength=count)
+    found = np.zeros(count, np.int64)
+    kernels.count_distinct(owners, values, found)
+    return found
 
 
 def count_voices(owners: Array, voices: Sets, exact: Array, count: int) -> tuple[Array, Array]:
@@ -97,12 +96,14 @@ def count_voices(owners: Array, voices: Sets, exact: Array, count: int) -> tuple
 
     `owners` and `exact` have one value a set. Each sketch is sorted.
     """
-    thetas = np.full(count, EVERYTHING)
+    of = np.repeat(owners, voices.lengths)
     sketches = np.flatnonzero(~exact & (voices.lengths > 0))
+    if not len(sketches):
+        return count_distinct(of, voices.values, count), np.ones(count, np.bool_)
+    thetas = np.full(count, EVERYTHING)
     np.minimum.at(thetas, owners[sketches], voices.values[np.cumsum(voices.lengths)[sketches] - 1])
     is_exact = np.ones(count, np.bool_)
     is_exact[owners[sketches]] = False
-    of = owners[voices.owners()]
     kept = is_exact[of] | (voices.values < thetas[of])
     found = count_distinct(of[kept], voices.values[kept], count)
     estimates = np.rint(found / (thetas.astype(np.float64) / 2.0**64)).astype(np.int64)

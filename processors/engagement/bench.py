@@ -29,10 +29,14 @@ from processors.engagement.stored import ClickHouseLog
 from processors.engagement.threads import ThreadPolicy, turns_of
 from processors.patience import GivenUp, Patience
 from processors.process import tune
+from processors.virality.parameters import load_parameters
 
 CLOSE_SECONDS: Final = 2.0
 """How long the end waits for messages that are on their way: they belong to a batch that is not acked, and come
 again."""
+
+ADVANCE_SECONDS: Final = 1.0
+"""How often it is looked which posts are due for another row because time has gone on."""
 
 
 class EngagementBench:
@@ -71,6 +75,7 @@ class EngagementBench:
         self._marking = Marking(
             MarksPolicy(settings.lateness_seconds, settings.idle_seconds), self._shelf, self._outbox
         )
+        self._advanced_at = 0.0
         self._patiently = Patience(on_store=self._bench.note_store)
         self._bench.connections = (self._first, self._log, self._burial, self._shelf)
 
@@ -115,6 +120,10 @@ class EngagementBench:
         reached = self._job.reached()
         with suppress(GivenUp), self._metrics.time_step("marks"):
             self._patiently(lambda: self._marking.note(reached, batch.lags, time.time(), batch.all_read))
+            least, now = self._marking.least, time.monotonic()
+            if least is not None and now - self._advanced_at >= ADVANCE_SECONDS:
+                self._patiently(lambda: self._job.advance(least))
+                self._advanced_at = now
             return True
         return False
 
@@ -135,4 +144,5 @@ def policy_of(settings: Settings, hasher: Hasher) -> JobPolicy:
         settings.memory_mb << 20,
         brands=brands,
         threads=ThreadPolicy(turns_of(brands, hasher), hours),
+        forecast=load_parameters(settings.forecast),
     )

@@ -1,0 +1,61 @@
+"""The loops of the conversation fold that have one turn a cell or a voice."""
+
+import numpy as np
+from numba import njit
+
+EMPTY = np.int64(-1)
+MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+@njit(cache=True, nogil=True)
+def count_distinct(owners, values, found):
+    """Adds to `found`, per owner, how many distinct values it has; 20 to 40 ns a value. Values are hashes."""
+    size = 16
+    while size < 2 * len(owners):
+        size *= 2
+    mask = np.uint64(size - 1)
+    table = np.full(size, EMPTY)
+    for i in range(len(owners)):
+        place = ((values[i] ^ (np.uint64(owners[i]) * MIX)) * MIX) >> np.uint64(20) & mask
+        while True:
+            j = table[place]
+            if j == EMPTY:
+                table[place] = i
+                found[owners[i]] += 1
+                break
+            if owners[j] == owners[i] and values[j] == values[i]:
+                break
+            place = (place + np.uint64(1)) & mask
+
+
+@njit(cache=True, nogil=True)
+def find_rows(place, groups, top, rows, owners):
+    """Rows whose group has a place, and that place; how many there are."""
+    count = 0
+    for row in range(top):
+        if place[groups[row]] >= 0:
+            rows[count], owners[count] = row, place[groups[row]]
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def add_counts(rows, owners, counts, versions, sums, seen, fold):
+    """Adds the counts of `rows` and the events that they have seen to those of their owners; keeps the highest fold
+    version. A cell's version: fold version (8 bits) | events seen of the whole post (30) | minute of as_of (26)."""
+    for i in range(len(rows)):
+        row, owner = rows[i], owners[i]
+        for column in range(counts.shape[1]):
+            sums[owner, column] += np.int64(counts[row, column])
+        seen[owner] += (versions[row] >> np.uint64(26)) & np.uint64((1 << 30) - 1)
+        fold[owner] = max(fold[owner], versions[row] >> np.uint64(56))
+
+
+@njit(cache=True, nogil=True)
+def gather(rows, starts, lengths, values, out):
+    """The sets of `rows`, one after the other."""
+    top = 0
+    for row in rows:
+        for i in range(starts[row], starts[row] + lengths[row]):
+            out[top] = values[i]
+            top += 1
