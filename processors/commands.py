@@ -9,6 +9,7 @@ import click
 from pipeline.clickhouse import ClickHouse
 from pipeline.errors import CheckFailed
 from pipeline.settings import load_settings
+from processors.engagement.bench import policy_of
 from processors.engagement.hashing import Hasher
 from processors.engagement.recount import recount as recount_posts
 from processors.engagement.stored import ClickHouseLog
@@ -51,7 +52,7 @@ def recount(check: bool, as_json: bool) -> None:
     posts = events = 0
     differences: list[str] = []
     try:
-        for chunk in recount_posts(log, log, hasher, None if check else log):
+        for chunk in recount_posts(log, log, hasher, None if check else log, policy_of(settings, hasher)):
             posts, events = posts + chunk.posts, events + chunk.events
             differences += map(str, chunk.differences)
     finally:

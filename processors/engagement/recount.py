@@ -13,17 +13,19 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from pipeline.brands import Brands
 from processors.engagement import rows
 from processors.engagement.carried import carry_over
 from processors.engagement.cells import cells_of, conversation_posts
 from processors.engagement.cold import read_posts, take_posts
 from processors.engagement.comparing import Columns, Difference, Key, compare, difference, emptied, keys_of, plain
-from processors.engagement.facts import BrandKeys
+from processors.engagement.fold import Array, Fold
 from processors.engagement.hashing import Hasher
+from processors.engagement.job import JobPolicy
 from processors.engagement.ports import Log, Store
+from processors.engagement.spreading import Spreading
 from processors.engagement.state import State
-from processors.engagement.threads import ThreadPolicy
+from processors.virality.parameters import load_parameters
+from schemas.metrics import MINUTE
 from schemas.tables import (
     CARRY_OVER,
     CONVERSATION_POSTS,
@@ -61,14 +63,6 @@ class Stored(Protocol):
 
 
 @dataclass(frozen=True)
-class RecountPolicy:
-    """What the rows depend on besides the log: as in JobPolicy."""
-
-    brands: BrandKeys
-    threads: ThreadPolicy | None = None
-
-
-@dataclass(frozen=True)
 class Chunk:
     """What became of some posts."""
 
@@ -86,13 +80,16 @@ class _Expected:
 
 
 def recount(
-    log: Log, stored: Stored, hasher: Hasher, store: Store | None, policy: RecountPolicy | None = None
+    log: Log, stored: Stored, hasher: Hasher, store: Store | None, policy: JobPolicy | None = None
 ) -> Iterator[Chunk]:
-    """Compares chunk by chunk; with a `store` also writes every row anew. Blocks. Raises Unavailable, Refused."""
-    policy = policy or RecountPolicy(Brands())
+    """Compares chunk by chunk; with a `store` also writes every row anew. `policy`: that of the workers. Blocks. Raises
+    Unavailable, Refused."""
+    policy = policy or JobPolicy()
+    spreading = Spreading(policy.forecast or load_parameters())
     for post_ids in _chunks(stored.census()):
         found = {table: stored.rows(table, table.sent, post_ids) for table in TABLES}
-        expected = _expected(log, hasher, post_ids, policy)
+        shown = dict(zip(*(plain(found[POST_METRICS][name]) for name in ("post_id", "spread_as_of")), strict=True))
+        expected = _expected(log, hasher, post_ids, policy, spreading, shown)
         unknown = _unknown(stored, list(expected.versions))
         differences = [difference(KNOWN_POSTS, (post_id,), "row", None, "a row") for post_id in unknown]
         if unknown and store is not None:
@@ -100,7 +97,10 @@ def recount(
         for table, columns in expected.rows.items():
             surplus = compare(table, columns, found[table], differences)
             if store is not None:
-                _mend(table, columns, found[table], expected.versions, surplus, stored, store)
+                versions = expected.versions
+                if table is POST_METRICS:  # has a time of its own in it
+                    versions = dict(zip(plain(columns["post_id"]), plain(columns["version"]), strict=True))
+                _mend(table, columns, found[table], versions, surplus, stored, store)
         events = int(expected.rows[POST_METRICS]["events_seen"].sum())
         yield Chunk(len(post_ids), events, differences)
 
@@ -142,7 +142,15 @@ def _chunks(census: Iterator[tuple[str, int]]) -> Iterator[list[str]]:
         yield chunk
 
 
-def _expected(log: Log, hasher: Hasher, post_ids: Sequence[str], policy: RecountPolicy) -> _Expected:
+def _expected(
+    log: Log,
+    hasher: Hasher,
+    post_ids: Sequence[str],
+    policy: JobPolicy,
+    spreading: Spreading,
+    shown: Mapping[str, int],
+) -> _Expected:
+    """`shown`: spread_as_of of the rows of post_metrics that are there."""
     state = State(hasher, policy.brands, threads=policy.threads)
     fold = state.fold
     read = read_posts(log, hasher, post_ids, state)
@@ -155,7 +163,7 @@ def _expected(log: Log, hasher: Hasher, post_ids: Sequence[str], policy: Recount
     cells = [conversation_posts(cells) for cells in cells_of(fold, state.known, panes, state.again(said), 1)]
     return _Expected(
         {
-            POST_METRICS: rows.of_posts(fold, real),
+            POST_METRICS: spreading.rows(fold, real, _as_shown(fold, real, shown)),
             POST_MINUTES: rows.of_panes(fold, panes),
             POSTS: rows.posts(list(said), [one.facts for one in said.values()], versions),
             CONVERSATION_POSTS: _joined(cells),
@@ -169,6 +177,13 @@ def _expected(log: Log, hasher: Hasher, post_ids: Sequence[str], policy: Recount
             )
         ),
     )
+
+
+def _as_shown(fold: Fold, posts: Array, shown: Mapping[str, int]) -> Array:
+    """What these posts' spread is meant for: each row is compared at its own time, where that is one that it can
+    have."""
+    said = np.array([shown.get(fold.post_ids[row], 0) // MINUTE for row in posts.tolist()], np.int64)
+    return np.where(Spreading.times(fold, posts, said) == said, said, fold.seen(posts)[1])
 
 
 def _joined(parts: Sequence[Columns]) -> Columns:
