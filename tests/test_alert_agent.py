@@ -1,8 +1,9 @@
 """The agent with everything around it made up or on loopback: kills, outages, rebalances, receivers that misbehave."""
 
 import asyncio
+import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 from pipeline.dead_letters import DeadLetter
 from pipeline.observability.alert_metrics import ALERT_REASONS, AlertMetrics
 from pipeline.observability.metrics import WorkerMetrics
+from pipeline.topics import partition_of
 from processors.alerts.agent import AlertAgent
 from processors.alerts.config import AlertsConfig
 from processors.alerts.policy import DeliveryPolicy
-from processors.alerts.ports import SETTLED, Answer, Receiver
+from processors.alerts.ports import SETTLED, Answer, Delivery, Receiver
 from processors.alerts.receivers import open_heartbeat, open_receivers
 from processors.batches import Batch
 from processors.engagement.decoding import Run
@@ -298,6 +300,61 @@ def test_deliveries_go_on_while_the_store_is_away_and_are_stored_when_it_is_back
 
     run(work)
     assert receiver.took == ["5f/opened"]
+
+
+def test_what_is_not_told_is_stored_before_it_is_acked() -> None:
+    bench = Bench(receivers={"hook": FakeReceiver()})
+    bench.now = T0 + 30 * 86_400
+
+    async def work() -> None:
+        await bench.start(tick=False)
+        assert await bench.send(spike())
+        assert bench.outcomes() == {"hook opened": "old"}
+        await bench.stop()
+
+    run(work)
+
+
+def test_a_spike_that_is_not_in_memory_is_looked_up() -> None:
+    """It was let go, or another agent had it: that its opening was told stands in the rows alone."""
+    bench = Bench(receivers={"hook": (receiver := FakeReceiver())})
+    bench.deliveries.save([Delivery("5f", "hook", "opened", int(T0) // 60, 1, "delivered", int(T0 * 1000))])
+
+    async def work() -> None:
+        agent = await bench.start()
+        assert await agent.take(batch_of(spike(), spike(state="resolved", minute=1)))
+        await until(lambda: receiver.took == ["5f/resolved"])
+        await bench.stop()
+
+    run(work)
+    assert receiver.attempts == ["5f/resolved"]
+
+
+def test_what_was_read_for_partitions_that_are_gone_is_not_told() -> None:
+    bench = Bench(receivers={"hook": (receiver := FakeReceiver())})
+    bench.deliveries.put(spike())
+    read, may_answer = bench.deliveries.spikes, threading.Event()
+
+    def slowly(partitions: Sequence[int], of: int, since: float) -> list[SpikeAlert]:
+        found = read(partitions, of, since)
+        may_answer.wait(10)
+        return found
+
+    async def work() -> None:
+        bench.deliveries.spikes = slowly  # type: ignore[method-assign]
+        agent = await bench.start(tick=False)
+        reading = asyncio.create_task(agent.tick())
+        await asyncio.sleep(0.1)
+        await agent.claim([], 1)
+        await agent.claim([partition_of(b"hashtag:acme", 4) ^ 1], 4)
+        may_answer.set()
+        await reading
+        await agent.tick()
+        await asyncio.sleep(0.1)
+        await bench.stop()
+
+    run(work)
+    assert receiver.attempts == []
 
 
 def test_a_partition_that_goes_to_another_agent_is_told_by_that_one() -> None:

@@ -322,6 +322,32 @@ def test_an_agent_that_was_away_for_hours_pages_nobody_for_what_it_missed() -> N
     assert bench.outcome("opened") == "old"
 
 
+def test_what_is_read_again_after_a_restart_takes_its_place_in_the_spikes_life() -> None:
+    bench = Bench()
+    bench.restart(spike(state="resolved", minute=9))
+    bench.take(spike(state="grown", minute=4))
+    assert bench.run() == ["5f/opened", "5f/grown/2026-03-01T12:04Z", "5f/resolved"]
+
+
+def test_growth_that_is_read_after_the_end_was_told_is_left_out() -> None:
+    bench = Bench()
+    bench.restart(spike(state="resolved", minute=9))
+    assert bench.run() == ["5f/opened", "5f/resolved"]
+    bench.take(spike(state="grown", minute=4))
+    assert bench.run() == []
+    assert bench.outcome("grown") == "superseded"
+
+
+def test_a_spike_that_has_left_memory_is_not_news_when_it_comes_again() -> None:
+    bench = Bench()
+    bench.take(spike())
+    bench.run()
+    bench.restart()
+    bench.take(spike())
+    assert bench.run() == []
+    assert bench.tally.counts["fired opened"] == 0
+
+
 def test_rows_only_ever_win_over_what_they_know_more_than() -> None:
     bench = Bench()
     versions = []
