@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from processors.engagement import kernels
 from processors.engagement.fold import Fold
+from processors.engagement.hashing import Hasher
 from tests.folding import Event, assert_true, like, metrics_of, minutes_of, same, take, undo
 from tests.truth import microseconds, truth_of
 
@@ -211,6 +212,24 @@ def test_outcomes() -> None:
     ]
     n, late, d, c = kernels.NEW, kernels.LATE, kernels.DUPLICATE, kernels.CONFLICTING
     assert take(Fold(), log).outcomes.tolist() == [n, n, late, d, c, c, c, c, d]
+
+
+def test_actors_alone_are_hashed_alike_in_all_processes() -> None:
+    one, other = Hasher(), Hasher()
+    assert (one.actors(["ann", ""]) == other.actors(["ann", ""])).all()
+    assert (one.hashes(["ann"]) != other.hashes(["ann"])).all()
+    assert (one.actors(["ann"]) != one.hashes(["ann"])).all()
+
+
+def test_what_a_post_says_of_itself_stays_with_it() -> None:
+    fold = Fold()
+    take(fold, [like("a"), like("a", post_id="q")])
+    assert fold._tables.posts["created"][:2].tolist() == [kernels.NONE] * 2
+    fold.learn(np.array([1]), np.array([29_500_000]), np.array([7], np.uint64))
+    fold.forget(np.array([0]))
+    take(fold, [like("b", post_id="q"), like("a")])
+    assert fold._tables.posts["created"][:2].tolist() == [29_500_000, kernels.NONE]
+    assert fold._tables.posts["author"][:2].tolist() == [7, 0]
 
 
 def test_a_retraction_of_a_retraction_changes_nothing() -> None:
