@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli import engagement
 from pipeline.errors import CheckFailed, SettingsError
+from pipeline.settings import load_settings
 from processors.alerts.config import load_alerts
 from processors.alerts.routing import Routing
 from tests.fakes_alerts import HttpServer, config_of
@@ -116,6 +117,12 @@ def test_secrets_come_from_where_the_file_says(tmp_path: Path) -> None:
     ):
         config = _load(tmp_path / "alerts.yaml", _small(f"secret: {said}"), NAME="from the environment")
         assert config.receivers["hook"].secret.get_secret_value() == expected  # type: ignore[attr-defined]
+
+
+def test_the_setting_names_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGAGEMENT_ALERTS", "/no/such")
+    with pytest.raises(SettingsError, match=r"ENGAGEMENT_ALERTS: /no/such is not a file; name a YAML file like deploy/"):
+        load_settings()
 
 
 # ---------------------------------------------------------------- routing

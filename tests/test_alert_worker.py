@@ -22,6 +22,7 @@ from schemas.alerts import SPIKE_ALERT, SpikeAlert
 from tests.end_to_end.checks import engagement, environment_of
 from tests.end_to_end.workers import Workers, wait_until
 from tests.fakes_alerts import HttpServer, spike
+from tests.test_alertmanager import BINARY, RESOLVE_SECONDS, Alertmanager
 
 FILE = """
 receivers:
@@ -30,12 +31,16 @@ receivers:
     url: {url}/hook
     secret: {{env: HOOK_SECRET}}
     timeout: 1s
+{pager}
 routes:
   - match: "hashtag:*"
-    to: hook
+    to: [{names}]
 heartbeat:
   url: {{clear: {url}/alive}}
 """
+
+
+PAGER = "  pager: {{kind: alertmanager, urls: [{url}]}}"
 
 
 @pytest.fixture
@@ -43,6 +48,18 @@ def server() -> Iterator[HttpServer]:
     the_server = HttpServer()
     yield the_server
     the_server.kill()
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path, server: HttpServer) -> Iterator[Alertmanager | None]:
+    """The real one where it is installed; tests/test_alertmanager.py says that it is not."""
+    if BINARY is None:
+        yield None
+        return
+    it = Alertmanager(tmp_path, server)
+    it.start()
+    yield it
+    it.stop()
 
 
 class World:
@@ -73,10 +90,16 @@ class World:
 
 @pytest.mark.timeout(300)
 def test_worker_and_receiver_are_killed_and_each_state_counts_once(
-    settings: Settings, server: HttpServer, tmp_path: Path
+    settings: Settings, server: HttpServer, alertmanager: Alertmanager | None, tmp_path: Path
 ) -> None:
     path = tmp_path / "alerts.yaml"
-    path.write_text(FILE.format(url=server.url))
+    pager = PAGER.format(url=alertmanager.url) if alertmanager else ""
+    path.write_text(FILE.format(url=server.url, pager=pager, names="hook, pager" if pager else "hook"))
+
+    def fires(spike_id: str) -> bool:
+        assert alertmanager is not None
+        return any(alert["labels"]["spike_id"] == spike_id for alert in alertmanager.alerts())
+
     environment = environment_of(settings, os.environ) | {"ENGAGEMENT_ALERTS": str(path), "HOOK_SECRET": "s"}
     engagement(environment, "init")
     since = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -95,15 +118,21 @@ def test_worker_and_receiver_are_killed_and_each_state_counts_once(
         wait_until(lambda: "one/opened" in world.told(), 20, "the spike is not told")
         assert time.monotonic() - started < 10
 
+        if alertmanager is not None:
+            wait_until(lambda: fires("one"), 20, "Alertmanager is not told")
         server.kill()
         world.put(spike("two", since=since, conversation="hashtag:other"))
         worker.wait_for("was not told of two/opened", 20)
         worker.kill()
+        killed = time.monotonic()
         world.put(spike("one", "grown", 1, since=since))
         world.put(spike("old", since=since - timedelta(days=30), conversation="hashtag:old"))
         world.put(spike("nobody", since=since, conversation="thread:1"))
         publisher.send(settings.topics.alerts, b"hashtag:bad", b"{}")
         publisher.flush(20)
+        if alertmanager is not None:
+            time.sleep(max(0.0, killed + 2 * RESOLVE_SECONDS - time.monotonic()))
+            assert fires("one"), "nobody has said that it is over"
         second = workers.start()
         second.wait_for("was not told of two/opened", 90)
         server.start()
@@ -113,6 +142,8 @@ def test_worker_and_receiver_are_killed_and_each_state_counts_once(
             world.put(spike(name, "resolved", 2, "hashtag:other" if name == "two" else "hashtag:acme", since))
         wait_until(lambda: {"one/resolved", "two/resolved"} <= set(world.told()), 20, "not resolved")
         wait_until(lambda: world.rows().get(("two", "resolved")) == "delivered", 20, "not stored")
+        if alertmanager is not None:
+            wait_until(lambda: not fires("one") and not fires("two"), 20, "our word does not resolve it")
         second.wait_until_ready()
         assert second.end() == 0
 
