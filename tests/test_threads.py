@@ -223,20 +223,41 @@ def test_random_threads_in_any_order(seed: int) -> None:
     hours = BusinessHours("08:30-18:00", "1-4,6", "America/St_Johns")
     brands = brands_of({"a": Brand(side="own", accounts=["help"]), "b": Brand(side="rival", accounts=["one", "two"])})
     fold = Fold(threads=ThreadPolicy(turns_of(brands, HASHER), hours))
-    waiting = [iter(events) for events in threads.values()]
+    taken: dict[str, list[Event]] = {post_id: [] for post_id in threads}
+    waiting = {post_id: iter(events) for post_id, events in threads.items()}
     while waiting:  # the events of all posts, mixed
-        one = dice.choice(waiting)
-        some = list(islice(one, dice.randrange(1, 40)))
+        post_id = dice.choice(list(waiting))
+        some = list(islice(waiting[post_id], dice.randrange(1, 40)))
         if some:
+            taken[post_id] += some
             take(fold, some)
         else:
-            waiting.remove(one)
+            del waiting[post_id]
+        if dice.random() < 0.3:  # looking on the way changes nothing, whoever was thought to be the author
+            learn(fold, [dice.choice(authors) for _ in fold.post_ids])
+            fold.threads(np.array(dice.sample(range(len(fold)), dice.randrange(len(fold)) + 1)))
+        if dice.random() < 0.1:  # nor does it to forget a post and to read it again
+            (forgotten,) = fold.forget(np.array([dice.randrange(len(fold))]))
+            take(fold, taken[forgotten])
     learn(fold, [authors[int(post_id[1:])] for post_id in fold.post_ids])
     for post_id, found in zip(fold.post_ids, threads_of(fold), strict=True):
         author = authors[int(post_id[1:])]
         accounts = {"help", "one", "two"} if author == "one" else {"help"}
         true = true_thread(threads[post_id], author, accounts, ("08:30", "18:00", {1, 2, 3, 4, 6}, "America/St_Johns"))
         assert differences(found, true) == {}, post_id
+
+
+def test_a_thread_is_read_again_when_it_changed() -> None:
+    fold = Fold(threads=ThreadPolicy(turns_of(ACME, HASHER)))
+    take(fold, PLANTED[:-1])
+    for author, brand in (("host", {"support"}), ("host2", {"support", "host2", "bob"}), (None, {"support"})):
+        learn(fold, [author])
+        assert differences(threads_of(fold)[0], true_thread(PLANTED, author, brand)) == {}
+    learn(fold, ["host"])
+    late = [gone("b1"), said("n", "new", "15:00"), said("n1", "host", "15:01", "n"), gone("s", kind="share")]
+    for number, event in enumerate(late, 1):
+        take(fold, [event])
+        assert differences(threads_of(fold)[0], true_thread([*PLANTED, *late[:number]], "host", {"support"})) == {}
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu"])
