@@ -121,7 +121,9 @@ def test_secrets_come_from_where_the_file_says(tmp_path: Path) -> None:
 
 def test_the_setting_names_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGAGEMENT_ALERTS", "/no/such")
-    with pytest.raises(SettingsError, match=r"ENGAGEMENT_ALERTS: /no/such is not a file; name a YAML file like deploy/"):
+    with pytest.raises(
+        SettingsError, match=r"ENGAGEMENT_ALERTS: /no/such is not a file; name a YAML file like deploy/"
+    ):
         load_settings()
 
 

@@ -51,7 +51,7 @@ Step = Literal[
     "alerts_commit",
 ]
 STEPS: Final[tuple[Step, ...]] = get_args(Step)
-"""What a batch goes through, in order: of events (the middle four are the steps of law 1), then of cells, then of alerts."""
+"""What a batch goes through, in order: of events (the middle four are the steps of law 1), of cells, of alerts."""
 
 CellOutcome = Literal["new", "duplicate", "late", "cold", "dead"]
 CELL_OUTCOMES: Final[tuple[CellOutcome, ...]] = get_args(CellOutcome)

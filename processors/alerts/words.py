@@ -24,7 +24,7 @@ def details(alert: SpikeAlert) -> dict[str, str]:
         "until": clock(alert["ended_at"]) if alert["ended_at"] is not None else "it goes on",
         "seen a minute": _number(alert["observed"]),
         "usual a minute": _number(alert["expected"]),
-        "over": f"{alert['scale_minutes']} minutes",
+        "over": f"{alert['scale_minutes']} minute" + "s" * (alert["scale_minutes"] != 1),
         "voices": f"{alert['voices']} (usually {_number(alert['voices_usual'])})",
         "channels": f"{alert['channels']} (usually {_number(alert['channels_usual'])})",
         "in one post": f"{alert['concentration']:.0%}",
