@@ -1,4 +1,4 @@
-"""The Grafana dashboard: its layout, its sources, and its SQL, which the real ClickHouse runs."""
+"""The Grafana dashboards: their layout, their sources, and their SQL, which the real ClickHouse runs."""
 
 import json
 import re
@@ -10,64 +10,99 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.clickhouse.draft_views import draft
 from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
-from schemas.tables import TABLES
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
-DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/engagement.json").read_text())
+DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in (DEPLOY / "grafana/dashboards").glob("*.json")}
+EACH = pytest.mark.parametrize("name", sorted(DASHBOARDS))
 
 FROM, TO = 1_767_225_600, 1_767_229_200
 """2026-01-01 00:00 to 01:00: the time range that a test's dashboard shows."""
 
+SHOWN = {"post": "it's a post", "author": "an author's", "channel": "bluesky", "conversation": "brand:o'ours"}
+"""What is chosen in the variables."""
 
-def _targets() -> Iterator[tuple[str, dict[str, Any]]]:
-    for panel in DASHBOARD["panels"]:
+
+def _targets(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for panel in DASHBOARDS[name]["panels"]:
         for target in panel.get("targets", []):
             yield panel["title"], target
 
 
-def _queries() -> dict[str, str]:
+def _queries(name: str) -> dict[str, str]:
     """Every SQL of the dashboard by where it stands."""
-    queries = {title: target["rawSql"] for title, target in _targets() if "rawSql" in target}
-    queries |= {f"${v['name']}": v["query"] for v in DASHBOARD["templating"]["list"] if v["type"] == "query"}
-    return queries
+    queries = {title: target["rawSql"] for title, target in _targets(name) if "rawSql" in target}
+    variables = DASHBOARDS[name]["templating"]["list"]
+    return queries | {f"${v['name']}": v["query"] for v in variables if v["type"] == "query"}
 
 
-def _as_the_plugin_sends_it(query: str, post: str, interval: int = 15) -> str:
+def _as_the_plugin_sends_it(query: str, interval: int = 15) -> str:
     """Macros replaced as grafana-clickhouse-datasource does, and `${post:sqlstring}` as Grafana does."""
     start, end = f"toDateTime({FROM})", f"toDateTime({TO})"
     query = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 >= {start} AND \1 <= {end}", query)
     query = query.replace("$__fromTime", start).replace("$__toTime", end).replace("$__interval_s", str(interval))
-    query = query.replace("${post:sqlstring}", "'" + post.replace("'", "''") + "'")
+    for variable, value in SHOWN.items():
+        query = query.replace(f"${{{variable}:sqlstring}}", "'" + value.replace("'", "''") + "'")
     assert "$" not in query, "a macro that this test does not know"
     return query
 
 
-def test_the_dashboard_shows_what_it_should() -> None:
-    titles = " | ".join(panel["title"] for panel in DASHBOARD["panels"]).lower()
-    for wanted in ("rising posts", "top posts", "rolling engagement", "lag", "freshness", "by outcome", "dead letters"):
-        assert wanted in titles
-    assert all(panel.get("description") for panel in DASHBOARD["panels"] if panel["type"] != "row")
+def test_the_dashboards_are_there() -> None:
+    assert sorted(DASHBOARDS) == ["conversation", "engagement", "virality"]
+    assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == 3
 
 
-def test_panels_do_not_overlap() -> None:
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        (
+            "engagement",
+            ("rising posts", "top posts", "rolling engagement", "lag", "freshness", "by outcome", "dead letters"),
+        ),
+        ("virality", ("spreading", "trees", "forecast", "reproduction", "over-performance", "authors", "channels")),
+        ("conversation", ("conversations", "share of voice", "voices per minute", "waiting", "first response")),
+    ],
+)
+def test_the_dashboard_shows_what_it_should(name: str, wanted: tuple[str, ...]) -> None:
+    panels = DASHBOARDS[name]["panels"]
+    titles = " | ".join(panel["title"] for panel in panels).lower()
+    assert [each for each in wanted if each not in titles] == []
+    assert all(panel.get("description") for panel in panels if panel["type"] != "row")
+
+
+@EACH
+def test_panels_do_not_overlap(name: str) -> None:
+    panels = DASHBOARDS[name]["panels"]
     seen: set[tuple[int, int]] = set()
-    for panel in DASHBOARD["panels"]:
+    for panel in panels:
         at = panel["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
         assert at["x"] + at["w"] <= 24
         assert not seen & cells, panel["title"]
         seen |= cells
-    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+@EACH
+def test_links_lead_to_dashboards_and_variables_that_exist(name: str) -> None:
+    links = re.findall(r"/d/([\w-]+)/[\w-]+\?[^\"]*?var-(\w+)=", json.dumps(DASHBOARDS[name]))
+    assert links
+    variables = {d["uid"]: {v["name"] for v in d["templating"]["list"]} for d in DASHBOARDS.values()}
+    assert all(variable in variables[uid] for uid, variable in links), links
 
 
 def test_sources_are_the_provisioned_ones() -> None:
     provisioned = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/engagement.yaml").read_text())
     known = {(source["type"], source["uid"]) for source in provisioned["datasources"]}
-    used = {(target["datasource"]["type"], target["datasource"]["uid"]) for _, target in _targets()}
+    used = {
+        (target["datasource"]["type"], target["datasource"]["uid"])
+        for name in DASHBOARDS
+        for _, target in _targets(name)
+    }
     assert used == known
     provider = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/engagement.yaml").read_text())["providers"][0]
     compose = yaml.safe_load((DEPLOY / "compose/compose.yaml").read_text())
@@ -77,7 +112,10 @@ def test_sources_are_the_provisioned_ones() -> None:
 
 def test_promql_names_metrics_that_exist() -> None:
     named = {
-        metric for _, target in _targets() for metric in re.findall(r"\bengagement_[a-z_]+", target.get("expr", ""))
+        metric
+        for name in DASHBOARDS
+        for _, target in _targets(name)
+        for metric in re.findall(r"\bengagement_[a-z_]+", target.get("expr", ""))
     }
     metrics = WorkerMetrics()
     metrics.count_dead_letters("schema")
@@ -87,10 +125,14 @@ def test_promql_names_metrics_that_exist() -> None:
     assert named <= known
 
 
-def test_sql_reads_views_that_are_declared() -> None:
-    views = {f"{table.name}_v" for table in TABLES}
-    for title, query in _queries().items():
-        read = set(re.findall(r"\b(?:FROM|JOIN)\s+(\w+)\b(?!\()", query)) - {"toStartOfMinute"}
+@EACH
+def test_sql_reads_views_that_are_drafted(name: str) -> None:
+    views = set(re.findall(r"CREATE OR REPLACE VIEW \{database\}\.(\w+)", draft()))
+    for title, query in _queries(name).items():
+        read = set(re.findall(r"\b(?:FROM|(?<!ARRAY )JOIN)\s+(\w+)\b", query)) - {
+            "toStartOfMinute",
+            "toStartOfInterval",
+        }
         assert read, title
         assert read <= views, title
 
@@ -99,56 +141,101 @@ PANES = {0: (5, 1, 0, 0), 2: (3, 0, 1, 2), 40: (1, 0, 0, 4)}
 """Minutes after FROM -> likes, shares, comments, likes taken back, of the post that the test's dashboard shows."""
 
 
+def _insert(client: ClickHouse, table: str, names: str, *rows: tuple[Any, ...]) -> None:
+    columns = dict(zip(names.split(), map(list, zip(*rows, strict=True)), strict=True))
+    client.insert(table, columns | {"version": [1] * len(rows)})
+
+
 @pytest.fixture
 def client(settings: Settings) -> Iterator[ClickHouse]:
     """A database with a post of last year, one that rises right now and one that does not, and a dead letter."""
     migrate(settings)
     with ClickHouse(settings) as client:
-        this_minute = int(time.time()) // 60 * 60
-        panes = [("it's a post", FROM + 60 * minute, *counts) for minute, counts in PANES.items()]
-        panes += [("rising", this_minute - 60 * 30, 16, 0, 0, 0), ("rising", this_minute - 60 * 90, 1, 0, 0, 0)]
-        panes += [("steady", this_minute - 60 * 30, 16, 0, 0, 0), ("steady", this_minute - 60 * 90, 16, 0, 0, 0)]
-        names = ("post_id", "minute", "likes", "shares", "comments", "likes_retracted")
-        columns = dict(zip(names, map(list, zip(*panes, strict=True)), strict=True))
-        client.insert("post_minutes", columns | {"version": [1] * len(panes)})
-        client.insert(
+        post, now = SHOWN["post"], int(time.time()) // 60 * 60
+        panes = [(post, FROM + 60 * minute, *counts) for minute, counts in PANES.items()]
+        panes += [("rising", now - 60 * 30, 16, 0, 0, 0), ("rising", now - 60 * 90, 1, 0, 0, 0)]
+        panes += [("steady", now - 60 * 30, 16, 0, 0, 0), ("steady", now - 60 * 90, 16, 0, 0, 0)]
+        _insert(client, "post_minutes", "post_id minute likes shares comments likes_retracted", *panes)
+        _insert(
+            client,
             "post_metrics",
-            {
-                "post_id": ["it's a post", "rising", "steady"],
-                "as_of": [FROM + 60 * 41, this_minute - 60 * 29, this_minute - 60 * 29],
-                "likes": [3, 17, 32],
-                "score_default": [8.0, 17.0, 32.0],
-                "version": [1, 1, 1],
-            },
+            "post_id as_of likes score_default",
+            ("rising", now - 60 * 29, 17, 17.0),
+            ("steady", now - 60 * 29, 32, 32.0),
         )
-        client.insert(
-            "dead_letters",
-            {
-                "topic": ["t"],
-                "partition": [0],
-                "offset": [7],
-                "reason": ["no"],
-                "field": ["kind"],
-                "received_at": [FROM * 1000],
-            },
+        _insert(
+            client,
+            "post_metrics",
+            "post_id as_of spread_as_of likes shares comments score_default share_size share_parents_known "
+            "share_levels share_structural_virality comment_levels reproduction forecast_shares unanswered "
+            "oldest_unanswered_at",
+            (post, FROM + 2460, FROM + 2460, 3, 1, 1, 8.0, 2, 1, [1], 1.0, [1, 1], 0.5, 2.0, 1, FROM),
         )
+        _insert(
+            client, "posts", "post_id author_id channel created_at", (post, SHOWN["author"], "bluesky", FROM * 10**6)
+        )
+        _insert(
+            client,
+            "carry_over",
+            "message post_id channel created_at is_current",
+            ("url:https://example.com", post, "bluesky", FROM * 10**6, 1),
+            ("url:https://example.com", "rising", "mastodon", (FROM + 90) * 10**6, 1),
+        )
+        _insert(
+            client,
+            "conversation_minutes",
+            "conversation minute posts comments voices",
+            (SHOWN["conversation"], FROM + 120, 1, 2, 3),
+            (SHOWN["conversation"], now - 60, 1, 0, 1),
+        )
+        _insert(
+            client,
+            "conversation_posts",
+            "conversation minute post_id voices voices_exact",
+            ("brand:x", now, "p", [1], 1),
+        )
+        dead = {"topic": ["t"], "partition": [0], "offset": [7], "reason": ["no"], "field": ["kind"]}
+        client.insert("dead_letters", dead | {"received_at": [FROM * 1000]})
         yield client
 
 
-def _rows(client: ClickHouse, title: str) -> list[tuple[Any, ...]]:
-    return list(zip(*client.select(_as_the_plugin_sends_it(_queries()[title], "it's a post")), strict=True))
+def _rows(client: ClickHouse, name: str, title: str) -> list[tuple[Any, ...]]:
+    return list(zip(*client.select(_as_the_plugin_sends_it(_queries(name)[title])), strict=True))
 
 
 @pytest.mark.stack
-def test_its_sql_runs_on_clickhouse(client: ClickHouse) -> None:
-    assert [row[0] for row in _rows(client, "Rising posts")] == ["rising"], (
+@EACH
+def test_its_sql_runs_on_clickhouse_and_finds_rows(client: ClickHouse, name: str) -> None:
+    queries = _queries(name)
+    assert len(queries) >= 6
+    for title in queries:
+        assert _rows(client, name, title), title
+
+
+@pytest.mark.stack
+def test_what_the_engagement_dashboard_shows(client: ClickHouse) -> None:
+    assert [row[0] for row in _rows(client, "engagement", "Rising posts")] == ["rising"], (
         "steady has as many likes, and no more than before"
     )
-    assert [row[0] for row in _rows(client, "Top posts")] == ["steady", "rising", "it's a post"]
-    assert _rows(client, "$post") == [("steady",), ("rising",), ("it's a post",)]
-    assert [row[1:5] for row in _rows(client, "Latest dead letters")] == [("t", 0, 7, "kind")]
-    shown = _rows(client, "Totals as they were shown")
-    assert [row[1:4] for row in shown] == [(3, 0, 0)]
+    assert [row[0] for row in _rows(client, "engagement", "Top posts")] == ["steady", "rising", "it's a post"]
+    assert _rows(client, "engagement", "$post") == [("steady",), ("rising",), ("it's a post",)]
+    assert [row[1:5] for row in _rows(client, "engagement", "Latest dead letters")] == [("t", 0, 7, "kind")]
+    shown = _rows(client, "engagement", "Totals as they were shown")
+    assert [row[1:4] for row in shown] == [(3, 1, 1)]
+
+
+@pytest.mark.stack
+def test_what_the_virality_and_conversation_dashboards_show(client: ClickHouse) -> None:
+    assert _rows(client, "virality", "Levels of its trees") == [("1", 1, 1), ("2", 0, 1)]
+    assert [row[2] for row in _rows(client, "virality", "Over-performance")] == [15, 60, 300, 1440, 10_080]
+    assert [row[3] for row in _rows(client, "virality", "How long it took")] == [90]
+    minutes = _rows(client, "conversation", "Posts and comments")
+    assert len(minutes) == 60
+    assert [row[1:] for row in minutes[:4]] == [(0, 0), (0, 0), (1, 2), (0, 0)]
+    assert [row[:4] for row in _rows(client, "conversation", "Brands, 24 h")] == [("o'ours", 1, 1, 0)]
+    assert [row[:3] for row in _rows(client, "conversation", "Waiting for an answer")] == [
+        ("it's a post", "bluesky", 1)
+    ]
 
 
 @pytest.mark.stack
@@ -157,7 +244,7 @@ def test_rolling_engagement_is_the_sum_of_panes(client: ClickHouse) -> None:
         panes = [counts for minute, counts in PANES.items() if end - minutes <= minute < end]
         return sum(p[0] - p[3] for p in panes), sum(p[1] for p in panes), sum(p[2] for p in panes)
 
-    rows = _rows(client, "Rolling engagement")
+    rows = _rows(client, "engagement", "Rolling engagement")
     assert [row[0].timestamp() for row in rows] == [FROM + 60 * minute for minute in range((TO - FROM) // 60 + 1)]
     for end, (_, likes, shares, comments, score) in enumerate(rows):
         assert (likes, shares, comments) == window(end, 5), end

@@ -92,8 +92,8 @@ def test_over_performance_is_the_published_formula(client: ClickHouse, read: str
     for key, row in truth.items():
         assert rows[key][:2] == row[:2], key
         for found_value, value in zip(rows[key][2:], row[2:], strict=True):
-            # Quantiles have four decimals.
-            close = found_value == value if value is None else found_value == pytest.approx(value, rel=1e-4, abs=1e-9)
+            # Quantiles have eight decimals.
+            close = found_value == value if value is None else found_value == pytest.approx(value, rel=1e-6, abs=1e-9)
             assert close, (key, rows[key], row)
     said = {row[1] for row in truth.values()}
     assert {None, "not enough posts yet"} <= said
@@ -141,13 +141,12 @@ def test_ten_thousand_posts_of_an_author(client: ClickHouse, stack: Stack) -> No
     asked += f"{', '.join(f'sum({name})' for name in NAMES.format('default').split(', '))}, count() "
     asked += "FROM over_performance(author = 'busy', channel = 'x')"
     server = stack.pid("clickhouse")
-    took = []
-    for _ in range(6):
+    took: list[float] = []
+    while len(took) < 20 and (len(took) < 3 or min(took) >= 0.5):
         started, used = time.perf_counter(), _cpu_seconds(server)
         assert client.select(asked)[-1] == [50_000]
         took.append(min(time.perf_counter() - started, _cpu_seconds(server) - used))
     assert min(took) < 0.5, took
-    print("over_performance of 10,000 posts, seconds:", took)
 
 
 def _pane(chance: random.Random) -> tuple[int, ...]:

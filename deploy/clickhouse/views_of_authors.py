@@ -225,20 +225,25 @@ def _performance_tail(of_author: str, of_posts: str) -> str:
     values = ",\n                ".join(
         f"greatest(toFloat64(at.{number}), 0) AS {name}" for number, name in enumerate(WEIGHT_SETS, 2)
     )
-    sorts = ",\n            ".join(f"arraySort(groupArray({name}) OVER before) AS of_{name}" for name in WEIGHT_SETS)
+    # Half the bytes, half the time: rounds what is above 16 million, by 6e-8 at most.
+    sorts = ",\n            ".join(
+        f"arraySort(groupArray(toFloat32({name})) OVER before) AS of_{name}" for name in WEIGHT_SETS
+    )
     middles = ",\n        ".join(
+        f"toFloat64(of_{name}[k + 1]) AS least_{name},\n        "
+        f"toFloat64(of_{name}[n - k]) AS most_{name},\n        "
         f"arraySlice(of_{name}, k + 1, h) AS middle_{name},\n        "
         f"arrayAvg(middle_{name}) AS expected_{name},\n        "
-        f"h * expected_{name} + k * (of_{name}[k + 1] + of_{name}[n - k]) AS sum_{name},\n        "
-        f"arraySum(v -> v * v, middle_{name}) + k * (pow(of_{name}[k + 1], 2) + pow(of_{name}[n - k], 2)) "
+        f"h * expected_{name} + k * (least_{name} + most_{name}) AS sum_{name},\n        "
+        f"arraySum(v -> pow(v, 2), middle_{name}) + k * (pow(least_{name}, 2) + pow(most_{name}, 2)) "
         f"AS squares_{name},\n        "
         f"t * sqrt(greatest(squares_{name} - sum_{name} * sum_{name} / n, 0) / (n - 1)) / (h / n * sqrt(n)) "
         f"AS error_{name}"
         for name in WEIGHT_SETS
     )
     usual = ", ".join(f"a.expected_{name}, a.error_{name}" for name in WEIGHT_SETS)
-    most = COMPARED - 2 * (COMPARED // 4) - 1
-    quantiles = ", ".join(f"{stdtrit(df, (1 + CONFIDENCE) / 2):.4f}" for df in range(1, most + 1))
+    most = max(n - 2 * (n // 4) - 1 for n in range(COMPARED + 1))
+    quantiles = ", ".join(f"{stdtrit(df, (1 + CONFIDENCE) / 2):.8f}" for df in range(1, most + 1))
     posts = f"""\
 SELECT post_id, author_id, toString(channel) AS channel, created_at, toStartOfMinute(created_at) AS born
 FROM {{database}}.posts FINAL

@@ -1179,23 +1179,27 @@ FROM
         length(of_plain) AS n,
         intDiv(n, 4) AS k,
         n - 2 * k AS h,
-        [6.3138, 2.9200, 2.3534, 2.1318, 2.0150, 1.9432, 1.8946, 1.8595, 1.8331, 1.8125, 1.7959, 1.7823, 1.7709, 1.7613, 1.7531, 1.7459, 1.7396, 1.7341, 1.7291, 1.7247, 1.7207, 1.7171, 1.7139, 1.7109, 1.7081, 1.7056, 1.7033, 1.7011, 1.6991, 1.6973, 1.6955, 1.6939, 1.6924, 1.6909, 1.6896, 1.6883, 1.6871, 1.6860, 1.6849, 1.6839, 1.6829, 1.6820, 1.6811, 1.6802, 1.6794, 1.6787, 1.6779, 1.6772, 1.6766][h - 1] AS t,
+        [6.31375151, 2.91998558, 2.35336343, 2.13184679, 2.01504837, 1.94318028, 1.89457861, 1.85954804, 1.83311293, 1.81246112, 1.79588482, 1.78228756, 1.77093340, 1.76131014, 1.75305036, 1.74588368, 1.73960673, 1.73406361, 1.72913281, 1.72471824, 1.72074290, 1.71714437, 1.71387153, 1.71088208, 1.70814076, 1.70561792, 1.70328845, 1.70113093, 1.69912703, 1.69726089, 1.69551878, 1.69388875, 1.69236031, 1.69092426, 1.68957246, 1.68829771, 1.68709362, 1.68595446, 1.68487512, 1.68385101, 1.68287800, 1.68195236, 1.68107070, 1.68022998, 1.67942739, 1.67866041, 1.67792672, 1.67722420, 1.67655089, 1.67590503][h - 1] AS t,
+        toFloat64(of_plain[k + 1]) AS least_plain,
+        toFloat64(of_plain[n - k]) AS most_plain,
         arraySlice(of_plain, k + 1, h) AS middle_plain,
         arrayAvg(middle_plain) AS expected_plain,
-        h * expected_plain + k * (of_plain[k + 1] + of_plain[n - k]) AS sum_plain,
-        arraySum(v -> v * v, middle_plain) + k * (pow(of_plain[k + 1], 2) + pow(of_plain[n - k], 2)) AS squares_plain,
+        h * expected_plain + k * (least_plain + most_plain) AS sum_plain,
+        arraySum(v -> pow(v, 2), middle_plain) + k * (pow(least_plain, 2) + pow(most_plain, 2)) AS squares_plain,
         t * sqrt(greatest(squares_plain - sum_plain * sum_plain / n, 0) / (n - 1)) / (h / n * sqrt(n)) AS error_plain,
+        toFloat64(of_default[k + 1]) AS least_default,
+        toFloat64(of_default[n - k]) AS most_default,
         arraySlice(of_default, k + 1, h) AS middle_default,
         arrayAvg(middle_default) AS expected_default,
-        h * expected_default + k * (of_default[k + 1] + of_default[n - k]) AS sum_default,
-        arraySum(v -> v * v, middle_default) + k * (pow(of_default[k + 1], 2) + pow(of_default[n - k], 2)) AS squares_default,
+        h * expected_default + k * (least_default + most_default) AS sum_default,
+        arraySum(v -> pow(v, 2), middle_default) + k * (pow(least_default, 2) + pow(most_default, 2)) AS squares_default,
         t * sqrt(greatest(squares_default - sum_default * sum_default / n, 0) / (n - 1)) / (h / n * sqrt(n)) AS error_default
     FROM
     (
         SELECT
             author_id, channel, post_id, created_at, age, plain, default,
-            arraySort(groupArray(plain) OVER before) AS of_plain,
-            arraySort(groupArray(default) OVER before) AS of_default
+            arraySort(groupArray(toFloat32(plain)) OVER before) AS of_plain,
+            arraySort(groupArray(toFloat32(default)) OVER before) AS of_default
         FROM
         (
             SELECT
@@ -1283,23 +1287,27 @@ FROM
         length(of_plain) AS n,
         intDiv(n, 4) AS k,
         n - 2 * k AS h,
-        [6.3138, 2.9200, 2.3534, 2.1318, 2.0150, 1.9432, 1.8946, 1.8595, 1.8331, 1.8125, 1.7959, 1.7823, 1.7709, 1.7613, 1.7531, 1.7459, 1.7396, 1.7341, 1.7291, 1.7247, 1.7207, 1.7171, 1.7139, 1.7109, 1.7081, 1.7056, 1.7033, 1.7011, 1.6991, 1.6973, 1.6955, 1.6939, 1.6924, 1.6909, 1.6896, 1.6883, 1.6871, 1.6860, 1.6849, 1.6839, 1.6829, 1.6820, 1.6811, 1.6802, 1.6794, 1.6787, 1.6779, 1.6772, 1.6766][h - 1] AS t,
+        [6.31375151, 2.91998558, 2.35336343, 2.13184679, 2.01504837, 1.94318028, 1.89457861, 1.85954804, 1.83311293, 1.81246112, 1.79588482, 1.78228756, 1.77093340, 1.76131014, 1.75305036, 1.74588368, 1.73960673, 1.73406361, 1.72913281, 1.72471824, 1.72074290, 1.71714437, 1.71387153, 1.71088208, 1.70814076, 1.70561792, 1.70328845, 1.70113093, 1.69912703, 1.69726089, 1.69551878, 1.69388875, 1.69236031, 1.69092426, 1.68957246, 1.68829771, 1.68709362, 1.68595446, 1.68487512, 1.68385101, 1.68287800, 1.68195236, 1.68107070, 1.68022998, 1.67942739, 1.67866041, 1.67792672, 1.67722420, 1.67655089, 1.67590503][h - 1] AS t,
+        toFloat64(of_plain[k + 1]) AS least_plain,
+        toFloat64(of_plain[n - k]) AS most_plain,
         arraySlice(of_plain, k + 1, h) AS middle_plain,
         arrayAvg(middle_plain) AS expected_plain,
-        h * expected_plain + k * (of_plain[k + 1] + of_plain[n - k]) AS sum_plain,
-        arraySum(v -> v * v, middle_plain) + k * (pow(of_plain[k + 1], 2) + pow(of_plain[n - k], 2)) AS squares_plain,
+        h * expected_plain + k * (least_plain + most_plain) AS sum_plain,
+        arraySum(v -> pow(v, 2), middle_plain) + k * (pow(least_plain, 2) + pow(most_plain, 2)) AS squares_plain,
         t * sqrt(greatest(squares_plain - sum_plain * sum_plain / n, 0) / (n - 1)) / (h / n * sqrt(n)) AS error_plain,
+        toFloat64(of_default[k + 1]) AS least_default,
+        toFloat64(of_default[n - k]) AS most_default,
         arraySlice(of_default, k + 1, h) AS middle_default,
         arrayAvg(middle_default) AS expected_default,
-        h * expected_default + k * (of_default[k + 1] + of_default[n - k]) AS sum_default,
-        arraySum(v -> v * v, middle_default) + k * (pow(of_default[k + 1], 2) + pow(of_default[n - k], 2)) AS squares_default,
+        h * expected_default + k * (least_default + most_default) AS sum_default,
+        arraySum(v -> pow(v, 2), middle_default) + k * (pow(least_default, 2) + pow(most_default, 2)) AS squares_default,
         t * sqrt(greatest(squares_default - sum_default * sum_default / n, 0) / (n - 1)) / (h / n * sqrt(n)) AS error_default
     FROM
     (
         SELECT
             author_id, channel, post_id, created_at, age, plain, default,
-            arraySort(groupArray(plain) OVER before) AS of_plain,
-            arraySort(groupArray(default) OVER before) AS of_default
+            arraySort(groupArray(toFloat32(plain)) OVER before) AS of_plain,
+            arraySort(groupArray(toFloat32(default)) OVER before) AS of_default
         FROM
         (
             SELECT
