@@ -121,7 +121,8 @@ class FakeConversations:
 
     def upsert(self, table: str, columns: Mapping[str, Any]) -> None:
         fault = self._ask(table)
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        values = [column.tolist() if isinstance(column, np.ndarray) else column for column in columns.values()]
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
         for row in rows[: len(rows) // 2] if fault == "partly" else rows:
             self._put(table, row)
         if fault:

@@ -31,7 +31,7 @@ class ConversationBench:
     ) -> None:
         self._bench = Bench("conversations", settings, health, watchdog)
         self._first = ClickHouse(settings)
-        self._stored = ClickHouseConversations(lambda: ClickHouse(settings))
+        self._stored = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
         self._burial = Burial(settings)
         self._job = ConversationJob(
             self._stored,

@@ -237,25 +237,24 @@ class ConversationJob:
                 self._audience.on_closed(minute, names, values)
 
     def _write_closings(self, minutes: Minutes, now: Callable[[], float]) -> list[int]:
-        """Stores the counts at closing of those that have none, and returns what stands. Looking just before writing
-        keeps it once also where somebody has crashed, or been taken for dead, after writing."""
-        spots = list(zip(minutes.conversation, minutes.minute.tolist(), strict=True))
+        """Stores the counts at closing of those that have none, and returns what stands."""
         counts: list[int] = minutes.counts.tolist()
-        for start in range(0, len(spots), SPOTS_AT_ONCE):
-            self._patiently(
-                lambda part=slice(start, start + SPOTS_AT_ONCE): self._write_missing(spots, counts, part, now)  # type: ignore[misc]
-            )
+        for start in range(0, len(minutes), SPOTS_AT_ONCE):
+            part = slice(start, start + SPOTS_AT_ONCE)
+            self._patiently(lambda part=part: self._write_missing(minutes, counts, part, now))  # type: ignore[misc]
         return counts
 
-    def _write_missing(
-        self, spots: list[tuple[str, int]], counts: list[int], part: slice, now: Callable[[], float]
-    ) -> None:
-        stand = self._closings.counts(spots[part])
-        counts[part] = [stand.get(spot, count) for spot, count in zip(spots[part], counts[part], strict=True)]
-        new = [(*spot, count) for spot, count in zip(spots[part], counts[part], strict=True) if spot not in stand]
-        if new:
-            columns = closing_columns(new, int(now() * 1000))
-            self._rows.upsert(CONVERSATION_CLOSED.name, columns)
+    def _write_missing(self, minutes: Minutes, counts: list[int], part: slice, now: Callable[[], float]) -> None:
+        """Looking just before writing, at each try anew, keeps it once: also where an INSERT has landed in part, and
+        where somebody has crashed, or been taken for dead, after writing."""
+        spots = list(zip(minutes.conversation[part], minutes.minute[part].tolist(), strict=True))
+        stand = self._closings.counts(spots)
+        missing = np.zeros(len(minutes), np.bool_)
+        missing[part] = [spot not in stand for spot in spots] if stand else True
+        if stand:
+            counts[part] = [stand.get(spot, count) for spot, count in zip(spots, counts[part], strict=True)]
+        if missing.any():
+            self._rows.upsert(CONVERSATION_CLOSED.name, closing_columns(minutes, missing, int(now() * 1000)))
 
     def _lower_ceiling(self) -> None:
         """The latest open minutes leave memory; they are in conversation_posts, and read when they are due."""

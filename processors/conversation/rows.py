@@ -1,7 +1,7 @@
 """Rows of the conversations' tables, as columns."""
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable
+from itertools import compress, pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -18,28 +18,27 @@ def minute_columns(minutes: Minutes, mask: Array, final: bool) -> dict[str, Any]
     seen = np.minimum(minutes.seen[mask], np.uint64((1 << SEEN_BITS) - 1))
     version = (minutes.fold[mask] << np.uint64(SEEN_BITS + 1)) | (seen << np.uint64(1)) | np.uint64(final)
     return {
-        "conversation": [name for name, chosen in zip(minutes.conversation, mask.tolist(), strict=True) if chosen],
-        "minute": (minutes.minute[mask] * 60).tolist(),
-        "posts": minutes.posts[mask].tolist(),
-        "likes": minutes.likes[mask].tolist(),
-        "shares": minutes.shares[mask].tolist(),
-        "comments": minutes.comments[mask].tolist(),
-        "voices": minutes.voices[mask].tolist(),
-        "voices_exact": minutes.voices_exact[mask].astype(np.int64).tolist(),
-        "channels": minutes.channels[mask].tolist(),
-        "is_final": [int(final)] * len(version),
-        "version": version.tolist(),
+        "conversation": list(compress(minutes.conversation, mask.tolist())),
+        "minute": minutes.minute[mask] * 60,
+        "posts": minutes.posts[mask],
+        "likes": minutes.likes[mask],
+        "shares": minutes.shares[mask],
+        "comments": minutes.comments[mask],
+        "voices": minutes.voices[mask],
+        "voices_exact": minutes.voices_exact[mask].astype(np.uint8),
+        "channels": minutes.channels[mask],
+        "is_final": np.full(len(version), final, np.uint8),
+        "version": version,
     }
 
 
-def closing_columns(closings: Sequence[tuple[str, int, int]], now_ms: int) -> dict[str, Any]:
-    """Rows of conversation_closed: conversation, minute and count of each; closed at `now_ms`, since 1970."""
-    conversations, minutes, counts = zip(*closings, strict=True)
+def closing_columns(minutes: Minutes, mask: Array, now_ms: int) -> dict[str, Any]:
+    """Rows of conversation_closed, closed at `now_ms` (since 1970)."""
     return {
-        "conversation": list(conversations),
-        "minute": [minute * 60 for minute in minutes],
-        "count": list(counts),
-        "closed_at": [now_ms] * len(closings),
+        "conversation": list(compress(minutes.conversation, mask.tolist())),
+        "minute": minutes.minute[mask] * 60,
+        "count": minutes.counts[mask],
+        "closed_at": np.full(int(mask.sum()), now_ms),
     }
 
 

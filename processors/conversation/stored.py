@@ -23,17 +23,20 @@ SPOTS: Final = "conversation String, start UInt32"
 
 
 class ClickHouseConversations:
-    """CellLog, Closings and Rows on one connection for lists. One thread calls it."""
+    """CellLog, Closings and Rows on two connections, one for lists and one for arrays. One thread calls it."""
 
-    def __init__(self, connect: Callable[[], ClickHouse]) -> None:
-        self._client = connect()
+    def __init__(self, connect: Callable[[bool], ClickHouse]) -> None:
+        """`connect(numpy)` makes a connection that takes and gives numpy arrays, or lists."""
+        self._client, self._arrays = connect(False), connect(True)
 
     def close(self) -> None:
         self._client.close()
+        self._arrays.close()
 
     def cut(self) -> None:
         """Ends what waits for the server, from another thread: that call raises Unavailable."""
         self._client.cut()
+        self._arrays.cut()
 
     def sizes(self, partitions: Sequence[int], of: int, since: int) -> tuple[Array, Array]:
         found = self._client.select(
@@ -73,7 +76,8 @@ class ClickHouseConversations:
         return {(key, minute): count for key, minute, count in zip(*found, strict=True)} if found else {}
 
     def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
-        self._client.insert(table, columns)
+        numbers = any(isinstance(column, np.ndarray) for column in columns.values())
+        (self._arrays if numbers else self._client).insert(table, columns)
 
     def _cells(self, where: str, tables: ExternalTables | None = None) -> Iterator[Cells]:
         sql = f"SELECT {CELL} FROM {CONVERSATION_POSTS.name} WHERE {where}"

@@ -55,7 +55,7 @@ class EngagementBench:
         hasher = Hasher()
         self._first = ClickHouse(settings)
         self._log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
-        self._shelf = ClickHouseConversations(lambda: ClickHouse(settings))
+        self._shelf = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
         self._burial = Burial(settings)
         sending = PublisherPolicy(
             settings.producer_memory_mb << 20, settings.record_limit, CLOSE_SECONDS, close_seconds=CLOSE_SECONDS

@@ -1,0 +1,118 @@
+"""conversation_minutes held against the cells that are stored in conversation_posts, and written anew from them.
+
+After the posts' own recount, which makes the cells right. A minute's row is read before its cells, and cells are stored
+before a worker adds them up (law 1): a row that has seen more than the cells have is forged, and removed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from pipeline.clickhouse import ClickHouse
+from processors.conversation.cells import Cells
+from processors.conversation.fold import ConversationFold
+from processors.conversation.rows import minute_columns
+from processors.conversation.voices import Array
+from processors.engagement.comparing import Columns, Difference, Key, compare, difference, keys_of
+from schemas.tables import CONVERSATION_MINUTES
+
+CELLS_AT_ONCE: Final = 500_000
+LAST: Final = 1 << 26
+"""Beyond every minute of a DateTime column."""
+
+REMOVED_AT_ONCE: Final = 500
+COMPARED: Final = tuple(name for name in CONVERSATION_MINUTES.sent if name not in ("is_final", "version"))
+"""Whether a minute is final follows from marks, not from cells."""
+
+
+class StoredCells(Protocol):
+    """The cells, as the conversation agent reads them."""
+
+    def sizes(self, partitions: Sequence[int], of: int, since: int) -> tuple[Array, Array]: ...
+
+    def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[Cells]: ...
+
+
+class StoredMinutes:
+    """Rows of conversation_minutes, on a connection for arrays and one for lists."""
+
+    def __init__(self, connect: Callable[[bool], ClickHouse]) -> None:
+        self._arrays, self._lists = connect(True), connect(False)
+
+    def close(self) -> None:
+        self._arrays.close()
+        self._lists.close()
+
+    def rows(self, since: int, until: int) -> Columns:
+        """The rows of the minutes from `since` until before `until`, in minutes since 1970."""
+        names = CONVERSATION_MINUTES.sent
+        found = self._arrays.select(
+            f"SELECT {', '.join('toUInt32(minute)' if name == 'minute' else name for name in names)} "
+            f"FROM {CONVERSATION_MINUTES.name} FINAL "
+            f"WHERE minute >= toDateTime({since * 60}, 'UTC') AND toUInt32(minute) < {min(until * 60, (1 << 32) - 1)}"
+        )
+        return dict(zip(names, found or [[] for _ in names], strict=True))
+
+    def upsert(self, columns: Mapping[str, Any]) -> None:
+        self._lists.insert(CONVERSATION_MINUTES.name, columns)
+
+    def remove(self, keys: Sequence[Key], versions: Sequence[int]) -> None:
+        rows = [(*key, version) for key, version in zip(keys, versions, strict=True)]
+        for start in range(0, len(rows), REMOVED_AT_ONCE):
+            self._lists.execute(
+                f"ALTER TABLE {CONVERSATION_MINUTES.name} DELETE WHERE (conversation, toUInt32(minute), version) "
+                "IN %(rows)s SETTINGS mutations_sync = 2",
+                {"rows": tuple(rows[start : start + REMOVED_AT_ONCE])},
+            )
+
+
+def recount_minutes(cells: StoredCells, stored: StoredMinutes, check: bool) -> Iterator[list[Difference]]:
+    """Compares some minutes after the others; writes them anew unless it shall only `check`. Blocks. Raises
+    Unavailable, Refused."""
+    for since, until in _windows(*cells.sizes([0], 1, 0)):
+        found = stored.rows(since, until)
+        fold = ConversationFold()
+        for part in cells.window([0], 1, since, until):
+            fold.take(part)
+        minutes = fold.add_up(fold.before(until))
+        every = np.ones(len(minutes), np.bool_)
+        expected = minute_columns(minutes, every, final=True)
+        differences: list[Difference] = []
+        surplus = set(compare(CONVERSATION_MINUTES, {name: expected[name] for name in COMPARED}, found, differences))
+        most = dict(zip(keys_of(CONVERSATION_MINUTES, expected), expected["version"].tolist(), strict=True))
+        shown = list(
+            zip(keys_of(CONVERSATION_MINUTES, found), np.asarray(found["version"], np.uint64).tolist(), strict=True)
+        )
+        forged = {key: version for key, version in shown if key in surplus or version > most[key]}
+        differences += [
+            difference(CONVERSATION_MINUTES, key, "version", version, most[key])
+            for key, version in forged.items()
+            if key not in surplus
+        ]
+        if not check:
+            if forged:
+                stored.remove(list(forged), list(forged.values()))
+            final = {
+                key
+                for key, (_, version), is_final in zip(
+                    keys_of(CONVERSATION_MINUTES, found), shown, np.asarray(found["is_final"]).tolist(), strict=True
+                )
+                if is_final
+            }
+            closed = np.array([key in final for key in most], np.bool_)
+            for mask, is_final in ((every & closed, True), (every & ~closed, False)):
+                if mask.any():
+                    stored.upsert(minute_columns(minutes, mask, is_final))
+        yield differences
+
+
+def _windows(minutes: Array, sizes: Array) -> Iterator[tuple[int, int]]:
+    """Minutes in runs of about CELLS_AT_ONCE cells; together they are all minutes there can be."""
+    since = count = 0
+    for minute, size in zip(minutes.tolist(), sizes.tolist(), strict=True):
+        if count and count + size > CELLS_AT_ONCE:
+            yield since, minute
+            since, count = minute, 0
+        count += size
+    yield since, LAST
