@@ -9,6 +9,8 @@ import click
 from pipeline.clickhouse import ClickHouse
 from pipeline.errors import CheckFailed
 from pipeline.settings import load_settings
+from processors.conversation.recount import StoredMinutes, recount_minutes
+from processors.conversation.stored import ClickHouseConversations
 from processors.engagement.bench import policy_of
 from processors.engagement.hashing import Hasher
 from processors.engagement.recount import recount as recount_posts
@@ -49,14 +51,19 @@ def recount(check: bool, as_json: bool) -> None:
     settings = load_settings()
     hasher = Hasher()
     log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
+    cells = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
+    minutes = StoredMinutes(lambda numpy: ClickHouse(settings, numpy=numpy))
     posts = events = 0
     differences: list[str] = []
     try:
         for chunk in recount_posts(log, log, hasher, None if check else log, policy_of(settings, hasher)):
             posts, events = posts + chunk.posts, events + chunk.events
             differences += map(str, chunk.differences)
+        for found in recount_minutes(cells, minutes, check):
+            differences += map(str, found)
     finally:
-        log.close()
+        for connections in (log, cells, minutes):
+            connections.close()
     if as_json:
         click.echo(
             json.dumps(

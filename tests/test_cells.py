@@ -88,7 +88,7 @@ class Place:
             lanes.setdefault(lane, []).append(Record(self.offset, event))
             self.offset += 1
         order = sorted(lanes, key=lambda lane: KINDS.index(lane[0]))
-        return [Run(f"engagement.{kind}s", kind, number, lanes[kind, number]) for kind, number in order]
+        return [Run(f"engagement.{kind}s", kind, number, list(lanes[kind, number])) for kind, number in order]
 
     def rows(self) -> dict[tuple[str, int, str], Cell]:
         """All cells that are stored, which must be those that were sent."""
@@ -274,7 +274,7 @@ def test_whatever_leaves_memory_comes_back_with_its_conversations(memory: int) -
 
 def test_duplicates_write_all_that_they_wrote_as_new() -> None:
     place = Place().take(*STORY)
-    written = {key for key in place.rows()}
+    written = set(place.rows())
     for table in ("conversation_posts", "carry_over", "posts"):
         place.database.tables.pop(table)
     place.outbox.cells.clear()

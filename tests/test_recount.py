@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from threading import Event
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -21,6 +21,7 @@ from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob
 from processors.engagement.partitioning import partitions_of
 from processors.engagement.stored import ClickHouseLog
+from schemas.topics import KINDS
 
 RECEIVED_MS = 1_780_000_000_000
 LIKES = {"p": 5, "q": 3}
@@ -52,26 +53,44 @@ def place(settings: Settings, environment: dict[str, str], monkeypatch: pytest.M
     job.assign([0], 1)
     runs = [
         Run(f"x.{kind}s", kind, 0, [_record(number, event) for number, event in enumerate(_events(kind))])
-        for kind in ("post", "like")
+        for kind in KINDS
     ]
     assert job.take(runs, Event(), time.time)
     log.close()
     with ClickHouse(settings) as client:
-        yield Place(client, CliRunner())
+        there = Place(client, CliRunner())
+        assert there.differences() > 0  # nobody has added up the minutes of conversations yet
+        assert there.runner.invoke(recount).exit_code == 0
+        yield there
 
 
-def _events(kind: str) -> Iterator[dict[str, str]]:
-    common = {"kind": kind, "actor_id": "ana", "channel": "bluesky"}
+def _events(kind: str) -> Iterator[dict[str, Any]]:
+    common: dict[str, Any] = {"kind": kind, "actor_id": "ana", "channel": "bluesky"}
     for post_id, count in LIKES.items():
         if kind == "post":
-            yield common | {"event_id": post_id, "post_id": post_id, "occurred_at": "2026-01-01T11:59:00Z"}
+            yield common | {
+                "event_id": post_id,
+                "post_id": post_id,
+                "occurred_at": "2026-01-01T11:59:00Z",
+                "hashtags": ["a"],
+                "links": ["https://u.example/1"],
+            }
+        elif kind == "comment":
+            yield common | {
+                "event_id": f"c{post_id}",
+                "post_id": post_id,
+                "occurred_at": "2026-01-01T12:01:00Z",
+                "hashtags": ["own"],
+            }
+        elif kind == "share":
+            yield common | {"event_id": f"s{post_id}", "post_id": post_id, "occurred_at": "2026-01-01T12:02:00Z"}
         else:
             for number in range(count):
                 at = f"2026-01-01T12:0{number}:00Z"
                 yield common | {"event_id": f"l{number}", "post_id": post_id, "occurred_at": at}
 
 
-def _record(offset: int, event: dict[str, str]) -> Record:
+def _record(offset: int, event: dict[str, Any]) -> Record:
     assert partitions_of([event["post_id"]], 1).tolist() == [0]
     return Record("x", 0, offset, RECEIVED_MS, event["post_id"].encode(), json.dumps(event).encode(), ())
 
@@ -108,6 +127,52 @@ DAMAGE = {
         "INSERT INTO post_minutes SELECT * REPLACE ('ghost' AS post_id) FROM post_minutes FINAL"
     ),
     "facts of a post that never was": "INSERT INTO posts SELECT * REPLACE ('ghost' AS post_id) FROM posts FINAL",
+    "spread altered": (
+        "ALTER TABLE post_metrics UPDATE reproduction = 9 WHERE post_id = 'p' SETTINGS mutations_sync = 2"
+    ),
+    "spread as of a time that is none": (
+        "INSERT INTO post_metrics SELECT * REPLACE (spread_as_of + 60 AS spread_as_of, version + 1 AS version) "
+        "FROM post_metrics FINAL"
+    ),
+    "a cell deleted": (
+        "ALTER TABLE conversation_posts DELETE WHERE conversation = 'hashtag:own' AND post_id = 'p' "
+        "SETTINGS mutations_sync = 2"
+    ),
+    "a cell altered": (
+        "ALTER TABLE conversation_posts UPDATE voices = [7] WHERE conversation = 'hashtag:a' AND shares = 1 "
+        "SETTINGS mutations_sync = 2"
+    ),
+    "a cell of a conversation that the post is not in": (
+        "INSERT INTO conversation_posts SELECT * REPLACE ('hashtag:x' AS conversation, 1 AS version) "
+        "FROM conversation_posts FINAL WHERE post_id = 'p'"
+    ),
+    "cells of a higher version": (
+        f"INSERT INTO conversation_posts SELECT * REPLACE (9 AS likes, {HIGHEST} AS version) "
+        "FROM conversation_posts FINAL"
+    ),
+    "cells of a post that never was": (
+        "INSERT INTO conversation_posts SELECT * REPLACE ('ghost' AS post_id) FROM conversation_posts FINAL"
+    ),
+    "a message that no post carries": (
+        "INSERT INTO carry_over SELECT * REPLACE ('url:https://no.example' AS message) FROM carry_over FINAL"
+    ),
+    "a message that is said to be gone": (
+        "INSERT INTO carry_over SELECT * REPLACE (0 AS is_current) FROM carry_over FINAL"
+    ),
+    "minutes of conversations deleted": (
+        "ALTER TABLE conversation_minutes DELETE WHERE conversation = 'hashtag:a' SETTINGS mutations_sync = 2"
+    ),
+    "minutes of conversations altered": (
+        "ALTER TABLE conversation_minutes UPDATE voices = 9 WHERE conversation = 'hashtag:a' "
+        "SETTINGS mutations_sync = 2"
+    ),
+    "minutes of conversations of a higher version": (
+        f"INSERT INTO conversation_minutes SELECT * REPLACE ({HIGHEST} AS version) FROM conversation_minutes FINAL"
+    ),
+    "minutes of conversations that never were": (
+        "INSERT INTO conversation_minutes SELECT * REPLACE ('hashtag:ghost' AS conversation) "
+        "FROM conversation_minutes FINAL"
+    ),
 }
 
 
@@ -137,5 +202,5 @@ def test_a_difference_names_its_place(place: Place) -> None:
     result = place.runner.invoke(recount, ["--check"])
     assert result.output.splitlines() == [
         "post_minutes q 2026-01-01T12:02Z likes: stored 7, the log says 1",
-        "2 posts, 10 events: 1 differences",
+        "2 posts, 14 events: 1 differences",
     ]

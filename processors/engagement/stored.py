@@ -7,7 +7,6 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.clickhouse import ClickHouse
-from pipeline.wire import pack
 from processors.engagement.columns import EventColumns, identities
 from processors.engagement.facts import PostEvent
 from processors.engagement.hashing import Hasher, Hashes
@@ -29,6 +28,12 @@ from schemas.tables import (
 BLOCK_EVENTS: Final = 1 << 20
 """Events that are put in order at once: a post's panes are cheapest to build in the order of their minutes. About 60
 MB."""
+
+PACKED: Final = {
+    "channels": "arrayStringConcat(channels, '\\0')",
+    "voices": "arrayStringConcat(arrayMap(hash -> hex(reinterpretAsFixedString(hash)), voices))",
+}
+"""Arrays within conversation_posts as text, which the driver reads at a tenth of the price."""
 
 FIRST_WINS: Final = 1 << 62
 
@@ -129,15 +134,15 @@ class ClickHouseLog:
 
     def rows(self, table: Table, columns: Sequence[str], post_ids: Sequence[str]) -> Mapping[str, Any]:
         client = self._lists if table in (POSTS, CARRY_OVER) else self._arrays
+        packed = PACKED if table is CONVERSATION_POSTS else {}
+        named = ", ".join(packed.get(name) or _as_ticks(table[name]) for name in columns)
         found = client.select(
-            f"SELECT {', '.join(map(_as_ticks, map(table.__getitem__, columns)))} FROM {table.name} FINAL "
-            "WHERE post_id IN (SELECT post_id FROM wanted)",
+            f"SELECT {named} FROM {table.name} FINAL WHERE post_id IN (SELECT post_id FROM wanted)",
             tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
         )
         rows = dict(zip(columns, found or [[] for _ in columns], strict=True))
-        if table is CONVERSATION_POSTS:
-            packed = {name: pack(table.name, name, rows[name]) for name in ("channels", "voices")}
-            return {name: packed.get(name, column) for name, column in rows.items()}
+        if packed:
+            rows["voices"] = list(map(bytes.fromhex, rows["voices"]))
         return rows
 
     def remove(self, table: Table, keys: Sequence[tuple[Any, ...]], versions: Sequence[int]) -> None:
