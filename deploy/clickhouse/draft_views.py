@@ -6,13 +6,14 @@ python deploy/clickhouse/draft_views.py > deploy/clickhouse/migrations/NNNN_view
 from typing import Final
 
 from deploy.clickhouse.drafting import any_count, plain_view
-from deploy.clickhouse.views_of_authors import authors_view, over_performance_of_author_view, over_performance_view
+from deploy.clickhouse.views_of_authors import authors_view
 from deploy.clickhouse.views_of_conversations import (
     conversations_view,
     share_of_voice_between_view,
     share_of_voice_view,
 )
 from deploy.clickhouse.views_of_messages import carry_over_view
+from deploy.clickhouse.views_of_performance import over_performance_of_author_view, over_performance_view
 from deploy.clickhouse.views_of_posts import metrics_at_view, post_history_view, post_metrics_view
 from schemas.tables import CARRY_OVER, POST_HISTORY, POST_METRICS, POST_MINUTES, TABLES, Table
 
