@@ -117,7 +117,7 @@ def test_rooms_are_used_again() -> None:
         fold.take(as_cells(cells))
         fold.drop(fold.before(number))
     assert len(fold) == 100
-    assert len(fold._keys) <= 200
+    assert len(fold._version) <= 1024
     assert len(fold._voices._values) <= 4096
 
 

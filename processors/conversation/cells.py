@@ -7,6 +7,7 @@ from typing import Final, Self
 
 import numpy as np
 
+from processors.conversation.index import hashes_of
 from processors.conversation.voices import Array, Sets
 
 COUNTS: Final = (
@@ -102,8 +103,7 @@ def join(parts: Sequence[Cells]) -> Cells:
 def name_channels(channels: Sequence[Sequence[str]]) -> Sets:
     """Channels as numbers, the same for the same name in this process."""
     lengths = np.fromiter(map(len, channels), np.int64, len(channels))
-    names: Array = np.fromiter(map(hash, chain.from_iterable(channels)), np.int64, int(lengths.sum()))
-    return Sets(names.view(np.uint64), lengths)
+    return Sets(hashes_of(list(chain.from_iterable(channels))), lengths)
 
 
 def _joined(parts: Sequence[Sets]) -> Sets:

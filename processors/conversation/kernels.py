@@ -8,6 +8,50 @@ MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True, nogil=True)
+def mix(some, others):
+    """One key of each pair: the finalizer of SplitMix64."""
+    out = np.empty(len(some), np.uint64)
+    for i in range(len(some)):
+        x = some[i] + np.uint64(others[i]) * MIX
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        out[i] = x ^ (x >> np.uint64(31))
+    return out
+
+
+@njit(cache=True, nogil=True)
+def enter(slots, known, keys, numbers, count):
+    """Finds the number of each key, new ones from `count` on; returns how many there are then. `slots` (a power of two,
+    at least twice as many) holds numbers, `known` the key of each."""
+    mask = np.uint64(len(slots) - 1)
+    for i in range(len(keys)):
+        place = keys[i] & mask
+        while True:
+            number = slots[place]
+            if number == EMPTY:
+                slots[place] = number = count
+                known[count] = keys[i]
+                count += 1
+                break
+            if known[number] == keys[i]:
+                break
+            place = (place + np.uint64(1)) & mask
+        numbers[i] = number
+    return count
+
+
+@njit(cache=True, nogil=True)
+def spread(slots, known, count):
+    """Fills empty `slots` with the first `count` numbers."""
+    mask = np.uint64(len(slots) - 1)
+    for number in range(count):
+        place = known[number] & mask
+        while slots[place] != EMPTY:
+            place = (place + np.uint64(1)) & mask
+        slots[place] = number
+
+
+@njit(cache=True, nogil=True)
 def count_distinct(owners, values, found):
     """Adds to `found`, per owner, how many distinct values it has; 20 to 40 ns a value. Values are hashes."""
     size = 16

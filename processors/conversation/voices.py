@@ -55,9 +55,12 @@ class Pool:
         self._lengths[rows] = sets.lengths
         self._top += count
 
-    def drop(self, rows: Array) -> None:
-        """Nothing is in these rows any more."""
-        self._lengths[rows] = 0
+    def keep(self, mask: Array) -> None:
+        """Only the rows that `mask` names, numbered anew in the same order."""
+        count = len(mask)
+        if count > len(self._starts):
+            self._starts, self._lengths = (grown(column, count) for column in (self._starts, self._lengths))
+        self._starts, self._lengths = self._starts[:count][mask], self._lengths[:count][mask]
 
     def get(self, rows: Array) -> Sets:
         """The sets of these rows."""
