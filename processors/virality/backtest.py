@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from processors.virality.cascades import Cascades, sample_at
+from processors.virality.cascades import Cascades, sample_at, thinned
 from processors.virality.fitting import AGES, LEAST_POSTS, Sample, fit, folds_of
 from processors.virality.forecast import forecast, reproduce
 from processors.virality.parameters import ForecastParameters
@@ -15,6 +15,10 @@ from processors.virality.spread import Lookups
 Array = np.ndarray[Any, Any]
 
 JUDGED_FOLDS: Final = 5
+
+THINNED: Final = (0.3, 0.1)
+COPIED: Final = 5
+"""Copies have these parts of a post's shares; every fifth post has some."""
 
 
 class Judged(NamedTuple):
@@ -53,10 +57,24 @@ class Judged(NamedTuple):
         return float(np.mean(losses)) if len(self.truth) else float("nan")
 
 
-def samples_of(cascades: Cascades, chosen: Array, lookups: Lookups, ages: Sequence[float] = AGES) -> list[Sample]:
-    """The chosen posts at each age at which enough of them have a share to fit something."""
-    samples = [sample_at(cascades, int(age), chosen, lookups) for age in ages]
-    return [sample for sample in samples if len(sample.post) >= LEAST_POSTS]
+def samples_of(cascades: Cascades, chosen: Array, lookups: Lookups, *, thin: bool) -> list[Sample]:
+    """The chosen posts at each of AGES at which enough of them have a share to fit something.
+
+    With `thin`, copies of every fifth post go with them that have 30 and 10 % of its shares. A sample of posts with at
+    least so many shares teaches that every post gets as many, which is right only for such posts; the copies teach what
+    does not depend on how large posts are, and so what carries over to others.
+    """
+    looks = [cascades, *(thinned(cascades, part) for part in THINNED)] if thin else [cascades]
+    some = np.arange(len(chosen)) % COPIED == 0
+    taken = [np.ones(len(chosen), np.bool_), *(some for _ in looks[1:])]
+    found = []
+    for age in AGES:
+        parts = [sample_at(look, int(age), chosen & these, lookups) for look, these in zip(looks, taken, strict=True)]
+        joined = (np.concatenate(columns) for columns in zip(*(part[1:] for part in parts), strict=True))
+        sample = Sample(age, *joined)
+        if len(sample.post) >= LEAST_POSTS:
+            found.append(sample)
+    return found
 
 
 def backtest(
@@ -65,20 +83,27 @@ def backtest(
     least_shares: int,
     parameters: ForecastParameters | None,
     lookups: Lookups,
+    *,
+    thin: bool = False,
 ) -> list[Judged]:
     """Forecasts at each age, in minutes, of posts with at least so many shares in the end. Without `parameters` each of
-    five folds of posts is judged by what is fitted on the others; raises ValueError where these are too few."""
+    five folds of posts is judged by what is fitted on the others, thinned copies among them with `thin`; raises
+    ValueError where these are too few."""
     chosen = cascades.final >= max(least_shares, 1)
     posts = np.flatnonzero(chosen)
     fold_of = np.zeros(len(chosen), np.int64)
     fold_of[posts] = folds_of(posts, JUDGED_FOLDS)
-    by_fold = [parameters] * JUDGED_FOLDS if parameters is not None else _fitted(cascades, chosen, fold_of, lookups)
+    by_fold = (
+        [parameters] * JUDGED_FOLDS if parameters is not None else _fitted(cascades, chosen, fold_of, lookups, thin)
+    )
     return [_judge(cascades, age, chosen, fold_of, by_fold, lookups) for age in ages]
 
 
-def _fitted(cascades: Cascades, chosen: Array, fold_of: Array, lookups: Lookups) -> list[ForecastParameters]:
+def _fitted(
+    cascades: Cascades, chosen: Array, fold_of: Array, lookups: Lookups, thin: bool
+) -> list[ForecastParameters]:
     """Per fold what all other posts teach."""
-    samples = samples_of(cascades, chosen, lookups)
+    samples = samples_of(cascades, chosen, lookups, thin=thin)
     found = []
     for fold in range(JUDGED_FOLDS):
         others = [_without(sample, fold_of[sample.post] == fold) for sample in samples]

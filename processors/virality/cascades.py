@@ -19,6 +19,8 @@ FOREVER: Final = 1 << 40
 FIRST: Final = 1 << 30
 """The minute in which every post was made, so that minutes before it are numbers too."""
 
+SEED: Final = 3
+
 _POST: Final = np.dtype([("ordered", "u4"), ("late", "u4")])
 _PANE: Final = np.dtype([("key", "u4"), ("next", "u4"), ("taken", "u4"), ("adds", "u4", 3)])
 _TAKEN: Final = np.dtype([("lost", "u4", 3)])
@@ -67,6 +69,14 @@ def sample_at(cascades: Cascades, age: int, chosen: Array, lookups: Lookups) -> 
     posts = np.flatnonzero(chosen & (cascades.observed >= age) & (spread[:, 0] > 0))
     double, final = cascades.known(2 * age), cascades.final
     return Sample(float(age), posts, spread[posts], double[posts], final[posts])
+
+
+def thinned(cascades: Cascades, part: float) -> Cascades:
+    """The same posts with about this part of their shares, chosen at random but always alike."""
+    kept = np.random.default_rng(SEED).random(len(cascades.post)) < part
+    return cascades._replace(
+        post=cascades.post[kept], lag=cascades.lag[kept], gone=cascades.gone[kept], shares=cascades.shares[kept]
+    )
 
 
 def _tables(cascades: Cascades, age: int) -> _Tables:

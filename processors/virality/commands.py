@@ -52,7 +52,13 @@ def forecast() -> None:
     help="A post is finished when it is that old at the end of the data.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write the parameters; standard output without.")
-def fit_command(least_shares: int, since: datetime, settled_days: float, out: Path | None) -> None:
+@click.option(
+    "--thin/--no-thin",
+    default=True,
+    show_default=True,
+    help="Learn from copies with 30 and 10 % of the shares too: for posts that may stay below --least-shares.",
+)
+def fit_command(least_shares: int, since: datetime, settled_days: float, thin: bool, out: Path | None) -> None:
     """Learns the forecast's parameters from finished posts in ClickHouse: a JSON file with its date and sample.
 
     Name it in ENGAGEMENT_FORECAST to use it, and run `engagement recount` so that all rows follow it.
@@ -60,7 +66,7 @@ def fit_command(least_shares: int, since: datetime, settled_days: float, out: Pa
     since = since if since.tzinfo else since.replace(tzinfo=UTC)
     with ClickHouse(load_settings()) as clickhouse:
         cascades = finished_cascades(clickhouse, least_shares, since, settled_days)
-    parameters = _fitted(cascades, least_shares, f"finished posts, {settled_days:g} days old or older")
+    parameters = _fitted(cascades, least_shares, thin, f"finished posts, {settled_days:g} days old or older")
     if out is None:
         click.echo(parameters, nl=False)
         return
@@ -87,6 +93,12 @@ def fit_command(least_shares: int, since: datetime, settled_days: float, out: Pa
     help="By the parameters in use, or each fifth of the posts by what the other posts teach.",
 )
 @click.option("--least-shares", default=50, show_default=True, type=click.IntRange(1), help="Posts with fewer are out.")
+@click.option(
+    "--thin/--no-thin",
+    default=False,
+    show_default=True,
+    help="With --fit folds: learn from copies with 30 and 10 % of the shares too, as the shipped parameters did.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help=f"CSV of every forecast: {','.join(COLUMNS)}.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 def backtest_command(
@@ -95,6 +107,7 @@ def backtest_command(
     ages: str,
     how: str,
     least_shares: int,
+    thin: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -109,7 +122,7 @@ def backtest_command(
     cascades = read_cascades(events, posts, bad)
     bad.end()
     try:
-        judged = backtest(cascades, list(said_ages.values()), least_shares, parameters, Lookups())
+        judged = backtest(cascades, list(said_ages.values()), least_shares, parameters, Lookups(), thin=thin)
     except ValueError as error:
         raise Refused(f"--fit folds: {error}: too few to learn from; {MORE} (--fit shipped)") from None
     if out is not None:
@@ -152,10 +165,15 @@ class _Complaints:
             click.echo(f"{self.count:,} lines were not events and were left out", err=True)
 
 
-def _fitted(cascades: Cascades, least_shares: int, said: str) -> str:
+def _fitted(cascades: Cascades, least_shares: int, thin: bool, said: str) -> str:
     lookups = Lookups()
-    samples = samples_of(cascades, cascades.final >= least_shares, lookups)
-    sample: dict[str, Any] = {"posts": len(cascades.post_ids), "least_shares": least_shares, "said": said}
+    samples = samples_of(cascades, cascades.final >= least_shares, lookups, thin=thin)
+    sample: dict[str, Any] = {
+        "posts": len(cascades.post_ids),
+        "least_shares": least_shares,
+        "thinned": thin,
+        "said": said,
+    }
     try:
         return dump_parameters(fit(samples, datetime.now(UTC).date().isoformat(), sample))
     except ValueError as error:

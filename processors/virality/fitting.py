@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from scipy.linalg import solveh_banded
 from scipy.optimize import minimize
 
 from processors.virality.forecast import features, reproduce, scale, terms
 from processors.virality.parameters import ForecastParameters
 from processors.virality.reproduction import TAIL
+from processors.virality.squares import add_squares
 
 Array = np.ndarray[Any, Any]
 
@@ -148,7 +150,7 @@ def _elsewhere(problems: Sequence[_Problem], start: Array) -> list[Array]:
 
 
 def _coming(problem: _Problem, weights: Array) -> Array:
-    found: Array = problem.base * np.exp(np.clip(problem.terms @ weights, *problem.bounds))
+    found: Array = problem.base * np.exp(np.clip(_times(problem.terms, weights), *problem.bounds))
     return found
 
 
@@ -174,7 +176,7 @@ def _minimise(problems: Sequence[_Problem], start: Array, limits: Sequence[float
     weights, damping = start, 1e-3
     best, normal, slope = _system(problems, weights, limits)
     for _ in range(STEPS):
-        step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), slope).reshape(start.shape)
+        step = solveh_banded(_banded(normal, damping, start.shape[1]), slope).reshape(start.shape)
         tried = _system(problems, weights - step, limits)
         if tried[0] < best:
             gained = best - tried[0]
@@ -197,10 +199,10 @@ def _system(problems: Sequence[_Problem], weights: Array, limits: Sequence[float
     ridge = np.ones(width)
     ridge[0] = 0.0
     normal = SMOOTH * np.kron(drawn, np.eye(width)) + RIDGE * np.kron(np.eye(ages), np.diag(ridge))
-    total = float(weights.ravel() @ normal @ weights.ravel())
-    slope = normal @ weights.ravel()
+    slope = _times(normal, weights.ravel())
+    total = float((weights.ravel() * slope).sum())
     for number, problem in enumerate(problems):
-        log = problem.terms @ weights[number]
+        log = _times(problem.terms, weights[number])
         held = np.clip(log, *problem.bounds)
         by_log = problem.base * np.exp(held) / problem.final
         error = by_log + problem.shares / problem.final - 1
@@ -214,10 +216,24 @@ def _system(problems: Sequence[_Problem], weights: Array, limits: Sequence[float
         inside, over = log == held, log - held
         total += float((value + OUTSIDE * over**2).mean())
         pull = weight * by_log**2 * inside + OUTSIDE * ~inside
-        block = slice(number * width, (number + 1) * width)
-        normal[block, block] += (problem.terms * pull[:, None]).T @ problem.terms / len(log)
-        slope[block] += problem.terms.T @ (weight * error * by_log * inside + OUTSIDE * over) / len(log)
+        push = weight * error * by_log * inside + OUTSIDE * over
+        add_squares(problem.terms, pull / len(log), push / len(log), number * width, normal, slope)
     return total, normal, slope
+
+
+def _banded(normal: Array, damping: float, width: int) -> Array:
+    """The damped matrix as its upper diagonals: an age is tied to its neighbours only."""
+    bands = np.zeros((width + 1, len(normal)))
+    for above in range(min(width, len(normal) - 1) + 1):
+        bands[width - above, above:] = np.diagonal(normal, above)
+    bands[width] *= 1 + damping
+    return bands
+
+
+def _times(rows: Array, weights: Array) -> Array:
+    """rows @ weights, but not by BLAS, as squares.py says why."""
+    found: Array = np.einsum("ni,i->n", rows, weights)
+    return found
 
 
 def _part(problem: _Problem, coming: Array) -> float:

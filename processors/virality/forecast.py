@@ -54,13 +54,14 @@ def forecast(spread: Array, age: Array, r: Array, parameters: ForecastParameters
     low, high, double_low, double_high = (
         at[name][:, 0] + at[name][:, 1] * scaled[:, 0] for name in ("low", "high", "double_low", "double_high")
     )
+    final, double = shares + coming, shares + by_double
     return Forecast(
-        shares + coming,
-        _end(shares, coming, np.minimum(low, 0.0)),
-        _end(shares, coming, np.maximum(high, 0.0)),
-        shares + by_double,
-        _end(shares, by_double, np.minimum(double_low, 0.0)),
-        _end(shares, by_double, np.maximum(double_high, 0.0)),
+        final,
+        np.minimum(_end(shares, coming, low), final),
+        np.maximum(_end(shares, coming, high), final),
+        double,
+        np.minimum(_end(shares, by_double, double_low), double),
+        np.maximum(_end(shares, by_double, double_high), double),
     )
 
 

@@ -26,7 +26,7 @@ HALF_MINUTES: Final = TABLE_DAYS * 1440 * 2
 def survival(minutes: Array | float) -> Array:
     """1 - Phi at these ages in minutes, exactly; 1 before an age of 0."""
     age = np.maximum(np.asarray(minutes, np.float64), 0.0)
-    found: Array = np.exp(-age[..., None] / MINUTES) @ WEIGHTS
+    found: Array = np.einsum("...k,k", np.exp(-age[..., None] / MINUTES), WEIGHTS)
     return found
 
 

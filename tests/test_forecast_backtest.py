@@ -1,0 +1,255 @@
+"""`engagement forecast`: what it promises on real cascades, and what it says to bad input."""
+
+import csv
+import gzip
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.errors import EngagementError
+from processors.virality.backtest import backtest, samples_of
+from processors.virality.cascades import FOREVER, Cascades, thinned
+from processors.virality.commands import forecast, parse_age
+from processors.virality.finished import cascades_of, settled
+from processors.virality.fitting import fit
+from processors.virality.forecast import forecast as foretell
+from processors.virality.forecast import reproduce
+from processors.virality.history import read_cascades
+from processors.virality.parameters import dump_parameters, load_parameters
+from processors.virality.spread import Lookups
+from tests.hawkes import cascades_with
+
+LOOKUPS = Lookups()
+AGES = (10, 60, 360)
+
+
+@pytest.fixture(scope="module")
+def real(data: Path) -> Cascades:
+    """The recorded cascades."""
+    folder = data / "cascades"
+    complaints: list[str] = []
+    found = read_cascades(
+        (str(folder / "twitter15_16.ndjson.gz"),), folder / "twitter15_16_posts.csv", complaints.append
+    )
+    assert complaints == []
+    return found
+
+
+def test_known_and_truth_are_the_counts_of_the_data(real: Cascades, data: Path) -> None:
+    with (data / "cascades" / "twitter15_16_reference.csv").open() as stream:
+        reference = {row["post_id"]: int(row["shares"]) for row in csv.DictReader(stream)}
+    assert dict(zip(real.post_ids, real.final.astype(int).tolist(), strict=True)) == reference
+    (judged,) = backtest(real, (60,), 1, load_parameters(), LOOKUPS)
+    assert judged.known.tolist() == real.known(60)[judged.post].tolist()
+
+
+def test_forecast_of_posts_that_it_was_not_fitted_on(real: Cascades) -> None:
+    judged = backtest(real, AGES, 50, None, LOOKUPS)
+    # 31 and 16 % are the aim; at six hours 5 % is, and 5.6 to 5.9 is what five folds gave.
+    for one, most in zip(judged, (0.31, 0.16, 0.06), strict=True):
+        assert one.median_ape <= most
+        assert 0.87 <= one.coverage <= 0.93
+        assert len(one.post) + one.without_share == int((real.final >= 50).sum())
+
+
+@pytest.mark.parametrize("part", [1.0, 0.3, 0.1])
+def test_shipped_parameters_carry_over_to_smaller_posts(real: Cascades, part: float) -> None:
+    judged = backtest(thinned(real, part) if part < 1 else real, AGES, 5, load_parameters(), LOOKUPS)
+    for one, most in zip(judged, (0.4, 0.25, 0.085), strict=True):
+        assert one.median_ape <= most
+        assert 0.85 <= one.coverage <= 0.97
+
+
+def test_shipped_parameters_are_what_the_fit_gives(real: Cascades) -> None:
+    shipped = load_parameters()
+    found = fit(samples_of(real, real.final >= 50, LOOKUPS, thin=True), shipped.date, shipped.sample)
+    again = np.array([found.correction, shipped.correction])
+    assert np.abs(again[0] - again[1]).max() < 0.05  # rounding, and BLAS of another machine
+    assert shipped.sample["posts"] == int((real.final >= 50).sum())
+
+
+def test_summary_and_rows(tmp_path: Path) -> None:
+    events = write_events(tmp_path, simulated(40))
+    out = tmp_path / "out.csv"
+    result = run("backtest", events, "--ages", "10m,1h", "--least-shares", "1", "--out", str(out), "--json")
+    said = json.loads(result.stdout)
+    assert said["fit"] == "shipped"
+    assert set(said["ages"]) == {"10m", "1h"}
+    assert said["ages"]["1h"]["posts"] == 40
+    rows = list(csv.DictReader(out.open()))
+    assert list(rows[0]) == ["post_id", "age", "known", "forecast", "low", "high", "truth"]
+    assert len(rows) == said["ages"]["10m"]["posts"] + said["ages"]["1h"]["posts"]
+    for row in rows:
+        numbers = [float(row[name]) for name in ("known", "low", "forecast", "high")]
+        assert numbers == sorted(numbers)
+    errors = [abs(float(row["forecast"]) - int(row["truth"])) / int(row["truth"]) for row in rows if row["age"] == "1h"]
+    assert said["ages"]["1h"]["median_ape"] == pytest.approx(np.median(errors), abs=1e-3)
+    held = [float(row["low"]) <= int(row["truth"]) <= float(row["high"]) for row in rows if row["age"] == "1h"]
+    assert said["ages"]["1h"]["coverage"] == pytest.approx(np.mean(held))
+    text = run("backtest", events, "--least-shares", "1").stdout.splitlines()
+    assert text[0].split()[:2] == ["age", "posts"]
+    assert [line.split()[0] for line in text[1:]] == ["10m", "1h", "6h"]
+
+
+def test_where_a_post_begins(tmp_path: Path) -> None:
+    lines = [
+        share("p", "a", "2026-01-01T10:05:00Z"),
+        share("p", "b", "2026-01-01T10:25:00Z"),
+        {**share("q", "c", "2026-01-01T10:05:00Z"), "kind": "post"},
+        share("q", "d", "2026-01-01T10:25:00Z"),
+        share("r", "e", "2026-01-01T10:25:00Z"),
+        {**share("r", "f", "2026-01-01T10:20:30Z"), "kind": "like"},
+        share("r", "e", "2026-01-01T10:55:00Z"),  # a duplicate
+        share("s", "z", "2026-01-02T10:00:00Z"),
+    ]
+    posts = tmp_path / "posts.csv"
+    posts.write_text("post_id,created_at\np,2026-01-01T10:00:00Z\nq,\n")
+    found = read_cascades((write(tmp_path, lines),), posts, pytest.fail)
+    lags = dict(zip(["a", "b", "d", "e", "z"], found.lag.tolist(), strict=True))
+    assert lags == {"a": 5, "b": 25, "d": 20, "e": 4, "z": 0}
+    assert found.observed[found.post_ids.index("p")] == 24 * 60
+
+
+def test_retractions_count_from_their_own_minute(tmp_path: Path) -> None:
+    undo = {**share("p", "a#undo", "2026-01-01T11:00:00Z"), "action": "retract", "target_id": "a"}
+    lines = [undo, share("p", "a", "2026-01-01T10:05:00Z"), share("p", "b", "2026-01-01T10:00:00Z")]
+    found = read_cascades((write(tmp_path, lines),), None, pytest.fail)
+    assert (found.known(60)[0], found.known(61)[0], found.final[0]) == (2, 1, 1)
+
+
+def test_posts_that_are_younger_are_left_out_and_counted(tmp_path: Path) -> None:
+    lines = [share("old", f"o{n}", f"2026-01-01T10:{n:02}:00Z") for n in range(50)]
+    lines += [share("new", f"n{n}", f"2026-01-01T11:{n:02}:00Z") for n in range(15)]
+    result = run("backtest", write(tmp_path, lines), "--least-shares", "10", "--ages", "10m,1h", "--json")
+    said = json.loads(result.stdout)["ages"]
+    assert (said["10m"]["posts"], said["10m"]["younger"]) == (2, 0)
+    assert (said["1h"]["posts"], said["1h"]["younger"]) == (1, 1)
+
+
+def test_bad_lines_are_named_and_left_out(tmp_path: Path) -> None:
+    lines: list[Any] = [share("p", f"e{n}", f"2026-01-01T10:{n:02}:00Z") for n in range(12)]
+    lines += [{**lines[0], "occurred_at": "yesterday"}, {**lines[0], "kind": "poke"}, "no json", {"event_id": "x"}]
+    lines.append({name: value for name, value in lines[0].items() if name != "event_id"})
+    result = run("backtest", write(tmp_path, lines), "--least-shares", "1", "--ages", "10m", "--json")
+    assert json.loads(result.stdout)["ages"]["10m"]["posts"] == 1
+    said = result.stderr.splitlines()
+    for number, field in ((13, "occurred_at"), (14, "kind"), (15, "Invalid JSON"), (16, "kind"), (17, "event_id")):
+        assert any(f":{number}: {field}" in line for line in said), said
+    assert said[-1] == "5 lines were not events and were left out"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--ages", "10x"], "'10x' is no age like 10m, 1h or 2d"),
+        (["--ages", "0m"], "'0m' is no age"),
+        (["--fit", "folds", "--least-shares", "1"], "too few to learn from"),
+        (["--posts", "nowhere.csv"], "nowhere.csv: No such file"),
+        (["--out", "/nowhere/at/all.csv", "--least-shares", "1"], "--out: /nowhere/at/all.csv"),
+    ],
+)
+def test_bad_options_are_named(tmp_path: Path, arguments: list[str], said: str) -> None:
+    events = write(tmp_path, [share("p", f"e{n}", f"2026-01-01T10:{n:02}:00Z") for n in range(20)])
+    result = CliRunner().invoke(forecast, ["backtest", events, *arguments])
+    assert result.exit_code != 0
+    assert said in result.output + str(result.exception)
+    assert isinstance(result.exception, EngagementError | SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("post_id,made\np,2026-01-01T10:00:00Z\n", ":1: created_at: no such column"),
+        ("post_id,created_at\np,2026-01-01T10:00:00Z\nq,noon\n", ":3: created_at: 'noon' is no time"),
+        ("post_id,created_at\np,2026-01-01T10:00:00\n", ":2: created_at: '2026-01-01T10:00:00' is no time"),
+    ],
+)
+def test_bad_posts_are_named(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "posts.csv").write_text(text)
+    with pytest.raises(EngagementError, match=said):
+        read_cascades((write(tmp_path, []),), tmp_path / "posts.csv", pytest.fail)
+
+
+def test_files_that_hold_nothing_are_named(tmp_path: Path) -> None:
+    with pytest.raises(EngagementError, match="no event in it"):
+        read_cascades((write(tmp_path, []),), None, pytest.fail)
+    damaged = tmp_path / "damaged.gz"
+    damaged.write_bytes(gzip.compress(b"{}\n" * 1000)[:-9])
+    with pytest.raises(EngagementError, match="damaged gzip"):
+        read_cascades((str(damaged),), None, lambda said: None)
+
+
+def test_ages_are_minutes() -> None:
+    assert [parse_age(said) for said in ("10m", "1h", "2d")] == [10, 60, 2880]
+
+
+def test_panes_with_retractions_leave_what_stands() -> None:
+    made, at = np.array([100, 100, 100, 200]), np.array([101, 105, 109, 207])
+    found = cascades_of(["p", "p", "p", "q"], made, at, np.array([5, 3, 1, 2]), np.array([0, 1, 4, 0]), 1000)
+    # Of p's 9 shares the three of minute 5 and one of minute 1 are gone before minute 9's comes.
+    assert (found.post_ids, found.observed.tolist()) == (["p", "q"], [900, 800])
+    assert list(zip(found.post, found.lag, found.shares, strict=True)) == [(0, 1, 4), (1, 7, 2)]
+    only = settled(found, 850)
+    assert (only.post_ids, only.lag.tolist(), only.final.tolist()) == (["p"], [1], [4])
+
+
+def test_a_learned_file_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = simulated(150)
+    events, learned = write_events(tmp_path, data), tmp_path / "learned.json"
+    parameters = fit(samples_of(data, data.final >= 1, LOOKUPS, thin=True), "2026-01-01", {"posts": 150})
+    learned.write_text(dump_parameters(parameters))
+    arguments = ("backtest", events, "--least-shares", "1", "--ages", "1h", "--json")
+    shipped = json.loads(run(*arguments).stdout)["ages"]["1h"]["median_ape"]
+    monkeypatch.setenv("ENGAGEMENT_FORECAST", str(learned))
+    assert json.loads(run(*arguments).stdout)["ages"]["1h"]["median_ape"] < shipped
+
+
+def test_a_forecast_costs_little() -> None:
+    spread = np.tile([50.0, 30, 40, 25, 41, 30, 700, 120, 10, 12], (20_000, 1))
+    parameters, ages, costs = load_parameters(), np.full(20_000, 60.0), []
+    for _ in range(5):
+        before = time.process_time()
+        foretell(spread, ages, reproduce(spread).value, parameters)
+        costs.append((time.process_time() - before) / 20_000 * 1e6)
+    assert min(costs) < 10  # us a post; 3 on a quiet machine
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(forecast, list(arguments))
+    assert result.exit_code == 0, result.output + str(result.exception)
+    return result
+
+
+def simulated(posts: int) -> Cascades:
+    rng = np.random.default_rng(1)
+    return cascades_with(rng, 0.8, posts, given=40, until=0, waits=lambda n: rng.exponential(60, n))
+
+
+def write_events(folder: Path, data: Cascades) -> str:
+    """The cascades as a file, with the post's own event and one more far later, so that all posts are old."""
+    lines = [{**share(post_id, post_id, moment(0)), "kind": "post"} for post_id in data.post_ids]
+    lines += [
+        share(data.post_ids[post], f"s{number}", moment(lag))
+        for number, (post, lag) in enumerate(zip(data.post, data.lag, strict=True))
+        if data.gone[number] == FOREVER
+    ]
+    return write(folder, [*lines, share("last", "last", "2026-06-01T00:00:00Z")])
+
+
+def moment(minute: int) -> str:
+    return str(np.datetime64("2026-01-01T00:00:30") + np.timedelta64(int(minute), "m")) + "Z"
+
+
+def share(post_id: str, event_id: str, at: str) -> dict[str, Any]:
+    return {"event_id": event_id, "kind": "share", "post_id": post_id, "actor_id": event_id, "occurred_at": at}
+
+
+def write(folder: Path, lines: list[Any]) -> str:
+    path = folder / "events.ndjson"
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    return str(path)
