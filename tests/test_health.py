@@ -115,3 +115,11 @@ def test_flapping_stores_do_not_hide_a_stuck_worker() -> None:
         watchdog.note_away("clickhouse", turn * 20 + 10)
         watchdog.note_back("clickhouse", turn * 20 + 20)
     assert watchdog.stuck(600), "300 of 600 s counted"
+
+
+def test_ready_once_every_group_has_spoken() -> None:
+    health = HealthState(groups=("", "conversations"))
+    health.note_assignment(2, "conversations")
+    assert not health.report(0).ready
+    health.note_assignment(0)
+    assert health.report(0).ready

@@ -191,3 +191,29 @@ def test_close_frees_the_port() -> None:
     first = StatusServer("127.0.0.1", 0, WorkerMetrics(), HealthState().report)
     first.close()
     StatusServer("127.0.0.1", first.port, WorkerMetrics(), HealthState().report).close()
+
+
+def test_the_lag_of_one_group_leaves_that_of_others() -> None:
+    metrics = WorkerMetrics()
+    metrics.set_lag({("e.likes", 0): 5, ("e.likes", 1): 6})
+    metrics.set_lag({("e.conversations", 0): 7}, "conversations")
+    metrics.set_lag({("e.likes", 1): 1})
+    found = {name: value for name, value in metrics.snapshot().items() if "consumer_lag" in name}
+    assert found == {
+        'engagement_consumer_lag{partition="1",topic="e.likes"}': 1,
+        'engagement_consumer_lag{partition="0",topic="e.conversations"}': 7,
+    }
+
+
+def test_what_is_told_of_conversations() -> None:
+    metrics = WorkerMetrics()
+    metrics.count_cells("late", 3)
+    metrics.count_closed(9)
+    metrics.set_conversations(7, 2, 61.5)
+    found = metrics.snapshot()
+    assert found['engagement_conversation_cells_total{outcome="late"}'] == 3
+    assert found['engagement_conversation_cells_total{outcome="new"}'] == 0
+    assert found["engagement_conversation_minutes_closed_total"] == 9
+    assert found["engagement_conversation_cells_open"] == 7
+    assert found["engagement_conversation_minutes_open"] == 2
+    assert found["engagement_watermark_age_seconds"] == 61.5

@@ -15,6 +15,9 @@ from processors.conversation import kernels
 Array = np.ndarray[Any, Any]
 
 EVERYTHING: Final = np.uint64(2**64 - 1)
+MOST: Final = 2.0**62
+"""Hashes that are none may make any estimate."""
+
 ROOM: Final = 1024
 
 
@@ -109,5 +112,5 @@ def count_voices(owners: Array, voices: Sets, exact: Array, count: int) -> tuple
     is_exact[owners[sketches]] = False
     kept = is_exact[of] | (voices.values < thetas[of])
     found = count_distinct(of[kept], voices.values[kept], count)
-    estimates = np.rint(found / (thetas.astype(np.float64) / 2.0**64)).astype(np.int64)
+    estimates = np.rint(np.minimum(found / (thetas.astype(np.float64) / 2.0**64), MOST)).astype(np.int64)
     return np.where(is_exact, found, estimates), is_exact

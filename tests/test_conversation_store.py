@@ -1,0 +1,104 @@
+"""What conversations ask of ClickHouse: the fake and the real thing answer alike."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.migrations import migrate
+from pipeline.settings import Settings
+from processors.conversation.cells import COUNTS, Cells, join
+from processors.conversation.fold import ConversationFold
+from processors.conversation.rows import closing_columns, minute_columns
+from processors.conversation.stored import ClickHouseConversations
+from processors.engagement.partitioning import partitions_of
+from tests.fakes_conversations import Cell, FakeConversations, Shelf, as_cells
+from tests.test_conversation_fold import rows_of, truth_of
+
+OF = 3
+CELLS = [
+    Cell("hashtag:ä'\\", 29_000_000, "p", 1, (1, 2, 3, 4, 5, 6, 7), (1, 2**63 + 5, 2**64 - 1), ("x", "y")),
+    Cell("hashtag:ä'\\", 29_000_000, "p", 2, (1, 3, 3, 4, 5, 6, 7), (1, 2**63 + 5), ("x",)),
+    Cell("hashtag:ä'\\", 29_000_000, "q", 1, (0, 0, 0, 1, 0, 0, 0), (7,), ("",)),
+    Cell("thread:p", 29_000_001, "p", 9),
+    Cell("author:x/1", 29_000_007, "p", 3, voices=tuple(range(5, 300)), exact=False),
+]
+SPOTS = [("hashtag:ä'\\", 29_000_000), ("author:x/1", 29_000_007), ("hashtag:none", 29_000_000)]
+
+Made = tuple[Any, Callable[[list[Cell]], None]]
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
+def made(request: pytest.FixtureRequest) -> Iterable[Made]:
+    """A store, and what puts cells there as the engagement agent does."""
+    if request.param == "fake":
+        shelf = Shelf()
+        yield FakeConversations(shelf), lambda cells: [shelf.put(cell) for cell in cells] and None
+        return
+    settings: Settings = request.getfixturevalue("settings")
+    migrate(settings)
+    store = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
+    with ClickHouse(settings) as client:
+        yield store, lambda cells: _insert(client, cells)
+    store.close()
+
+
+def test_cells_come_back_as_they_were(made: Made) -> None:
+    store, put = made
+    put(CELLS)
+    everything = range(OF)
+    assert _known(store.window(everything, OF, 0, 1 << 30)) == truth_of(CELLS[:-1]) | _sketched()
+    assert _known(store.window(everything, OF, 29_000_001, 29_000_007)) == truth_of(CELLS[3:4])
+    assert _known(store.of_spots(SPOTS[:1])) == truth_of(CELLS[:3])
+    assert _known(store.of_spots(SPOTS[2:])) == {}
+    place = int(partitions_of(["thread:p"], OF)[0])
+    ours = [cell for cell in CELLS[:4] if partitions_of([cell.conversation], OF)[0] == place]
+    assert _known(store.window([place], OF, 29_000_000, 29_000_007)) == truth_of(ours)
+    minutes, sizes = store.sizes(everything, OF, 29_000_001)
+    assert (minutes.tolist(), sizes.tolist()) == ([29_000_001, 29_000_007], [1, 1])
+    assert [len(column) for column in store.sizes(everything, OF, 29_000_008)] == [0, 0]
+
+
+def test_what_was_closed_is_found(made: Made) -> None:
+    store, _ = made
+    assert (store.watermarks(), store.floors([0, 1]), store.counts(SPOTS)) == ({}, {}, {})
+    fold = ConversationFold()
+    minutes = fold.add_up(fold.take(as_cells(CELLS[1:3])).groups)
+    every = np.ones(1, np.bool_)
+    store.upsert("conversation_minutes", minute_columns(minutes, every, final=True))
+    store.upsert("conversation_closed", closing_columns(minutes, every, 1_790_000_000_000))
+    store.upsert("conversation_marks", {"partition": [0, 1], "closed_until": [29_000_001 * 60, 60]})
+    store.upsert("conversation_marks", {"partition": [0], "closed_until": [28_000_001 * 60]})
+    store.upsert("source_marks", {"partition": [2], "watermark": [1_790_000_000_123_456], "idle": [0]})
+    assert store.counts(SPOTS) == {SPOTS[0]: 0}
+    assert store.floors([0]) == {0: 29_000_001}
+    assert store.floors([0, 1, 2]) == {0: 29_000_001, 1: 1}
+    assert store.watermarks() == {2: 1_790_000_000_123_456}
+
+
+def _known(blocks: Iterable[Cells]) -> dict[Any, Any]:
+    fold = ConversationFold()
+    fold.take(join(list(blocks)))
+    return rows_of(fold.add_up(fold.since(0)))
+
+
+def _sketched() -> dict[Any, Any]:
+    return rows_of((fold := ConversationFold()).add_up(fold.take(as_cells(CELLS[-1:])).groups))
+
+
+def _insert(client: ClickHouse, cells: list[Cell]) -> None:
+    client.insert(
+        "conversation_posts",
+        {
+            "conversation": [cell.conversation for cell in cells],
+            "minute": [cell.minute * 60 for cell in cells],
+            "post_id": [cell.post_id for cell in cells],
+            **{name: [cell.counts[number] for cell in cells] for number, name in enumerate(COUNTS)},
+            "channels": [list(cell.channels) for cell in cells],
+            "voices": [sorted(cell.voices) for cell in cells],
+            "voices_exact": [int(cell.exact) for cell in cells],
+            "version": [cell.version for cell in cells],
+        },
+    )
