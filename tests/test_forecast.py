@@ -18,6 +18,7 @@ from processors.virality.fitting import LEAST_POSTS, Sample, fit
 from processors.virality.forecast import forecast, reproduce
 from processors.virality.parameters import SHIPPED, dump_parameters, load_parameters
 from processors.virality.spread import FIELDS, Lookups, spread_of
+from processors.virality.squares import add_squares, solve
 from tests.hawkes import cascade, cascades_with
 from tests.test_reproduction import START, folded
 from tests.test_reproduction import happened as some_events
@@ -200,3 +201,17 @@ def test_simulated_cascades_are_what_they_say() -> None:
     rng = np.random.default_rng(8)
     sizes = [len(cascade(rng, 0.5, np.zeros(100), 10**9, lambda n: rng.exponential(10, n))) for _ in range(50)]
     assert np.mean(sizes) == pytest.approx(200, rel=0.1)  # 100 / (1 - R)
+
+
+def test_normal_equations_are_solved() -> None:
+    rng = np.random.default_rng(9)
+    terms, pull, push = rng.normal(size=(50, 4)), rng.random(50), rng.random(50)
+    normal, slope = np.zeros((8, 8)), np.zeros(8)
+    for start in (0, 4):
+        add_squares(terms, pull, push, start, normal, slope)
+    normal[range(4, 8), range(4)] = -0.1
+    full = np.tril(normal) + np.tril(normal, -1).T
+    assert slope == pytest.approx(np.tile(terms.T @ push, 2))
+    assert full[:4, :4] == pytest.approx((terms * pull[:, None]).T @ terms)
+    exact = np.linalg.solve(full + 0.5 * np.diag(np.diag(full)), slope)
+    assert solve(normal, 0.5, slope, 4) == pytest.approx(exact)

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from scipy.linalg import solveh_banded
 from scipy.optimize import minimize
 
 from processors.virality.forecast import features, reproduce, scale, terms
 from processors.virality.parameters import ForecastParameters
 from processors.virality.reproduction import TAIL
-from processors.virality.squares import add_squares
+from processors.virality.squares import add_squares, solve
 
 Array = np.ndarray[Any, Any]
 
@@ -176,7 +175,7 @@ def _minimise(problems: Sequence[_Problem], start: Array, limits: Sequence[float
     weights, damping = start, 1e-3
     best, normal, slope = _system(problems, weights, limits)
     for _ in range(STEPS):
-        step = solveh_banded(_banded(normal, damping, start.shape[1]), slope).reshape(start.shape)
+        step = solve(normal, damping, slope, start.shape[1]).reshape(start.shape)
         tried = _system(problems, weights - step, limits)
         if tried[0] < best:
             gained = best - tried[0]
@@ -219,15 +218,6 @@ def _system(problems: Sequence[_Problem], weights: Array, limits: Sequence[float
         push = weight * error * by_log * inside + OUTSIDE * over
         add_squares(problem.terms, pull / len(log), push / len(log), number * width, normal, slope)
     return total, normal, slope
-
-
-def _banded(normal: Array, damping: float, width: int) -> Array:
-    """The damped matrix as its upper diagonals: an age is tied to its neighbours only."""
-    bands = np.zeros((width + 1, len(normal)))
-    for above in range(min(width, len(normal) - 1) + 1):
-        bands[width - above, above:] = np.diagonal(normal, above)
-    bands[width] *= 1 + damping
-    return bands
 
 
 def _times(rows: Array, weights: Array) -> Array:
