@@ -92,17 +92,16 @@ class Bank:
         self._refuse_the_past(at, when)
         verdicts = np.zeros((len(at), kernels.COLUMNS))
         kernels.update(self._series, self.policy, self.grid, at, when, np.minimum(taken, kernels.MOST_COUNT), verdicts)
-        columns = np.ascontiguousarray(verdicts.T)
-        return Verdicts(
-            columns[kernels.SCORE],
-            columns[kernels.OBSERVED],
-            columns[kernels.EXPECTED],
-            columns[kernels.LEVEL],
-            self._scales[columns[kernels.SCALE].astype(np.int64)],
-            columns[kernels.AGE],
-            columns[kernels.MOST],
-            columns[kernels.SCORE] >= self.policy.threshold,
-        )
+        return self._verdicts(verdicts)
+
+    def judge_many(self, rows: Sequence[int] | Array, time: int, counts: Sequence[int] | Array) -> Verdicts:
+        """What `update_many` would say of these counts of one bucket, each row named once; takes none of them."""
+        at, taken = self._known(rows), _whole("count", counts, len(rows))
+        self._refuse_the_past(at, when := np.full(len(at), time, np.int64))
+        verdicts = np.zeros((len(at), kernels.COLUMNS))
+        copies = self._series[at]
+        kernels.update(copies, self.policy, self.grid, np.arange(len(at)), when, taken, verdicts)
+        return self._verdicts(verdicts)
 
     def firing_levels(self, rows: Sequence[int] | Array, time: int) -> Array:
         """i8 per row: the least count of the whole bucket of `time` that is sure to fire when it closes. Changes none.
@@ -129,6 +128,19 @@ class Bank:
         if len(at) and not (at.min() >= 0 and at.max() < self._used):
             raise ValueError(f"row: there are {self._used}, from 0: take the numbers that `add` gave")
         return at
+
+    def _verdicts(self, verdicts: Array) -> Verdicts:
+        columns = np.ascontiguousarray(verdicts.T)
+        return Verdicts(
+            columns[kernels.SCORE],
+            columns[kernels.OBSERVED],
+            columns[kernels.EXPECTED],
+            columns[kernels.LEVEL],
+            self._scales[columns[kernels.SCALE].astype(np.int64)],
+            columns[kernels.AGE],
+            columns[kernels.MOST],
+            columns[kernels.SCORE] >= self.policy.threshold,
+        )
 
     def _refuse_the_past(self, at: Array, when: Array) -> None:
         buckets = when // self.grid.width

@@ -1,0 +1,37 @@
+"""Metrics of whoever watches conversations for spikes, in the registry of its worker. docs/spikes.md lists them."""
+
+from typing import Final
+
+from pipeline.observability.metrics import WorkerMetrics
+
+SPIKE_STATES: Final = ("opened", "grown", "resolved")
+
+
+class SpikeMetrics:
+    """What a detector tells of itself."""
+
+    def __init__(self, worker: WorkerMetrics) -> None:
+        self._series = worker.gauge("spike_series", "Conversations that are watched")
+        self._released = worker.counter("spike_series_released_total", "Series let go: idle for long, or no room")
+        self._open = worker.gauge("spikes_open", "Spikes that go on, those of minutes that are not over included")
+        self._spikes = worker.counter(
+            "spikes_total", "States of spikes that were sent to the topic of alerts", ["state"]
+        )
+        self._seconds = worker.counter("spike_detector_seconds_total", "Time that the detector took")
+        self._seen_released = 0
+        for state in SPIKE_STATES:
+            self._spikes.labels(state)
+
+    def count_spike(self, state: str) -> None:
+        """`state` is one of SPIKE_STATES."""
+        self._spikes.labels(state).inc()
+
+    def add_seconds(self, seconds: float) -> None:
+        self._seconds.inc(seconds)
+
+    def show(self, series: int, released: int, open_spikes: int) -> None:
+        """`released`: since the watch began anew; a lower number than the last one means that it has."""
+        self._released.inc(released - self._seen_released if released >= self._seen_released else released)
+        self._seen_released = released
+        self._series.set(series)
+        self._open.set(open_spikes)

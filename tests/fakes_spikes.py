@@ -1,0 +1,134 @@
+"""What the watch asks of ClickHouse and Kafka, in memory; series with spikes; a watch on all of it.
+
+Several watches, each with faults of its own, may share one `SpikeShelf`, as several workers share a database.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from pipeline.observability.metrics import WorkerMetrics
+from pipeline.observability.spike_metrics import SpikeMetrics
+from processors.engagement.partitioning import partitions_of
+from processors.spikes.life import Change
+from processors.spikes.ports import Facts, StoredSpike
+from processors.spikes.state import WatchPolicy
+from processors.spikes.watch import Watch
+from schemas.alerts import SPIKE_ALERT, SpikeAlert, idempotency_key
+
+START = 29_000_000 - 29_000_000 % 60
+NO_FACTS = Facts(1.0, 5, 2, 3, 1.0, 1, 1.0, ("p1",), ("author:x/1",), "SELECT 1")
+
+
+def series(seed: int, minutes: int, rate: float, spikes: Mapping[int, tuple[int, float]]) -> list[int]:
+    """Counts a minute; `spikes`: minute -> (minutes, times the rate)."""
+    chance = np.random.default_rng(seed)
+    rates = np.full(minutes, rate)
+    for at, (length, times) in spikes.items():
+        rates[at : at + length] *= times
+    return [int(count) for count in chance.poisson(rates)]
+
+
+@dataclass
+class SpikeShelf:
+    """What survives every worker."""
+
+    closings: dict[tuple[str, int], int] = field(default_factory=dict)
+    floors: dict[int, int] = field(default_factory=dict)
+    rows: dict[str, tuple[int, SpikeAlert]] = field(default_factory=dict)
+    messages: list[SpikeAlert] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+
+    def told(self) -> list[str]:
+        """What receivers count once by."""
+        return [idempotency_key(m["spike_id"], m["state"], m["as_of"]) for m in self.messages]
+
+
+class FakeSpikes:
+    """Past, Witness, Spikes and Messages of one worker. `before` and `after` are told each call; they may raise."""
+
+    def __init__(
+        self,
+        shelf: SpikeShelf,
+        before: Callable[[str], None] = lambda name: None,
+        after: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        self._shelf, self._before, self._after = shelf, before, after
+        self._queue: list[tuple[str, bytes]] = []
+
+    def oldest(self, floors: Mapping[int, int], of: int) -> int | None:
+        return min((minute for name, minute in self._shelf.closings if _owner(name, of) in floors), default=None)
+
+    def closings(
+        self, floors: Mapping[int, int], of: int, minutes: int, kinds: Sequence[str]
+    ) -> Iterator[tuple[int, list[str], list[int]]]:
+        self._before("closings")
+        found = sorted(
+            (minute, name, count)
+            for (name, minute), count in self._shelf.closings.items()
+            if (owner := _owner(name, of)) in floors
+            and floors[owner] - minutes <= minute < floors[owner]
+            and name.partition(":")[0] in kinds
+        )
+        for minute, group in groupby(found, lambda row: row[0]):
+            rows = list(group)
+            yield minute, [name for _, name, _ in rows], [count for *_, count in rows]
+
+    def spikes(self, floors: Mapping[int, int], of: int, since: int) -> Sequence[StoredSpike]:
+        self._before("spikes")
+        found = []
+        for version, row in self._shelf.rows.values():
+            as_of = minute_of(row["as_of"])
+            if _owner(row["conversation"], of) in floors and (row["state"] != "resolved" or as_of >= since):
+                found.append(
+                    StoredSpike(
+                        row["spike_id"],
+                        row["conversation"],
+                        row["state"],
+                        minute_of(row["started_at"]),
+                        as_of,
+                        version,
+                        row["expected"],
+                        row["scale_minutes"],
+                    )
+                )
+        return found
+
+    def facts(self, change: Change) -> Facts:
+        self._before("facts")
+        return NO_FACTS
+
+    def save(self, alerts: Sequence[SpikeAlert], versions: Sequence[int]) -> None:
+        self._before("save")
+        for alert, version in zip(alerts, versions, strict=True):
+            if version >= self._shelf.rows.get(alert["spike_id"], (0, alert))[0]:
+                self._shelf.rows[alert["spike_id"]] = version, alert
+        self._after("save")
+
+    def send(self, conversation: str, value: bytes) -> None:
+        self._before("send")
+        self._queue.append((conversation, value))
+
+    def flush(self) -> None:
+        self._before("flush")
+        for conversation, value in self._queue:
+            alert = SPIKE_ALERT.validate_json(value)
+            assert conversation == alert["conversation"]
+            self._shelf.messages.append(alert)
+        self._queue.clear()
+        self._after("flush")
+
+
+def watch_on(store: Any, metrics: WorkerMetrics | None = None, **policy: Any) -> Watch:
+    return Watch(store, store, store, store, SpikeMetrics(metrics or WorkerMetrics()), WatchPolicy(**policy))
+
+
+def minute_of(time: Any) -> int:
+    return int(time.timestamp()) // 60
+
+
+def _owner(name: str, of: int) -> int:
+    return int(partitions_of([name], of)[0])

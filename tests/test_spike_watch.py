@@ -1,0 +1,320 @@
+"""The life of spikes: what opens, grows and resolves them, what open minutes may say, what late corrections may not."""
+
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.observability.metrics import WorkerMetrics
+from processors.spikes.life import Change, Fired, LifePolicy, LifeState, spike_id_of
+from processors.spikes.policy import VERSION
+from processors.spikes.state import AHEAD_MINUTES, DAY_MINUTES, WatchPolicy, WatchState
+from processors.spikes.watch import FORGOTTEN, Watch
+from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, minute_of, series, watch_on
+
+NAME = "hashtag:a"
+AT = 1600
+"""When the spike comes: after the first day, in which levels are higher."""
+
+QUIET = [2] * AT
+FIRED = Fired(1.5, 60.0, 10.0, 40.0, 5, ("60 in 5 min",))
+
+
+def fed(counts: list[int], name: str = NAME, **policy: Any) -> tuple[WatchState, list[Change]]:
+    """A state that has taken these minutes, from START on; minutes of 0 are not given."""
+    if counts[:AT] == QUIET and len(counts) >= AT and name == NAME and not policy:
+        state, done = deepcopy(quiet()), AT
+    else:
+        state, done = WatchState(WatchPolicy(**policy)), 0
+    changes: list[Change] = []
+    for number, count in enumerate(counts[done:], done):
+        changes += state.close(START + number, [name], [count]) if count else []
+    return state, changes
+
+
+@cache
+def quiet() -> WatchState:
+    """Nothing has happened for more than a day."""
+    state = WatchState(WatchPolicy())
+    for number, count in enumerate(QUIET):
+        assert not state.close(START + number, [NAME], [count])
+    return state
+
+
+def lived(counts: list[int], fired: dict[int, Fired] | None = None, **policy: Any) -> list[Change]:
+    """What comes of a life that opens at minute 100 with FIRED and 60, and then has these counts."""
+    life = LifeState(NAME, 100, 60, FIRED, LifePolicy(**policy))
+    found = [life.opening]
+    for number, count in enumerate(counts):
+        change = life.take(count, (fired or {}).get(number))
+        if change is not None:
+            found.append(change)
+        if found[-1].state == "resolved":
+            break
+    return found
+
+
+def now(changes: list[Change]) -> list[tuple[str, int]]:
+    return [(change.state, change.as_of) for change in changes]
+
+
+def test_a_spike_opens_in_the_minute_that_fires_and_only_once() -> None:
+    _, changes = fed([*QUIET, 60, 61, 59, 62, 60, 61, 60])
+    assert [change.state for change in changes][:1] == ["opened"]
+    opened = changes[0]
+    assert (opened.started, opened.as_of, opened.scale) == (START + AT, START + AT + 1, 5)
+    assert opened.spike_id == spike_id_of(NAME, START + AT, VERSION)
+    assert opened.expected == pytest.approx(2, rel=0.1)
+    assert {change.spike_id for change in changes} == {opened.spike_id}
+
+
+def test_the_id_follows_from_conversation_minute_and_version() -> None:
+    ids = {spike_id_of(*each) for each in (("a", 1, 1), ("a", 1, 2), ("a", 2, 1), ("b", 1, 1), ("a1", 11, 1))}
+    assert len(ids) == 5
+    assert all(len(each) == 32 for each in ids)
+    assert spike_id_of("a", 1, 1) in ids
+
+
+def test_a_second_firing_is_growth_only_where_it_has_doubled() -> None:
+    again = FIRED._replace(observed=119.0)
+    assert now(lived([60] * 9, {8: again})) == [("opened", 101)]
+    assert now(lived([60] * 9, {8: FIRED._replace(observed=120.0)})) == [("opened", 101), ("grown", 110)]
+    thrice = {5: FIRED._replace(observed=130.0), 12: FIRED._replace(observed=250.0), 19: FIRED._replace(observed=260.0)}
+    assert now(lived([60] * 20, thrice)) == [("opened", 101), ("grown", 107), ("grown", 121)]
+
+
+def test_growth_on_another_scale_is_judged_on_its_own() -> None:
+    """An hour that fires is not growth of 5 minutes, unless these have doubled."""
+    hour = FIRED._replace(scale=60, observed=500.0)
+    assert now(lived([12] * 10, {9: hour})) == [("opened", 101)]
+    assert now(lived([24] * 10, {9: hour})) == [("opened", 101), ("grown", 111)]
+
+
+def test_it_resolves_below_half_of_what_opened_it_or_below_the_level() -> None:
+    """60 opened it at a level of 40, which is more than half of 60."""
+    assert now(lived([8] * 100)) == [("opened", 101)], "40 in 5 minutes is the level"
+    ended = lived([8] * 10 + [7] * 30)[1]
+    assert (ended.state, ended.ended, ended.as_of) == ("resolved", 111, 126), "39 from minute 111 on"
+    high = FIRED._replace(observed=200.0)
+    life = LifeState(NAME, 100, 200, high, LifePolicy())
+    assert [life.take(19, None) for _ in range(40)][18] is not None, "95 in 5 minutes is below half of 200"
+
+
+def test_it_does_not_resolve_while_it_comes_and_goes() -> None:
+    assert now(lived(([0] * 14 + [60]) * 20)) == [("opened", 101)]
+
+
+def test_it_ends_after_a_longest_time_however_loud() -> None:
+    ended = lived([60] * 1500, longest_minutes=DAY_MINUTES)[1]
+    assert (ended.state, ended.as_of, ended.ended) == ("resolved", 100 + DAY_MINUTES, 100 + DAY_MINUTES)
+
+
+def test_what_is_resolved_speaks_of_its_height() -> None:
+    """And says by its score how quiet it is."""
+    opened, ended = lived([60, 70, 80, 90, 90, 50, *[0] * 30])
+    assert opened.seen_until == 101
+    assert ended.seen_until == 106, "minutes 101 to 105"
+    assert ended.score == 0.0
+    assert lived([0] * 30)[1].seen_until == 101
+
+
+def test_silent_minutes_resolve_also_where_nobody_says_anything() -> None:
+    state, changes = fed([*QUIET, 60, 60, 60])
+    opened = changes[0]
+    assert state.pass_until(lambda name: START + AT + 10) == []
+    other = state.close(START + AT + 60, ["hashtag:b"], [1])
+    assert now(other) == [("resolved", other[0].as_of)]
+    assert other[0].spike_id == opened.spike_id
+    at_once, _ = fed([*QUIET, 60, 60, 60])
+    assert at_once.pass_until(lambda name: START + 9000) == other
+    assert at_once.open_spikes == 0
+
+
+def test_an_open_minute_fires_early_and_its_closing_does_not_fire_again() -> None:
+    state, _ = fed(QUIET)
+    minute = START + AT
+    assert list(state.look([NAME], [minute], [3], minute)) == []
+    early = state.look([NAME], [minute], [60], minute)
+    assert now(early) == [("opened", minute + 1)]
+    assert state.look([NAME], [minute], [70], minute) == [], "once"
+    plain, expected = fed([*QUIET, 75])
+    [closed] = state.close(minute, [NAME], [75])
+    assert [closed] == expected
+    assert (closed.spike_id, closed.place) == (early[0].spike_id, early[0].place)
+    assert closed.version > early[0].version, "its row can say what the minute came to"
+    assert state.state() == plain.state()
+
+
+def test_the_least_count_that_opens_early_opens_when_the_minute_closes() -> None:
+    state, _ = fed(QUIET)
+    minute = START + AT
+    least = next(count for count in range(500) if state.look([NAME], [minute], [count], minute))
+    assert fed([*QUIET, least])[1]
+    assert not fed([*QUIET, least - 1])[1]
+
+
+def test_an_early_opening_that_is_taken_back_is_resolved() -> None:
+    state, _ = fed(QUIET)
+    minute = START + AT
+    [early] = state.look([NAME], [minute], [60], minute)
+    [ended] = state.close(minute, [NAME], [2])
+    assert (ended.spike_id, ended.state, ended.ended) == (early.spike_id, "resolved", minute + 1)
+    assert ended.version > early.version
+    assert state.state() == fed([*QUIET, 2])[0].state()
+    [again] = state.look([NAME], [minute + 1], [60], minute + 1)
+    assert [each.state for each in state.pass_until(lambda name: minute + 2)] == ["resolved"]
+    assert again.spike_id != early.spike_id
+
+
+def test_minutes_far_ahead_and_closed_ones_are_not_judged_early() -> None:
+    state, _ = fed(QUIET)
+    minute = START + AT
+    assert state.look([NAME], [minute + AHEAD_MINUTES], [10**6], minute) == []
+    assert state.look([NAME], [minute - 1], [10**6], minute) == []
+    assert state.look(["hashtag:new"], [minute], [10**6], minute) == []
+
+
+def test_only_the_kinds_that_are_named_are_watched() -> None:
+    state = WatchState(WatchPolicy(kinds=("brand",)))
+    for minute in range(START, START + 10):
+        assert state.close(minute, [NAME, "brand:x", "thread:1"], [1, 1, 1]) == []
+    assert [*state.tracked.state()] == ["brand:x"]
+
+
+def test_the_idlest_series_leave_when_there_is_no_room_but_not_those_that_spike() -> None:
+    state, _ = fed([*QUIET, 60, 60], most=10)
+    for number in range(30):
+        state.close(START + AT + 2 + number // 3, [f"hashtag:{number}"], [1])
+        assert len(state.tracked) <= 10
+    kept = [*state.tracked.state()]
+    assert NAME in kept
+    assert {"hashtag:29", "hashtag:28", "hashtag:27"} <= {*kept}
+    assert state.tracked.released >= 20
+
+
+def test_series_without_a_count_for_weeks_leave() -> None:
+    state, _ = fed([1])
+    state.close(START + 28 * DAY_MINUTES - 10, ["hashtag:b"], [1])
+    assert len(state.tracked) == 2
+    state.close(START + 30 * DAY_MINUTES, ["hashtag:b"], [1])
+    assert [*state.tracked.state()] == ["hashtag:b"]
+
+
+def told_by(counts: list[int], metrics: WorkerMetrics | None = None) -> tuple[SpikeShelf, Watch]:
+    """A watch that has loaded the quiet part, is fed the rest minute by minute and settles after each."""
+    shelf = SpikeShelf()
+    watch = watch_on(FakeSpikes(shelf), metrics)
+    assert counts[:AT] == QUIET
+    shelf.closings = {(NAME, START + number): count for number, count in enumerate(QUIET)}
+    shelf.floors[0] = START + AT
+    watch.load(shelf.floors, 1)
+    for number, count in enumerate(counts[AT:], AT):
+        close(shelf, watch, START + number, count)
+    return shelf, watch
+
+
+def close(shelf: SpikeShelf, watch: Watch, minute: int, count: int) -> None:
+    if count:
+        shelf.closings[NAME, minute] = count
+    shelf.floors[0] = minute + 1
+    if count:
+        watch.on_closed(minute, [NAME], [count])
+    watch.settle(minute + 1, lambda action: action())
+
+
+def test_rows_are_stored_before_and_after_the_message() -> None:
+    did: list[str] = []
+    shelf = SpikeShelf()
+    watch = watch_on(FakeSpikes(shelf, did.append))
+    shelf.closings = {(NAME, START + number): count for number, count in enumerate(QUIET)}
+    watch.load({0: START + AT}, 1)
+    did.clear()
+    close(shelf, watch, START + AT, 60)
+    assert did == ["facts", "save", "send", "flush", "save"]
+    [(version, row)] = shelf.rows.values()
+    assert shelf.messages == [row]
+    assert version & 1
+    assert version >> 8 == minute_of(row["as_of"]) == START + AT + 1
+
+
+def test_an_early_opening_is_told_once_and_its_row_is_what_the_minute_came_to() -> None:
+    shelf, watch = told_by(QUIET)
+    watch.on_open([NAME], [START + AT], [60])
+    watch.settle(START + AT, lambda action: action())
+    assert [message["state"] for message in shelf.messages] == ["opened"]
+    before = [*shelf.rows.values()]
+    close(shelf, watch, START + AT, 75)
+    assert len(shelf.messages) == 1
+    assert [version for version, _ in shelf.rows.values()] > [version for version, _ in before]
+    again = watch_on(FakeSpikes(shelf))
+    again.load({0: START + AT + 1}, 1)
+    again.settle(START + AT + 1, lambda action: action())
+    assert len(shelf.messages) == 1
+    assert again.state.state() == watch.state.state()
+
+
+def test_an_early_opening_survives_its_worker() -> None:
+    shelf, watch = told_by(QUIET)
+    watch.on_open([NAME], [START + AT], [60])
+    watch.settle(START + AT, lambda action: action())
+    again = watch_on(FakeSpikes(shelf))
+    again.load({0: START + AT}, 1)
+    again.on_open([NAME], [START + AT], [61])
+    again.settle(START + AT, lambda action: action())
+    assert len(shelf.messages) == 1
+    close(shelf, again, START + AT, 2)
+    assert [message["state"] for message in shelf.messages] == ["opened", "resolved"]
+
+
+def test_spikes_of_a_detector_of_before_are_closed() -> None:
+    shelf, _ = told_by([*QUIET, 60])
+    [(version, row)] = shelf.rows.values()
+    shelf.rows = {"old": (version, {**row, "spike_id": "old"})}
+    shelf.messages.clear()
+    watch = watch_on(FakeSpikes(shelf))
+    watch.load(shelf.floors, 1)
+    watch.settle(shelf.floors[0], lambda action: action())
+    told = {(message["spike_id"], message["state"]) for message in shelf.messages}
+    assert told == {("old", "resolved"), (row["spike_id"], "opened")}
+    assert FORGOTTEN in shelf.rows["old"][1]["reasons"]
+
+
+def test_what_is_found_in_the_cut_off_past_and_not_stored_is_not_told() -> None:
+    """A series that seems to begin where the past is cut has no long memory: it may fire where it did not live."""
+    counts = series(3, 12 * DAY_MINUTES, 2.0, {2 * DAY_MINUTES: (30, 20.0), 11 * DAY_MINUTES: (30, 30.0)})
+    shelf = SpikeShelf(closings={(NAME, START + n): count for n, count in enumerate(counts) if count})
+    floor = START + len(counts)
+    whole, cut = watch_on(FakeSpikes(shelf), idle_days=28), watch_on(FakeSpikes(shelf), idle_days=11)
+    for watch in (whole, cut):
+        shelf.messages.clear()
+        shelf.rows.clear()
+        watch.load({0: floor}, 1)
+        watch.settle(floor, lambda action: action())
+        days = {(minute_of(message["started_at"]) - START) // DAY_MINUTES for message in shelf.messages}
+        assert days == ({2, 11} if watch is whole else {11})
+
+
+def test_metrics_tell_series_spikes_and_time() -> None:
+    metrics = WorkerMetrics()
+    shelf, _ = told_by([*QUIET, 60, 60], metrics)
+    seen = metrics.snapshot()
+    assert seen["engagement_spike_series"] == 1
+    assert seen["engagement_spikes_open"] == 1
+    assert seen['engagement_spikes_total{state="opened"}'] == 1
+    assert seen['engagement_spikes_total{state="resolved"}'] == 0
+    assert seen["engagement_spike_detector_seconds_total"] > 0
+    assert len(shelf.messages) == 1
+
+
+def test_early_verdicts_take_nothing() -> None:
+    state, _ = fed(QUIET)
+    before = state.state()
+    bank, row = state._bank, state.tracked.find(NAME)
+    assert row is not None
+    time = (START + AT) * 60
+    judged = bank.judge_many([row], time, [60])
+    assert state.state() == before
+    taken = bank.update_many([row], time, [60])
+    assert all(np.array_equal(one, other) for one, other in zip(judged, taken, strict=True))
