@@ -22,7 +22,11 @@ SHOWN: Final = 20
 
 
 @click.command(epilog="Example: engagement work --until-caught-up")
-@click.option("--until-caught-up", is_flag=True, help="End with 0 once all there is has been stored and committed.")
+@click.option(
+    "--until-caught-up",
+    is_flag=True,
+    help="End with 0 once all there is has been stored and committed, and minutes that can be are closed.",
+)
 @click.option(
     "--from",
     "since",
