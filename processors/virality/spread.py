@@ -51,7 +51,7 @@ class Lookups:
 
 def spread_of(tables: Any, posts: Array, created: Array, as_of: Array, lookups: Lookups) -> Array:
     """One row of FIELDS per post row of the fold's `tables`. `created` and `as_of` in minutes since 1970; all NaN where
-    `created` is NONE, but for half-lives' lack of a start nothing else is asked of a post."""
+    `created` is NONE."""
     found = np.full((len(posts), len(FIELDS)), np.nan)
     walk(
         tables.posts,
