@@ -12,12 +12,14 @@ import pytest
 from pipeline.brands import Brand, brands_of
 from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
+from processors.engagement import voices
 from processors.engagement.cells import COUNTS, Cells
 from processors.engagement.decoding import Run
 from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.engagement.outbox import RECORD_BYTES, KafkaOutbox, records_of
 from processors.engagement.partitioning import partitions_of
+from processors.engagement.warmup import compile_loops
 from schemas.conversations import CONVERSATION_RUN
 from schemas.topics import KINDS
 from tests.cells_truth import Cell, carried_by, cells_of
@@ -413,3 +415,10 @@ def test_the_outbox_opens_its_connection_when_there_is_something_to_send() -> No
     outbox.close()
     assert opened[0][0] == (("topic", None, b"v"), {"partition": 3})
     assert opened[0][-1] == "closed"
+
+
+def test_all_loops_of_a_job_are_compiled_before_it_joins_a_group() -> None:
+    compile_loops()
+    for name in ("panes_of", "look", "listen", "own_conversations", "present", "speakers"):
+        # In a run of several files others have compiled some already.
+        assert getattr(voices, name).signatures, name

@@ -19,7 +19,6 @@ from processors.bench import Bench
 from processors.conversation.stored import ClickHouseConversations
 from processors.engagement.business import BusinessHours
 from processors.engagement.decoding import DecodingPolicy
-from processors.engagement.fold import compile_loops
 from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.engagement.marking import Marking
@@ -27,6 +26,7 @@ from processors.engagement.marks import MarksPolicy
 from processors.engagement.outbox import KafkaOutbox
 from processors.engagement.stored import ClickHouseLog
 from processors.engagement.threads import ThreadPolicy, turns_of
+from processors.engagement.warmup import compile_loops
 from processors.patience import GivenUp, Patience
 from processors.process import tune
 from processors.virality.parameters import load_parameters

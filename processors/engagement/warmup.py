@@ -1,0 +1,84 @@
+"""Compiles every loop of the job, or loads it from the cache: a job that stores nothing takes a few events."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.observability.metrics import WorkerMetrics
+from processors.engagement import voices
+from processors.engagement.columns import EventColumns
+from processors.engagement.decoding import Run
+from processors.engagement.facts import PostEvent
+from processors.engagement.fold import Fold
+from processors.engagement.hashing import Hasher, Hashes
+from processors.engagement.job import EngagementJob
+from processors.engagement.ports import LoggedEvents
+from processors.engagement.state import Tagged
+from schemas.topics import KINDS
+
+EVENTS: Final[dict[str, dict[str, Any]]] = {
+    "post": {"event_id": "p", "hashtags": ["a"]},
+    "like": {"event_id": "l"},
+    "share": {"event_id": "s", "hashtags": ["b"]},
+    "comment": {"target_id": "c", "action": "retract"},
+}
+COMMON: Final = {"post_id": "p", "actor_id": "a", "occurred_at": "2026-01-01T00:00:00Z"}
+RECEIVED_MS: Final = 1_767_225_600_000
+
+
+def compile_loops() -> None:
+    """Some 60 s the first time, 1 s later. Before joining a group, not within."""
+    job = EngagementJob(_Nothing(), _Nothing(), lambda letters: None, Hasher(), WorkerMetrics(), outbox=_Nothing())
+    job.assign([0], 1)
+    runs = [Run(kind, kind, 0, [_record(0, kind, EVENTS[kind])]) for kind in KINDS]
+    for batch in (runs, [Run("comment", "comment", 0, [_record(1, "comment", {"event_id": "c"})])]):
+        job.take(batch, Event(), lambda: 0.0)
+    job.advance(1 << 51)
+    voices.present(Fold()._tables, np.empty(0, np.int64), np.empty(0, np.uint64))
+
+
+@dataclass
+class _Record:
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+def _record(offset: int, kind: str, more: dict[str, Any]) -> _Record:
+    return _Record(offset, RECEIVED_MS, b"p", json.dumps({**COMMON, **more, "kind": kind}).encode())
+
+
+class _Nothing:
+    """A log, a store and an outbox in which there never is anything."""
+
+    def known(self, partitions: Sequence[int], of: int) -> Hashes:
+        return np.empty(0, np.uint64)
+
+    def read(self, post_ids: Sequence[str]) -> Iterator[LoggedEvents]:
+        return iter(())
+
+    def read_posts(self, post_ids: Sequence[str]) -> Sequence[PostEvent]:
+        return ()
+
+    def read_tagged(self, post_ids: Sequence[str]) -> Sequence[Tagged]:
+        return ()
+
+    def read_channels(self, post_ids: Sequence[str]) -> Sequence[str]:
+        return ()
+
+    def append(self, events: EventColumns) -> None:
+        pass
+
+    def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
+        pass
+
+    def send(self, partition: int, value: bytes) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
