@@ -61,7 +61,7 @@ class Bench:
 def test_steps_in_the_order_of_the_law() -> None:
     bench = Bench()
     assert bench.take(bench.run([like("a"), {"post_id": "p", "no": "event"}]))
-    assert bench.did == ["known", "append", "bury", "events", "upsert", "upsert", "rows", "messages"]
+    assert bench.did == ["known", "append", "bury", "events", "upsert", "upsert", "upsert", "rows", "messages"]
     assert bench.job.judged == (2, 1)
 
 
@@ -83,7 +83,7 @@ def test_a_batch_that_is_given_up_leaves_memory_and_can_be_taken_again() -> None
     run = bench.run([like("b"), like("c")])
     bench.given_up.set()
     assert not bench.take(run)
-    assert len(bench.job.fold) == 0
+    assert len(bench.job._state.fold) == 0
     assert bench.row("post_metrics")["likes"] == 1
     bench.given_up.clear()
     assert bench.take(run)
@@ -126,7 +126,7 @@ def test_a_record_on_the_wrong_partition_is_dead_and_names_the_cure() -> None:
     assert [letter.field for letter in bench.letters] == ["post_id"]
     assert f"on partition {wrong}, its key belongs on {P} of {OF}" in bench.letters[0].reason
     assert "murmur2" in bench.letters[0].reason
-    assert (bench.database.events, len(bench.job.fold)) == ([], 0)
+    assert (bench.database.events, len(bench.job._state.fold)) == ([], 0)
 
 
 @pytest.mark.parametrize("right_first", [True, False])
@@ -157,7 +157,7 @@ def test_memory_stays_within_its_budget_and_the_rows_exact() -> None:
         part = events[start : start + 300]
         owner = partitions_of([event["post_id"] for event in part], OF)
         bench.take(*(bench.run([e for e, o in zip(part, owner, strict=True) if o == n], n) for n in range(OF)))
-        assert bench.job.fold.bytes <= 200_000
+        assert bench.job._state.fold.bytes <= 200_000
     assert {row["post_id"]: row["likes"] for row in bench.database.rows("post_metrics")} == {
         f"p{n}": 3 for n in range(600)
     }
@@ -180,4 +180,4 @@ def test_a_full_index_evicts_before_it_overflows(monkeypatch: pytest.MonkeyPatch
         owner = int(partitions_of([post_id], OF)[0])
         bench.take(bench.run([like(f"l{n}", post_id=post_id) for n in range(100)], owner))
     assert {row["likes"] for row in bench.database.rows("post_metrics")} == {100}
-    assert bench.job.fold.events <= 1000
+    assert bench.job._state.fold.events <= 1000
