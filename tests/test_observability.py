@@ -213,7 +213,7 @@ def test_what_is_told_of_conversations() -> None:
     found = metrics.snapshot()
     assert found['engagement_conversation_cells_total{outcome="late"}'] == 3
     assert found['engagement_conversation_cells_total{outcome="new"}'] == 0
-    assert found["engagement_conversation_minutes_closed_total"] == 9
+    assert found["engagement_conversation_closings_total"] == 9
     assert found["engagement_conversation_cells_open"] == 7
-    assert found["engagement_conversation_minutes_open"] == 2
+    assert found["engagement_conversation_spots_open"] == 2
     assert found["engagement_watermark_age_seconds"] == 61.5

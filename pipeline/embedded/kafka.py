@@ -94,7 +94,15 @@ def start_broker(directory: Path, state: StackState, node: int, jars: Sequence[P
     environment = {name: value for name, value in os.environ.items() if name not in _JAVA_VARIABLES}
     if not (folder / "data" / "meta.properties").exists():
         _format(
-            [*base, "kafka.tools.StorageTool", "format", "-g", "-t", state.cluster_id, "-c", str(properties)],
+            [
+                *base,
+                "kafka.tools.StorageTool",
+                "format",
+                "-g",
+                f"--cluster-id={state.cluster_id}",
+                "-c",
+                str(properties),
+            ],
             environment,
         )
     run: list[str | Path] = [

@@ -196,8 +196,8 @@ class WorkerMetrics(_Metrics):
             "conversation_cells_total", "Cells read from the conversations' topic, by what became of them", ["outcome"]
         )
         self._open_cells = self.gauge("conversation_cells_open", "Cells of open minutes in memory")
-        self._open_minutes = self.gauge("conversation_minutes_open", "Distinct open minutes in memory")
-        self._closed = self.counter("conversation_minutes_closed_total", "Minutes of conversations that were closed")
+        self._open_minutes = self.gauge("conversation_spots_open", "Distinct open minutes in memory")
+        self._closed = self.counter("conversation_closings_total", "Minutes of conversations that were closed")
         self._watermark_age = self.gauge(
             "watermark_age_seconds", "Now less the least watermark of all source partitions; NaN: one has none yet"
         )
