@@ -31,7 +31,7 @@ REPORTED: Final = 20
 MORE: Final = "take posts of a longer time (--since), smaller ones (--least-shares), or the shipped forecast"
 
 
-@click.group()
+@click.group(epilog="Example: engagement forecast backtest cascades.ndjson.gz --posts posts.csv")
 def forecast() -> None:
     """The forecast of final shares: learn it from finished posts, judge it on history."""
 
