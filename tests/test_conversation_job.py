@@ -152,9 +152,9 @@ def test_steps_in_their_order() -> None:
     bench.store.calls.clear()
     bench.take(run(OWNER["hashtag:a"], record([cell("hashtag:a", 100), cell("hashtag:a", 105)], {0: 101, 1: 101})))
     assert bench.store.calls == [
-        *("watermarks", "floors", "sizes", "window"),
+        *("watermarks", "floors", "sizes", "window", "since"),
         "conversation_minutes",
-        *("conversation_minutes", "counts", "conversation_closed", "conversation_marks"),
+        *("conversation_minutes", "conversation_closed", "conversation_marks"),
     ]
     assert bench.did == ["minutes", "final", "closed", "marks"]
 
@@ -365,6 +365,7 @@ class Worker:
         letters: list[DeadLetter] = []
         self.job = ConversationJob(store, store, store, letters.extend, METRICS, policy, Ear(), self.call)
         self.positions: dict[int, int] = {}
+        self.now = NOW
 
     def call(self, name: str) -> None:
         self.calls_left -= 1
@@ -386,7 +387,7 @@ class Worker:
                 runs.append(run(partition, *records))
                 positions[partition] += len(records)
         self.given_up.clear()
-        if self.job.take(runs, self.given_up, lambda: NOW):
+        if self.job.take(runs, self.given_up, lambda: self.now):
             self.call("commit")
             self.positions = positions
             for partition, position in positions.items():
@@ -445,7 +446,9 @@ class World:
         zombie = self.rng.choice((None, *self.workers))
         self.owners = {place: self.rng.choice(self.workers) for place in range(OF)}
         for worker in self.workers:
-            if worker is not zombie:
+            if worker is zombie:
+                worker.now += 11  # a session has ended
+            else:
                 worker.assign({place for place, owner in self.owners.items() if owner is worker})
 
     def act(self) -> None:

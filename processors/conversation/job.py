@@ -12,7 +12,7 @@ State is a cache of `conversation_posts`, which the engagement agent writes befo
 from the floor (closed until there) up to a ceiling; what comes for other minutes is read through and not kept.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Final
@@ -43,6 +43,12 @@ NEVER: Final = 1 << 40
 
 SPOTS_AT_ONCE: Final = 20_000
 
+LEASE_SECONDS: Final = 5.0
+"""After so long without a sign of life others may have been given our partitions (a session ends after 10 s) ..."""
+
+DOUBT_SECONDS: Final = 30.0
+"""... and until the group has told us, what they have closed is looked up before we close anything."""
+
 
 @dataclass(frozen=True)
 class ConversationPolicy:
@@ -67,12 +73,14 @@ class ConversationJob:
         audience: Audience | None = None,
         after_step: Callable[[str], None] = lambda step: None,
         on_store: Callable[[Unavailable | None], None] = lambda error: None,
+        on_load: Callable[[Mapping[int, int], int], None] = lambda floors, of: None,
     ) -> None:
         """`after_step` is told each of STEPS once it is done, `on_store` each time that a store fails (or answers
-        again: None)."""
+        again: None). `on_load`, before the audience hears anything: the minutes of our partitions before these floors
+        are closed, out of how many partitions; it may block, and raise Unavailable."""
         self._log, self._closings, self._rows, self._bury = log, closings, rows, bury
         self._metrics, self._policy = metrics, policy or ConversationPolicy()
-        self._audience, self._after_step = audience, after_step
+        self._audience, self._after_step, self._on_load = audience, after_step, on_load
         self._patiently = Patience(self._policy.waits, on_store)
         self._records = self._buried = 0
         self.assign((), 1)
@@ -85,6 +93,9 @@ class ConversationJob:
         self._floors: dict[int, int] | None = None
         self._ceiling = 0
         self._watermarks: dict[int, int] = {}
+        self._stand: dict[tuple[str, int], int] = {}
+        self._alive, self._doubt_ends = float("inf"), 0.0
+        self._torn = False
 
     def take(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
         """Folds and stores a batch, which may be empty: True once all of it is stored and every minute is closed that
@@ -93,6 +104,9 @@ class ConversationJob:
         if not self._partitions:
             return True
         self._patiently.given_up = given_up
+        if now() - self._alive > LEASE_SECONDS:
+            self._doubt_ends = now() + DOUBT_SECONDS
+        self._alive = now()
         try:
             self._load()
             self._take(runs)
@@ -123,6 +137,10 @@ class ConversationJob:
         floors = {partition: found.get(partition, 0) for partition in self._partitions}
         self._ceiling = min(floors.values())
         self._raise_ceiling(floors)
+        self._stand = dict(
+            self._patiently(lambda: self._closings.since(self._partitions, self._of, min(floors.values())))
+        )
+        self._patiently(lambda: self._on_load(floors, self._of))
         self._floors = floors
 
     def _raise_ceiling(self, floors: dict[int, int]) -> None:
@@ -231,6 +249,7 @@ class ConversationJob:
         self.fold.drop(groups)
         for partition, floor in floors.items():
             floors[partition] = max(floor, stop)
+        self._stand = {spot: count for spot, count in self._stand.items() if spot[1] >= stop}
         self._metrics.count_closed(len(minutes))
         if self._audience is not None:
             for minute, names, values in by_minute(minutes, counts):
@@ -245,16 +264,21 @@ class ConversationJob:
         return counts
 
     def _write_missing(self, minutes: Minutes, counts: list[int], part: slice, now: Callable[[], float]) -> None:
-        """Looking just before writing, at each try anew, keeps it once: also where an INSERT has landed in part, and
-        where somebody has crashed, or been taken for dead, after writing."""
+        """Once each: what was closed before us was read when we began, and what has landed of an INSERT that failed, or
+        was written by somebody while we were taken for dead, is looked up."""
         spots = list(zip(minutes.conversation[part], minutes.minute[part].tolist(), strict=True))
-        stand = self._closings.counts(spots)
+        if self._torn or now() < self._doubt_ends or now() - self._alive > LEASE_SECONDS:
+            self._stand |= self._closings.counts(spots)
         missing = np.zeros(len(minutes), np.bool_)
-        missing[part] = [spot not in stand for spot in spots] if stand else True
-        if stand:
-            counts[part] = [stand.get(spot, count) for spot, count in zip(spots, counts[part], strict=True)]
+        if self._stand:
+            missing[part] = [spot not in self._stand for spot in spots]
+            counts[part] = [self._stand.get(spot, count) for spot, count in zip(spots, counts[part], strict=True)]
+        else:
+            missing[part] = True
         if missing.any():
+            self._torn = True
             self._rows.upsert(CONVERSATION_CLOSED.name, closing_columns(minutes, missing, int(now() * 1000)))
+            self._torn = False
 
     def _lower_ceiling(self) -> None:
         """The latest open minutes leave memory; they are in conversation_posts, and read when they are due."""
