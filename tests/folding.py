@@ -116,5 +116,5 @@ def same(found: Any, true: Any) -> bool:
     if isinstance(found, float) and isinstance(true, float | int):
         return abs(found - true) <= NEAR * max(abs(found), abs(true))
     if isinstance(true, list):
-        return bool(json.loads(found) == true)  # it travels as text
+        return bool((json.loads(found) if isinstance(found, str) else found) == true)  # towards ClickHouse it is text
     return bool(found == true)
