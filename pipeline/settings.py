@@ -103,6 +103,16 @@ class Settings(BaseSettings):
         None, description="Parameters that `engagement forecast fit` wrote; the shipped ones where not given"
     )
 
+    # Spikes
+    spike_keys: str = Field(
+        "hashtag,mention,brand,author,thread",
+        pattern=r"^((hashtag|mention|brand|author|thread)(,(hashtag|mention|brand|author|thread))*)?$",
+        description="Kinds of conversations that are watched for spikes; empty: none",
+    )
+    spike_series: int = Field(
+        200_000, ge=1000, description="Most conversations that a worker watches, 1 KB each; the idlest are let go"
+    )
+
     # Alerts
     alerts: Path | None = Field(
         None,
@@ -193,6 +203,11 @@ class Settings(BaseSettings):
                 "ENGAGEMENT_KAFKA_PASSWORD too"
             )
         return self
+
+    @property
+    def spike_kinds(self) -> tuple[str, ...]:
+        """Of `spike_keys`, each once."""
+        return tuple(dict.fromkeys(self.spike_keys.split(","))) if self.spike_keys else ()
 
     @property
     def bootstrap(self) -> list[str]:

@@ -124,7 +124,8 @@ def test_silent_minutes_resolve_also_where_nobody_says_anything() -> None:
     state, changes = fed([*QUIET, 60, 60, 60])
     opened = changes[0]
     assert state.pass_until(lambda name: START + AT + 10) == []
-    other = state.close(START + AT + 60, ["hashtag:b"], [1])
+    assert state.close(START + AT + 60, ["hashtag:b"], [1]) == []
+    other = state.pass_until(lambda name: START + AT + 60)
     assert now(other) == [("resolved", other[0].as_of)]
     assert other[0].spike_id == opened.spike_id
     at_once, _ = fed([*QUIET, 60, 60, 60])
@@ -142,6 +143,7 @@ def test_an_open_minute_fires_early_and_its_closing_does_not_fire_again() -> Non
     plain, expected = fed([*QUIET, 75])
     [closed] = state.close(minute, [NAME], [75])
     assert [closed] == expected
+    assert state.pass_until(lambda name: minute + 1) == [], "it has become what it was told to be"
     assert (closed.spike_id, closed.place) == (early[0].spike_id, early[0].place)
     assert closed.version > early[0].version, "its row can say what the minute came to"
     assert state.state() == plain.state()
@@ -159,7 +161,8 @@ def test_an_early_opening_that_is_taken_back_is_resolved() -> None:
     state, _ = fed(QUIET)
     minute = START + AT
     [early] = state.look([NAME], [minute], [60], minute)
-    [ended] = state.close(minute, [NAME], [2])
+    assert state.close(minute, [NAME], [2]) == []
+    [ended] = state.pass_until(lambda name: minute + 1)
     assert (ended.spike_id, ended.state, ended.ended) == (early.spike_id, "resolved", minute + 1)
     assert ended.version > early.version
     assert state.state() == fed([*QUIET, 2])[0].state()

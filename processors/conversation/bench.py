@@ -13,8 +13,8 @@ from processors.batches import Batch
 from processors.bench import Bench
 from processors.conversation.fold import compile_loops
 from processors.conversation.job import ConversationJob, ConversationPolicy
-from processors.conversation.ports import Audience
 from processors.conversation.stored import ClickHouseConversations
+from processors.spikes.lookout import Lookout
 
 
 class ConversationBench:
@@ -26,13 +26,14 @@ class ConversationBench:
         metrics: WorkerMetrics,
         health: HealthState,
         watchdog: WatchdogState,
-        audience: Audience | None = None,
         after_step: Callable[[str], None] = lambda step: None,
     ) -> None:
         self._bench = Bench("conversations", settings, health, watchdog)
         self._first = ClickHouse(settings)
         self._stored = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
         self._burial = Burial(settings)
+        self._lookout = Lookout(settings, metrics, self._bench.note_store) if settings.spike_kinds else None
+        watch = self._lookout.watch if self._lookout else None
         self._job = ConversationJob(
             self._stored,
             self._stored,
@@ -40,11 +41,14 @@ class ConversationBench:
             self._burial,
             metrics,
             ConversationPolicy(settings.open_cells),
-            audience,
+            watch,
             after_step,
             self._bench.note_store,
+            watch.load if watch else lambda floors, of: None,
         )
         self._bench.connections = (self._first, self._stored, self._burial)
+        if self._lookout is not None:
+            self._bench.connections = (*self._bench.connections, self._lookout)
 
     async def prepare(self) -> None:
         """Looks at the tables and loads the compiled loops. Raises Unavailable, SchemaDrift."""
@@ -72,14 +76,20 @@ class ConversationBench:
 
     def _claim(self, partitions: list[int], of: int) -> None:
         self._job.assign(partitions, of)
+        if self._lookout is not None:
+            self._lookout.watch.forget()
         if not partitions:
             self._bench.note_store(None)
 
     def _take(self, batch: Batch) -> bool:
         stored = self._job.take(batch.runs, batch.given_up, time.time)
         self._bench.judge(self._job.judged)
+        if self._lookout is not None:
+            return stored and self._lookout.settle(self._job.closed_until, batch.given_up)
         return stored
 
     def _close(self) -> None:
         self._stored.close()
         self._burial.close()
+        if self._lookout is not None:
+            self._lookout.close()

@@ -59,8 +59,8 @@ class WatchState:
         return any(life.opening.spike_id == spike_id for life in self._lives.values())
 
     def close(self, minute: int, conversations: Sequence[str], counts: Sequence[int]) -> list[Change]:
-        """A closed minute: counts of those that have one, each conversation named once. Minutes of a conversation come
-        in order."""
+        """A closed minute: counts of those that have one, each conversation named once, and their changes. Minutes of a
+        conversation come in order. What it means for those that are not named says `pass_until`."""
         names, values = self._watched(conversations, counts)
         if minute // DAY_MINUTES > self._day:
             self._day = minute // DAY_MINUTES
@@ -69,18 +69,16 @@ class WatchState:
         verdicts = self._bank.update_many(rows, minute * MINUTE, values)
         fired = dict(_fired(names, verdicts, np.flatnonzero(verdicts.fires).tolist()))
         changes: list[Change] = []
-        if self._lives:
-            loud = {name: number for number, name in enumerate(names) if name in self._lives}
-            for name, life in list(self._lives.items()):
-                changes += self._pass(name, life, minute)
-                if life.until == minute and name in self._lives:
-                    count = values[loud[name]] if name in loud else 0
-                    changes += self._take(name, life, count, fired.pop(name, None))
-        count_of = dict(zip(names, values, strict=True)) if fired else {}
-        for name, verdict in fired.items():
-            life = self._lives[name] = LifeState(name, minute, count_of[name], verdict, self._policy.life)
-            changes.append(life.opening)
-        return [*changes, *self._withdraw(lambda name: minute + 1)]
+        if self._lives or fired:
+            for name, count in zip(names, values, strict=True):
+                if (life := self._lives.get(name)) is not None:
+                    changes += self._pass(name, life, minute)
+                if name in self._lives:
+                    changes += self._take(name, self._lives[name], count, fired.get(name))
+                elif name in fired:
+                    life = self._lives[name] = LifeState(name, minute, count, fired[name], self._policy.life)
+                    changes.append(life.opening)
+        return changes
 
     def look(
         self, conversations: Sequence[str], minutes: Sequence[int], counts: Sequence[int], closed_until: int
@@ -101,6 +99,8 @@ class WatchState:
 
     def pass_until(self, until_of: Callable[[str], int]) -> list[Change]:
         """All minutes before `until_of(conversation)` are closed; those that were not given had nothing in them."""
+        if not (self._lives or self._early):
+            return []
         changes: list[Change] = []
         for name, life in list(self._lives.items()):
             changes += self._pass(name, life, until_of(name))

@@ -12,7 +12,7 @@ is found in them and was not told, as the rows say, is told; with the same ids, 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from time import perf_counter
 from typing import Final, Protocol, TypeVar
 
@@ -71,13 +71,15 @@ class Watch:
         span = self._policy.idle_days * DAY_MINUTES
         stored = {s.spike_id: s for s in self._past.spikes(floors, of, min(floors.values()) - span)}
         oldest = self._past.oldest(floors, of)
-        found: list[Change] = []
-        for minute, names, counts in self._past.closings(floors, of, span, self._policy.kinds):
-            found += self._close(minute, names, counts)
+        owners = cache(lambda conversation: int(partitions_of([conversation], of)[0]))
 
         def floor_of(conversation: str) -> int:
-            return floors.get(int(partitions_of([conversation], of)[0]), 0)
+            return floors.get(owners(conversation), 0)
 
+        found: list[Change] = []
+        for minute, names, counts in self._past.closings(floors, of, span, self._policy.kinds):
+            found += self.state.pass_until(lambda name: min(minute, floor_of(name)))  # noqa: B023
+            found += self._close(minute, names, counts)
         found += self.state.pass_until(floor_of)
         newest = max(floors.values())
         is_whole = oldest is None or oldest >= newest - span
@@ -85,7 +87,7 @@ class Watch:
         self._untold = [each for each in found if each.as_of >= since or each.spike_id in stored]
         ids = {each.spike_id for each in found}
         for spike in stored.values():
-            if spike.state != "resolved" and spike.spike_id not in ids:
+            if spike.spike_id not in ids and not (spike.state == "resolved" and spike.is_told):
                 self._adopt(spike, floor_of(spike.conversation))
         self._stored = stored
         self._untold = [each for each in self._untold if self._has_news(each)]
@@ -94,6 +96,8 @@ class Watch:
         self._show()
 
     def on_closed(self, minute: int, conversations: Sequence[str], counts: Sequence[int]) -> None:
+        # Minutes of all conversations come in order: what is before this one is closed for each of them.
+        self._untold += self.state.pass_until(lambda conversation: minute)
         self._untold += self._close(minute, conversations, counts)
         self._closed_until = max(self._closed_until, minute + 1)
 
@@ -123,7 +127,7 @@ class Watch:
         return changes
 
     def _adopt(self, spike: StoredSpike, floor: int) -> None:
-        """A stored spike that is open and does not follow from what is closed."""
+        """A stored spike that is open, or was never told of, and does not follow from what is closed."""
         change = Change(
             spike.spike_id,
             spike.conversation,
@@ -138,12 +142,12 @@ class Watch:
             spike.as_of,
             (),
         )
-        if spike.started >= floor:
+        if spike.started >= floor and spike.state != "resolved":
             self.state.restore_early(change)
             if not spike.is_told:
                 self._untold.append(change)
             return
-        end = max(floor, spike.as_of)
+        end = spike.as_of if spike.state == "resolved" else max(floor, spike.as_of)
         self._untold.append(
             change._replace(state="resolved", ended=end, as_of=end, rank=RANKS["resolved"], reasons=(FORGOTTEN,))
         )

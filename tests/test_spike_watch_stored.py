@@ -1,0 +1,194 @@
+"""What the watch asks of the real ClickHouse: the past, rows, and evidence that proves what the alert says."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.migrations import migrate
+from pipeline.settings import Settings
+from processors.alerts.stored import ClickHouseDeliveries
+from processors.spikes.evidence import ClickHouseWitness
+from processors.spikes.life import RANKS, Change, open_early
+from processors.spikes.stored import ClickHouseSpikes
+from processors.spikes.telling import alert_of
+from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, watch_on
+from tests.test_spike_watch import AT, FIRED, NAME, QUIET
+
+UGLY = "hashtag:it's \\ a\ttest\n"
+UNTIL = START + 1500
+
+
+class Bench(NamedTuple):
+    client: ClickHouse
+    database: str
+    spikes: ClickHouseSpikes
+    witness: ClickHouseWitness
+
+    def post(self, post_id: str, minute: int, comments: int, **other: Any) -> None:
+        """A cell of conversation_posts; voices are numbered from `first` on."""
+        conversation = other.pop("conversation", UGLY)
+        voices = other.pop("voices", range(comments))
+        row = {
+            "conversation": conversation,
+            "minute": minute * 60,
+            "post_id": post_id,
+            "comments": comments,
+            "channels": ["x"],
+            "voices": sorted(voices),
+            "voices_exact": 1,
+            "version": 1,
+        } | other
+        self.client.insert("conversation_posts", {name: [value] for name, value in row.items()})
+
+
+@pytest.fixture
+def bench(settings: Settings) -> Iterator[Bench]:
+    migrate(settings)
+    database = settings.clickhouse_url.database
+    with ClickHouse(settings) as client, ClickHouse(settings) as other:
+        yield Bench(client, database, ClickHouseSpikes(other), ClickHouseWitness(other, database))
+
+
+def change_of(state: Any = "opened", scale: int = 5, until: int = UNTIL) -> Change:
+    opened = open_early(UGLY, until - 1, 60, 50, FIRED._replace(scale=scale, expected=2.0 * scale))
+    ended = None if state != "resolved" else until
+    return opened._replace(state=state, rank=RANKS[state], ended=ended)
+
+
+@pytest.mark.stack
+def test_the_evidence_returns_what_the_alert_says(bench: Bench, settings: Settings) -> None:
+    """Pasted anywhere: without the database of the connection."""
+    for number in range(5):
+        bench.post("p1", UNTIL - 5 + number, 20 + number, comments_retracted=1, posts=1)
+        bench.post("p2", UNTIL - 5 + number, 3)
+    bench.post("p1", UNTIL - 2, 50, comments_retracted=1, posts=1, version=2)
+    bench.post("p1", UNTIL - 6, 999)
+    bench.post("p1", UNTIL, 999)
+    bench.post("p1", UNTIL - 1, 999, conversation="hashtag:other")
+    alert = alert_of(change_of(), bench.witness.facts(change_of()))
+    total = 20 + 21 + 22 + 50 + 24 + 5 * 3
+    assert alert["observed"] == pytest.approx(total / 5)
+    assert alert["ratio"] == pytest.approx(total / 10)
+    assert alert["concentration"] == pytest.approx((total - 15) / total)
+    with ClickHouse(settings, database="default") as anywhere:
+        assert anywhere.select(alert["evidence"]) == [[alert["observed"]]]
+    bench.post("p1", UNTIL - 3, 0, comments_retracted=900, version=3)
+    less = bench.witness.facts(change_of())
+    assert less.observed == pytest.approx((total - 22 - 3) / 5), "no minute counts less than nothing"
+
+
+@pytest.mark.stack
+def test_voices_and_channels_against_the_day_before(bench: Bench) -> None:
+    """288 spans of 5 minutes: 10 voices in one of them, 20 in another that two posts share."""
+    bench.post("p", UNTIL - 3, 9, voices=range(100, 109), channels=["x", "y"])
+    bench.post("q", UNTIL - 2, 9, voices=range(105, 115), channels=["x"])
+    bench.post("p", UNTIL - 10, 10, voices=range(10))
+    bench.post("p", UNTIL - 5 - 1440, 15, voices=range(15), channels=["x"])
+    bench.post("q", UNTIL - 5 - 1440, 15, voices=range(5, 20), channels=["x", "z"])
+    bench.post("q", UNTIL - 6 - 1440, 15, voices=range(999), channels=["zzz"])
+    facts = bench.witness.facts(change_of())
+    assert (facts.voices, facts.channels) == (15, 2)
+    assert facts.voices_usual == pytest.approx((10 + 20) / 288)
+    assert facts.channels_usual == pytest.approx((1 + 2) / 288)
+    hour = bench.witness.facts(change_of(scale=60))
+    assert hour.voices == 25
+    assert hour.voices_usual == pytest.approx(999 / 24), "its day began an hour before the spike"
+
+
+@pytest.mark.stack
+def test_voices_of_sketches_are_estimated(bench: Bench) -> None:
+    """256 smallest of some 5,000 even hashes."""
+    step = 2**64 // 5000
+    bench.post("p", UNTIL - 1, 5000, voices=[step * (n + 1) for n in range(256)], voices_exact=0)
+    assert bench.witness.facts(change_of()).voices == pytest.approx(5000, rel=0.15)
+
+
+@pytest.mark.stack
+def test_the_posts_that_made_it_and_their_authors(bench: Bench) -> None:
+    for number in range(8):
+        bench.post(f"p{number}", UNTIL - 1, 10 + number)
+    bench.post("many", UNTIL - 2, 0, posts=90)
+    columns = {
+        "post_id": ["p7", "p6", "p5"],
+        "author_id": ["Ana", "Ana", "Bo"],
+        "channel": ["x"] * 3,
+        "conversations": [["hashtag:a", "author:x/Ana"], ["author:x/Ana"], ["author:x/Bo"]],
+        "created_at": [0] * 3,
+        "version": [1] * 3,
+    }
+    bench.client.insert("posts", columns)
+    facts = bench.witness.facts(change_of())
+    assert facts.top_posts == ("p7", "p6", "p5", "p4", "p3")
+    assert facts.top_authors == ("author:x/Ana", "author:x/Bo")
+    assert (facts.most, facts.total) == (90, sum(range(10, 18)) + 90)
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(
+    ("posts", "voices", "said"),
+    [
+        (1, [7], "one loud account: 1 voice for 100 comments and posts"),
+        (2, [7, 8], "few loud accounts: 2 voices for 100 comments and posts"),
+        (50, range(100), "many voices: 100, usually 0.0"),
+    ],
+)
+def test_one_loud_account_or_many_voices(bench: Bench, posts: int, voices: Sequence[int], said: str) -> None:
+    for number in range(posts):
+        bench.post(f"p{number}", UNTIL - 1, 100 // posts, voices=voices)
+    reasons = alert_of(change_of(), bench.witness.facts(change_of()))["reasons"]
+    assert any(reason.startswith(said) for reason in reasons)
+    assert ("one post has 100% of it" in reasons) == (posts == 1)
+    assert "100 in 5 min, 10.0 x the usual" in reasons
+
+
+@pytest.mark.stack
+def test_of_nothing_there_are_no_facts(bench: Bench) -> None:
+    alert = alert_of(change_of("resolved"), bench.witness.facts(change_of("resolved")))
+    assert (alert["observed"], alert["voices"], alert["concentration"], alert["top_posts"]) == (0.0, 0, 0.0, [])
+
+
+@pytest.mark.stack
+def test_rows_are_read_as_they_were_saved_also_by_the_alert_agent(bench: Bench) -> None:
+    change = change_of()
+    alert = alert_of(change, bench.witness.facts(change))
+    resolved = change_of("resolved")._replace(as_of=UNTIL + 20)
+    last = alert_of(resolved, bench.witness.facts(resolved))
+    bench.spikes.save([alert], [change.version])
+    [stored] = bench.spikes.spikes({0: UNTIL}, 1, UNTIL)
+    assert (stored.spike_id, stored.conversation, stored.version) == (change.spike_id, UGLY, change.version)
+    assert (stored.started, stored.as_of, stored.place) == (change.started, change.as_of, change.place)
+    assert (stored.state, stored.is_told, stored.scale) == ("opened", False, 5)
+    assert stored.expected == change.expected
+    bench.spikes.save([last, alert], [resolved.version | 1, change.version | 1])
+    assert bench.spikes.spikes({0: UNTIL}, 1, UNTIL + 21) == []
+    assert [(each.state, each.is_told) for each in bench.spikes.spikes({0: UNTIL}, 1, 0)] == [("resolved", True)]
+    assert bench.spikes.spikes({1: UNTIL}, 2, 0) + bench.spikes.spikes({0: UNTIL}, 2, 0) != []
+    assert ClickHouseDeliveries(bench.client).spikes([0], 1, 0) == [last]
+
+
+@pytest.mark.stack
+def test_the_past_comes_minute_by_minute_until_each_floor(bench: Bench) -> None:
+    """And a watch that loads it from here knows what one knows that loads it from a fake."""
+    closings = {(NAME, START + number): count for number, count in enumerate([*QUIET, 60, 60, 60])}
+    closings |= {(f"hashtag:{n}", START + AT - n): 1 for n in range(40)} | {("thread:1", START + AT): 7}
+    columns = list(zip(*((name, minute * 60, count, 0) for (name, minute), count in closings.items()), strict=True))
+    names = ("conversation", "minute", "count", "closed_at")
+    bench.client.insert("conversation_closed", dict(zip(names, map(list, columns), strict=True)))
+    bench.client.insert("conversation_closed", dict(zip(names, [[x] for x in (NAME, START * 60, 2, 1)], strict=True)))
+    fake = FakeSpikes(SpikeShelf(closings=closings))
+    kinds = ("hashtag",)
+    for floors in ({0: START + AT + 2}, {0: START + AT - 5, 2: START + AT - 9, 3: 0}, {1: START + 10}):
+        for minutes in (10**6, 30):
+            found = list(bench.spikes.closings(floors, 4, minutes, kinds))
+            assert found == list(fake.closings(floors, 4, minutes, kinds))
+        assert bench.spikes.oldest(floors, 4) == fake.oldest(floors, 4)
+    states = []
+    for past in (bench.spikes, fake):
+        watch = watch_on(FakeSpikes(SpikeShelf()))
+        watch._past = past
+        watch.load(dict.fromkeys(range(4), START + AT + 2), 4)
+        states.append(watch.state.state())
+        assert watch.state.open_spikes == 1
+    assert states[0] == states[1]
