@@ -215,7 +215,7 @@ def test_any_schedule_tells_of_the_same_spikes(seed: int) -> None:
         assert (version, minute_of(row["as_of"])) == (change.version | 1, change.as_of)
     for spike_id in {key[0] for key in told} - real:
         states = {key[1] for key in told if key[0] == spike_id}
-        assert states == {"opened", "resolved"}, "what was taken back is resolved"
+        assert {"resolved"} <= states <= {"opened", "resolved"}, "what was taken back is resolved"
 
 
 def shelf(world: World) -> list[Any]:
