@@ -10,6 +10,7 @@ import logging
 import ssl
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -72,6 +73,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._revoked, self._assigned = on_revoked, on_assigned
         self._consumer: Any = None
         self._settled = False
+        self._stands: dict[TopicPartition, int | None] = {}  # what is committed of ours, as far as we know
 
     async def join(self) -> None:
         """Connects and subscribes. Raises Unavailable when no broker answers, Refused when the topics are not what they
@@ -122,11 +124,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
     async def commit(self, offsets: Mapping[Partition, int]) -> bool:
         """Commits the next offsets to read. False when we are not the owner any more: then the new owner reads them
         again. Raises Unavailable."""
+        stands = {TopicPartition(*partition): offset for partition, offset in offsets.items()}
         try:
-            await asyncio.wait_for(
-                self._consumer.commit({TopicPartition(*partition): offset for partition, offset in offsets.items()}),
-                REQUEST_SECONDS,
-            )
+            await asyncio.wait_for(self._consumer.commit(stands), REQUEST_SECONDS)
         except (
             CommitFailedError,
             IllegalGenerationError,
@@ -138,6 +138,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             return False
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka at {self._settings.kafka} did not take a commit ({error!r})") from None
+        if self._settled:
+            self._stands |= stands
         return True
 
     async def rewind(self, partitions: Iterable[Partition]) -> None:
@@ -169,10 +171,16 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         nobody. None where it has not said anything yet."""
         if not self._settled:
             return {}
-        return {
-            (partition.topic, partition.partition): await self._behind(partition)
-            for partition in self._consumer.assignment()
-        }
+        partitions = self._consumer.assignment()
+        found: dict[Partition, int | None] = {(partition.topic, partition.partition): None for partition in partitions}
+        # A position is known where records were fetched; after a rewind it may not be, and asking would wait.
+        with suppress(TimeoutError, KafkaError, AssertionError):
+            async with asyncio.timeout(POSITION_SECONDS):
+                for partition in partitions:
+                    if (end := self._consumer.highwater(partition)) is not None:
+                        left = end - await self._consumer.position(partition)
+                        found[partition.topic, partition.partition] = max(0, left)
+        return found
 
     def partition_count(self) -> int:
         """Partitions of each of our topics."""
@@ -180,24 +188,13 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         # aiokafka goes on handing out what it has read ahead of partitions that are not ours any more.
-        self._settled = False
+        self._settled, self._stands = False, {}
         await self._revoked()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._settled = await self._assigned(
             frozenset((partition.topic, partition.partition) for partition in assigned)
         )
-
-    async def _behind(self, partition: TopicPartition) -> int | None:
-        try:
-            end = self._consumer.highwater(partition)
-            if end is None:
-                return None
-            # Known where records were fetched; after a rewind it may not be, and then it would wait.
-            position = await asyncio.wait_for(self._consumer.position(partition), POSITION_SECONDS)
-        except (KafkaError, TimeoutError, AssertionError):
-            return None
-        return max(0, end - position)
 
     async def _lags(self, of_group: bool) -> dict[Partition, int]:
         consumer = self._consumer
@@ -213,10 +210,16 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             return {}
         ends = await consumer.end_offsets(partitions)
         starts = await consumer.beginning_offsets(partitions)
-        committed = await asyncio.gather(*(consumer.committed(partition) for partition in partitions))
+        # Nobody else commits what is ours, so that is asked for once: aiokafka takes a request a partition for it.
+        stands = {} if of_group else dict(self._stands)
+        unknown = [partition for partition in partitions if partition not in stands]
+        asked = await asyncio.gather(*(consumer.committed(partition) for partition in unknown))
+        stands |= dict(zip(unknown, asked, strict=True))
+        if not of_group and self._settled:
+            self._stands = stands | self._stands
         return {
-            (partition.topic, partition.partition): ends[partition] - max(offset or 0, starts[partition])
-            for partition, offset in zip(partitions, committed, strict=True)
+            (partition.topic, partition.partition): ends[partition] - max(stands[partition] or 0, starts[partition])
+            for partition in partitions
         }
 
     async def _check_topics(self, consumer: Any) -> None:

@@ -236,7 +236,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
     async def _watch(self) -> None:
         """Lag, health and the watchdog, once a second; says when all is caught up."""
         while not self.should_stop:
-            await self.sleep(WATCH_SECONDS if self._catch_up is None else CATCH_UP_SECONDS)
+            await self.sleep(CATCH_UP_SECONDS if self._catch_up is not None and self._idle else WATCH_SECONDS)
             self._health.beat(time.monotonic())
             if not self._joined:
                 continue
