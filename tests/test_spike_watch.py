@@ -2,15 +2,20 @@
 
 from copy import deepcopy
 from functools import cache
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
+from pipeline.settings import Settings
 from processors.spikes.life import Change, Fired, LifePolicy, LifeState, spike_id_of
+from processors.spikes.lookout import Lookout
 from processors.spikes.policy import VERSION
-from processors.spikes.state import AHEAD_MINUTES, DAY_MINUTES, WatchPolicy, WatchState
+from processors.spikes.state import AHEAD_MINUTES, DAY_MINUTES, KINDS, WatchPolicy, WatchState
 from processors.spikes.watch import FORGOTTEN, Watch
 from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, minute_of, series, watch_on
 
@@ -100,6 +105,15 @@ def test_it_resolves_below_half_of_what_opened_it_or_below_the_level() -> None:
     high = FIRED._replace(observed=200.0)
     life = LifeState(NAME, 100, 200, high, LifePolicy())
     assert [life.take(19, None) for _ in range(40)][18] is not None, "95 in 5 minutes is below half of 200"
+
+
+def test_an_hour_is_not_over_before_it_was_seen() -> None:
+    """5 a minute are 300 an hour, most of which came before the opening."""
+    hour = FIRED._replace(scale=60, observed=300.0, level=250.0)
+    life = LifeState(NAME, 100, 5, hour, LifePolicy())
+    assert [life.take(5, None) for _ in range(300)] == [None] * 300
+    ended = next(change for _ in range(100) if (change := life.take(0, None)))
+    assert ended.ended == 401 + 10, "49 of the last 60 minutes had 5"
 
 
 def test_it_does_not_resolve_while_it_comes_and_goes() -> None:
@@ -297,6 +311,34 @@ def test_what_is_found_in_the_cut_off_past_and_not_stored_is_not_told() -> None:
         watch.settle(floor, lambda action: action())
         days = {(minute_of(message["started_at"]) - START) // DAY_MINUTES for message in shelf.messages}
         assert days == ({2, 11} if watch is whole else {11})
+
+
+def test_a_store_that_is_away_is_waited_for_until_nobody_wants_the_batch() -> None:
+    """What was to be told stays to be told."""
+    away = Settings(clickhouse="clickhouse://default@127.0.0.1:1/engagement", kafka="127.0.0.1:1")
+    errors: list[object] = []
+    given_up = Event()
+
+    def note(error: object) -> None:
+        errors.append(error)
+        given_up.set()
+
+    lookout = Lookout(away, WorkerMetrics(), note)
+    assert lookout.settle(None, given_up), "nothing is known yet"
+    lookout.watch.state = deepcopy(quiet())
+    lookout.watch.on_closed(START + AT, [NAME], [60])
+    assert not lookout.settle(START + AT + 1, given_up)
+    assert isinstance(errors[0], Unavailable)
+    assert [change.state for change in lookout.watch._untold] == ["opened"]
+    lookout.close()
+
+
+def test_kinds_come_from_the_setting() -> None:
+    assert Settings(spike_keys="brand,thread,brand").spike_kinds == ("brand", "thread")
+    assert Settings(spike_keys="").spike_kinds == ()
+    assert Settings().spike_kinds == KINDS
+    with pytest.raises(ValidationError):
+        Settings(spike_keys="brands")
 
 
 def test_metrics_tell_series_spikes_and_time() -> None:

@@ -48,13 +48,17 @@ def alert_of(change: Change, facts: Facts) -> SpikeAlert:
 def _reasons(change: Change, facts: Facts) -> list[str]:
     if not facts.total:
         return []
-    span = f"{'at its height ' if change.state == 'resolved' else ''}{facts.total} in {words(change.scale)}"
-    usual = f"usually {facts.voices_usual:.1f}"
-    said = [f"{span}, {facts.observed / max(change.expected, LEAST_USUAL):.1f} x the usual"]
+    count = round(facts.observed * change.scale)
+    usual, said = f"usually {facts.voices_usual:.1f}", []
+    if not any(reason.startswith(f"{count} in {words(change.scale)}:") for reason in change.reasons):
+        # On the long scales the detector caps short bursts, and an open minute goes on.
+        height = "at its height " if change.state == "resolved" else ""
+        times = facts.observed / max(change.expected, LEAST_USUAL)
+        said.append(f"{height}{count} in {words(change.scale)}, {times:.1f} x the usual")
     if facts.voices <= 1:
-        said.append(f"one loud account: 1 voice for {facts.total} comments and posts, {usual}")
-    elif facts.total / facts.voices >= LOUD_ACCOUNTS:
-        said.append(f"few loud accounts: {facts.voices} voices for {facts.total} comments and posts, {usual}")
+        said.append(f"one loud account: 1 voice for {count} comments and posts, {usual}")
+    elif count / facts.voices >= LOUD_ACCOUNTS:
+        said.append(f"few loud accounts: {facts.voices} voices for {count} comments and posts, {usual}")
     else:
         said.append(f"many voices: {facts.voices}, {usual}")
     if (share := _share(facts)) >= LOUD_POST:
