@@ -42,6 +42,7 @@ NEVER: Final = 1 << 40
 """A ceiling above every minute."""
 
 SPOTS_AT_ONCE: Final = 20_000
+ROWS_AT_ONCE: Final = 200_000
 
 LEASE_SECONDS: Final = 5.0
 """After so long without a sign of life others may have been given our partitions (a session ends after 10 s) ..."""
@@ -104,11 +105,11 @@ class ConversationJob:
         if not self._partitions:
             return True
         self._patiently.given_up = given_up
-        if now() - self._alive > LEASE_SECONDS:
-            self._doubt_ends = now() + DOUBT_SECONDS
-        self._alive = now()
+        self._now = now
+        self._check_in()
         try:
             self._load()
+            self._check_in()
             self._take(runs)
             self._close(now)
         except GivenUp:
@@ -267,7 +268,8 @@ class ConversationJob:
         """Once each: what was closed before us was read when we began, and what has landed of an INSERT that failed, or
         was written by somebody while we were taken for dead, is looked up."""
         spots = list(zip(minutes.conversation[part], minutes.minute[part].tolist(), strict=True))
-        if self._torn or now() < self._doubt_ends or now() - self._alive > LEASE_SECONDS:
+        self._check_in()
+        if self._torn or self._alive < self._doubt_ends:
             self._stand |= self._closings.counts(spots)
         missing = np.zeros(len(minutes), np.bool_)
         if self._stand:
@@ -280,6 +282,13 @@ class ConversationJob:
             self._rows.upsert(CONVERSATION_CLOSED.name, closing_columns(minutes, missing, int(now() * 1000)))
             self._torn = False
 
+    def _check_in(self) -> None:
+        """A sign of life, often enough that only a process that was stopped, or an outage, lies between two of them."""
+        now = self._now()
+        if now - self._alive > LEASE_SECONDS:
+            self._doubt_ends = now + DOUBT_SECONDS
+        self._alive = now
+
     def _lower_ceiling(self) -> None:
         """The latest open minutes leave memory; they are in conversation_posts, and read when they are due."""
         minute = self.fold.minute_beyond(self._room)
@@ -289,9 +298,13 @@ class ConversationJob:
             self._ceiling = min(self._ceiling, minute)
 
     def _store(self, minutes: Minutes, mask: Array, final: bool) -> None:
-        if mask.any():
-            columns = minute_columns(minutes, mask, final)
-            self._patiently(lambda: self._rows.upsert(CONVERSATION_MINUTES.name, columns))
+        for start in range(0, len(minutes), ROWS_AT_ONCE):
+            part = np.zeros(len(minutes), np.bool_)
+            part[start : start + ROWS_AT_ONCE] = mask[start : start + ROWS_AT_ONCE]
+            if part.any():
+                columns = minute_columns(minutes, part, final)
+                self._patiently(lambda columns=columns: self._rows.upsert(CONVERSATION_MINUTES.name, columns))  # type: ignore[misc]
+                self._check_in()
 
     def _note(self, mark: Mark) -> None:
         partition = mark["partition"]
