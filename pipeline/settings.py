@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         30, gt=0, le=86_400, description="A partition without records for this long does not hold minutes open"
     )
     open_cells: int = Field(
-        500_000,
+        2_000_000,
         ge=1000,
         description="Posts of open minutes that conversations keep in memory; further ones are read from ClickHouse",
     )

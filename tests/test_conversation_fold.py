@@ -90,7 +90,7 @@ def test_any_order_any_duplicates_any_batches(cells: list[Cell], size: int, rng:
         now = truth_of(shuffled[: start + size])
         assert touched == {spot: now[spot] for spot in touched}
         assert touched.keys() == {(cell.conversation, cell.minute) for cell in shuffled[start : start + size]}
-    assert rows_of(fold.add_up(fold.before(1000))) == truth_of(known)
+    assert rows_of(fold.add_up(fold.between(0, 1000))) == truth_of(known)
     assert new <= len(shuffled)
     assert len(fold) == len({cell.key for cell in known})
 
@@ -101,7 +101,7 @@ def test_minutes_that_are_dropped_leave_no_trace(steps: list[Cell | int]) -> Non
     fold, known = ConversationFold(), list[Cell]()
     for step in steps:
         if isinstance(step, int):
-            fold.drop(fold.before(step))
+            fold.drop(fold.between(0, step))
             known = [cell for cell in known if cell.minute >= step]
         else:
             fold.take(as_cells([filled(step)]))
@@ -115,7 +115,7 @@ def test_rooms_are_used_again() -> None:
     for number in range(60):
         cells = [Cell(f"c{number}", number, f"p{n}", 1, voices=(n + 1,), channels=("x",)) for n in range(100)]
         fold.take(as_cells(cells))
-        fold.drop(fold.before(number))
+        fold.drop(fold.between(0, number))
     assert len(fold) == 100
     assert len(fold._version) <= 1024
     assert len(fold._voices._values) <= 4096

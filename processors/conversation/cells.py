@@ -1,7 +1,7 @@
 """Cells: what one post adds to one minute of one conversation, as columns; and what comes of them, minutes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain, compress
 from typing import Final, Self
 
@@ -75,6 +75,13 @@ class Minutes:
 
     def __len__(self) -> int:
         return len(self.conversation)
+
+    def where(self, mask: Array) -> Self:
+        """Those that `mask` names."""
+        if mask.all():
+            return self
+        columns = (getattr(self, field.name)[mask] for field in fields(self)[1:])
+        return type(self)(list(compress(self.conversation, mask.tolist())), *columns)
 
     @property
     def counts(self) -> Array:

@@ -82,10 +82,10 @@ class ConversationFold:
         self._voices.put(into, cells.voices.where(mask))
         return Taken(np.flatnonzero(np.bincount(groups)), len(best), len(cells) - len(best))
 
-    def before(self, minute: int) -> Array:
-        """Groups of earlier minutes, in the order of minutes."""
+    def between(self, first: int, end: int) -> Array:
+        """Groups of minutes from `first` on and before `end`, in the order of minutes."""
         minutes = self._minutes[: self._groups.count]
-        found = np.flatnonzero(minutes < minute)
+        found = np.flatnonzero((minutes >= first) & (minutes < end))
         return found[np.argsort(minutes[found], kind="stable")]
 
     def since(self, minute: int) -> Array:
@@ -97,6 +97,12 @@ class ConversationFold:
         for the very first one, which does in any case."""
         minutes = np.sort(self._minutes[self._group[: len(self)]])
         return max(int(minutes[cells]), int(minutes[0]) + 1) if cells < len(minutes) else int(minutes[-1]) + 1
+
+    def minute_within(self, cells: int) -> int:
+        """The first of the latest minutes that together have at most `cells` cells; beyond all where even the last has
+        more."""
+        minutes = np.sort(self._minutes[self._group[: len(self)]])
+        return int(minutes[-1 - cells]) + 1 if cells < len(minutes) else 0
 
     def add_up(self, groups: Array) -> Minutes:
         """What these groups, each named once, come to."""

@@ -53,9 +53,10 @@ DOUBT_SECONDS: Final = 30.0
 
 @dataclass(frozen=True)
 class ConversationPolicy:
-    """`open_cells`: beyond it the latest open minutes leave memory until `keep_share` of it is left."""
+    """`open_cells`: beyond it closed minutes leave memory, then the latest open ones, until `keep_share` of it is
+    left."""
 
-    open_cells: int = 500_000
+    open_cells: int = 2_000_000
     keep_share: float = 0.5
     waits: WaitPolicy = field(default_factory=WaitPolicy)
 
@@ -94,6 +95,8 @@ class ConversationJob:
         self._floors: dict[int, int] | None = None
         self._ceiling = 0
         self._watermarks: dict[int, int] = {}
+        self._loaded: dict[int, int] = {}
+        self._kept = 0
         self._stand: dict[tuple[str, int], int] = {}
         self._alive, self._doubt_ends = float("inf"), 0.0
         self._torn = False
@@ -136,6 +139,7 @@ class ConversationJob:
         self._watermarks = dict(self._patiently(self._closings.watermarks))
         found = self._patiently(lambda: self._closings.floors(self._partitions))
         floors = {partition: found.get(partition, 0) for partition in self._partitions}
+        self._loaded = dict(floors)
         self._ceiling = min(floors.values())
         self._raise_ceiling(floors)
         self._stand = dict(
@@ -155,9 +159,7 @@ class ConversationJob:
             for cells in self._patiently(
                 lambda: list(self._log.window(self._partitions, self._of, int(minutes[0]), end))
             ):
-                self.fold.take(
-                    cells.where(cells.minute >= _by_partition(floors, partitions_of(cells.conversation, self._of)))
-                )
+                self.fold.take(cells.where(cells.minute >= self._of_owner(floors, cells.conversation)))
         self._ceiling = until
 
     @property
@@ -177,10 +179,12 @@ class ConversationJob:
         for mark in decoded.marks:
             self._note(mark)
         cells = decoded.cells
-        late = cells.minute < _by_partition(self._floors or {}, decoded.partitions)
-        apart = late | (cells.minute >= self._ceiling)
+        floors = self._floors or {}
+        late = cells.minute < _by_partition(floors, decoded.partitions)
+        since = np.maximum(_by_partition(self._loaded, decoded.partitions), self._kept)
+        apart = (cells.minute < since) | (cells.minute >= self._ceiling)
         self._metrics.count_cells("late", int(late.sum()))
-        self._metrics.count_cells("cold", int(apart.sum() - late.sum()))
+        self._metrics.count_cells("cold", int((apart & ~late).sum()))
         until = self._closable or 0
         with self._metrics.time_step("conversations_fold"):
             taken = self.fold.take(cells.where(~apart) if apart.any() else cells)
@@ -188,19 +192,23 @@ class ConversationJob:
         self._metrics.count_cells("new", taken.new)
         self._metrics.count_cells("duplicate", taken.duplicate)
         with self._metrics.time_step("conversations_store"):
+            final = minutes.minute < self._of_owner(floors, minutes.conversation)
+            self._store(minutes, final, final=True)
             # What closes now is stored as final, in a moment.
-            self._store(minutes, minutes.minute >= until, final=False)
+            self._store(minutes, ~final & (minutes.minute >= until), final=False)
             if apart.any():
                 self._read_through(cells.where(apart), late[apart])
         self._after_step("minutes")
         if self._audience is not None and len(minutes):
-            stay = minutes.minute >= until
+            stay = ~final & (minutes.minute >= until)
             chosen = np.flatnonzero(stay).tolist()
             self._audience.on_open(
                 [minutes.conversation[number] for number in chosen],
                 minutes.minute[stay].tolist(),
                 minutes.counts[stay].tolist(),
             )
+        if len(self.fold) > self._policy.open_cells:
+            self._forget(self._room)
         if len(self.fold) > self._policy.open_cells:
             self._lower_ceiling()
 
@@ -237,8 +245,8 @@ class ConversationJob:
             self._raise_ceiling(self._floors)
 
     def _close_until(self, stop: int, floors: dict[int, int], now: Callable[[], float]) -> None:
-        groups = self.fold.before(stop)
-        minutes = self.fold.add_up(groups)
+        minutes = self.fold.add_up(self.fold.between(min(floors.values()), stop))
+        minutes = minutes.where(minutes.minute >= self._of_owner(floors, minutes.conversation))
         with self._metrics.time_step("conversations_store"):
             self._store(minutes, np.ones(len(minutes), np.bool_), final=True)
             self._after_step("final")
@@ -247,9 +255,9 @@ class ConversationJob:
             marks = {"partition": list(floors), "closed_until": [max(floor, stop) * 60 for floor in floors.values()]}
             self._patiently(lambda: self._rows.upsert(CONVERSATION_MARKS.name, marks))
             self._after_step("marks")
-        self.fold.drop(groups)
         for partition, floor in floors.items():
             floors[partition] = max(floor, stop)
+        self._forget(self._room)
         self._stand = {spot: count for spot, count in self._stand.items() if spot[1] >= stop}
         self._metrics.count_closed(len(minutes))
         if self._audience is not None:
@@ -289,6 +297,20 @@ class ConversationJob:
             self._doubt_ends = now + DOUBT_SECONDS
         self._alive = now
 
+    def _forget(self, most: int) -> None:
+        """The oldest closed minutes leave memory where there are more than `most` cells. They are kept that long for
+        what comes late, and for what a new owner has read from the log before its message came."""
+        if len(self.fold) > most:
+            self._kept = max(self._kept, min(self.fold.minute_within(most), *(self._floors or {0: 0}).values()))
+            self.fold.drop(self.fold.between(0, self._kept))
+
+    def _of_owner(self, values: Mapping[int, int], conversations: Sequence[str]) -> Array:
+        """The value of the partition of each conversation."""
+        first = min(values.values(), default=0)
+        if all(value == first for value in values.values()):
+            return np.full(len(conversations), first, np.int64)
+        return _by_partition(values, partitions_of(conversations, self._of))
+
     def _lower_ceiling(self) -> None:
         """The latest open minutes leave memory; they are in conversation_posts, and read when they are due."""
         minute = self.fold.minute_beyond(self._room)
@@ -323,7 +345,7 @@ class ConversationJob:
         self._metrics.set_conversations(len(self.fold), self.fold.minutes, age)
 
 
-def _by_partition(values: dict[int, int], partitions: Array) -> Array:
+def _by_partition(values: Mapping[int, int], partitions: Array) -> Array:
     """The value of each partition; 0 where it has none."""
     table = np.zeros(max([*values, int(partitions.max(initial=0))], default=0) + 1, np.int64)
     for partition, value in values.items():

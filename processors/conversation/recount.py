@@ -75,7 +75,7 @@ def recount_minutes(cells: StoredCells, stored: StoredMinutes, check: bool) -> I
         fold = ConversationFold()
         for part in cells.window([0], 1, since, until):
             fold.take(part)
-        minutes = fold.add_up(fold.before(until))
+        minutes = fold.add_up(fold.between(0, until))
         every = np.ones(len(minutes), np.bool_)
         expected = minute_columns(minutes, every, final=True)
         differences: list[Difference] = []
