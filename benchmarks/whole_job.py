@@ -153,6 +153,7 @@ def run_count(settings: Settings, until: int) -> dict[str, Any]:
 
     app = faust.App(
         f"{settings.topic_prefix}-count-{until}",
+        datadir=tempfile.mkdtemp(prefix="engagement-bench-"),
         broker=f"kafka://{settings.bootstrap[0]}",
         web_enabled=False,
         topic_disable_leader=True,
