@@ -1,0 +1,150 @@
+"""What is told of spikes: rows and messages in their order, once each; what a restart finds and leaves alone."""
+
+from copy import deepcopy
+from threading import Event
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.errors import Unavailable
+from pipeline.observability.metrics import WorkerMetrics
+from pipeline.settings import Settings
+from processors.spikes.lookout import Lookout
+from processors.spikes.state import DAY_MINUTES, KINDS
+from processors.spikes.watch import FORGOTTEN, Watch
+from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, minute_of, series, watch_on
+from tests.test_spike_watch import AT, NAME, QUIET, quiet
+
+
+def told_by(counts: list[int], metrics: WorkerMetrics | None = None) -> tuple[SpikeShelf, Watch]:
+    """A watch that has loaded the quiet part, is fed the rest minute by minute and settles after each."""
+    shelf = SpikeShelf()
+    watch = watch_on(FakeSpikes(shelf), metrics)
+    assert counts[:AT] == QUIET
+    shelf.closings = {(NAME, START + number): count for number, count in enumerate(QUIET)}
+    shelf.floors[0] = START + AT
+    watch.load(shelf.floors, 1)
+    for number, count in enumerate(counts[AT:], AT):
+        close(shelf, watch, START + number, count)
+    return shelf, watch
+
+
+def close(shelf: SpikeShelf, watch: Watch, minute: int, count: int) -> None:
+    if count:
+        shelf.closings[NAME, minute] = count
+    shelf.floors[0] = minute + 1
+    if count:
+        watch.on_closed(minute, [NAME], [count])
+    watch.settle(minute + 1, lambda action: action())
+
+
+def test_rows_are_stored_before_and_after_the_message() -> None:
+    did: list[str] = []
+    shelf = SpikeShelf()
+    watch = watch_on(FakeSpikes(shelf, did.append))
+    shelf.closings = {(NAME, START + number): count for number, count in enumerate(QUIET)}
+    watch.load({0: START + AT}, 1)
+    did.clear()
+    close(shelf, watch, START + AT, 60)
+    assert did == ["facts", "save", "send", "flush", "save"]
+    [(version, row)] = shelf.rows.values()
+    assert shelf.messages == [row]
+    assert version & 1
+    assert version >> 8 == minute_of(row["as_of"]) == START + AT + 1
+
+
+def test_an_early_opening_is_told_once_and_its_row_is_what_the_minute_came_to() -> None:
+    shelf, watch = told_by(QUIET)
+    watch.on_open([NAME], [START + AT], [60])
+    watch.settle(START + AT, lambda action: action())
+    assert [message["state"] for message in shelf.messages] == ["opened"]
+    before = [*shelf.rows.values()]
+    close(shelf, watch, START + AT, 75)
+    assert len(shelf.messages) == 1
+    assert [version for version, _ in shelf.rows.values()] > [version for version, _ in before]
+    again = watch_on(FakeSpikes(shelf))
+    again.load({0: START + AT + 1}, 1)
+    again.settle(START + AT + 1, lambda action: action())
+    assert len(shelf.messages) == 1
+    assert again.state.state() == watch.state.state()
+
+
+def test_an_early_opening_survives_its_worker() -> None:
+    shelf, watch = told_by(QUIET)
+    watch.on_open([NAME], [START + AT], [60])
+    watch.settle(START + AT, lambda action: action())
+    again = watch_on(FakeSpikes(shelf))
+    again.load({0: START + AT}, 1)
+    again.on_open([NAME], [START + AT], [61])
+    again.settle(START + AT, lambda action: action())
+    assert len(shelf.messages) == 1
+    close(shelf, again, START + AT, 2)
+    assert [message["state"] for message in shelf.messages] == ["opened", "resolved"]
+
+
+def test_spikes_of_a_detector_of_before_are_closed() -> None:
+    shelf, _ = told_by([*QUIET, 60])
+    [(version, row)] = shelf.rows.values()
+    shelf.rows = {"old": (version, {**row, "spike_id": "old"})}
+    shelf.messages.clear()
+    watch = watch_on(FakeSpikes(shelf))
+    watch.load(shelf.floors, 1)
+    watch.settle(shelf.floors[0], lambda action: action())
+    told = {(message["spike_id"], message["state"]) for message in shelf.messages}
+    assert told == {("old", "resolved"), (row["spike_id"], "opened")}
+    assert FORGOTTEN in shelf.rows["old"][1]["reasons"]
+
+
+def test_what_is_found_in_the_cut_off_past_and_not_stored_is_not_told() -> None:
+    """A series that seems to begin where the past is cut has no long memory: it may fire where it did not live."""
+    counts = series(3, 12 * DAY_MINUTES, 2.0, {2 * DAY_MINUTES: (30, 20.0), 11 * DAY_MINUTES: (30, 30.0)})
+    shelf = SpikeShelf(closings={(NAME, START + n): count for n, count in enumerate(counts) if count})
+    floor = START + len(counts)
+    whole, cut = watch_on(FakeSpikes(shelf), idle_days=28), watch_on(FakeSpikes(shelf), idle_days=11)
+    for watch in (whole, cut):
+        shelf.messages.clear()
+        shelf.rows.clear()
+        watch.load({0: floor}, 1)
+        watch.settle(floor, lambda action: action())
+        days = {(minute_of(message["started_at"]) - START) // DAY_MINUTES for message in shelf.messages}
+        assert days == ({2, 11} if watch is whole else {11})
+
+
+def test_a_store_that_is_away_is_waited_for_until_nobody_wants_the_batch() -> None:
+    """What was to be told stays to be told."""
+    away = Settings(clickhouse="clickhouse://default@127.0.0.1:1/engagement", kafka="127.0.0.1:1")
+    errors: list[object] = []
+    given_up = Event()
+
+    def note(error: object) -> None:
+        errors.append(error)
+        given_up.set()
+
+    lookout = Lookout(away, WorkerMetrics(), note)
+    assert lookout.settle(None, given_up), "nothing is known yet"
+    lookout.watch.state = deepcopy(quiet())
+    lookout.watch.on_closed(START + AT, [NAME], [60])
+    assert not lookout.settle(START + AT + 1, given_up)
+    assert isinstance(errors[0], Unavailable)
+    assert [change.state for change in lookout.watch._untold] == ["opened"]
+    lookout.close()
+
+
+def test_kinds_come_from_the_setting() -> None:
+    assert Settings(spike_keys="brand,thread,brand").spike_kinds == ("brand", "thread")
+    assert Settings(spike_keys="").spike_kinds == ()
+    assert Settings().spike_kinds == KINDS
+    with pytest.raises(ValidationError):
+        Settings(spike_keys="brands")
+
+
+def test_metrics_tell_series_spikes_and_time() -> None:
+    metrics = WorkerMetrics()
+    shelf, _ = told_by([*QUIET, 60, 60], metrics)
+    seen = metrics.snapshot()
+    assert seen["engagement_spike_series"] == 1
+    assert seen["engagement_spikes_open"] == 1
+    assert seen['engagement_spikes_total{state="opened"}'] == 1
+    assert seen['engagement_spikes_total{state="resolved"}'] == 0
+    assert seen["engagement_spike_detector_seconds_total"] > 0
+    assert len(shelf.messages) == 1
