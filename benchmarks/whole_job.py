@@ -36,16 +36,11 @@ COUNTED_EVENTS = 60_000
 def main() -> None:
     options = arguments()
     stamp = f"bench{int(time.time())}"
-    environment = dict(
-        os.environ, ENGAGEMENT_TOPIC_PREFIX=stamp, ENGAGEMENT_METRICS_PORT="0", ENGAGEMENT_LOG_LEVEL="WARNING"
-    )
-    clickhouse = environment.get("ENGAGEMENT_CLICKHOUSE", "clickhouse://default@127.0.0.1:9000/engagement")
-    environment["ENGAGEMENT_CLICKHOUSE"] = f"{clickhouse.rpartition('/')[0]}/{stamp}"
-    os.environ.update(environment)
-    settings = load_settings()
-    ensure_topics(settings)
-    migrate(settings)
+    # Elsewhere: minutes that an idle worker has closed would make all events late.
+    begin(f"{stamp}idle")
     idle = {kind: child(kind, options.core, 0) for kind in ("job", "count")}
+    ClickHouse(load_settings()).execute(f"DROP DATABASE {stamp}idle")
+    settings = begin(stamp)
     sent = fill(options)
     server = ClickHouse(settings)
     before = server_cpu(server)
@@ -66,6 +61,21 @@ def main() -> None:
     rest = ours - sum(job["steps"].values()) / sent * 1e6
     print(f"  {'fetch and loop':14s} {rest:6.2f}   (aiokafka, Faust, heartbeats: what no step of the thread is)")
     server.execute(f"DROP DATABASE {stamp}")
+
+
+def begin(name: str) -> Settings:
+    """Topics and a database of that name, and an environment that points to them."""
+    clickhouse = os.environ.get("ENGAGEMENT_CLICKHOUSE", "clickhouse://default@127.0.0.1:9000/engagement")
+    os.environ.update(
+        ENGAGEMENT_TOPIC_PREFIX=name,
+        ENGAGEMENT_METRICS_PORT="0",
+        ENGAGEMENT_LOG_LEVEL="WARNING",
+        ENGAGEMENT_CLICKHOUSE=f"{clickhouse.rpartition('/')[0]}/{name}",
+    )
+    settings = load_settings()
+    ensure_topics(settings)
+    migrate(settings)
+    return settings
 
 
 def arguments() -> argparse.Namespace:
