@@ -44,7 +44,7 @@ def measure(posts: int, shares: int, span: int, late: bool) -> tuple[float, floa
     tables: Any = fold._tables
     spread, age = spread_of(tables, rows, created, as_of, lookups), np.full(posts, float(span))
     walk = least(lambda: spread_of(tables, rows, created, as_of, lookups))
-    say = least(lambda: forecast(spread, age, reproduce(spread).value, parameters))
+    say = least(lambda: (reproduce(spread), forecast(spread, age, parameters)))
     whole = least(lambda: spread_columns(tables, rows, created, as_of, parameters, lookups))
     return walk / len(fold.panes_of(rows)) * 1e9, say / posts * 1e6, whole / posts * 1e6
 

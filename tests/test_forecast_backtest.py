@@ -18,7 +18,6 @@ from processors.virality.commands import forecast, parse_age
 from processors.virality.finished import cascades_of, settled
 from processors.virality.fitting import fit
 from processors.virality.forecast import forecast as foretell
-from processors.virality.forecast import reproduce
 from processors.virality.history import read_cascades
 from processors.virality.parameters import dump_parameters, load_parameters
 from processors.virality.spread import Lookups
@@ -50,8 +49,8 @@ def test_known_and_truth_are_the_counts_of_the_data(real: Cascades, data: Path) 
 
 def test_forecast_of_posts_that_it_was_not_fitted_on(real: Cascades) -> None:
     judged = backtest(real, AGES, 50, None, LOOKUPS)
-    # 31 and 16 % are the aim; at six hours 5 % is, and 5.6 to 5.9 is what five folds gave.
-    for one, most in zip(judged, (0.31, 0.16, 0.06), strict=True):
+    # 31 and 16 % are the aim; at six hours 5 % is, and 5.4 to 5.6 is what five folds gave, by how they fell.
+    for one, most in zip(judged, (0.31, 0.16, 0.057), strict=True):
         assert one.median_ape <= most
         assert 0.87 <= one.coverage <= 0.93
         assert len(one.post) + one.without_share == int((real.final >= 50).sum())
@@ -210,11 +209,11 @@ def test_a_learned_file_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_forecast_costs_little() -> None:
-    spread = np.tile([50.0, 30, 40, 25, 41, 30, 700, 120, 10, 12], (20_000, 1))
+    spread = np.tile([50.0, 30, 40, 25, 41, 30, 700, 120, 10, 12, 40, 25, 41], (20_000, 1))
     parameters, ages, costs = load_parameters(), np.full(20_000, 60.0), []
     for _ in range(5):
         before = time.process_time()
-        foretell(spread, ages, reproduce(spread).value, parameters)
+        foretell(spread, ages, parameters)
         costs.append((time.process_time() - before) / 20_000 * 1e6)
     assert min(costs) < 10  # us a post; 3 on a quiet machine
 

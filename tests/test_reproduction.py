@@ -201,9 +201,10 @@ def brute_force(events: Happened, age: int) -> dict[str, float]:
     """The same as the walk, event by event."""
     known = [(max(minute, 0), measure) for minute, measure, taken in events if minute < age and taken is None]
     shares = sorted(lag + 0.5 for lag, measure in known if measure == SHARE)
-    window = min(max(age / 2, 5), 120)
+    half = max(age / 2, 5)
+    window = min(half, 120)
     nodes = np.array([0.5, *shares])
-    before = nodes[nodes <= age - window]
+    before, by_half = nodes[nodes <= age - window], nodes[nodes <= age - half]
 
     def middle(times: list[float]) -> float:
         return sorted(times)[(len(times) + 1) // 2 - 1] - 0.5 if times else np.nan
@@ -219,4 +220,7 @@ def brute_force(events: Happened, age: int) -> dict[str, float]:
         "log_lag_sum": sum(np.log(shares)),
         "half_life_shares": middle(shares),
         "half_life_engagement": middle([lag + 0.5 for lag, _ in known]),
+        "shares_half": sum(time <= age - half for time in shares),
+        "rest_half": survival(age - half - by_half).sum(),
+        "nodes_half": len(by_half),
     }

@@ -7,7 +7,7 @@ import numpy as np
 
 from processors.virality.cascades import Cascades, sample_at, thinned
 from processors.virality.fitting import AGES, LEAST_POSTS, Sample, fit, folds_of
-from processors.virality.forecast import forecast, reproduce
+from processors.virality.forecast import forecast
 from processors.virality.parameters import ForecastParameters
 from processors.virality.reproduction import TAIL
 from processors.virality.spread import Lookups
@@ -124,11 +124,11 @@ def _judge(
     lookups: Lookups,
 ) -> Judged:
     sample = sample_at(cascades, age, chosen, lookups)
-    r, ages = reproduce(sample.spread).value, np.full(len(sample.post), float(age))
+    ages = np.full(len(sample.post), float(age))
     final, low, high = (np.zeros(len(sample.post)) for _ in range(3))
     for fold, parameters in enumerate(by_fold):
         mine = fold_of[sample.post] == fold
-        said = forecast(sample.spread[mine], ages[mine], r[mine], parameters)
+        said = forecast(sample.spread[mine], ages[mine], parameters)
         final[mine], low[mine], high[mine] = said.final, said.low, said.high
     younger = int((chosen & (cascades.observed < age)).sum())
     return Judged(

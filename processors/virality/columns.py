@@ -43,7 +43,7 @@ def spread_columns(
     chosen = spread[known]
     r = reproduce(chosen)
     age = np.maximum(as_of - created, 1)[known].astype(np.float64)
-    said: Forecast = forecast(chosen, age, r.value, parameters)
+    said: Forecast = forecast(chosen, age, parameters)
     for name, values in zip(
         ("reproduction", "reproduction_low", "reproduction_high", *_FORECASTS), (*r, *said), strict=True
     ):

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from processors.virality.forecast import features, reproduce, scale, terms
-from processors.virality.parameters import ForecastParameters
+from processors.virality.forecast import features, long_reproduction, scale, terms
+from processors.virality.parameters import FEATURES, ForecastParameters
 from processors.virality.reproduction import TAIL
 from processors.virality.squares import add_squares, solve
 
@@ -32,6 +32,10 @@ TOLERANCE: Final = 1.5
 RIDGE: Final = 1e-2
 SMOOTH: Final = 1e-2
 """Weights of the squared coefficients and of their squared steps from age to age, against a loss of 0 to 1."""
+
+PLAIN: Final = 60.0
+"""Minutes of age until which products of features are drawn to 0 like features; from there on in proportion to the age:
+the older a post, the less is left to learn of what is to come."""
 
 OUTSIDE: Final = 1e-3
 STEPS: Final = 60
@@ -56,6 +60,7 @@ class Sample(NamedTuple):
 class _Problem(NamedTuple):
     """A sample as the optimiser sees it."""
 
+    age: float
     post: Array
     shares: Array
     base: Array  # R_t rest
@@ -78,7 +83,7 @@ def fit(samples: Sequence[Sample], date: str, said: dict[str, Any]) -> ForecastP
                 f"{len(sample.post)} finished posts with a share at the age of {sample.age:g} minutes; it takes "
                 f"{LEAST_POSTS}"
             )
-        r = reproduce(sample.spread).value
+        r = long_reproduction(sample.spread)
         found = features(sample.spread, np.full(len(r), sample.age), r)
         centre, width = found.mean(axis=0).round(2), np.maximum(found.std(axis=0), 0.05).round(2)
         problems.append(_problem(sample, r, scale(found, centre, width)))
@@ -117,6 +122,7 @@ def _problem(sample: Sample, r: Array, scaled: Array) -> _Problem:
     shares, base = sample.spread[:, 0], r * sample.spread[:, 1]
     log = np.log((sample.final - shares + 1) / (base + 1))
     return _Problem(
+        sample.age,
         sample.post,
         shares,
         base,
@@ -130,7 +136,7 @@ def _problem(sample: Sample, r: Array, scaled: Array) -> _Problem:
 
 def _some(problem: _Problem, chosen: Array) -> _Problem:
     """The problem with these posts only, in the same bounds."""
-    cut = {name: getattr(problem, name)[chosen] for name in _Problem._fields if name != "bounds"}
+    cut = {name: getattr(problem, name)[chosen] for name in _Problem._fields if name not in ("age", "bounds")}
     return problem._replace(**cut)
 
 
@@ -195,9 +201,7 @@ def _system(problems: Sequence[_Problem], weights: Array, limits: Sequence[float
     ages, width = weights.shape
     drawn = np.diag(np.full(ages, 2.0)) - np.eye(ages, k=1) - np.eye(ages, k=-1)
     drawn[0, 0] = drawn[-1, -1] = 1.0 if ages > 1 else 0.0
-    ridge = np.ones(width)
-    ridge[0] = 0.0
-    normal = SMOOTH * np.kron(drawn, np.eye(width)) + RIDGE * np.kron(np.eye(ages), np.diag(ridge))
+    normal = SMOOTH * np.kron(drawn, np.eye(width)) + RIDGE * np.diag(np.concatenate([_ridge(p) for p in problems]))
     slope = _times(normal, weights.ravel())
     total = float((weights.ravel() * slope).sum())
     for number, problem in enumerate(problems):
@@ -218,6 +222,14 @@ def _system(problems: Sequence[_Problem], weights: Array, limits: Sequence[float
         push = weight * error * by_log * inside + OUTSIDE * over
         add_squares(problem.terms, pull / len(log), push / len(log), number * width, normal, slope)
     return total, normal, slope
+
+
+def _ridge(problem: _Problem) -> Array:
+    """How much each coefficient is drawn to 0: the constant not at all, a product the more the older the post."""
+    ridge = np.ones(problem.terms.shape[1])
+    ridge[0] = 0.0
+    ridge[1 + len(FEATURES) :] = max(problem.age / PLAIN, 1.0)
+    return ridge
 
 
 def _times(rows: Array, weights: Array) -> Array:

@@ -2,8 +2,9 @@
 
     forecast = N + a R_t rest
 
-R_t rest is what the nodes so far are still to bring themselves at the present R_t (Zhao et al. 2015); `a` stands for
-what that leaves out: that R_t falls as an audience is used up, that offspring have offspring, that the kernel is not
+R_t rest is what the nodes so far are still to bring themselves at the present R_t (Zhao et al. 2015), here the R_t of
+half of the post's age however long that is: two hours say too little of a tail of days. `a` stands for what that leaves
+out: that R_t falls as an audience is used up, that offspring have offspring, that the kernel is not
 this network's. ln a is a quadratic of five numbers that are known at that age, fitted on finished posts and bounded, so
 that nothing runs away on posts or networks it was not fitted on.
 """
@@ -13,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from processors.virality.parameters import ForecastParameters
-from processors.virality.reproduction import Reproduction, exposure, reproduction
+from processors.virality.reproduction import Reproduction, exposure, ratio, reproduction
 from processors.virality.spread import FIELDS
 
 Array = np.ndarray[Any, Any]
@@ -44,9 +45,15 @@ def reproduce(spread: Array) -> Reproduction:
     )
 
 
-def forecast(spread: Array, age: Array, r: Array, parameters: ForecastParameters) -> Forecast:
-    """Of rows of spread.FIELDS with at least one share, at these ages in minutes, with these R_t."""
-    shares, at = spread[:, 0], parameters.at(age)
+def long_reproduction(spread: Array) -> Array:
+    """R_t over half of the post's age, however long that is, of rows of spread.FIELDS."""
+    s = dict(zip(FIELDS, spread.T, strict=True))
+    return ratio(s["shares"] - s["shares_half"], exposure(s["shares"], s["rest"], s["nodes_half"], s["rest_half"]))
+
+
+def forecast(spread: Array, age: Array, parameters: ForecastParameters) -> Forecast:
+    """Of rows of spread.FIELDS with at least one share, at these ages in minutes."""
+    shares, r, at = spread[:, 0], long_reproduction(spread), parameters.at(age)
     scaled = scale(features(spread, age, r), at["centre"], at["scale"])
     coming = r * spread[:, 1] * np.exp(correction(scaled, at["correction"], at["bounds"]))
     by_double = coming * at["double"][:, 0]
@@ -66,8 +73,8 @@ def forecast(spread: Array, age: Array, r: Array, parameters: ForecastParameters
 
 
 def features(spread: Array, age: Array, r: Array) -> Array:
-    """parameters.FEATURES, a row per post: ln(1 + N), ln rest, ln R_t, and the mean and mean logarithm of the shares'
-    lags behind the post against its age: whether they came early or late in its life."""
+    """parameters.FEATURES, a row per post: ln(1 + N), ln rest, ln R_t of half of the age, and the mean and mean
+    logarithm of the shares' lags behind the post against its age: whether they came early or late in its life."""
     s = dict(zip(FIELDS, spread.T, strict=True))
     shares = np.maximum(s["shares"], 1.0)
     return np.column_stack(

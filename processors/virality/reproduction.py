@@ -32,9 +32,14 @@ def reproduction(new: Array, exposure: Array) -> Reproduction:
     """R_t of a window in which `new` net shares came where each node bringing one in all would have brought `exposure`:
     the mean and the 5 and 95 % quantiles of Gamma(1 + new, rate 1/5 + exposure). Finite and positive, whatever comes.
     """
-    shape = PRIOR_SHAPE + np.maximum(new, 0.0)
-    rate = 1.0 / PRIOR_SCALE + np.maximum(exposure, 0.0)
+    shape, rate = _posterior(new, exposure)
     return Reproduction(shape / rate, gammaincinv(shape, TAIL) / rate, gammaincinv(shape, 1.0 - TAIL) / rate)
+
+
+def ratio(new: Array, exposure: Array) -> Array:
+    """The mean alone."""
+    shape, rate = _posterior(new, exposure)
+    return shape / rate
 
 
 def exposure(shares: Array, rest: Array, nodes_before: Array, rest_before: Array) -> Array:
@@ -50,3 +55,8 @@ def rate_half_life(window: Array | float, old: Array, new: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         found: Array = np.where(falls, window * np.log(2.0) / np.log(old / np.where(falls, new, 1.0)), np.nan)
     return found
+
+
+def _posterior(new: Array, exposure: Array) -> tuple[Array, Array]:
+    """Shape and rate of the Gamma distribution of R_t."""
+    return PRIOR_SHAPE + np.maximum(new, 0.0), 1.0 / PRIOR_SCALE + np.maximum(exposure, 0.0)

@@ -31,12 +31,15 @@ FIELDS: Final = (
     "log_lag_sum",  # sum of ln(t_i - created + 1/2 minute)
     "half_life_shares",  # minutes from the post to its ceil(N/2)-th net share, NaN without one
     "half_life_engagement",  # ... and to its ceil(M/2)-th net like, share or comment
+    "shares_half",  # net shares, rest and nodes at half of the age, or five minutes ago
+    "rest_half",
+    "nodes_half",
 )
 """Columns of what `walk` writes."""
 
 LEAST_WINDOW: Final = 5.0
 MOST_WINDOW: Final = 120.0
-"""Minutes: R_t looks back over half of the post's age, within these."""
+"""Minutes: R_t looks back over half of the post's age, within these; the forecast as far, but without a most."""
 
 LOG_MINUTES: Final = 60 * 1440
 
@@ -93,8 +96,10 @@ def walk(all_posts, panes, taken, posts, created, as_of, table, logs, minutes, s
         start = min(created[i], end - 1)
         age = end - start
         # In half-minutes, so that all lags are integers.
-        back = min(max(age, np.int64(2 * LEAST_WINDOW)), np.int64(2 * MOST_WINDOW))
+        half = max(age, np.int64(2 * LEAST_WINDOW))
+        back = min(half, np.int64(2 * MOST_WINDOW))
         net, rest, net_before, rest_before, lags, log_lags = np.int64(0), 0.0, np.int64(0), 0.0, 0.0, 0.0
+        net_half, rest_half = np.int64(0), 0.0
         size, ordered, total = 0, 0, np.int64(0)
         post = posts[i]
         for pane in (all_posts[post].ordered, all_posts[post].late):
@@ -121,6 +126,9 @@ def walk(all_posts, panes, taken, posts, created, as_of, table, logs, minutes, s
                         if since >= back:
                             net_before += share
                             rest_before += share * survives(since - back, table)
+                            if back < half and since >= half:
+                                net_half += share
+                                rest_half += share * survives(since - half, table)
                         lags += share * lag
                         log_lags += share * (logs[lag] if lag < len(logs) else np.log(lag + 0.5))
                 pane = panes[pane].next
@@ -130,6 +138,12 @@ def walk(all_posts, panes, taken, posts, created, as_of, table, logs, minutes, s
         if since >= back:
             nodes_before += 1
             rest_before += survives(since - back, table)
+        nodes_half = net_half
+        if back < half and since >= half:
+            nodes_half += 1
+            rest_half += survives(since - half, table)
+        if back == half:
+            net_half, rest_half, nodes_half = net_before, rest_before, nodes_before
         found[i, 0] = net
         found[i, 1] = rest
         found[i, 2] = net_before
@@ -142,6 +156,9 @@ def walk(all_posts, panes, taken, posts, created, as_of, table, logs, minutes, s
             found[i, 8] = middle(minutes, shares, size, ordered, net)
         if total > 0:
             found[i, 9] = middle(minutes, events, size, ordered, total)
+        found[i, 10] = net_half
+        found[i, 11] = rest_half
+        found[i, 12] = nodes_half
 
 
 @njit(cache=True, nogil=True)
