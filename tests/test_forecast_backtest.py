@@ -49,7 +49,7 @@ def test_known_and_truth_are_the_counts_of_the_data(real: Cascades, data: Path) 
 
 def test_forecast_of_posts_that_it_was_not_fitted_on(real: Cascades) -> None:
     judged = backtest(real, AGES, 50, None, LOOKUPS)
-    # 31 and 16 % are the aim; at six hours 5 % is, and 5.4 to 5.6 is what five folds gave, by how they fell.
+    # 31 and 16 % are the aim; at six hours 5 % is, and 5.5 to 5.7 is what five folds gave, by how they fell.
     for one, most in zip(judged, (0.31, 0.16, 0.057), strict=True):
         assert one.median_ape <= most
         assert 0.87 <= one.coverage <= 0.93
