@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from processors.engagement import rows
 from processors.engagement.facts import Facts
 from processors.engagement.fold import Fold
+from processors.engagement.spreading import Spreading
+from processors.virality.parameters import load_parameters
 from schemas.metrics import FOLD_VERSION
 from schemas.tables import POST_METRICS, POST_MINUTES, POSTS, Table
 from tests.folding import like, take, undo
@@ -24,7 +26,7 @@ def _fold() -> Fold:
 @pytest.mark.parametrize(
     ("table", "columns"),
     [
-        (POST_METRICS, rows.of_posts(_fold(), np.arange(2))),
+        (POST_METRICS, Spreading(load_parameters()).rows(_fold(), np.arange(2), np.full(2, 29_539_351))),
         (POST_MINUTES, rows.of_panes(_fold(), _fold().panes_of(np.arange(2)))),
         (POSTS, rows.posts(["p"], [Facts("a", "x", 1, "", [], [], [], "", None, None)], np.array([1], np.uint64))),
         (POSTS, rows.posts([], [], np.array([], np.uint64))),

@@ -84,7 +84,8 @@ def assert_recounted(environment: Mapping[str, str]) -> None:
 def metrics_of(client: ClickHouse, truth: Truth) -> dict[str, dict[str, Any]]:
     """post_id -> row of post_metrics, in the columns that the truth has."""
     names = list(next(iter(truth.values())).metrics())
-    selected = ", ".join("toUnixTimestamp(as_of)" if name == "as_of" else name for name in names)
+    minutes = ("as_of", "oldest_unanswered_at", "spread_as_of")
+    selected = ", ".join(f"toUnixTimestamp({name})" if name in minutes else name for name in names)
     found = client.select(f"SELECT post_id, {selected} FROM post_metrics FINAL")
     ids, *columns = map(plain, found) if found else ([] for _ in ("post_id", *names))
     return {post_id: dict(zip(names, values, strict=True)) for post_id, *values in zip(ids, *columns, strict=True)}
