@@ -82,6 +82,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--posts", type=int, default=20_000)
+    parser.add_argument(
+        "--hours", type=float, default=24.0, help="how long they took: the fewer, the more share a post's minute"
+    )
     parser.add_argument("--file", type=Path, help="events to replay instead of simulated ones")
     parser.add_argument("--posts-file", type=Path)
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
@@ -105,6 +108,8 @@ def fill(options: argparse.Namespace) -> int:
         str(options.events),
         "--posts",
         str(options.posts),
+        "--hours",
+        str(options.hours),
         "--duplicates",
         "0.02",
         "--json",

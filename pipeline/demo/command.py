@@ -41,6 +41,30 @@ TOP_HEADS: Final = (
     "post", "author", "channel", "likes", "shares", "comments", "actors",
     "likes 5m", "1h", "24h", "a minute (1h)", "score 24h", "hot",
 )  # fmt: skip
+SPREAD: Final = """
+SELECT post_id, shares, share_depth, share_max_breadth, round(share_structural_virality, 2), round(reproduction, 2),
+       round(forecast_shares), round(half_life_shares), comments, comments_actors, thread_h_index,
+       round(thread_reciprocity, 2), unanswered
+FROM post_metrics_v ORDER BY share_structural_virality DESC NULLS LAST, post_id LIMIT 5
+"""
+SPREAD_HEADS: Final = (
+    "post", "shares", "depth", "breadth", "virality", "R", "forecast", "half-life", "comments", "voices", "h-index",
+    "reciprocity", "unanswered",
+)  # fmt: skip
+TALKED: Final = """
+SELECT conversation, posts, comments, shares, likes, voices, channels, posts_1h + comments_1h, minutes
+FROM conversations_v WHERE NOT startsWith(conversation, 'thread:')
+ORDER BY posts_1h + comments_1h DESC, conversation LIMIT 6
+"""
+TALKED_HEADS: Final = (
+    "conversation", "posts", "comments", "shares", "likes", "voices", "channels", "posts + comments 1h", "minutes",
+)  # fmt: skip
+SPIKES: Final = """
+SELECT conversation, toString(started_at), state, round(observed, 1), round(expected, 1), round(ratio, 1),
+       scale_minutes, voices
+FROM conversation_spikes_v ORDER BY startsWith(conversation, 'hashtag:') DESC, ratio DESC, conversation LIMIT 5
+"""
+SPIKES_HEADS: Final = ("conversation", "began", "now", "a minute", "usual", "ratio", "over minutes", "voices")
 COUNTED: Final = """
 SELECT toString(kind), countIf(action = 'add'), countIf(action = 'retract')
 FROM events FINAL GROUP BY kind ORDER BY kind
@@ -106,6 +130,15 @@ def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
     _title("The hottest posts, as of now (SELECT ... FROM post_metrics_v)")
     _table(TOP_HEADS, _rows(clickhouse, TOP))
 
+    _title("What spreads, and whether people talk to each other")
+    _table(SPREAD_HEADS, _rows(clickhouse, SPREAD))
+
+    _title("What is talked about (SELECT ... FROM conversations_v)")
+    _table(TALKED_HEADS, _rows(clickhouse, TALKED))
+
+    _title("What is suddenly talked about (SELECT ... FROM conversation_spikes_v)")
+    _table(SPIKES_HEADS, _rows(clickhouse, SPIKES))
+
     _title("How fast")
     _say(
         f"backlog: {(sent['total'] + sent['malformed']) / seconds:,.0f} events a second through one worker, Kafka and "
@@ -166,12 +199,18 @@ def _say(text: str) -> None:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Columns, numbers to the right."""
-    texts = [[f"{value:,}" if isinstance(value, int | float) else str(value) for value in row] for row in rows]
+    texts = [[_text(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
-    numbers = [all(isinstance(row[place], int | float) for row in rows) for place in range(len(heads))]
+    numbers = [all(isinstance(row[place], int | float | None) for row in rows) for place in range(len(heads))]
     for line in (heads, *texts):
         cells = (
             text.rjust(width) if right else text.ljust(width)
             for text, width, right in zip(line, widths, numbers, strict=True)
         )
         click.echo("  " + "  ".join(cells).rstrip())
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
