@@ -91,8 +91,10 @@ def test_facts() -> None:
         "channel": "",
         "created_at": MINUTE * 60_000_000 + 30_000_000,
         "url": "",
-        "conversations": ["hashtag:two", "mention:bob"],
+        "conversations": ["hashtag:two", "mention:bob", "author:/anna"],
         "mentions": ["bob"],
+        "links": [],
+        "quotes": "",
         "followers": 7,
         "deleted_at": (MINUTE + 5) * 60_000_000 + 30_000_000,
     }

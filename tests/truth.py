@@ -224,13 +224,16 @@ class PostTruth:
                 key = prefix + _folded(name.lstrip(marks))
                 if key not in conversations:
                     conversations.append(key)
+        author, channel = newest.get("author_id") or newest["actor_id"], newest.get("channel") or ""
         return {
-            "author_id": newest.get("author_id") or newest["actor_id"],
-            "channel": newest.get("channel") or "",
+            "author_id": author,
+            "channel": channel,
             "created_at": min(event["us"] for event in added),
             "url": newest.get("url") or "",
-            "conversations": conversations,
+            "conversations": [*conversations, f"author:{channel}/{author}"],
             "mentions": [key.removeprefix("mention:") for key in conversations if key.startswith("mention:")],
+            "links": newest.get("links") or [],
+            "quotes": newest.get("quotes") or "",
             "followers": newest.get("followers"),
             "deleted_at": min(deleted, default=None),
         }

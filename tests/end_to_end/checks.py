@@ -13,7 +13,7 @@ from tests.folding import differences, plain
 from tests.truth import PostTruth
 
 COUNTS = ("likes", "shares", "comments", "likes_retracted", "shares_retracted", "comments_retracted")
-FACTS = ("author_id", "channel", "url", "conversations", "mentions", "followers")
+FACTS = ("author_id", "channel", "url", "conversations", "mentions", "links", "quotes", "followers")
 ENGAGEMENT = str(Path(sys.executable).with_name("engagement"))
 
 Truth = Mapping[str, PostTruth]
