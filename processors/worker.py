@@ -20,7 +20,7 @@ from faust.app.base import BootStrategy
 from faust.types import ChannelT, StreamT
 
 from pipeline.errors import EngagementError
-from pipeline.group import GroupPolicy
+from pipeline.group import CALM_WAIT_MS, GroupPolicy
 from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogState
 from pipeline.observability.httpd import StatusServer
 from pipeline.observability.logs import log_config
@@ -130,7 +130,9 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
     watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
     talk = ConversationBench(settings, metrics, health, watchdog, after_step=options.after_step)
     policy = SourcePolicy(
-        GroupPolicy(f"{group}-{CONVERSATIONS}", (settings.topics.conversations,), settings.instance),
+        GroupPolicy(
+            f"{group}-{CONVERSATIONS}", (settings.topics.conversations,), settings.instance, fetch_wait_ms=CALM_WAIT_MS
+        ),
         {settings.topics.conversations: CONVERSATIONS},
         settings.flush_seconds,
         RECORDS_AT_ONCE,
@@ -157,7 +159,7 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
         watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
         pager = AlertBench(settings, metrics, health, watchdog)
         policy = SourcePolicy(
-            GroupPolicy(f"{group}-{ALERTS}", (settings.topics.alerts,), settings.instance),
+            GroupPolicy(f"{group}-{ALERTS}", (settings.topics.alerts,), settings.instance, fetch_wait_ms=CALM_WAIT_MS),
             {settings.topics.alerts: ALERTS},
             settings.flush_seconds,
             name=ALERTS,
