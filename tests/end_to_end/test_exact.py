@@ -147,9 +147,10 @@ def _assert_trees(settings: Settings, brute: dict[str, dict[str, str]]) -> None:
             for post_id, *numbers, virality in zip(*found, strict=True):
                 true = brute[post_id]
                 says = [int(true[f"{tree}_{name}"]) for name in names]
-                sv = None if virality is None else f"{virality:.9f}"
-                if numbers != says or sv != (true[f"{tree}_sv"] or None):
-                    wrong.append((post_id, tree, numbers, says, sv, true[f"{tree}_sv"]))
+                shape = float(true[f"{tree}_sv"]) if true[f"{tree}_sv"] else None
+                found_shape = None if virality is None else round(virality, 9)
+                if numbers != says or found_shape != shape:
+                    wrong.append((post_id, tree, numbers, says, found_shape, shape))
     assert not wrong, f"{len(wrong)} trees differ: {wrong[:3]}"
 
 
