@@ -14,13 +14,12 @@ are (`schemas.events.fold_name`), a domain stands for itself and all below it.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
-from yaml.constructor import ConstructorError
 
+from pipeline.documents import read_yaml
 from pipeline.errors import SettingsError
 from schemas.events import ID_LENGTH, conversation_keys, fold_name
 
@@ -96,14 +95,10 @@ def load_brands(path: Path | None) -> Brands:
     if path is None:
         return Brands()
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = read_yaml(path)
         return brands_of(FILE.validate_python({} if content is None else content))
-    except OSError as error:
-        raise SettingsError(f"{SETTING}: {path} cannot be read ({error.strerror}); name a YAML file") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{SETTING}: {path} is not UTF-8; save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{SETTING}: {path} is not YAML: {' '.join(str(error).split())}") from None
+    except SettingsError as error:
+        raise SettingsError(f"{SETTING}: {error}") from None
     except ValidationError as error:
         raise SettingsError(f"{SETTING}: {path}: {_explain(error)}") from None
     except ValueError as error:
@@ -138,19 +133,6 @@ def brands_of(named: dict[str, Brand]) -> Brands:
             for account, keys in by_account.items()
         },
     )
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # untyped
-    """Refuses a brand or field that is there twice, of which YAML would drop the first in silence."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        said: set[str] = set()
-        for key, _ in node.value:
-            if str(key.value) in said:
-                raise ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
-            said.add(str(key.value))
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
 
 
 def _explain(error: ValidationError) -> str:
