@@ -4,12 +4,14 @@ on."""
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, TypeVar
 
+from pipeline.clickhouse import ClickHouse
 from pipeline.dead_letters import Fuse, FusePolicy
 from pipeline.errors import Unavailable
+from pipeline.migrations import verify_tables
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.settings import Settings
 
@@ -37,7 +39,12 @@ class Bench:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._fuse = Fuse(FusePolicy(settings.fuse_records, settings.fuse_share))
         self._judged = (0, 0)
-        self.connections: Sequence[Connection] = ()
+        self._first = ClickHouse(settings)
+        self._connections: tuple[Connection, ...] = (self._first,)
+
+    def watch_over(self, *connections: Connection) -> None:
+        """These belong to the thread as well: they are cut where nobody wants their answer any more."""
+        self._connections += connections
 
     async def run(
         self, action: Callable[..., Result], *arguments: Any, unwanted: Callable[[], bool] = lambda: False
@@ -49,10 +56,17 @@ class Bench:
         while not work.done():
             waited = waited + 1 if unwanted() else 0
             if waited > 2:
-                for connection in self.connections:
+                for connection in self._connections:
                     connection.cut()
             await asyncio.wait({work}, timeout=GRACE_SECONDS / 2)
         return work.result()
+
+    def look_at_tables(self) -> None:
+        """In the thread, before the first batch. Raises Unavailable, SchemaDrift."""
+        try:
+            verify_tables(self._first)
+        finally:
+            self._first.close()
 
     def end(self) -> None:
         """No more work."""

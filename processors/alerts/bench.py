@@ -8,7 +8,6 @@ from typing import Final
 from pipeline.clickhouse import ClickHouse
 from pipeline.dead_letters import Burial
 from pipeline.errors import SettingsError
-from pipeline.migrations import verify_tables
 from pipeline.observability.alert_metrics import AlertMetrics
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
@@ -37,9 +36,9 @@ class AlertBench:
         except SettingsError as error:
             raise SettingsError(f"{SETTING}: {error}") from None
         self._bench = Bench("alerts", settings, health, watchdog)
-        self._first, self._clickhouse = ClickHouse(settings), ClickHouse(settings)
+        self._clickhouse = ClickHouse(settings)
         self._burial = Burial(settings)
-        self._bench.connections = (self._first, self._clickhouse, self._burial)
+        self._bench.watch_over(self._clickhouse, self._burial)
         self._agent = AlertAgent(
             config,
             ClickHouseDeliveries(self._clickhouse),
@@ -54,7 +53,7 @@ class AlertBench:
 
     async def prepare(self) -> None:
         """Looks at the tables. Raises Unavailable, SchemaDrift."""
-        await self._bench.run(self._prepare)
+        await self._bench.run(self._bench.look_at_tables)
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick())
 
@@ -88,12 +87,6 @@ class AlertBench:
         while True:
             await self._agent.tick()
             await asyncio.sleep(TICK_SECONDS)
-
-    def _prepare(self) -> None:
-        try:
-            verify_tables(self._first)
-        finally:
-            self._first.close()
 
     def _close(self) -> None:
         self._clickhouse.close()

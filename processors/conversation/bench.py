@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from pipeline.clickhouse import ClickHouse
 from pipeline.dead_letters import Burial
-from pipeline.migrations import verify_tables
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
@@ -29,7 +28,6 @@ class ConversationBench:
         after_step: Callable[[str], None] = lambda step: None,
     ) -> None:
         self._bench = Bench("conversations", settings, health, watchdog)
-        self._first = ClickHouse(settings)
         self._stored = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
         self._burial = Burial(settings)
         self._lookout = Lookout(settings, metrics, self._bench.note_store) if settings.spike_kinds else None
@@ -46,9 +44,9 @@ class ConversationBench:
             self._bench.note_store,
             watch.load if watch else lambda floors, of: None,
         )
-        self._bench.connections = (self._first, self._stored, self._burial)
+        self._bench.watch_over(self._stored, self._burial)
         if self._lookout is not None:
-            self._bench.connections = (*self._bench.connections, self._lookout)
+            self._bench.watch_over(self._lookout)
 
     async def prepare(self) -> None:
         """Looks at the tables and loads the compiled loops. Raises Unavailable, SchemaDrift."""
@@ -68,10 +66,7 @@ class ConversationBench:
         self._bench.end()
 
     def _prepare(self) -> None:
-        try:
-            verify_tables(self._first)
-        finally:
-            self._first.close()
+        self._bench.look_at_tables()
         compile_loops()
 
     def _claim(self, partitions: list[int], of: int) -> None:

@@ -9,7 +9,6 @@ from pipeline.brands import load_brands
 from pipeline.clickhouse import ClickHouse
 from pipeline.dead_letters import Burial
 from pipeline.errors import EngagementError
-from pipeline.migrations import verify_tables
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.publisher import PublisherPolicy, open_publisher
@@ -53,7 +52,6 @@ class EngagementBench:
         self._bench = Bench("engagement", settings, health, watchdog)
         self._metrics = metrics
         hasher = Hasher()
-        self._first = ClickHouse(settings)
         self._log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
         self._shelf = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
         self._burial = Burial(settings)
@@ -77,7 +75,7 @@ class EngagementBench:
         )
         self._advanced_at = 0.0
         self._patiently = Patience(on_store=self._bench.note_store)
-        self._bench.connections = (self._first, self._log, self._burial, self._shelf)
+        self._bench.watch_over(self._log, self._burial, self._shelf)
 
     async def prepare(self) -> None:
         """Looks at the tables and loads the compiled loops. Raises Unavailable, SchemaDrift."""
@@ -97,10 +95,7 @@ class EngagementBench:
         self._bench.end()
 
     def _prepare(self) -> None:
-        try:
-            verify_tables(self._first)
-        finally:
-            self._first.close()
+        self._bench.look_at_tables()
         compile_loops()
         tune()
 
