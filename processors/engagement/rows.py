@@ -87,12 +87,13 @@ def of_panes(fold: Fold, panes: Array) -> Columns:
 
 
 def of_posts(fold: Fold, rows: Array) -> Columns:
-    """Rows of post_metrics for these posts of the fold."""
-    return {
-        **post_metrics(names(fold, rows), fold.snapshot(rows)),
-        **fold.threads(rows),
-        # Columns that need more than a snapshot follow here: **their.columns(fold, rows)
-    }
+    """Rows of post_metrics for these posts of the fold, but for how they spread (spreading.py)."""
+    return of_snapshot(fold, rows, fold.snapshot(rows))
+
+
+def of_snapshot(fold: Fold, rows: Array, posts: Snapshot) -> Columns:
+    """The same for posts of which the snapshot is at hand."""
+    return {**post_metrics(names(fold, rows), posts), **fold.threads(rows)}
 
 
 def names(fold: Fold, rows: Array) -> Array:

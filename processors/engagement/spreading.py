@@ -11,7 +11,7 @@ from processors.virality.columns import spread_columns
 from processors.virality.parameters import ForecastParameters
 from processors.virality.reproduction import rate_half_life
 from processors.virality.spread import Lookups
-from schemas.metrics import MEASURES, WINDOWS
+from schemas.metrics import WINDOWS
 
 Array = np.ndarray[Any, Any]
 
@@ -25,15 +25,14 @@ class Spreading:
     def rows(self, fold: Fold, posts: Array, at: Array) -> rows.Columns:
         """Rows of post_metrics of these posts, spread as of `at` (minutes since 1970, what `times` says, never before a
         post's as_of). The version has that minute: of two rows that have seen the same events the later one wins."""
+        snapshot = fold.snapshot(posts)
         columns = {
-            **rows.of_posts(fold, posts),
+            **rows.of_snapshot(fold, posts, snapshot),
             **spread_columns(fold._tables, posts, _created(fold, posts), at, self._parameters, self._lookups),
         }
-        for window, minutes in WINDOWS.items():
-            new = sum(columns[f"{measure}_{window}"] for measure in MEASURES)
-            # An acceleration is (new - old) / minutes^2.
-            change = sum(np.rint(columns[f"{measure}_acceleration_{window}"] * minutes**2) for measure in MEASURES)
-            columns[f"rate_half_life_{window}"] = rate_half_life(minutes, new - change, new)
+        for number, (window, minutes) in enumerate(WINDOWS.items()):
+            new, old = snapshot.windows[:, number].sum(axis=2).T
+            columns[f"rate_half_life_{window}"] = rate_half_life(minutes, old, new)
         return columns | {"version": rows.versions(columns["events_seen"], at)}
 
     @staticmethod
@@ -46,7 +45,7 @@ class Spreading:
         """The posts with net shares whose age has doubled while the watermark went from one minute to the other."""
         tables = fold._tables.posts[: len(fold)]
         posts = np.flatnonzero((tables["net"][:, 1] > 0) & (tables["created"] != clock.NEVER))
-        return posts[Spreading.times(fold, posts, mark) > Spreading.times(fold, posts, before)]
+        return posts[clock.next_doubling(_created(fold, posts), Spreading.times(fold, posts, before)) <= mark]
 
 
 def _created(fold: Fold, posts: Array) -> Array:
