@@ -15,6 +15,7 @@ from numba import njit
 HOUR: Final = 3600
 DAY: Final = 86_400
 BLOCK: Final = 300
+BLOCKS: Final = 48  # 4 hours of blocks
 MOST_COUNT: Final = 2**31
 NEVER: Final = 2**62
 
@@ -29,7 +30,7 @@ SERIES: Final = np.dtype(
         ("part", "i8"),  # of the closed buckets of the open block
         ("buckets", "u4", 5),  # the last closed ones, as many as make a block with the open one
         ("recent", "i8"),  # their sum
-        ("blocks", "u4", 48),  # closed blocks, capped
+        ("blocks", "u4", BLOCKS),  # closed blocks, capped
         ("last_hour", "i8"),  # sum of those that make an hour with the open one
         ("last_hours", "i8"),  # likewise 4 hours
         ("block_max", "i8"),  # highest sliding sum in the open block
@@ -107,7 +108,7 @@ def close_bucket(r, p, g):
 def close_block(r, p, g):
     count = min(r.part, r.cap)
     r.part = 0
-    r.blocks[r.block % 48] = count
+    r.blocks[r.block % BLOCKS] = count
     r.last_hour += count
     r.last_hours += count
     r.peaks[0] = max(r.peaks[0], np.float64(r.block_max))
@@ -118,8 +119,8 @@ def close_block(r, p, g):
     r.squares += np.float64(count) * count
     r.seen += 1
     r.block += 1
-    r.last_hour -= r.blocks[(r.block - g.hour_blocks) % 48]
-    leaving = (r.block - g.long_blocks) % 48
+    r.last_hour -= r.blocks[(r.block - g.hour_blocks) % BLOCKS]
+    leaving = (r.block - g.long_blocks) % BLOCKS
     r.last_hours -= r.blocks[leaving]
     r.blocks[leaving] = 0
     if r.block * g.block // HOUR != r.hour:

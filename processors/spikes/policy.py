@@ -24,7 +24,6 @@ DAY: Final = 86_400
 BLOCK_SECONDS: Final = 300
 SCALES: Final = 3
 MOST_BUCKETS: Final = 5  # a minute's buckets in a block
-MOST_BLOCKS: Final = 48  # 4 hours of blocks
 
 
 class SpikePolicy(NamedTuple):
