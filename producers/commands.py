@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import click
 
+from pipeline.event_files import STDIN
 from pipeline.publisher import open_publisher
 from pipeline.settings import Settings, load_settings
 from producers.bookmark import Bookmark
-from producers.inputs import STDIN, read_posts
+from producers.inputs import read_posts
 from producers.pacing import PacePolicy
 from producers.progress import Progress
 from producers.replay import ReplayPolicy

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline.errors import CheckFailed
+from pipeline.event_files import EventFile
 from pipeline.outlet import Outlet
 from producers.bookmark import Bookmark, Place
-from producers.inputs import EventFile, Parse, Parsed, format_of
+from producers.inputs import Parse, Parsed, format_of
 from producers.pacing import Pace, PacePolicy
 from producers.progress import Progress
 from producers.summary import Summary

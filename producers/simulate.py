@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pipeline.errors import Refused
+from pipeline.event_files import STDIN
 from pipeline.outlet import Outlet
 from pipeline.topics import partition_of
-from producers.inputs import STDIN
 from producers.pacing import Pace, PacePolicy
 from producers.progress import Progress
 from producers.simulation.record import Record

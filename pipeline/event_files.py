@@ -1,0 +1,48 @@
+"""Files of events: what `replay` sends and what a backtest reads, a line each, plain or gzipped."""
+
+import gzip
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from pipeline.errors import Refused
+
+STDIN: Final = "-"
+GZIP_MAGIC: Final = b"\x1f\x8b"
+
+
+class EventFile:
+    """A file of events, or standard input. `fraction` says how much of it was read, None where that cannot be known."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        try:
+            self._raw: BinaryIO = sys.stdin.buffer if name == STDIN else open(name, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise Refused(
+                f"{name}: {error.strerror}; name a readable file of events, or - for standard input"
+            ) from None
+        self._size = Path(name).stat().st_size if name != STDIN and Path(name).is_file() else 0
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Number (from 1) and bytes of every line that is not blank. Raises Refused for a damaged gzip file."""
+        stream: Any = io.BufferedReader(self._raw, 1 << 20)
+        if stream.peek(2)[:2] == GZIP_MAGIC:
+            stream = gzip.GzipFile(fileobj=stream)
+        try:
+            for number, line in enumerate(stream, start=1):
+                if not line.isspace():
+                    yield number, line
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise Refused(f"{self.name}: damaged gzip file ({error}); fetch it again") from None
+        finally:
+            stream.close()
+
+    @property
+    def fraction(self) -> float | None:
+        try:
+            return self._raw.tell() / self._size if self._size else None
+        except (OSError, ValueError):
+            return None
