@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,3 +47,12 @@ class EventFile:
             return self._raw.tell() / self._size if self._size else None
         except (OSError, ValueError):
             return None
+
+
+def is_cascades(line: bytes) -> bool:
+    """Whether a file whose first line this is has the cascades format: `type` and `ts` for `kind` and `occurred_at`."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(fields, dict) and fields.keys() >= {"type", "ts"}

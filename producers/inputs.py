@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import Refused
+from pipeline.event_files import is_cascades
 from schemas.events import Event, InvalidEvent, isoformat, parse_event
 
 POST_SUFFIX: Final = "#post"
@@ -37,11 +38,7 @@ Parse = Callable[[bytes], Parsed]
 def format_of(line: bytes) -> Parse:
     """How to read a file whose first line this is. A line that is no JSON object is taken for our own format, and fails
     there."""
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return parse_own
-    return parse_cascade if isinstance(fields, dict) and {"type", "ts"} <= fields.keys() else parse_own
+    return parse_cascade if is_cascades(line) else parse_own
 
 
 def parse_own(line: bytes) -> Parsed:

@@ -5,8 +5,6 @@ tells which. A post was made when the CSV says, else when its own event says, el
 """
 
 import csv
-import gzip
-import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +15,11 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from pipeline.errors import Refused
+from pipeline.event_files import EventFile, is_cascades
 from processors.virality.cascades import FOREVER, Cascades
 from schemas.events import Action, Id, InvalidEvent, IsoText, explain
 from schemas.topics import Kind
 
-GZIP_MAGIC: Final = b"\x1f\x8b"
 MINUTE_US: Final = 60_000_000
 
 Complain = Callable[[str], None]
@@ -151,32 +149,13 @@ class _History:
 def _events(name: str) -> Iterator[tuple[str, _Line | InvalidEvent]]:
     """Every line that is not blank: its place and what it holds. Raises Refused."""
     validate = None
-    try:
-        with open(name, "rb") as raw:
-            gzipped = raw.peek(2)[:2] == GZIP_MAGIC
-            for number, line in enumerate(gzip.GzipFile(fileobj=raw) if gzipped else raw, start=1):
-                if line.isspace():
-                    continue
-                validate = validate or _validator(line)
-                try:
-                    found: _Line | InvalidEvent = _parse(line, validate)
-                except InvalidEvent as error:
-                    found = error
-                yield f"{name}:{number}", found
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise Refused(f"{name}: damaged gzip file ({error}); fetch it again") from None
-    except OSError as error:
-        raise Refused(f"{name}: {error.strerror}; name a readable file of events") from None
-
-
-def _validator(line: bytes) -> Callable[[bytes], Any]:
-    """How to read a file whose first line this is."""
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        fields = None
-    cascades = isinstance(fields, dict) and fields.keys() >= {"type", "ts"}
-    return TypeAdapter(_CascadeLine if cascades else _Line).validator.validate_json
+    for number, line in EventFile(name).lines():
+        validate = validate or TypeAdapter(_CascadeLine if is_cascades(line) else _Line).validator.validate_json
+        try:
+            found: _Line | InvalidEvent = _parse(line, validate)
+        except InvalidEvent as error:
+            found = error
+        yield f"{name}:{number}", found
 
 
 def _parse(line: bytes, validate: Callable[[bytes], Any]) -> Any:
