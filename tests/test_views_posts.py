@@ -12,41 +12,53 @@ from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from schemas.tables import POST_METRICS, TABLES
 
-MINUTE = int(time.time()) // 60 * 60
-WAITING_SINCE = MINUTE - 3600
 FLAT = "no event of this tree names a parent: all hang under the post, so its shape says little"
-
-KNOWN: dict[str, Any] = {
-    "post_id": "known",
-    "as_of": MINUTE - 60,
-    "share_size": 11,
-    "share_depth": 3,
-    "share_structural_virality": 2.5,
-    "share_parents_known": 1,
-    "share_levels": [4, 6, 0, 3],
-    "comment_size": 1,
-    "comment_structural_virality": math.nan,
-    "reproduction": 1.5,
-    "thread_h_index": 2,
-    "brand_turns": 3,
-    "audience_turns": 4,
-    "unanswered": 2,
-    "oldest_unanswered_at": WAITING_SINCE,
-    "first_response_p50": 7.0,
-}
-UNKNOWN = KNOWN | {"post_id": "unknown", "spread_reason": 1, "thread_reason": 1, "share_parents_known": 0}
-HUGE = KNOWN | {"post_id": "huge", "spread_reason": 9, "thread_reason": 2, "tree_truncated": 1, "share_levels": []}
-NOTHING = {"post_id": "nothing", "as_of": MINUTE - 60, "first_response_p50": math.nan, "reproduction": math.nan}
-ROWS = [KNOWN, UNKNOWN, HUGE, NOTHING | {"spread_reason": 2, "share_size": 1, "share_levels": []}]
 
 
 @pytest.fixture
-def client(settings: Settings) -> Iterator[ClickHouse]:
+def minute() -> int:
+    """The start of the minute in which the test begins, as Unix time; no test is near an edge that it would notice."""
+    return int(time.time()) // 60 * 60
+
+
+@pytest.fixture
+def waiting_since(minute: int) -> int:
+    """An hour ago."""
+    return minute - 3600
+
+
+@pytest.fixture
+def client(settings: Settings, minute: int, waiting_since: int) -> Iterator[ClickHouse]:
     migrate(settings)
     with ClickHouse(settings) as client:
-        for row in ROWS:
+        for row in _rows(minute, waiting_since):
             client.insert("post_metrics", {name: [value] for name, value in row.items()} | {"version": [1]})
         yield client
+
+
+def _rows(minute: int, waiting_since: int) -> list[dict[str, Any]]:
+    known: dict[str, Any] = {
+        "post_id": "known",
+        "as_of": minute - 60,
+        "share_size": 11,
+        "share_depth": 3,
+        "share_structural_virality": 2.5,
+        "share_parents_known": 1,
+        "share_levels": [4, 6, 0, 3],
+        "comment_size": 1,
+        "comment_structural_virality": math.nan,
+        "reproduction": 1.5,
+        "thread_h_index": 2,
+        "brand_turns": 3,
+        "audience_turns": 4,
+        "unanswered": 2,
+        "oldest_unanswered_at": waiting_since,
+        "first_response_p50": 7.0,
+    }
+    unknown = known | {"post_id": "unknown", "spread_reason": 1, "thread_reason": 1, "share_parents_known": 0}
+    huge = known | {"post_id": "huge", "spread_reason": 9, "thread_reason": 2, "tree_truncated": 1, "share_levels": []}
+    nothing = {"post_id": "nothing", "as_of": minute - 60, "first_response_p50": math.nan, "reproduction": math.nan}
+    return [known, unknown, huge, nothing | {"spread_reason": 2, "share_size": 1, "share_levels": []}]
 
 
 def _shown(client: ClickHouse, view: str, *names: str) -> dict[str, tuple[Any, ...]]:
@@ -87,22 +99,22 @@ def test_spread_and_threads_say_why_they_are_not_known(client: ClickHouse, view:
     }
 
 
-def test_how_long_the_oldest_waits(client: ClickHouse) -> None:
+def test_how_long_the_oldest_waits(client: ClickHouse, waiting_since: int) -> None:
     then = _shown(client, "post_history_v", "toUnixTimestamp(oldest_unanswered_at)", "oldest_unanswered_minutes")
     now = _shown(client, "post_metrics_v", "toUnixTimestamp(oldest_unanswered_at)", "oldest_unanswered_minutes")
     for shown in (then, now):
-        assert shown["known"][0] == WAITING_SINCE
+        assert shown["known"][0] == waiting_since
         assert [shown[post] for post in ("unknown", "huge", "nothing")] == [(None, None)] * 3
     assert then["known"][1] == 59
-    assert now["known"][1] == pytest.approx((time.time() - WAITING_SINCE) / 60, abs=2)
+    assert now["known"][1] == pytest.approx((time.time() - waiting_since) / 60, abs=2)
 
 
-def test_the_half_life_of_the_rate_is_as_of_now_and_then(client: ClickHouse) -> None:
+def test_the_half_life_of_the_rate_is_as_of_now_and_then(client: ClickHouse, minute: int) -> None:
     client.insert(
         "post_minutes",
         {
             "post_id": ["known", "known", "huge"],
-            "minute": [MINUTE - 600, MINUTE - 3600 * 2 + 600, MINUTE - 600],
+            "minute": [minute - 600, minute - 3600 * 2 + 600, minute - 600],
             "likes": [1, 3, 5],
             "shares": [1, 5, 0],
             "version": [1, 1, 1],
@@ -112,21 +124,21 @@ def test_the_half_life_of_the_rate_is_as_of_now_and_then(client: ClickHouse) -> 
     assert now == {"known": (pytest.approx(30), None), "huge": (None, None)} | dict.fromkeys(
         ("unknown", "nothing"), (None, None)
     )
-    [text] = client.select("SELECT toString(toDateTime(%(t)s, 'UTC'))", {"t": MINUTE + 60})
+    [text] = client.select("SELECT toString(toDateTime(%(t)s, 'UTC'))", {"t": minute + 60})
     then = _shown(client, f"post_metrics_at(t = '{text[0]}')", "rate_half_life_1h")
     assert then == {"known": (pytest.approx(30),), "huge": (None,)}
 
 
-def test_what_was_known_then_stays(client: ClickHouse) -> None:
+def test_what_was_known_then_stays(client: ClickHouse, minute: int) -> None:
     client.insert(
         "post_metrics",
-        {"post_id": ["known"], "as_of": [MINUTE], "likes": [5], "reproduction": [0.5], "version": [2]},
+        {"post_id": ["known"], "as_of": [minute], "likes": [5], "reproduction": [0.5], "version": [2]},
     )
     assert _shown(client, "post_metrics_v", "likes", "reproduction")["known"] == (5, 0.5)
     columns = client.select(
         "SELECT toUnixTimestamp(as_of), likes, reproduction FROM post_history_v WHERE post_id = 'known'"
     )
-    assert sorted(zip(*columns, strict=True)) == [(MINUTE - 60, 0, 1.5), (MINUTE, 5, 0.5)]
+    assert sorted(zip(*columns, strict=True)) == [(minute - 60, 0, 1.5), (minute, 5, 0.5)]
 
 
 def test_reasons_cover_what_the_tables_declare() -> None:
