@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import numpy as np
 from clickhouse_driver import Client, errors
 
-from pipeline.errors import EngagementError, Refused, SchemaDrift, Unavailable
+from pipeline.errors import EngagementError, Exhausted, Refused, SchemaDrift, Unavailable
 from pipeline.settings import Settings
 from pipeline.wire import insert_statement, is_array, pack
 
@@ -32,6 +32,9 @@ TRY_AGAIN: Final = frozenset(
 )
 """Codes of server errors that go away: worth another try."""
 
+EXHAUSTED: Final = frozenset({159, 241})
+"""Of these: the statement took too long or too much memory, be it the server's fault or its own."""
+
 DRIFT: Final = frozenset({8, 10, 16, 20, 47, 53, 60, 70, 81, 349})
 """Unknown database, table or column, or another type."""
 
@@ -45,8 +48,9 @@ class ClickHouse:
     """One connection. Blocking, not thread-safe: but for `cut` it belongs to one thread. Connects when used, anew after
     an error.
 
-    Every method raises Unavailable (no answer, or one that goes away: another try is worth it), SchemaDrift (a table or
-    column is not as declared) or Refused (no, for good). It waits 3 s for a connection and bears 60 s of silence.
+    Every method raises Unavailable (no answer, or one that goes away: another try is worth it; Exhausted where memory
+    or time ran out), SchemaDrift (a table or column is not as declared) or Refused (no, for good). It waits 3 s for a
+    connection and bears 60 s of silence.
     """
 
     def __init__(self, settings: Settings, *, numpy: bool = False, database: str | None = None) -> None:
@@ -209,7 +213,7 @@ class ClickHouse:
                 f"{where} does not answer ({said}): is it running, and is ENGAGEMENT_CLICKHOUSE right?"
             ) from None
         if isinstance(error, errors.ServerException) and code in TRY_AGAIN:
-            raise Unavailable(
+            raise (Exhausted if code in EXHAUSTED else Unavailable)(
                 f"{where} cannot now (code {code}: {said}): see its log, disk and memory; it is tried again"
             ) from None
         if isinstance(error, errors.ServerException) and code in DRIFT:

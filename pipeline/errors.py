@@ -3,6 +3,7 @@
 EngagementError
 ├── SettingsError        a setting is missing or makes no sense                    (exit 2)
 ├── Unavailable          Kafka or ClickHouse does not answer; worth another try    (exit 1)
+│   └── Exhausted        a statement took more memory or time than it may; a smaller one may do
 ├── Refused              Kafka or ClickHouse answers no; another try changes nothing
 │   ├── SchemaDrift      a table or topic is not as declared
 │   └── RecordTooLarge   a record is above what the broker takes
@@ -23,6 +24,10 @@ class SettingsError(EngagementError):
 
 
 class Unavailable(EngagementError):
+    pass
+
+
+class Exhausted(Unavailable):
     pass
 
 

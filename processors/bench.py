@@ -79,6 +79,10 @@ class Bench:
         self._fuse.note(records - self._judged[0], dead - self._judged[1])
         self._judged = judged
 
+    def note_progress(self) -> None:
+        """Work that is longer than a batch has come a step further."""
+        self._watchdog.note_progress(time.monotonic())
+
     def note_store(self, error: Unavailable | None) -> None:
         """A store failed, or answers again: None."""
         now = time.monotonic()

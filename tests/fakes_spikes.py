@@ -97,9 +97,9 @@ class FakeSpikes:
                 )
         return found
 
-    def facts(self, change: Change) -> Facts:
+    def facts(self, changes: Sequence[Change]) -> list[Facts]:
         self._before("facts")
-        return NO_FACTS
+        return [NO_FACTS for _ in changes]
 
     def save(self, alerts: Sequence[SpikeAlert], versions: Sequence[int]) -> None:
         self._before("save")
@@ -122,8 +122,11 @@ class FakeSpikes:
         self._after("flush")
 
 
-def watch_on(store: Any, metrics: WorkerMetrics | None = None, **policy: Any) -> Watch:
-    return Watch(store, store, store, store, SpikeMetrics(metrics or WorkerMetrics()), WatchPolicy(**policy))
+def watch_on(
+    store: Any, metrics: WorkerMetrics | None = None, alive: Callable[[], None] = lambda: None, **policy: Any
+) -> Watch:
+    policies = WatchPolicy(**policy)
+    return Watch(store, store, store, store, SpikeMetrics(metrics or WorkerMetrics()), policies, alive)
 
 
 def minute_of(time: Any) -> int:

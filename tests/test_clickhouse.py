@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.clickhouse import ClickHouse
 from pipeline.embedded.stack import Stack
-from pipeline.errors import Refused, SchemaDrift, Unavailable
+from pipeline.errors import Exhausted, Refused, SchemaDrift, Unavailable
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from schemas.tables import TABLES, Column, Table
@@ -137,10 +137,10 @@ def test_a_stream_that_is_left_half_read_harms_nobody(settings: Settings) -> Non
         ("SELECT 1 FROM nope", SchemaDrift, "code 60"),
         ("SELEC 1", Refused, "code 62"),
         ("SELECT throwIf(1)", Refused, "code 395"),
-        ("SELECT sleep(3) SETTINGS max_execution_time = 1", Unavailable, "code 159.*tried again"),
+        ("SELECT sleep(3) SETTINGS max_execution_time = 1", Exhausted, "code 159.*tried again"),
         (
             "SELECT groupArray(number) FROM numbers(10000000) SETTINGS max_memory_usage = 1000000",
-            Unavailable,
+            Exhausted,
             "code 241",
         ),
     ],

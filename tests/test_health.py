@@ -85,6 +85,15 @@ def test_a_commit_starts_the_count_anew() -> None:
     assert watchdog.stuck(599)
 
 
+def test_what_comes_before_a_commit_may_take_long_as_long_as_it_goes_forward() -> None:
+    watchdog = _watchdog()
+    watchdog.note_lag(10, 0)
+    for minute in range(20):
+        watchdog.note_progress(minute * 60)
+        assert watchdog.stuck(minute * 60 + 59) is None
+    assert watchdog.stuck(19 * 60 + 300)
+
+
 def test_without_lag_nothing_is_stuck() -> None:
     watchdog = _watchdog()
     assert watchdog.stuck(1e6) is None

@@ -9,8 +9,9 @@ from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from processors.alerts.stored import ClickHouseDeliveries
-from processors.spikes.evidence import ClickHouseWitness
+from processors.spikes.evidence import LOUD, ClickHouseWitness
 from processors.spikes.life import RANKS, Change, open_early
+from processors.spikes.ports import Facts
 from processors.spikes.stored import ClickHouseSpikes
 from processors.spikes.telling import alert_of
 from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, watch_on
@@ -25,6 +26,10 @@ class Bench(NamedTuple):
     database: str
     spikes: ClickHouseSpikes
     witness: ClickHouseWitness
+
+    def facts(self, change: Change) -> Facts:
+        [facts] = self.witness.facts([change])
+        return facts
 
     def post(self, post_id: str, minute: int, comments: int, **other: Any) -> None:
         """A cell of conversation_posts; voices are numbered from `first` on."""
@@ -67,7 +72,7 @@ def test_the_evidence_returns_what_the_alert_says(bench: Bench, settings: Settin
     bench.post("p1", UNTIL - 6, 999)
     bench.post("p1", UNTIL, 999)
     bench.post("p1", UNTIL - 1, 999, conversation="hashtag:other")
-    alert = alert_of(change_of(), bench.witness.facts(change_of()))
+    alert = alert_of(change_of(), bench.facts(change_of()))
     total = 20 + 21 + 22 + 50 + 24 + 5 * 3
     assert alert["observed"] == pytest.approx(total / 5)
     assert alert["ratio"] == pytest.approx(total / 10)
@@ -75,7 +80,7 @@ def test_the_evidence_returns_what_the_alert_says(bench: Bench, settings: Settin
     with ClickHouse(settings, database="default") as anywhere:
         assert anywhere.select(alert["evidence"]) == [[alert["observed"]]]
     bench.post("p1", UNTIL - 3, 0, comments_retracted=900, version=3)
-    less = bench.witness.facts(change_of())
+    less = bench.facts(change_of())
     assert less.observed == pytest.approx((total - 22 - 3) / 5), "no minute counts less than nothing"
 
 
@@ -88,11 +93,11 @@ def test_voices_and_channels_against_the_day_before(bench: Bench) -> None:
     bench.post("p", UNTIL - 5 - 1440, 15, voices=range(15), channels=["x"])
     bench.post("q", UNTIL - 5 - 1440, 15, voices=range(5, 20), channels=["x", "z"])
     bench.post("q", UNTIL - 6 - 1440, 15, voices=range(999), channels=["zzz"])
-    facts = bench.witness.facts(change_of())
+    facts = bench.facts(change_of())
     assert (facts.voices, facts.channels) == (15, 2)
     assert facts.voices_usual == pytest.approx((10 + 20) / 288)
     assert facts.channels_usual == pytest.approx((1 + 2) / 288)
-    hour = bench.witness.facts(change_of(scale=60))
+    hour = bench.facts(change_of(scale=60))
     assert hour.voices == 25
     assert hour.voices_usual == pytest.approx(999 / 24), "its day began an hour before the spike"
 
@@ -102,7 +107,7 @@ def test_voices_of_sketches_are_estimated(bench: Bench) -> None:
     """256 smallest of some 5,000 even hashes."""
     step = 2**64 // 5000
     bench.post("p", UNTIL - 1, 5000, voices=[step * (n + 1) for n in range(256)], voices_exact=0)
-    assert bench.witness.facts(change_of()).voices == pytest.approx(5000, rel=0.15)
+    assert bench.facts(change_of()).voices == pytest.approx(5000, rel=0.15)
 
 
 @pytest.mark.stack
@@ -119,7 +124,7 @@ def test_the_posts_that_made_it_and_their_authors(bench: Bench) -> None:
         "version": [1] * 3,
     }
     bench.client.insert("posts", columns)
-    facts = bench.witness.facts(change_of())
+    facts = bench.facts(change_of())
     assert facts.top_posts == ("p7", "p6", "p5", "p4", "p3")
     assert facts.top_authors == ("author:x/Ana", "author:x/Bo")
     assert (facts.most, facts.total) == (90, sum(range(10, 18)) + 90)
@@ -137,24 +142,66 @@ def test_the_posts_that_made_it_and_their_authors(bench: Bench) -> None:
 def test_one_loud_account_or_many_voices(bench: Bench, posts: int, voices: Sequence[int], said: str) -> None:
     for number in range(posts):
         bench.post(f"p{number}", UNTIL - 1, 100 // posts, voices=voices)
-    reasons = alert_of(change_of(), bench.witness.facts(change_of()))["reasons"]
+    reasons = alert_of(change_of(), bench.facts(change_of()))["reasons"]
     assert any(reason.startswith(said) for reason in reasons)
     assert ("one post has 100% of it" in reasons) == (posts == 1)
     assert "100 in 5 min, 10.0 x the usual" in reasons
 
 
 @pytest.mark.stack
+def test_many_are_asked_about_together_and_each_gets_its_own(bench: Bench) -> None:
+    """Also two of one conversation, and one whose usual day is looked at in parts: a span an hour."""
+    for number in range(3):
+        bench.post(f"p{number}", UNTIL - 1, 20 + number, conversation=f"hashtag:{number}")
+        bench.post(f"p{number}", UNTIL - 61, 12, conversation=f"hashtag:{number}")
+        bench.post(f"p{number}", UNTIL - 90, 12, conversation=f"hashtag:{number}", voices=range(100, 112))
+    changes = [change_of()._replace(conversation=f"hashtag:{number}") for number in range(3)]
+    changes += [changes[1]._replace(seen_until=UNTIL - 60), changes[2]._replace(expected=LOUD)]
+    together = bench.witness.facts(changes)
+    assert together == [bench.facts(change) for change in changes]
+    assert [facts.observed * 5 for facts in together] == [20, 21, 22, 12, 22]
+    assert [facts.top_posts for facts in together] == [("p0",), ("p1",), ("p2",), ("p1",), ("p2",)]
+    usual = [facts.voices_usual for facts in together]
+    assert usual == pytest.approx([24 / 288, 24 / 288, 24 / 288, 12 / 288, 12 / 24])
+    assert bench.witness.facts([]) == []
+
+
+@pytest.mark.stack
+def test_what_is_too_much_for_the_server_is_left_out_with_a_reason(bench: Bench, settings: Settings) -> None:
+    """The day before it takes more memory than there may be; the alert says all but that. Nothing is tried for ever."""
+    for number in range(200):
+        bench.post("p", UNTIL - 10 - number, 0, voices=range(number << 32, (number << 32) + 4000))
+    bench.post("p", UNTIL - 1, 30)
+    bench.post("p", UNTIL - 1, 30, conversation="hashtag:small")
+    changes = [change_of(), change_of()._replace(conversation="hashtag:small")]
+    with ClickHouse(settings) as client:
+        large, small = ClickHouseWitness(client, bench.database, (2, 15_000_000)).facts(changes)
+        alert = alert_of(changes[0], large)
+        assert (large.observed, large.voices, large.top_posts) == (6.0, 30, ("p",))
+        assert large.voices_usual is None
+        assert "many voices: 30" in alert["reasons"]
+        assert "how many voices are usual is not known: ClickHouse ran out of memory or time" in alert["reasons"]
+        assert small == bench.facts(changes[1]), "nobody else's fault"
+        [nothing] = ClickHouseWitness(client, bench.database, (2, 1)).facts([change_of()])
+    alert = alert_of(change_of(), nothing)
+    assert alert["observed"] == change_of().seen / 5
+    assert len(nothing.missing) == 4
+    assert set(nothing.missing) < set(alert["reasons"])
+    assert not any("voices:" in reason or "account" in reason for reason in alert["reasons"])
+
+
+@pytest.mark.stack
 def test_of_nothing_there_are_no_facts(bench: Bench) -> None:
-    alert = alert_of(change_of("resolved"), bench.witness.facts(change_of("resolved")))
+    alert = alert_of(change_of("resolved"), bench.facts(change_of("resolved")))
     assert (alert["observed"], alert["voices"], alert["concentration"], alert["top_posts"]) == (0.0, 0, 0.0, [])
 
 
 @pytest.mark.stack
 def test_rows_are_read_as_they_were_saved_also_by_the_alert_agent(bench: Bench) -> None:
     change = change_of()
-    alert = alert_of(change, bench.witness.facts(change))
+    alert = alert_of(change, bench.facts(change))
     resolved = change_of("resolved")._replace(as_of=UNTIL + 20)
-    last = alert_of(resolved, bench.witness.facts(resolved))
+    last = alert_of(resolved, bench.facts(resolved))
     bench.spikes.save([alert], [change.version])
     [stored] = bench.spikes.spikes({0: UNTIL}, 1, UNTIL)
     assert (stored.spike_id, stored.conversation, stored.version) == (change.spike_id, UGLY, change.version)

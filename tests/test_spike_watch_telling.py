@@ -1,12 +1,15 @@
 """What is told of spikes: rows and messages in their order, once each; what a restart finds and leaves alone."""
 
+from collections.abc import Iterator
 from copy import deepcopy
 from threading import Event
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import Unavailable
+from pipeline.observability.health import WatchdogPolicy, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.spikes.lookout import Lookout
@@ -128,6 +131,51 @@ def test_a_store_that_is_away_is_waited_for_until_nobody_wants_the_batch() -> No
     assert isinstance(errors[0], Unavailable)
     assert [change.state for change in lookout.watch._untold] == ["opened"]
     lookout.close()
+
+
+def test_taking_the_past_again_is_life_however_long_it_lasts() -> None:
+    """Nearly five minutes a closed minute, at a watchdog of five."""
+    watchdog, clock = WatchdogState(WatchdogPolicy(5)), [0.0]
+    shelf = SpikeShelf(closings={(NAME, START + number): 2 for number in range(20)})
+    steps: list[float] = []
+
+    class Slow(FakeSpikes):
+        def closings(self, *arguments: Any) -> Iterator[tuple[int, list[str], list[int]]]:
+            for found in super().closings(*arguments):
+                clock[0] += 290.0
+                assert watchdog.stuck(clock[0]) is None
+                yield found
+
+    def alive() -> None:
+        steps.append(clock[0])
+        watchdog.note_progress(clock[0])
+
+    watchdog.note_lag(1, 0.0)
+    watch_on(Slow(shelf), alive=alive).load({0: START + 20}, 1)
+    assert len(steps) == 20
+    assert watchdog.stuck(clock[0] + 300), "and it may get stuck again"
+
+
+def test_of_many_the_clearest_are_told_first_and_what_is_old_last() -> None:
+    """A few at first, so that they need not wait for what all the others are made of."""
+    did: list[str] = []
+    shelf = SpikeShelf()
+    watch = watch_on(FakeSpikes(shelf, did.append))
+    names = [f"hashtag:{number:02}" for number in range(70)]
+    for number in range(AT):
+        watch.on_closed(START + number, names, [2 + number % 2] * len(names))
+    watch.settle(START + AT, lambda action: action())
+    did.clear()
+    watch.on_closed(START + AT, [names[0]], [500])
+    late = START + AT + 90
+    watch.on_closed(late, names[1:], [60 + number for number in range(1, 70)])
+    watch.settle(late + 1, lambda action: action())
+    told = [(alert["conversation"], alert["state"]) for alert in shelf.messages]
+    assert told[:3] == [("hashtag:69", "opened"), ("hashtag:68", "opened"), ("hashtag:67", "opened")]
+    assert told[-2:] == [(names[0], "opened"), (names[0], "resolved")]
+    assert len(told) == 71
+    assert did.count("facts") == 3
+    assert did.index("flush") < len(did) - 1 - did[::-1].index("facts")
 
 
 def test_kinds_come_from_the_setting() -> None:

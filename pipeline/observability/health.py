@@ -126,6 +126,10 @@ class WatchdogState:
             self._counted = 0.0
             self._running_since = now if self._counts() else None
 
+    def note_progress(self, now: float) -> None:
+        """Something that must come before the next commit goes forward, and will end."""
+        self.note_commit(now)
+
     def note_lag(self, lag: int, now: float) -> None:
         """Records left in all partitions of this worker. None left: there is nothing to be stuck on."""
         with self._lock:

@@ -30,7 +30,11 @@ class ConversationBench:
         self._bench = Bench("conversations", settings, health, watchdog)
         self._stored = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
         self._burial = Burial(settings)
-        self._lookout = Lookout(settings, metrics, self._bench.note_store) if settings.spike_kinds else None
+        self._lookout = (
+            Lookout(settings, metrics, self._bench.note_store, self._bench.note_progress)
+            if settings.spike_kinds
+            else None
+        )
         watch = self._lookout.watch if self._lookout else None
         self._job = ConversationJob(
             self._stored,

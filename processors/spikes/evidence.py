@@ -1,10 +1,17 @@
-"""What a spike is made of, from `conversation_posts` and `posts`: voices and channels against the day before, the posts
-and authors that made it, and the statement that proves its count. Two queries a change of state."""
+"""What spikes are made of, from `conversation_posts` and `posts`: voices and channels against the day before, the posts
+and authors that made them, and the statement that proves each count.
 
+A few queries for many spikes together, each of bounded time and memory: what cannot be found out within that is left
+out, and said to be. Nobody waits for an alert because its reasons are many.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from pipeline.clickhouse import ClickHouse
+from pipeline.errors import Exhausted, Refused, SchemaDrift
 from processors.spikes.life import Change
 from processors.spikes.ports import Facts
 from schemas.tables import CONVERSATION_POSTS, POSTS
@@ -14,34 +21,119 @@ TOP: Final = 5
 EVERYTHING: Final = 2**64 - 1
 """No theta: all hashes are kept."""
 
+LOUD: Final = 10.0
+"""Usual counts a minute from which a day is known by some of its spans ..."""
+
+LOUD_STEP: Final = 60
+"""... one in so many minutes."""
+
+STATEMENT_SECONDS: Final = 2
+STATEMENT_BYTES: Final = 1 << 30
+PATIENCE_SECONDS: Final = 5.0
+"""Where a statement about many fails they are asked about one by one, for so long."""
+
+WANTED: Final = "number UInt32, conversation String, until UInt32, scale UInt32, step UInt32, spans UInt32"
+
+Rows = dict[int, list[tuple[Any, ...]]]
+"""What a query said, by the number of the change."""
+
 
 class ClickHouseWitness:
     """A Witness on one connection. One thread calls it. `database` is named in the statement, which is pasted
     anywhere."""
 
-    def __init__(self, clickhouse: ClickHouse, database: str) -> None:
-        self._clickhouse, self._database = clickhouse, database
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        database: str,
+        limits: tuple[int, int] = (STATEMENT_SECONDS, STATEMENT_BYTES),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`limits` of a statement: seconds and bytes of the server's memory."""
+        self._clickhouse, self._database, self._clock = clickhouse, database, clock
+        self._settings = f" SETTINGS max_execution_time = {limits[0]}, max_memory_usage = {limits[1]}"
 
-    def facts(self, change: Change) -> Facts:
-        sql = evidence_of(self._database, change.conversation, change.seen_until, change.scale)
-        spans, voices, channels = self._clickhouse.select(_spans(change)) or [[], [], []]
-        heard = dict(zip(spans, zip(voices, channels, strict=True), strict=True))
-        now = heard.pop(0, (0.0, 0))
-        days_spans = DAY_MINUTES // change.scale
-        found = self._clickhouse.select(_top(change, sql)) or [[]] * 6
-        posts, observed, total, most, authors, _ = found
-        return Facts(
-            observed=float(observed[0]) if observed else 0.0,
-            total=max(int(total[0]), 0) if total else 0,
-            most=max(int(most[0]), 0) if most else 0,
-            voices=round(now[0]),
-            voices_usual=sum(each[0] for each in heard.values()) / days_spans,
-            channels=int(now[1]),
-            channels_usual=sum(each[1] for each in heard.values()) / days_spans,
-            top_posts=tuple(posts),
-            top_authors=tuple(dict.fromkeys(author for author in authors if author)),
-            sql=sql,
+    def facts(self, changes: Sequence[Change]) -> list[Facts]:
+        if not changes:
+            return []
+        self._until = self._clock() + PATIENCE_SECONDS
+        wanted = [_wanted(number, change) for number, change in enumerate(changes)]
+        counts, no_counts = self._ask(_counts(), wanted)
+        posts, no_posts = self._ask(_posts(), wanted)
+        heard, no_day = self._ask(_voices(), wanted)
+        # Without the day before it is a look at some minutes.
+        unheard = [row for row in wanted if row[0] in no_day]
+        now, no_voices = self._ask(_voices(), [(*row[:5], 0) for row in unheard])
+        authors, no_authors = self._authors(posts)
+        found = []
+        for number, change in enumerate(changes):
+            spans = {span: (voices, channels) for span, voices, channels in (heard | now).get(number, ())}
+            voices, channels = spans.pop(0, (0.0, 0))
+            top = posts.get(number, [])
+            observed = counts[number][0][0] if number in counts else 0.0
+            missing = {
+                "its count but for what the detector saw": no_counts.get(number),
+                "which posts and authors made it": no_posts.get(number),
+                "who wrote them": no_authors if top else None,
+                "how many voices it has": no_voices.get(number),
+                "how many voices are usual": no_day.get(number),
+            }
+            found.append(
+                Facts(
+                    observed=change.seen / change.scale if number in no_counts else observed,
+                    total=max(top[0][1], 0) if top else 0,
+                    most=max(top[0][2], 0) if top else 0,
+                    voices=None if number in no_voices else round(voices),
+                    voices_usual=None if number in no_day else _mean(wanted[number], (v for v, _ in spans.values())),
+                    channels=int(channels),
+                    channels_usual=_mean(wanted[number], (c for _, c in spans.values())),
+                    top_posts=tuple(post_id for post_id, *_ in top),
+                    top_authors=tuple(dict.fromkeys(authors[each[0]] for each in top if authors.get(each[0]))),
+                    sql=evidence_of(self._database, change.conversation, change.seen_until, change.scale),
+                    missing=tuple(f"{what} is not known: {why}" for what, why in missing.items() if why),
+                )
+            )
+        return found
+
+    def _ask(self, sql: str, wanted: Sequence[tuple[Any, ...]]) -> tuple[Rows, dict[int, str]]:
+        """Rows of an answer by their first column; and of whom nothing can be found out, why."""
+        rows: Rows = {}
+        failed: dict[int, str] = {}
+        if not wanted:
+            return rows, failed
+        try:
+            for number, *values in zip(*self._select(sql, {"wanted": (WANTED, wanted)}), strict=True):
+                rows.setdefault(number, []).append(tuple(values))
+        except (Exhausted, Refused) as error:
+            why = _why(error)
+            if len(wanted) == 1 or self._clock() >= self._until:
+                return rows, dict.fromkeys((row[0] for row in wanted), why)
+            rows.clear()
+            for one in wanted:
+                if self._clock() >= self._until:
+                    failed[one[0]] = why
+                    continue
+                found, unknown = self._ask(sql, [one])
+                rows |= found
+                failed |= unknown
+        return rows, failed
+
+    def _authors(self, posts: Rows) -> tuple[dict[str, str], str | None]:
+        post_ids = list(dict.fromkeys(row[0] for rows in posts.values() for row in rows))
+        if not post_ids:
+            return {}, None
+        sql = (
+            f"SELECT post_id, arrayFirst(key -> startsWith(key, 'author:'), conversations) FROM {POSTS.name} FINAL "
+            "WHERE post_id IN (SELECT post_id FROM tops)"
         )
+        try:
+            found = self._select(sql, {"tops": ("post_id String", [(post_id,) for post_id in post_ids])})
+        except (Exhausted, Refused) as error:
+            return {}, _why(error)
+        return dict(zip(*found, strict=True)) if found else {}, None
+
+    def _select(self, sql: str, tables: dict[str, Any]) -> list[Any]:
+        return self._clickhouse.select(sql + self._settings, tables=tables)
 
 
 def evidence_of(database: str, conversation: str, until: int, scale: int) -> str:
@@ -79,38 +171,76 @@ def quote(text: str) -> str:
     return "'" + escaped.replace("\0", "\\0").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + "'"
 
 
-def _spans(change: Change) -> str:
-    """Voices and channels of the span at hand, 0, and of those of the day before it, from 1 on. Where a sketch is among
-    the sets, voices are those below the least theta, over its share of all hashes (Dasgupta et al. 2016)."""
-    days = DAY_MINUTES // change.scale * change.scale
-    where = _where(change.conversation, change.seen_until - change.scale - days, change.seen_until)
-    theta = f"min(if(voices_exact = 0 AND notEmpty(voices), arrayMax(voices), {EVERYTHING}))"
-    kept = f"arrayFilter(voice -> voice < theta OR theta = {EVERYTHING}, voices)"
+def _wanted(number: int, change: Change) -> tuple[Any, ...]:
+    """Span 0 is at hand; as many others as `spans` says are those of the day before it, each `step` before the last."""
+    scale = change.scale
+    step = max(scale, LOUD_STEP) if change.expected >= LOUD else scale
+    return number, change.conversation, change.seen_until, scale, step, DAY_MINUTES // step
+
+
+def _spots(spans: str) -> str:
+    """A row per minute: whose it is, in which span."""
     return (
-        f"WITH (SELECT {theta} FROM {CONVERSATION_POSTS.name} FINAL WHERE {where}) AS theta "
-        f"SELECT intDiv({change.seen_until - 1} - intDiv(toUInt32(minute), 60), {change.scale}) AS span, "
-        f"uniqCombined64Array({kept}) / if(theta = {EVERYTHING}, 1., theta / {EVERYTHING + 1}.), "
-        f"uniqCombined64Array(channels) FROM {CONVERSATION_POSTS.name} FINAL WHERE {where} GROUP BY span"
+        "SELECT number, conversation, scale, span, "
+        "toDateTime((until - 1 - span * step - arrayJoin(range(scale))) * 60, 'UTC') AS minute "
+        f"FROM (SELECT *, arrayJoin(range({spans})) AS span FROM wanted)"
     )
 
 
-def _top(change: Change, sql: str) -> str:
-    where = _where(change.conversation, change.seen_until - change.scale, change.seen_until)
+def _cells(columns: str) -> str:
     return (
-        "WITH made AS (SELECT post_id, sum(toInt64(posts) + comments - comments_retracted) AS counted, "
-        f"sum(toInt64(comments) - comments_retracted) AS commented FROM {CONVERSATION_POSTS.name} FINAL "
-        f"WHERE {where} GROUP BY post_id HAVING counted > 0), "
-        f"best AS (SELECT * FROM made ORDER BY commented DESC, counted DESC, post_id LIMIT {TOP}) "
-        f"SELECT best.post_id, ({sql}), (SELECT sum(counted) FROM made), (SELECT max(counted) FROM made), "
-        "arrayFirst(key -> startsWith(key, 'author:'), known.conversations), best.commented AS rank "
-        f"FROM best LEFT JOIN (SELECT post_id, conversations FROM {POSTS.name} FINAL "
-        "WHERE post_id IN (SELECT post_id FROM best)) AS known ON known.post_id = best.post_id "
-        "ORDER BY rank DESC, best.counted DESC, best.post_id"
+        f"(SELECT conversation, minute, {columns} FROM {CONVERSATION_POSTS.name} FINAL "
+        "WHERE (conversation, minute) IN (SELECT conversation, minute FROM spots)) AS cells "
+        "INNER JOIN spots USING (conversation, minute)"
     )
 
 
-def _where(conversation: str, since: int, until: int) -> str:
-    return f"conversation = {quote(conversation)} AND minute >= {_time(since)} AND minute < {_time(until)}"
+def _counts() -> str:
+    return (
+        f"WITH spots AS ({_spots('1')}) SELECT number, sum(greatest(count, 0)) / any(scale) FROM (SELECT number, "
+        f"any(scale) AS scale, sum(counted) AS count FROM {_cells(_COUNTED)} GROUP BY number, minute) GROUP BY number"
+    )
+
+
+def _posts() -> str:
+    """The posts that have most, and beside each what all posts have and what one has at most."""
+    return (
+        f"WITH spots AS ({_spots('1')}), made AS (SELECT number, post_id, sum(counted) AS count, "
+        f"sum(commented) AS comments FROM {_cells(f'post_id, {_COUNTED}, {_COMMENTED}')} "
+        "GROUP BY number, post_id HAVING count > 0) "
+        "SELECT number, post_id, sum(count) OVER (PARTITION BY number), max(count) OVER (PARTITION BY number) "
+        f"FROM made ORDER BY number, comments DESC, count DESC, post_id LIMIT {TOP} BY number"
+    )
+
+
+def _voices() -> str:
+    """Voices and channels of each span. Where a sketch is among the sets, voices are those below the least theta, over
+    its share of all hashes (Dasgupta et al. 2016)."""
+    least = f"min(if(voices_exact = 0 AND notEmpty(voices), arrayMax(voices), {EVERYTHING}))"
+    return (
+        f"WITH spots AS ({_spots('spans + 1')}), heard AS (SELECT number, span, voices, voices_exact, channels "
+        f"FROM {_cells('voices, voices_exact, channels')}), "
+        f"thetas AS (SELECT number, {least} AS theta FROM heard GROUP BY number) "
+        "SELECT number, span, "
+        f"uniqCombined64Array(arrayFilter(voice -> voice < theta OR theta = {EVERYTHING}, voices)) "
+        f"/ if(any(theta) = {EVERYTHING}, 1., any(theta) / {EVERYTHING + 1}.), uniqCombined64Array(channels) "
+        "FROM heard INNER JOIN thetas USING (number) GROUP BY number, span"
+    )
+
+
+_COUNTED: Final = "toInt64(posts) + comments - comments_retracted AS counted"
+_COMMENTED: Final = "toInt64(comments) - comments_retracted AS commented"
+
+
+def _mean(wanted: tuple[Any, ...], values: Iterable[float]) -> float:
+    mean: float = sum(values) / wanted[5]
+    return mean
+
+
+def _why(error: Exhausted | Refused) -> str:
+    if isinstance(error, SchemaDrift):
+        raise error
+    return "ClickHouse ran out of memory or time" if isinstance(error, Exhausted) else "ClickHouse refuses to tell"
 
 
 def _time(minute: int) -> str:

@@ -60,6 +60,8 @@ class Change(NamedTuple):
     scale: int
     seen_until: int
     reasons: tuple[str, ...]
+    seen: float = 0.0
+    """What the detector saw on the scale, bursts capped."""
 
     @property
     def version(self) -> int:
@@ -158,6 +160,7 @@ class LifeState:
             expected=fired.expected / fired.scale,
             seen_until=self.until,
             reasons=fired.reasons,
+            seen=seen,
         )
         return self._last
 
@@ -178,6 +181,7 @@ class LifeState:
             score=self._sum / self._level,
             seen_until=self._peak_until,
             reasons=(why,),
+            seen=self._peak,
         )
 
 
@@ -204,4 +208,5 @@ def _opening(conversation: str, minute: int, fired: Fired, rank: int) -> Change:
         fired.scale,
         minute + 1,
         fired.reasons,
+        fired.observed,
     )

@@ -31,6 +31,7 @@ class Lookout:
         settings: Settings,
         metrics: WorkerMetrics,
         on_store: Callable[[Unavailable | None], None] = lambda error: None,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._clickhouse = ClickHouse(settings)
         sending = PublisherPolicy(
@@ -40,7 +41,7 @@ class Lookout:
         spikes = ClickHouseSpikes(self._clickhouse)
         witness = ClickHouseWitness(self._clickhouse, settings.clickhouse_url.database)
         policy = WatchPolicy(settings.spike_kinds, settings.spike_series)
-        self.watch = Watch(spikes, witness, spikes, self._messages, SpikeMetrics(metrics), policy)
+        self.watch = Watch(spikes, witness, spikes, self._messages, SpikeMetrics(metrics), policy, alive)
         self._patiently = Patience(on_store=on_store)
 
     def settle(self, closed_until: int | None, given_up: Event) -> bool:

@@ -13,18 +13,20 @@ from schemas.alerts import SpikeAlert, State
 
 class Facts(NamedTuple):
     """What the store knows of a change. `observed`: counts a minute, not capped; `most`: of the post that has most;
-    `total`: of all its posts. Usual ones are means over the spans of the day before."""
+    `total`: of all its posts. Usual ones are means over spans of the day before. What could not be found out is None,
+    zero or empty, and `missing` says in words what that is."""
 
     observed: float
     total: int
     most: int
-    voices: int
-    voices_usual: float
+    voices: int | None
+    voices_usual: float | None
     channels: int
     channels_usual: float
     top_posts: tuple[str, ...]
     top_authors: tuple[str, ...]
     sql: str
+    missing: tuple[str, ...] = ()
 
 
 class StoredSpike(NamedTuple):
@@ -71,8 +73,8 @@ class Past(Protocol):
 class Witness(Protocol):
     """Who can say what a spike is made of."""
 
-    def facts(self, change: Change) -> Facts:
-        """Of the minutes that it speaks of."""
+    def facts(self, changes: Sequence[Change]) -> Sequence[Facts]:
+        """Of the minutes that each speaks of; in bounded time, whatever it leaves out."""
         ...
 
 

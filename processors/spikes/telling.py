@@ -32,38 +32,42 @@ def alert_of(change: Change, facts: Facts) -> SpikeAlert:
         expected=change.expected,
         ratio=facts.observed / max(change.expected, LEAST_USUAL),
         scale_minutes=change.scale,
-        voices=facts.voices,
-        voices_usual=facts.voices_usual,
+        voices=facts.voices or 0,
+        voices_usual=facts.voices_usual or 0.0,
         channels=facts.channels,
         channels_usual=facts.channels_usual,
         concentration=_share(facts),
         top_posts=list(facts.top_posts),
         top_authors=list(facts.top_authors),
-        reasons=[*change.reasons, *_reasons(change, facts)],
+        reasons=[*change.reasons, *_reasons(change, facts), *facts.missing],
         evidence=facts.sql,
         detector=str(VERSION),
     )
 
 
 def _reasons(change: Change, facts: Facts) -> list[str]:
-    if not facts.total:
+    if not (count := round(facts.observed * change.scale)):
         return []
-    count = round(facts.observed * change.scale)
-    usual, said = f"usually {facts.voices_usual:.1f}", []
+    said = []
     if not any(reason.startswith(f"{count} in {words(change.scale)}:") for reason in change.reasons):
         # On the long scales the detector caps short bursts, and an open minute goes on.
         height = "at its height " if change.state == "resolved" else ""
         times = facts.observed / max(change.expected, LEAST_USUAL)
         said.append(f"{height}{count} in {words(change.scale)}, {times:.1f} x the usual")
-    if facts.voices <= 1:
-        said.append(f"one loud account: 1 voice for {count} comments and posts, {usual}")
-    elif count / facts.voices >= LOUD_ACCOUNTS:
-        said.append(f"few loud accounts: {facts.voices} voices for {count} comments and posts, {usual}")
-    else:
-        said.append(f"many voices: {facts.voices}, {usual}")
+    if facts.voices is not None:
+        usual = "" if facts.voices_usual is None else f", usually {facts.voices_usual:.1f}"
+        said.append(_voices(facts.voices, count) + usual)
     if (share := _share(facts)) >= LOUD_POST:
         said.append(f"one post has {share:.0%} of it")
     return said
+
+
+def _voices(voices: int, count: int) -> str:
+    if voices <= 1:
+        return f"one loud account: 1 voice for {count} comments and posts"
+    if count / voices >= LOUD_ACCOUNTS:
+        return f"few loud accounts: {voices} voices for {count} comments and posts"
+    return f"many voices: {voices}"
 
 
 def _share(facts: Facts) -> float:

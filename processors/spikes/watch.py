@@ -25,6 +25,12 @@ from processors.spikes.telling import alert_of
 from schemas.alerts import SPIKE_ALERT
 
 AT_ONCE: Final = 50
+FIRST: Final = 5
+"""Of many only so many are told first, that they need not wait for what the others are made of."""
+
+STALE_MINUTES: Final = 60
+"""A spike that has nothing newer to tell waits for those that have."""
+
 REPAIRED_DAYS: Final = 7
 """Where there is more past than is read, its first weeks look newer than they are: what is found there and nobody has
 stored was rightly not found."""
@@ -51,7 +57,10 @@ class Watch:
         messages: Messages,
         metrics: SpikeMetrics,
         policy: WatchPolicy | None = None,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
+        """`alive` is told of every step forward: to take the past again may last longer than a batch ever does."""
+        self._alive = alive
         self._past, self._witness, self._spikes, self._messages = past, witness, spikes, messages
         self._metrics, self._policy = metrics, policy or WatchPolicy()
         self.forget()
@@ -80,6 +89,7 @@ class Watch:
         for minute, names, counts in self._past.closings(floors, of, span, self._policy.kinds):
             found += self.state.pass_until(lambda name: min(minute, floor_of(name)))  # noqa: B023
             found += self._close(minute, names, counts)
+            self._alive()
         found += self.state.pass_until(floor_of)
         newest = max(floors.values())
         is_whole = oldest is None or oldest >= newest - span
@@ -114,11 +124,29 @@ class Watch:
             self._untold += self.state.look(*columns, self._closed_until)
         self._open.clear()
         self._metrics.add_seconds(perf_counter() - started)
+        self._untold = self._by_weight(self._untold)
+        at_once = FIRST
         while self._untold:
-            changes = self._untold[:AT_ONCE]
+            changes = self._untold[:at_once]
             self._tell([each for each in changes if self._has_news(each)], patiently)
             del self._untold[: len(changes)]
+            at_once = AT_ONCE
+            self._alive()
         self._show()
+
+    def _by_weight(self, changes: Sequence[Change]) -> list[Change]:
+        """What is news before what is history, openings before what came of them, the clearest first. The states of one
+        spike stay in their order."""
+        newest: dict[str, int] = {}
+        for change in changes:
+            newest[change.spike_id] = max(newest.get(change.spike_id, 0), change.as_of)
+        fresh = self._closed_until - STALE_MINUTES
+
+        def weight(change: Change) -> tuple[bool, int, float]:
+            score = 0.0 if change.state == "grown" else -change.score
+            return newest[change.spike_id] < fresh, RANKS[change.state], score
+
+        return sorted(changes, key=weight)
 
     def _close(self, minute: int, conversations: Sequence[str], counts: Sequence[int]) -> list[Change]:
         started = perf_counter()
@@ -155,7 +183,7 @@ class Watch:
     def _tell(self, changes: Sequence[Change], patiently: Patiently) -> None:
         if not changes:
             return
-        facts = [patiently(partial(self._witness.facts, change)) for change in changes]
+        facts = patiently(partial(self._witness.facts, changes))
         alerts = [alert_of(*pair) for pair in zip(changes, facts, strict=True)]
         versions = [change.version for change in changes]
         new = [alert for alert, change in zip(alerts, changes, strict=True) if not self._was_told(change)]
