@@ -200,6 +200,18 @@ def test_a_planted_spike_stands_out_and_only_there() -> None:
     assert sum(planted[minute] for minute in range(1200, 1210)) > 0.5 * planted.total()
 
 
+def test_a_spike_ends_with_the_simulation() -> None:
+    last = int(CLEAN.hours * 60) - 1
+    policy = replace(CLEAN, spikes=(SpikePolicy.parse(f"hashtag:planted@{last}x90"),))
+    minutes = Counter(
+        int((event["at"] - CLEAN.start).total_seconds()) // 60
+        for event in events_of(policy)
+        if "planted" in (event.get("hashtags") or ())
+    )
+    assert minutes.keys() == {last}
+    assert minutes[last] > 60
+
+
 @pytest.mark.parametrize("said", ["planted@1x2", "hashtag:x", "hashtag:x@5", "hashtag:@5x2", 'hashtag:a"b@5x2'])
 def test_a_spike_that_cannot_be_read_says_how(said: str) -> None:
     with pytest.raises(SettingsError, match="hashtag:NAME@MINUTExFACTOR"):

@@ -27,20 +27,21 @@ def plant_spike(rng: np.random.Generator, columns: Columns, spike: SpikePolicy, 
     """Comments under posts that are there, each naming the spike's conversation. Returns how many.
 
     Minute m of the spike brings (factor - 1) x base x e^(-m / 10) on average; base: all comments per minute, / 10, at
-    least 1.
+    least 1. What would come after the end is left out.
     """
     minutes = max(1.0, (end - start) / MINUTE)
     base = max(1.0, int((columns.kind == COMMENT).sum()) / minutes / 10)
     per_minute = rng.poisson((spike.factor - 1) * base * np.exp(-np.arange(SPIKE_MINUTES) / FADING_MINUTES))
     minute = np.repeat(np.arange(SPIKE_MINUTES), per_minute)
     occurred = start + (spike.minute + minute) * MINUTE + rng.integers(0, MINUTE, len(minute))
+    occurred = occurred[occurred < end]
     there = np.flatnonzero((columns.kind == POST) & (columns.occurred <= start + spike.minute * MINUTE))
     if not len(there):
         there = np.flatnonzero(columns.kind == POST)[:1]
-    actors = int(columns.actor.max()) + 1 + rng.integers(0, max(1, len(minute)), len(minute))
-    rows = columns.add(np.full(len(minute), COMMENT), rng.choice(there, len(minute)), actors, occurred)
+    actors = int(columns.actor.max()) + 1 + rng.integers(0, max(1, len(occurred)), len(occurred))
+    rows = columns.add(np.full(len(occurred), COMMENT), rng.choice(there, len(occurred)), actors, occurred)
     columns.tags.update({int(row): (spike.where, spike.name) for row in rows})
-    return len(minute)
+    return len(occurred)
 
 
 def make_awkward(rng: np.random.Generator, columns: Columns, count: int, end: int) -> None:

@@ -12,7 +12,8 @@ SPIKE: Final = re.compile(r"""(hashtag|mention):([^@\s"\\]{1,200})@(\d+)x(\d+(?:
 
 @dataclass(frozen=True)
 class SpikePolicy:
-    """Comments that name `name` come `factor` times as often from `minute` on, and fade within half an hour.
+    """Comments that name `name` come `factor` times as often from `minute` on, and fade within half an hour. They end
+    with the simulation.
 
     >>> SpikePolicy.parse("hashtag:launch@120x20")
     SpikePolicy(where='hashtag', name='launch', minute=120, factor=20.0)

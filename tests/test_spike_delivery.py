@@ -1,0 +1,222 @@
+"""From simulated events to receivers, through the real worker, Kafka, ClickHouse and Alertmanager: the worker and both
+receivers are killed on the way, what comes again counts once, the pasted SQL returns what the alert says."""
+
+import hashlib
+import hmac
+import json
+import os
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.publisher import open_publisher
+from pipeline.settings import Settings
+from schemas.alerts import SPIKE_ALERT
+from tests.end_to_end.checks import engagement, environment_of
+from tests.end_to_end.workers import Workers, wait_until
+from tests.fakes_alerts import HttpServer, Request, spike
+from tests.test_alertmanager import BINARY, RESOLVE_SECONDS, Alertmanager
+
+FILE = """
+receivers:
+  hook:
+    kind: webhook
+    url: {url}/hook
+    secret: {{env: HOOK_SECRET}}
+    timeout: 1s
+{pager}
+routes:
+  - match: "hashtag:launch"
+    to: [{names}]
+  - match: "hashtag:old"
+    to: hook
+heartbeat:
+  url: {{clear: {url}/alive}}
+"""
+
+PAGER = "  pager: {{kind: alertmanager, urls: [{url}]}}"
+HOURS = 26
+"""After a day a series is grown up."""
+
+MINUTES_AGO = 45
+"""When the spike ends: then its resolution is history already, and its opening young enough to be told."""
+
+LAUNCH = "hashtag:launch"
+EARLY = "the minute is not over"
+
+
+class Hook:
+    """What one receiver was sent. `server`: takes also what it answers by 503, as one does whose answer is lost."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+
+    @property
+    def requests(self) -> list[Request]:
+        return [request for request in self._server.requests if request.path == "/hook"]
+
+    def states(self, conversation: str = LAUNCH) -> list[str]:
+        """Of a conversation's spikes, in the order of their coming."""
+        events = [request.json for request in self.requests]
+        return [event["data"]["state"] for event in events if event["subject"] == conversation]
+
+    def alert(self, state: str) -> dict[str, Any]:
+        """The last that came of it."""
+        return next(r.json["data"] for r in reversed(self.requests) if r.json["data"]["state"] == state)
+
+
+@pytest.fixture
+def server() -> Iterator[HttpServer]:
+    the_server = HttpServer()
+    yield the_server
+    the_server.kill()
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path, server: HttpServer) -> Iterator[Alertmanager | None]:
+    """The real one where it is installed, not started yet; tests/test_alertmanager.py says that it is not."""
+    it = Alertmanager(tmp_path, server) if BINARY is not None else None
+    yield it
+    if it is not None and hasattr(it, "process"):
+        it.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_planted_spike_reaches_everybody_and_counts_once(
+    settings: Settings, server: HttpServer, alertmanager: Alertmanager | None, tmp_path: Path
+) -> None:
+    path, hook = tmp_path / "alerts.yaml", Hook(server)
+    pager = PAGER.format(url=alertmanager.url) if alertmanager else ""
+    path.write_text(FILE.format(url=server.url, pager=pager, names="hook, pager" if pager else "hook"))
+    environment = environment_of(settings, os.environ) | {"ENGAGEMENT_ALERTS": str(path), "HOOK_SECRET": "s"}
+    environment["ENGAGEMENT_SPIKE_KEYS"] = "hashtag"
+    engagement(environment, "init")
+    end = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=MINUTES_AGO)
+
+    def simulate(start: datetime, hours: float, events: int, seed: int, *more: str) -> None:
+        said = ["--start", start.isoformat(), "--hours", str(hours), "--seed", str(seed), "--events", str(events)]
+        engagement(environment, "simulate", *said, "--posts", str(events // 50), *more)
+
+    # Its only minute is the last that there is: that stays open, for time stands still with the events.
+    simulate(
+        end - timedelta(hours=HOURS),
+        HOURS,
+        15_000,
+        1,
+        "--duplicates",
+        "0.05",
+        "--spike",
+        f"{LAUNCH}@{HOURS * 60 - 1}x150",
+    )
+    still: dict[str, Any] = {"lateness_seconds": 2, "idle_seconds": 3600}
+    server.status = 503
+    with Workers(tmp_path, environment) as workers, ClickHouse(settings) as client:
+        first = workers.start(**still)
+        wait_until(lambda: "opened" in hook.states(), 60, "the spike is not told", lambda: first.tail)
+        if alertmanager is not None:
+            first.wait_for("pager was not told of ", 20)
+        server.kill()
+        first.kill()
+        assert outcomes(client).get("opened") != "delivered"
+
+        tell_of_what_is_no_news(settings)
+        server.status = 200
+        server.start()
+        if alertmanager is not None:
+            alertmanager.start()
+        second = workers.start(**still)
+        wait_until(lambda: outcomes(client).get("opened") == "delivered", 60, "not told again", lambda: second.tail)
+        [spike_id] = {request.json["data"]["spike_id"] for request in hook.requests}
+        opened = hook.alert("opened")
+        [[proof]] = client.select(opened["evidence"])
+        assert proof >= opened["observed"] > 20
+        assert proof == opened["observed"] or any(reason.startswith(EARLY) for reason in opened["reasons"])
+        assert opened["reasons"]
+        assert opened["voices"] > 50
+        if alertmanager is not None:
+            wait_until(lambda: firing(alertmanager) != [], 20, "Alertmanager is not told", lambda: second.tail)
+            [fires] = firing(alertmanager)
+            assert (fires["labels"]["spike_id"], fires["labels"]["conversation"]) == (spike_id, LAUNCH)
+            assert fires["annotations"]["description"].split("\n") == opened["reasons"]
+            assert fires["annotations"]["evidence"] == opened["evidence"]
+        second.kill()
+        killed = time.monotonic()
+
+        simulate(end, (MINUTES_AGO - 3) / 60, 600, 2)
+        if alertmanager is not None:
+            time.sleep(max(0.0, killed + 2 * RESOLVE_SECONDS - time.monotonic()))
+            assert firing(alertmanager), "nobody has said that it is over"
+        workers.catch_up(90)
+        assert hook.states()[-1] == "resolved"
+        if alertmanager is not None:
+            wait_until(lambda: not firing(alertmanager), 20, "our word does not resolve it")
+            wait_until(lambda: "resolved" in notified(server), 20, "Alertmanager tells nobody of it")
+            assert {"firing", "resolved"} == set(notified(server))
+        resolved = hook.alert("resolved")
+        assert client.select(resolved["evidence"]) == [[resolved["observed"]]]
+        [evidence], [observed], [step] = client.select(
+            "SELECT evidence, observed, bitAnd(version, 255) FROM conversation_spikes FINAL "
+            f"WHERE spike_id = '{spike_id}'"
+        )
+        assert client.select(evidence) == [[observed]]
+        assert observed == resolved["observed"] >= opened["observed"]
+        assert step == 9, "resolved, and told"
+        assert set(outcomes(client).values()) == {"delivered"}
+        assert outcomes(client, "hashtag:old") == {"opened": "old"}
+        [dead] = client.select(
+            "SELECT bytes FROM dead_letters FINAL WHERE topic = %(t)s", {"t": settings.topics.alerts}
+        )
+        assert dead == ["{}"]
+    keys = [request.json["id"] for request in hook.requests]
+    assert keys.count(f"{spike_id}/opened") > 1, "its answer was lost"
+    assert set(keys) == {f"{spike_id}/opened", f"{spike_id}/resolved"}
+    assert any(request.path == "/alive" for request in server.requests)
+    for request in hook.requests:
+        key, stamp = request.headers["webhook-id"], request.headers["webhook-timestamp"]
+        digest = hmac.new(b"s", f"{key}.{stamp}.".encode() + request.body, hashlib.sha256).digest()
+        assert request.headers["webhook-signature"] == "v1," + b64encode(digest).decode()
+        assert json.loads(request.body)["id"] == key == request.headers["idempotency-key"]
+
+
+def tell_of_what_is_no_news(settings: Settings) -> None:
+    """A spike of last month, as a replay finds it, and what is none."""
+    old = spike("old", since=datetime.now(UTC) - timedelta(days=30), conversation="hashtag:old")
+    with open_publisher(settings) as publisher:
+        publisher.send(settings.topics.alerts, b"hashtag:old", SPIKE_ALERT.dump_json(old))
+        publisher.send(settings.topics.alerts, b"hashtag:bad", b"{}")
+        publisher.flush(20)
+
+
+def outcomes(client: ClickHouse, conversation: str = LAUNCH) -> dict[str, str]:
+    """By state, of what the hook was to be told."""
+    wanted = "spike_id = 'old'" if conversation == "hashtag:old" else "spike_id != 'old'"
+    found = client.select(f"SELECT state, outcome FROM alert_deliveries_v WHERE receiver = 'hook' AND {wanted}")
+    return dict(zip(*found, strict=True)) if found else {}
+
+
+def firing(alertmanager: Alertmanager) -> list[dict[str, Any]]:
+    return [alert for alert in alertmanager.alerts() if alert["labels"]["alertname"] == "EngagementSpike"]
+
+
+def notified(server: HttpServer) -> list[str]:
+    """What Alertmanager has told those behind it."""
+    told = [request.json for request in server.requests if request.path == "/"]
+    return [alert["status"] for each in told for alert in each["alerts"]]
+
+
+@pytest.mark.stack
+def test_a_file_that_is_wrong_ends_the_worker_with_one_clear_line(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "alerts.yaml"
+    path.write_text("receivers: {}\nroutes: []\n")
+    environment = environment_of(settings, os.environ) | {"ENGAGEMENT_ALERTS": str(path)}
+    with Workers(tmp_path, environment) as workers:
+        worker = workers.start()
+        assert worker.wait(60) == 2
+        assert f"engagement: ENGAGEMENT_ALERTS: {path}: receivers: " in worker.log
