@@ -35,8 +35,8 @@ from schemas.topics import KINDS
 
 CONVERSATIONS: Final = "conversations"
 ALERTS: Final = "alerts"
-RECORDS_AT_ONCE: Final = 200
-"""Of conversations, each with some 1,500 cells at most."""
+RECORDS_AT_ONCE: Final = 100
+"""Of conversations, each with some 3,000 cells at most."""
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,13 @@ class EngagementApp(faust.App):  # type: ignore[misc]
     BootStrategy = _NoKafkaNoWeb
     metrics: WorkerMetrics
     scratch: "TemporaryDirectory[str]"
+
+
+class _Worker(faust.Worker):  # type: ignore[misc]
+    """Faust's worker, which would sleep for a second before it closes its loop, all tasks being done."""
+
+    async def _sentinel_task(self) -> None:
+        pass
 
 
 def build_worker(settings: Settings, options: WorkOptions | None = None) -> EngagementApp:
@@ -186,7 +193,7 @@ def run_worker(settings: Settings, options: WorkOptions) -> None:
 
 def start_worker(app: EngagementApp, settings: Settings) -> None:
     """Runs an app of `build_worker` in this thread until it ends. Raises what ended it."""
-    worker = faust.Worker(
+    worker = _Worker(
         app, quiet=True, loglevel=settings.log_level, loop=asyncio.new_event_loop(), logging_config=log_config(settings)
     )
     try:

@@ -7,34 +7,48 @@ a crash; of two cells of one (conversation, minute, post) the higher `version` c
 
 from typing import Annotated, Any, Final
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-Counts = list[Annotated[int, Field(ge=0)]]
+NUMBERS: Final = "<u4"
+VERSIONS: Final = "<u8"
+HASHES: Final = "<u8"
+"""How numbers lie in the columns of bytes."""
 
-HASH_BYTES: Final = 8
-"""Of one voice: a 64-bit number, little-endian."""
+Numbers = Annotated[bytes, Field(description="One unsigned number of 32 bits a cell, little-endian, in base64.")]
 
 
+@with_config(ConfigDict(val_json_bytes="base64", ser_json_bytes="base64"))
 class Cells(TypedDict):
-    """One cell per place of these lists: what one post adds to one minute of one conversation."""
+    """What posts add to minutes of conversations, one cell a place of each column; texts are said once and referred to
+    by their place. A cell is a (conversation, minute, post).
 
-    conversation: list[str]
-    minute: Annotated[Counts, Field(description="Minutes since 1970.")]
-    post_id: list[str]
-    posts: Annotated[Counts, Field(description="1 in the minute of the post itself.")]
-    likes: Annotated[Counts, Field(description="Of this minute, taken back later or not.")]
-    shares: Counts
-    comments: Counts
-    likes_retracted: Annotated[Counts, Field(description="Taken back in this minute.")]
-    shares_retracted: Counts
-    comments_retracted: Counts
-    channels: Annotated[list[list[str]], Field(description="On which somebody posted, shared or commented.")]
-    voices: Annotated[
-        list[str], Field(description="Base64 of the sorted 64-bit hashes of who did, little-endian; the 256 smallest.")
+    Columns of bytes rather than lists: as JSON numbers they would cost more to write and to read than all else that is
+    done with a cell.
+    """
+
+    names: Annotated[list[str], Field(description="Conversations.")]
+    post_ids: list[str]
+    channel_sets: Annotated[list[list[str]], Field(description="Channels on which somebody posted, shared, commented.")]
+    conversation: Annotated[Numbers, Field(description="Place in `names`.")]
+    post: Annotated[Numbers, Field(description="Place in `post_ids`.")]
+    minute: Annotated[Numbers, Field(description="Minutes since 1970.")]
+    posts: Annotated[Numbers, Field(description="1 in the minute of the post itself.")]
+    likes: Annotated[Numbers, Field(description="Of this minute, taken back later or not.")]
+    shares: Numbers
+    comments: Numbers
+    likes_retracted: Annotated[Numbers, Field(description="Taken back in this minute.")]
+    shares_retracted: Numbers
+    comments_retracted: Numbers
+    channels: Annotated[Numbers, Field(description="Place in `channel_sets`.")]
+    voices: Annotated[Numbers, Field(description="How many of `heard` are this cell's; they lie in the cells' order.")]
+    voices_exact: Annotated[Numbers, Field(description="0 where there are more voices, of which these are the least.")]
+    version: Annotated[
+        bytes, Field(description="64 bits a cell: fold version (8) | events seen (30) | minute of as_of (26).")
     ]
-    voices_exact: Annotated[Counts, Field(description="0 where there are more than 256.")]
-    version: Annotated[Counts, Field(description="Fold version (8 bits) | events seen (30) | minute of as_of (26).")]
+    heard: Annotated[
+        bytes, Field(description="Hashes of who posted, shared or commented, 64 bits each, sorted; at most 256 a cell.")
+    ]
 
 
 class Mark(TypedDict):

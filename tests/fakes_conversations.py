@@ -3,7 +3,6 @@
 Several stores, each with faults of its own, may share one `Shelf`, as several workers share a database.
 """
 
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,17 +44,44 @@ class Cell:
 
 def columns_of(cells: Sequence[Cell]) -> Columns:
     """As a record has them."""
-    counts: Any = {name: [cell.counts[number] for cell in cells] for number, name in enumerate(COUNTS)}
+    places = list(range(len(cells)))
+    voices = [sorted(cell.voices) for cell in cells]
     return {
-        "conversation": [cell.conversation for cell in cells],
-        "minute": [cell.minute for cell in cells],
-        "post_id": [cell.post_id for cell in cells],
-        **counts,
-        "channels": [list(cell.channels) for cell in cells],
-        "voices": [b64encode(np.array(sorted(cell.voices), "<u8").tobytes()).decode() for cell in cells],
-        "voices_exact": [int(cell.exact) for cell in cells],
-        "version": [cell.version for cell in cells],
+        "names": [cell.conversation for cell in cells],
+        "post_ids": [cell.post_id for cell in cells],
+        "channel_sets": [list(cell.channels) for cell in cells],
+        "conversation": _bytes(places),
+        "post": _bytes(places),
+        "minute": _bytes([cell.minute for cell in cells]),
+        **{name: _bytes([cell.counts[number] for cell in cells]) for number, name in enumerate(COUNTS)},  # type: ignore[typeddict-item]
+        "channels": _bytes(places),
+        "voices": _bytes(list(map(len, voices))),
+        "voices_exact": _bytes([int(cell.exact) for cell in cells]),
+        "version": _bytes([cell.version for cell in cells], "<u8"),
+        "heard": _bytes([voice for each in voices for voice in each], "<u8"),
     }
+
+
+def said_by(columns: Columns) -> Iterator[dict[str, Any]]:
+    """The cells of a record, each with its texts and the bytes of its voices."""
+    plain: Any = {
+        name: np.frombuffer(column, "<u8" if name in ("version", "heard") else "<u4").tolist()
+        for name, column in columns.items()
+        if isinstance(column, bytes)
+    }
+    ends = np.cumsum(plain["voices"]).tolist()
+    for number, (conversation, post) in enumerate(zip(plain["conversation"], plain["post"], strict=True)):
+        yield {
+            "conversation": columns["names"][conversation],
+            "post_id": columns["post_ids"][post],
+            "channels": columns["channel_sets"][plain["channels"][number]],
+            "voices": plain["heard"][ends[number] - plain["voices"][number] : ends[number]],
+            **{name: plain[name][number] for name in ("minute", *COUNTS, "voices_exact", "version")},
+        }
+
+
+def _bytes(values: Sequence[int], kind: str = "<u4") -> bytes:
+    return np.array(values, kind).tobytes()
 
 
 def as_cells(cells: Sequence[Cell]) -> Cells:

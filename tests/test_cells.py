@@ -1,7 +1,6 @@
 """What posts add to minutes of conversations: rows of conversation_posts and what is sent on are one, and the truth."""
 
 import json
-from base64 import b64decode
 from collections.abc import Iterable, Sequence
 from threading import Event
 from typing import Any
@@ -13,7 +12,7 @@ from pipeline.brands import Brand, brands_of
 from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
 from processors.engagement import voices
-from processors.engagement.cells import COUNTS, Cells
+from processors.engagement.cells import COUNTS, Cells, Voices
 from processors.engagement.decoding import Run
 from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
@@ -23,6 +22,7 @@ from processors.engagement.warmup import compile_loops
 from schemas.conversations import CONVERSATION_RUN
 from schemas.topics import KINDS
 from tests.cells_truth import Cell, carried_by, cells_of
+from tests.fakes_conversations import said_by
 from tests.fakes_store import Database, FakeStore
 from tests.folding import HASHER, like, undo
 from tests.truth import microseconds
@@ -53,8 +53,7 @@ class Outbox:
         self.flushed = False
         run = CONVERSATION_RUN.validate_json(value)
         assert run["cells"] is not None
-        for values in zip(*run["cells"].values(), strict=True):
-            cell: dict[str, Any] = dict(zip(run["cells"], values, strict=True))
+        for cell in said_by(run["cells"]):
             assert partitions_of([cell["conversation"]], OF).tolist() == [partition]
             key = cell["conversation"], cell["minute"], cell["post_id"]
             if key not in self.cells or self.cells[key]["version"] <= cell["version"]:
@@ -98,10 +97,7 @@ class Place:
             (row["conversation"], row["minute"] // 60, row["post_id"]): (_cell(row), row["version"])
             for row in self.database.rows("conversation_posts")
         }
-        sent = {
-            key: (_cell(cell | {"voices": np.frombuffer(b64decode(cell["voices"]), "<u8").tolist()}), cell["version"])
-            for key, cell in self.outbox.cells.items()
-        }
+        sent = {key: (_cell(cell), cell["version"]) for key, cell in self.outbox.cells.items()}
         assert rows == sent
         return {key: cell for key, (cell, _) in rows.items()}
 
@@ -367,16 +363,22 @@ def _texts(values: Sequence[Any]) -> Any:
 
 def test_records_are_of_one_partition_and_bounded() -> None:
     count = 5000
+    each, zeros = np.arange(count), np.zeros(count, np.uint32)
+    heard = np.tile(np.arange(256, dtype=np.uint64), count)
     cells = Cells(
-        conversations=_texts([f"hashtag:{number}" for number in range(count)]),
-        minutes=np.full(count, MINUTE, np.uint32),
-        post_ids=_texts(["é" * 512] * count),
+        conversations=each,
+        spots=each,
+        partitions=each.astype(np.uint16) % 7,
+        minutes=zeros + MINUTE,
+        posts=each,
         counts=np.ones((count, len(COUNTS)), np.uint32),
-        channels=_texts(["x"] * count),
-        voices=_texts([bytes(range(256)) * 8] * count),
+        channels=zeros,
+        voices=Voices(heard, (each + 1) * 256),
         exact=np.ones(count, np.uint8),
-        versions=np.arange(count, dtype=np.uint64),
-        partitions=np.arange(count, dtype=np.uint16) % 7,
+        names=_texts([f"hashtag:{number}" for number in range(count)]),
+        post_ids=_texts(["é" * 500 + str(number) for number in range(count)]),
+        versions=each.astype(np.uint64),
+        channel_texts=_texts(["x"]),
     )
     found = list(records_of(cells))
     assert max(len(value) for _, value in found) <= RECORD_BYTES
@@ -384,8 +386,12 @@ def test_records_are_of_one_partition_and_bounded() -> None:
     for partition, value in found:
         run = CONVERSATION_RUN.validate_json(value)
         assert run["cells"] is not None
-        assert {version % 7 for version in run["cells"]["version"]} == {partition}
-        seen += run["cells"]["version"]
+        for cell in said_by(run["cells"]):
+            assert cell["version"] % 7 == partition
+            assert cell["conversation"] == f"hashtag:{cell['version']}"
+            assert cell["post_id"].endswith(f"é{cell['version']}")
+            assert cell["voices"] == list(range(256))
+            seen.append(cell["version"])
     assert sorted(seen) == list(range(count))
 
 

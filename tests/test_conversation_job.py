@@ -4,7 +4,6 @@ A model of the topic, its commits and its owners, around real jobs on fakes. Eac
 to the truth, closed once, and final where it is closed.
 """
 
-import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from pydantic_core import to_json
 
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Refused, Unavailable
@@ -21,6 +21,7 @@ from processors.engagement.decoding import Run
 from processors.engagement.marks import MINUTE_US
 from processors.engagement.partitioning import partitions_of
 from processors.patience import WaitPolicy
+from schemas.conversations import CONVERSATION_RUN
 from tests.fakes_conversations import Cell, FakeConversations, Shelf, Spot, columns_of
 from tests.fakes_store import Faults
 from tests.test_conversation_fold import filled, truth_of
@@ -107,7 +108,7 @@ def record(cells: Sequence[Cell] = (), marks: dict[int, float] | None = None, of
             for number, minute in (marks or {}).items()
         ],
     }
-    return Record(offset, json.dumps(said).encode())
+    return Record(offset, to_json(said, bytes_mode="base64"))
 
 
 def run(partition: int, *records: Record) -> Run:
@@ -302,9 +303,13 @@ GOOD = [cell("hashtag:a", 100)]
 
 
 def spoilt(change: Callable[[dict[str, Any]], Any]) -> bytes:
-    said = json.loads(record(GOOD).value or b"")
+    said: Any = CONVERSATION_RUN.validate_json(record(GOOD).value or b"")
     change(said)
-    return json.dumps(said).encode()
+    return to_json(said, bytes_mode="base64")
+
+
+def column(name: str, said: bytes) -> bytes:
+    return spoilt(lambda run: run["cells"].__setitem__(name, said))
 
 
 @pytest.mark.parametrize(
@@ -313,18 +318,28 @@ def spoilt(change: Callable[[dict[str, Any]], Any]) -> bytes:
         (None, ""),
         (b"\xff", ""),
         (b"[]", ""),
-        (spoilt(lambda said: said["cells"]["voices"].append("")), "cells"),
-        (spoilt(lambda said: said["cells"]["voices"].__setitem__(0, "!!")), "cells.voices"),
-        (spoilt(lambda said: said["cells"]["voices"].__setitem__(0, "AAAA")), "cells.voices"),
-        (spoilt(lambda said: said["cells"]["voices"].__setitem__(0, "A" * 21 + "=")), "cells.voices"),
-        (spoilt(lambda said: said["cells"]["minute"].__setitem__(0, 1 << 31)), "cells.minute"),
-        (spoilt(lambda said: said["cells"]["likes"].__setitem__(0, 1 << 70)), "cells.likes"),
-        (spoilt(lambda said: said["cells"]["likes"].__setitem__(0, -1)), "cells.likes.0"),
-        (spoilt(lambda said: said["cells"]["version"].__setitem__(0, 0)), "cells.version"),
-        (spoilt(lambda said: said["cells"]["version"].__setitem__(0, 1 << 64)), "cells.version"),
+        ((record(GOOD).value or b"").replace(b'"heard":"', b'"heard":"!!'), "cells.heard"),
+        (column("heard", bytes(3)), "cells.heard"),
+        (column("heard", bytes(16)), "cells.voices"),
+        (column("likes", bytes(3)), "cells.likes"),
+        (column("likes", bytes(8)), "cells.likes"),
+        (column("voices", bytes(0)), "cells.voices"),
+        (column("voices", b"\2\0\0\0"), "cells.voices"),
+        (spoilt(lambda said: said["cells"].update(voices=b"\2\0\0\0", heard=bytes(16))), "cells.heard"),
+        (
+            spoilt(lambda said: said["cells"].update(voices=bytes(4), heard=b"", voices_exact=bytes(4))),
+            "cells.voices_exact",
+        ),
+        (column("minute", b"\xff\xff\xff\x7f"), "cells.minute"),
+        (column("conversation", b"\1\0\0\0"), "cells.conversation"),
+        (column("post", b"\xff\xff\xff\xff"), "cells.post"),
+        (column("channels", b"\1\0\0\0"), "cells.channels"),
+        (spoilt(lambda said: said["cells"]["names"].clear()), "cells.conversation"),
+        (column("version", bytes(8)), "cells.version"),
+        (column("version", bytes(4)), "cells.version"),
         (spoilt(lambda said: said["marks"].append({"partition": 2, "watermark": 1, "idle": False})), "marks"),
         (spoilt(lambda said: said["marks"].append({"partition": 0, "watermark": 1 << 62, "idle": False})), "marks"),
-        (record([cell("hashtag:b", 100)]).value, "cells.conversation"),
+        (record([cell("hashtag:b", 100)]).value, "cells.names"),
     ],
 )
 def test_what_cannot_be_read_is_a_dead_letter_and_spoils_nothing(value: bytes | None, field: str) -> None:

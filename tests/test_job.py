@@ -7,12 +7,10 @@ ends with every derived row equal to the truth, and at no time is a row above it
 import json
 import random
 import re
-from base64 import b64decode
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-import numpy as np
 import pytest
 
 from pipeline.dead_letters import DeadLetter
@@ -26,6 +24,7 @@ from processors.engagement.partitioning import partitions_of
 from schemas.conversations import CONVERSATION_RUN
 from schemas.tables import POST_METRICS
 from tests.cells_truth import Cell, carried_by, cells_of
+from tests.fakes_conversations import said_by
 from tests.fakes_store import Database, FakeStore, Faults
 from tests.folding import differences, like, plain, undo
 from tests.truth import PostTruth, truth_of
@@ -82,8 +81,7 @@ class FakeOutbox:
             raise Unavailable("send")
         run = CONVERSATION_RUN.validate_json(value)
         assert run["cells"] is not None
-        for values in zip(*run["cells"].values(), strict=True):
-            cell: dict[str, Any] = dict(zip(run["cells"], values, strict=True))
+        for cell in said_by(run["cells"]):
             assert partitions_of([cell["conversation"]], PARTITIONS).tolist() == [partition]
             key = cell["conversation"], cell["minute"], cell["post_id"]
             if key not in self._broker.cells or self._broker.cells[key]["version"] <= cell["version"]:
@@ -216,8 +214,7 @@ def _assert_cells_exact(database: Database, broker: Broker, logs: dict[tuple[str
     for row in database.rows("conversation_posts"):
         rows[row["conversation"], row["minute"] // 60, row["post_id"]] = _cell(row)
     for key, cell in broker.cells.items():
-        heard = np.frombuffer(b64decode(cell["voices"], validate=True), "<u8").tolist()
-        sent[key] = _cell(cell | {"voices": heard})
+        sent[key] = _cell(cell)
     for found in (rows, sent):
         assert {key: cell for key, cell in found.items() if any(cell.counts) or cell.voices} == truth
     carried = {(row["message"], row["post_id"]): bool(row["is_current"]) for row in database.rows("carry_over")}

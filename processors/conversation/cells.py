@@ -26,12 +26,13 @@ POSTS, LIKES, SHARES, COMMENTS, LIKES_BACK, SHARES_BACK, COMMENTS_BACK = range(l
 
 @dataclass(frozen=True)
 class Cells:
-    """One cell a place. `counts` has the columns COUNTS; `minute` counts from 1970; `exact` is False where voices are a
-    sketch."""
+    """One cell a place. `conversation` is a place in `names`; `post` the hash of the post's id (hashes_of). `counts`
+    has the columns COUNTS; `minute` counts from 1970; `exact` is False where voices are a sketch."""
 
-    conversation: list[str]
+    names: Array  # of objects; a name may stand there several times
+    conversation: Array
+    post: Array
     minute: Array
-    post_id: list[str]
     counts: Array
     channels: Sets
     voices: Sets
@@ -39,21 +40,22 @@ class Cells:
     version: Array
 
     def __len__(self) -> int:
-        return len(self.post_id)
+        return len(self.conversation)
 
     def where(self, mask: Array) -> Self:
         """Those that `mask` names."""
-        chosen = mask.tolist()
-        return type(self)(
-            list(compress(self.conversation, chosen)),
-            self.minute[mask],
-            list(compress(self.post_id, chosen)),
-            self.counts[mask],
-            self.channels.where(mask),
-            self.voices.where(mask),
-            self.exact[mask],
-            self.version[mask],
-        )
+        return type(self)(self.names, *(getattr(self, field.name)[mask] for field in fields(self)[1:]))
+
+    @property
+    def named(self) -> list[str]:
+        """The conversation of each cell."""
+        found: list[str] = self.names[self.conversation].tolist()
+        return found
+
+    @property
+    def spots(self) -> list[tuple[str, int]]:
+        """Conversation and minute of each cell."""
+        return list(zip(self.named, self.minute.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -94,17 +96,26 @@ def join(parts: Sequence[Cells]) -> Cells:
     """All cells of these parts, in their order."""
     if len(parts) == 1:
         return parts[0]
-    empty = np.empty(0, np.int64)
+    sizes = [len(part.names) for part in parts]
+    starts = np.repeat(np.cumsum(sizes) - sizes, [len(part) for part in parts]).astype(np.int64)
     return Cells(
-        list(chain.from_iterable(part.conversation for part in parts)),
-        np.concatenate([empty, *(part.minute for part in parts)]),
-        list(chain.from_iterable(part.post_id for part in parts)),
-        np.concatenate([np.empty((0, len(COUNTS)), np.int64), *(part.counts for part in parts)]),
-        _joined([part.channels for part in parts]),
-        _joined([part.voices for part in parts]),
-        np.concatenate([np.empty(0, np.bool_), *(part.exact for part in parts)]),
-        np.concatenate([np.empty(0, np.uint64), *(part.version for part in parts)]),
+        _joined([np.empty(0, object), *(part.names for part in parts)]),
+        _joined([np.empty(0, np.int64), *(part.conversation for part in parts)]) + starts,
+        _joined([np.empty(0, np.uint64), *(part.post for part in parts)]),
+        _joined([np.empty(0, np.int64), *(part.minute for part in parts)]),
+        _joined([np.empty((0, len(COUNTS)), np.int64), *(part.counts for part in parts)]),
+        _joined_sets([part.channels for part in parts]),
+        _joined_sets([part.voices for part in parts]),
+        _joined([np.empty(0, np.bool_), *(part.exact for part in parts)]),
+        _joined([np.empty(0, np.uint64), *(part.version for part in parts)]),
     )
+
+
+def texts(values: Sequence[str]) -> Array:
+    """As an array of objects."""
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found
 
 
 def name_channels(channels: Sequence[Sequence[str]]) -> Sets:
@@ -113,8 +124,13 @@ def name_channels(channels: Sequence[Sequence[str]]) -> Sets:
     return Sets(hashes_of(list(chain.from_iterable(channels))), lengths)
 
 
-def _joined(parts: Sequence[Sets]) -> Sets:
+def _joined(parts: Sequence[Array]) -> Array:
+    found: Array = np.concatenate(parts)
+    return found
+
+
+def _joined_sets(parts: Sequence[Sets]) -> Sets:
     return Sets(
-        np.concatenate([np.empty(0, np.uint64), *(part.values for part in parts)]),
-        np.concatenate([np.empty(0, np.int64), *(part.lengths for part in parts)]),
+        _joined([np.empty(0, np.uint64), *(part.values for part in parts)]),
+        _joined([np.empty(0, np.int64), *(part.lengths for part in parts)]),
     )

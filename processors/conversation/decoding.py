@@ -1,10 +1,8 @@
 """Records of `engagement.conversations` become cells and marks; what cannot be read becomes a dead letter, whole.
 
-The compiled schema (schemas/conversations.py) takes 1.5 to 2 us a cell, most of it JSON itself.
+The compiled schema (schemas/conversations.py) reads texts and bytes; numbers are looked at as whole columns.
 """
 
-from binascii import Error as NotBase64
-from binascii import a2b_base64
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -12,16 +10,16 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.dead_letters import DeadLetter
-from processors.conversation.cells import COUNTS, Cells, join, name_channels
+from processors.conversation.cells import COUNTS, Cells, join, name_channels, texts
+from processors.conversation.index import hashes_of
 from processors.conversation.voices import Array, Sets
 from processors.engagement.decoding import Record, Run, dead_letter
 from processors.engagement.partitioning import partitions_of
-from schemas.conversations import CONVERSATION_RUN, HASH_BYTES, ConversationRun, Mark
+from schemas.conversations import CONVERSATION_RUN, HASHES, NUMBERS, VERSIONS, ConversationRun, Mark
 from schemas.conversations import Cells as Columns
 from schemas.events import InvalidEvent, explain
 
-MOST_COUNT: Final = 2**32 - 1
-LAST_MINUTE: Final = MOST_COUNT // 60
+LAST_MINUTE: Final = (2**32 - 1) // 60
 """ClickHouse's DateTime ends in 2106."""
 
 MOST_WATERMARK: Final = 2**32 * 1_000_000
@@ -64,29 +62,28 @@ def decode(runs: Iterable[Run], of: int) -> Decoded:
     )
 
 
-def cells_of(columns: Columns) -> Cells:
+def cells_of(said: Columns) -> Cells:
     """Columns of a record as arrays. Raises InvalidEvent where they are no cells."""
-    lengths = {len(column) for column in columns.values()}  # type: ignore[arg-type]
-    if len(lengths) != 1:
-        raise InvalidEvent("cells", "its lists differ in length: each place is one cell")
-    numbers = {name: _numbers(name, columns[name]) for name in (*COUNTS, "minute")}
-    if len(numbers["minute"]) and numbers["minute"].max() > LAST_MINUTE:
+    minute = _numbers(said, "minute")
+    size = len(minute)
+    counts = np.empty((size, len(COUNTS)), np.int64)
+    for number, name in enumerate(COUNTS):
+        counts[:, number] = _numbers(said, name, size)
+    if size and minute.max() > LAST_MINUTE:
         raise InvalidEvent("cells.minute", "after 2106: minutes since 1970 are wanted")
-    try:
-        version = np.array(columns["version"], np.uint64)
-    except OverflowError:
-        raise InvalidEvent("cells.version", "64 bits are all there are") from None
+    version = _read_column(said["version"], "version", VERSIONS, size).astype(np.uint64)
     if not version.all():
         raise InvalidEvent("cells.version", "0: a cell has seen events, and a fold version has made it")
-    voices, exact = _voices(columns["voices"]), np.array(columns["voices_exact"], np.int64) != 0
-    if (~exact & (voices.lengths == 0)).any():
-        raise InvalidEvent("cells.voices_exact", "0 without voices: a sketch keeps the smallest hashes")
+    exact = _numbers(said, "voices_exact", size) != 0
+    voices = Sets(_read_column(said["heard"], "heard", HASHES).astype(np.uint64), _numbers(said, "voices", size))
+    _check_voices(voices, exact)
     return Cells(
-        columns["conversation"],
-        numbers["minute"],
-        columns["post_id"],
-        np.stack([numbers[name] for name in COUNTS], axis=1),
-        name_channels(columns["channels"]),
+        texts(said["names"]),
+        _places(said, "conversation", size, len(said["names"])),
+        hashes_of(said["post_ids"])[_places(said, "post", size, len(said["post_ids"]))],
+        minute,
+        counts,
+        name_channels(said["channel_sets"]).take(_places(said, "channels", size, len(said["channel_sets"]))),
         voices,
         exact,
         version,
@@ -106,36 +103,44 @@ def _read(record: Record, of: int) -> ConversationRun:
     return said
 
 
-def _numbers(name: str, values: list[int]) -> Array:
-    try:
-        numbers = np.array(values, np.int64)
-    except OverflowError:
-        numbers = np.full(1, MOST_COUNT + 1)
-    if len(numbers) and numbers.max() > MOST_COUNT:
-        raise InvalidEvent(f"cells.{name}", f"more than {MOST_COUNT}")
-    return numbers
+def _read_column(said: bytes, name: str, kind: str, size: int | None = None) -> Array:
+    """A column of `size` numbers of that kind; of as many as there are where that is not said."""
+    if len(said) % np.dtype(kind).itemsize:
+        raise InvalidEvent(
+            f"cells.{name}", f"numbers of {np.dtype(kind).itemsize} bytes are wanted, one after the other"
+        )
+    found: Array = np.frombuffer(said, kind)
+    if size is not None and len(found) != size:
+        raise InvalidEvent(f"cells.{name}", f"{len(found)} numbers for {size} cells: each cell has one")
+    return found
 
 
-def _voices(said: list[str]) -> Sets:
-    try:
-        parts = [a2b_base64(text, strict_mode=True) for text in said]
-    except NotBase64 as error:
-        raise InvalidEvent("cells.voices", f"not base64 ({error})") from None
-    sizes = np.fromiter(map(len, parts), np.int64, len(parts))
-    if (sizes % HASH_BYTES).any():
-        raise InvalidEvent("cells.voices", f"hashes of {HASH_BYTES} bytes are wanted, one after the other")
-    sets = Sets(np.frombuffer(b"".join(parts), "<u8").astype(np.uint64), sizes // HASH_BYTES)
-    owners = sets.owners()
-    if ((owners[1:] == owners[:-1]) & (sets.values[1:] <= sets.values[:-1])).any():
-        raise InvalidEvent("cells.voices", "hashes have to be sorted, each once")
-    return sets
+def _numbers(said: Columns, name: str, size: int | None = None) -> Array:
+    return _read_column(said[name], name, NUMBERS, size).astype(np.int64)  # type: ignore[literal-required]
+
+
+def _places(said: Columns, name: str, size: int, most: int) -> Array:
+    places = _numbers(said, name, size)
+    if size and places.max() >= most:
+        raise InvalidEvent(f"cells.{name}", f"place {places.max()} of {most}: what it names is not in the record")
+    return places
+
+
+def _check_voices(voices: Sets, exact: Array) -> None:
+    if (total := int(voices.lengths.sum())) != len(voices.values):
+        raise InvalidEvent("cells.voices", f"{total} hashes are counted, and {len(voices.values)} there")
+    if (~exact & (voices.lengths == 0)).any():
+        raise InvalidEvent("cells.voices_exact", "0 without voices: a sketch keeps the smallest hashes")
+    owners = voices.owners()
+    if ((owners[1:] == owners[:-1]) & (voices.values[1:] <= voices.values[:-1])).any():
+        raise InvalidEvent("cells.heard", "hashes have to be sorted, each once")
 
 
 def _check_place(cells: Cells, partition: int, of: int) -> None:
-    belongs = partitions_of(cells.conversation, of)
+    belongs = partitions_of(cells.names.tolist(), of)
     for number in np.flatnonzero(belongs != partition)[:1].tolist():
         raise InvalidEvent(
-            "cells.conversation",
-            f"{cells.conversation[number]!r} on partition {partition}, it belongs on {belongs[number]} of {of}: "
+            "cells.names",
+            f"{cells.names[number]!r} on partition {partition}, it belongs on {belongs[number]} of {of}: "
             "send it to murmur2 of the conversation, mod the number of partitions",
         )

@@ -22,6 +22,7 @@ from processors.conversation.cells import (
     SHARES_BACK,
     Cells,
     Minutes,
+    texts,
 )
 from processors.conversation.index import ROOM, Index, hashes_of
 from processors.conversation.voices import Array, Pool, Sets, count_distinct, count_voices, grown
@@ -63,24 +64,19 @@ class ConversationFold:
         group is named, also where it says nothing new: a crash may have come between this and the storing of it."""
         if not len(cells):
             return Taken(np.empty(0, np.int64), 0, 0)
-        spots = kernels.mix(hashes_of(cells.conversation), cells.minute)
+        spots = kernels.mix(hashes_of(cells.names.tolist())[cells.conversation], cells.minute)
         groups = self._groups_of(spots, cells)
-        rows = self._rows_of(kernels.mix(spots, hashes_of(cells.post_id)))
-        order = np.lexsort((cells.version, rows))
-        last = np.ones(len(order), np.bool_)
-        last[:-1] = rows[order[1:]] != rows[order[:-1]]
-        best = order[last]
-        best = np.sort(best[cells.version[best] > self._version[rows[best]]])
-        mask = np.zeros(len(cells), np.bool_)
-        mask[best] = True
-        into = rows[best]
-        self._group[into] = groups[best]
-        self._counts[into] = cells.counts[best]
-        self._exact[into] = cells.exact[best]
-        self._version[into] = cells.version[best]
-        self._channels.put(into, cells.channels.where(mask))
-        self._voices.put(into, cells.voices.where(mask))
-        return Taken(np.flatnonzero(np.bincount(groups)), len(best), len(cells) - len(best))
+        rows = self._rows_of(kernels.mix(spots, cells.post))
+        best = np.full(len(self), -1)
+        kernels.choose(rows, cells.version, self._version, best)
+        mask = best[rows] == np.arange(len(rows))
+        into = rows[mask]
+        self._group[into] = groups[mask]
+        self._counts[into] = cells.counts[mask]
+        self._exact[into] = cells.exact[mask]
+        self._channels.put(into, cells.channels[mask])
+        self._voices.put(into, cells.voices[mask])
+        return Taken(np.flatnonzero(np.bincount(groups)), len(into), len(cells) - len(into))
 
     def between(self, first: int, end: int) -> Array:
         """Groups of minutes from `first` on and before `end`, in the order of minutes."""
@@ -156,7 +152,7 @@ class ConversationFold:
                 self._minutes = grown(self._minutes, count)
             first = np.flatnonzero(np.diff(np.maximum.accumulate(groups), prepend=-1) * (groups >= known))
             self._minutes[known:count] = cells.minute[first]
-            self._names += map(cells.conversation.__getitem__, first.tolist())
+            self._names += cells.names[cells.conversation[first]].tolist()
         return groups
 
     def _rows_of(self, keys: Array) -> Array:
@@ -173,6 +169,7 @@ def compile_loops() -> None:
     fold = ConversationFold()
     one, none = np.ones(1, np.int64), np.zeros((1, len(COUNTS)), np.int64)
     voice = Sets(one.astype(np.uint64), one)
-    fold.add_up(
-        fold.take(Cells([""], one, [""], none, voice, voice, one.astype(np.bool_), one.astype(np.uint64))).groups
-    )
+    numbers = one.astype(np.uint64)
+    cells = Cells(texts(["", ""]), one, numbers, one, none, voice, voice, one.astype(np.bool_), numbers)
+    fold.add_up(fold.take(cells).groups)
+    voice.take(one - 1)

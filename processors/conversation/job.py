@@ -159,7 +159,7 @@ class ConversationJob:
             for cells in self._patiently(
                 lambda: list(self._log.window(self._partitions, self._of, int(minutes[0]), end))
             ):
-                self.fold.take(cells.where(cells.minute >= self._of_owner(floors, cells.conversation)))
+                self.fold.take(cells.where(cells.minute >= self._of_owner(floors, cells.named)))
         self._ceiling = until
 
     @property
@@ -214,7 +214,8 @@ class ConversationJob:
 
     def _read_through(self, cells: Cells, late: Array) -> None:
         """Minutes that are not in memory, closed ones and such as there was no room for."""
-        spots = dict(zip(zip(cells.conversation, cells.minute.tolist(), strict=True), late.tolist(), strict=True))
+        named = cells.spots
+        spots = dict(zip(named, late.tolist(), strict=True))
         listed = list(spots)
         for start in range(0, len(listed), SPOTS_AT_ONCE):
             wanted = listed[start : start + SPOTS_AT_ONCE]
@@ -222,7 +223,7 @@ class ConversationJob:
             fold = ConversationFold()
             for stored in self._patiently(lambda wanted=wanted: list(self._log.of_spots(wanted))):  # type: ignore[misc]
                 fold.take(stored)
-            chosen = [spot in some for spot in zip(cells.conversation, cells.minute.tolist(), strict=True)]
+            chosen = [spot in some for spot in named]
             groups = fold.take(cells.where(np.array(chosen, np.bool_))).groups
             minutes = fold.add_up(groups)
             final = np.array(

@@ -41,6 +41,16 @@ def enter(slots, known, keys, numbers, count):
 
 
 @njit(cache=True, nogil=True)
+def choose(rows, versions, known, best):
+    """Which of several cells of one row counts: the one with the highest version, if it is above the row's in `known`,
+    where it is put. `best` is -1 for each row and gets the cell."""
+    for i in range(len(rows)):
+        if versions[i] > known[rows[i]]:
+            known[rows[i]] = versions[i]
+            best[rows[i]] = i
+
+
+@njit(cache=True, nogil=True)
 def spread(slots, known, count):
     """Fills empty `slots` with the first `count` numbers."""
     mask = np.uint64(len(slots) - 1)

@@ -6,7 +6,8 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.clickhouse import ClickHouse, ExternalTables
-from processors.conversation.cells import COUNTS, Cells, name_channels
+from processors.conversation.cells import COUNTS, Cells, name_channels, texts
+from processors.conversation.index import hashes_of
 from processors.conversation.voices import Array, Sets
 from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS, SOURCE_MARKS
 
@@ -93,9 +94,10 @@ class ClickHouseConversations:
             numbers = np.frombuffer(bytes.fromhex("".join(voices)), "<u8").astype(np.uint64)
             lengths = np.fromiter(map(len, voices), np.int64, len(voices)) // 16
             yield Cells(
-                conversation,
+                texts(conversation),
+                np.arange(len(conversation)),
+                hashes_of(post_id),
                 np.array(start, np.int64) // 60,
-                post_id,
                 np.array(counts, np.int64).T,
                 name_channels([text.split("\0") if count else () for text, count in zip(names, named, strict=True)]),
                 Sets(numbers, lengths),

@@ -28,9 +28,16 @@ class Sets:
     values: Array
     lengths: Array
 
-    def where(self, mask: Array) -> Self:
+    def __getitem__(self, mask: Array) -> Self:
         """Those that `mask` names."""
         return type(self)(self.values[np.repeat(mask, self.lengths)], self.lengths[mask])
+
+    def take(self, places: Array) -> Self:
+        """Those at these places, in their order, several times perhaps."""
+        lengths = self.lengths[places]
+        values = np.empty(int(lengths.sum()), np.uint64)
+        kernels.gather(places, np.cumsum(self.lengths) - self.lengths, self.lengths, self.values, values)
+        return type(self)(values, lengths)
 
     def owners(self) -> Array:
         """Of each value, the number of its set."""

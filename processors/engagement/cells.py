@@ -14,6 +14,7 @@ from processors.engagement import rows, voices
 from processors.engagement.facts import THREAD
 from processors.engagement.fold import Fold
 from processors.engagement.memberships import Memberships
+from processors.engagement.numbering import number
 from processors.engagement.partitioning import partitions_of
 from schemas.metrics import MEASURES, MINUTE, VOICES
 
@@ -38,31 +39,40 @@ NO_MORE: Final = Again(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 class Cells(NamedTuple):
-    """One cell a place; `minutes` since 1970. `channels` are texts with NUL between, `voices` the bytes of sorted
-    numbers: arrays of objects, as ClickHouse takes them. `partitions`: of the topic of conversations."""
+    """What posts add to minutes of conversations. Cells of one post's minute share most of what they say, so that is
+    kept apart, once: in spots. Texts are referred to by their place; `versions` are those of `post_ids`."""
 
-    conversations: Array
-    minutes: Array
+    conversations: Array  # cells: place in `names`
+    spots: Array  # cells: place in the spots
+    partitions: Array  # cells: of the topic of conversations
+    minutes: Array  # spots, since 1970
+    posts: Array  # spots: place in `post_ids`
+    counts: Array  # spots x COUNTS
+    channels: Array  # spots: place in `channel_texts`
+    voices: "Voices"  # of spots
+    exact: Array  # spots
+    names: Array  # texts as arrays of objects, as ClickHouse takes them
     post_ids: Array
-    counts: Array  # n x COUNTS
-    channels: Array
-    voices: Array
-    exact: Array
-    versions: Array
-    partitions: Array
+    versions: Array  # of `post_ids`
+    channel_texts: Array  # each some channels with NUL between
 
     def __len__(self) -> int:
-        return len(self.minutes)
+        return len(self.conversations)
+
+
+class Voices(NamedTuple):
+    """Hashes of who spoke, sorted in each spot, one spot after the other: where each one's end."""
+
+    hashes: Array
+    ends: Array
 
 
 class _Spots(NamedTuple):
-    """Posts' minutes, in order: what stands in each as a whole."""
+    """What stands in posts' minutes: counts, channels (places in texts), voices and whether these are all."""
 
-    numbers: Array  # post << 32 | minute
-    posts: Array
     counts: Array
     channels: Array
-    voices: Array
+    voices: Voices
     exact: Array
 
 
@@ -83,39 +93,49 @@ def cells_of(fold: Fold, known: Memberships, panes: Array, again: Again, of: int
 
 def conversation_posts(cells: Cells) -> rows.Columns:
     """Rows of conversation_posts."""
+    spots = cells.spots
+    counts = cells.counts[spots]
+    posts = cells.posts[spots]
     return {
-        "conversation": cells.conversations,
-        "minute": (cells.minutes.astype(np.int64) * MINUTE).astype(np.uint32),
-        "post_id": cells.post_ids,
-        **{name: cells.counts[:, number] for number, name in enumerate(COUNTS)},
-        "channels": cells.channels,
-        "voices": cells.voices,
-        "voices_exact": cells.exact,
-        "version": cells.versions,
+        "conversation": cells.names[cells.conversations],
+        "minute": (cells.minutes.astype(np.int64) * MINUTE).astype(np.uint32)[spots],
+        "post_id": cells.post_ids[posts],
+        **{name: counts[:, number] for number, name in enumerate(COUNTS)},
+        "channels": cells.channel_texts[cells.channels][spots],
+        "voices": _cut(cells.voices)[spots],
+        "voices_exact": cells.exact[spots],
+        "version": cells.versions[posts],
     }
 
 
 def _cells(fold: Fold, known: Memberships, numbers: Array, of: int) -> Cells:
-    tables = fold._tables
-    spots = _look(tables, known, numbers)
-    owners, place = np.unique(spots.posts, return_inverse=True)
+    tables, texts = fold._tables, _Texts(known)
+    posts = (numbers >> SHIFT).astype(np.int64)
+    whole = _look(tables, known, numbers, texts)
+    owners, place = np.unique(posts, return_inverse=True)
     ids = rows.names(fold, owners)
+    at, names = _shared(known, posts)
+    part_at, part_names, parts = _parts(tables, known, numbers, texts)
+    used, named = number(np.concatenate((names, part_names)), len(known.names))
     threads = np.empty(len(owners), object)
     threads[:] = [THREAD + post_id for post_id in ids.tolist()]
-    whole = _whole(known, spots, place, threads, partitions_of(threads.tolist(), of))
-    parts = _parts(tables, known, spots)
-    at = np.concatenate((whole[0], parts[0]))
-    owner = place[at]
+    lanes = partitions_of(threads.tolist(), of).astype(np.uint16)
+    spots = np.arange(len(numbers))
+    behind = np.concatenate((spots, part_at))  # the spots of parts lie behind the whole ones
     return Cells(
-        conversations=np.concatenate((whole[1], parts[1])),
-        minutes=(spots.numbers[at] & np.uint64(0xFFFFFFFF)).astype(np.uint32),
-        post_ids=ids[owner],
-        counts=np.concatenate((spots.counts[whole[0]], parts[3])),
-        channels=np.concatenate((spots.channels[whole[0]], parts[4])),
-        voices=np.concatenate((spots.voices[whole[0]], parts[5])),
-        exact=np.concatenate((spots.exact[whole[0]], parts[6])),
-        versions=rows.versions(*fold.seen(owners))[owner],
-        partitions=np.concatenate((whole[2], parts[2])),
+        conversations=np.concatenate((place, len(owners) + named)),
+        spots=np.concatenate((spots, at, len(numbers) + np.arange(len(part_at)))),
+        partitions=np.concatenate((lanes[place], known.partitions[names], known.partitions[part_names])),
+        minutes=(numbers & np.uint64(0xFFFFFFFF)).astype(np.uint32)[behind],
+        posts=place[behind],
+        counts=np.concatenate((whole.counts, parts.counts)),
+        channels=np.concatenate((whole.channels, parts.channels)),
+        voices=_joined(whole.voices, parts.voices),
+        exact=np.concatenate((whole.exact, parts.exact)),
+        names=np.concatenate((threads, known.names[used])),
+        post_ids=ids,
+        versions=rows.versions(*fold.seen(owners)),
+        channel_texts=texts.all(),
     )
 
 
@@ -132,7 +152,7 @@ def _panes_of(tables: Any, posts: Array) -> Array:
     return found[:count]
 
 
-def _look(tables: Any, known: Memberships, numbers: Array) -> _Spots:
+def _look(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> _Spots:
     """Everything that stands in these spots."""
     size = len(numbers)
     posts = (numbers >> SHIFT).astype(np.int64)
@@ -146,70 +166,51 @@ def _look(tables: Any, known: Memberships, numbers: Array) -> _Spots:
     voices.listen(
         tables, numbers, known.posts["channel"], VOICES, starts, heard, spoken, voice_ends, spoken_ends, exact
     )
-    return _Spots(
-        numbers,
-        posts,
-        counts,
-        _channel_texts(known, spoken, spoken_ends),
-        _cut(heard.tobytes(), voice_ends),
-        exact,
-    )
+    last = int(voice_ends[-1]) if size else 0
+    return _Spots(counts, texts.places(Voices(spoken, spoken_ends)), Voices(heard[:last], voice_ends), exact)
 
 
-def _whole(known: Memberships, spots: _Spots, place: Array, threads: Array, lanes: Array) -> tuple[Array, Array, Array]:
-    """Spot, conversation and partition of each spot's cells in the conversations of its post and in its thread."""
-    count = known.posts["current"][spots.posts].astype(np.int64)
+def _shared(known: Memberships, posts: Array) -> tuple[Array, Array]:
+    """Spot and name of each conversation that counts a spot whole, but for its thread; `posts` are those of spots."""
+    count = known.posts["current"][posts].astype(np.int64)
     at = np.repeat(np.arange(len(count)), count)
-    ends = np.cumsum(count)
-    first = known.posts["first"][spots.posts].astype(np.int64)
-    names = known.held[np.arange(len(at)) + (first - (ends - count))[at]]
-    return (
-        np.concatenate((np.arange(len(count)), at)),
-        np.concatenate((threads[place], known.names[names])),
-        np.concatenate((lanes[place].astype(np.uint16), known.partitions[names])),
-    )
+    first = known.posts["first"][posts].astype(np.int64)
+    return at, known.held[np.arange(len(at)) + (first - (np.cumsum(count) - count))[at]]
 
 
-def _parts(tables: Any, known: Memberships, spots: _Spots) -> tuple[Array, ...]:
-    """Spot, conversation, partition, counts, channels, voices, exact of the cells in conversations that only shares and
-    comments name, or that the post has left."""
-    at, names, what, events = _own(tables, known, spots)
+def _parts(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> tuple[Array, Array, _Spots]:
+    """Spot, name and what stands there, of conversations that only shares and comments name, or that the post has
+    left."""
+    at, names, what, events = _own(tables, known, numbers)
     keys, cell = np.unique((at.astype(np.uint64) << SHIFT) | names, return_inverse=True)
     size = len(keys)
     counts = np.zeros((size, len(COUNTS)), np.uint32)
-    for number, column in enumerate((2, 3, 5, 6)):
-        counts[:, column] = np.bincount(cell[what == number], minlength=size)
+    for kind, column in enumerate((2, 3, 5, 6)):
+        counts[:, column] = np.bincount(cell[what == kind], minlength=size)
     adds = np.flatnonzero(what <= voices.COMMENTED)
     actors, channels = np.empty(len(adds), np.uint64), np.empty(len(adds), np.uint64)
     voices.speakers(tables, events[adds], actors, channels)
-    heard, voice_ends, exact = _distinct(cell[adds], actors, size, VOICES)
-    spoken, spoken_ends, _ = _distinct(cell[adds], channels, size, len(adds))
+    heard, exact = _distinct(cell[adds], actors, size, VOICES)
+    spoken, _ = _distinct(cell[adds], channels, size, len(adds))
     name = (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    return (
-        (keys >> SHIFT).astype(np.int64),
-        known.names[name],
-        known.partitions[name],
-        counts,
-        _channel_texts(known, spoken, spoken_ends),
-        _cut(heard.tobytes(), voice_ends),
-        exact,
-    )
+    return (keys >> SHIFT).astype(np.int64), name, _Spots(counts, texts.places(spoken), heard, exact)
 
 
-def _own(tables: Any, known: Memberships, spots: _Spots) -> tuple[Array, Array, Array, Array]:
+def _own(tables: Any, known: Memberships, numbers: Array) -> tuple[Array, Array, Array, Array]:
     """Spot, name, what (as voices.py has it) and event of each thing that counts in a conversation not its post's."""
-    left = known.posts["left"][spots.posts].astype(np.int64)
+    posts = (numbers >> SHIFT).astype(np.int64)
+    left = known.posts["left"][posts].astype(np.int64)
     at = np.repeat(np.arange(len(left)), left)
-    first = known.posts["first"][spots.posts].astype(np.int64) + known.posts["current"][spots.posts]
+    first = known.posts["first"][posts].astype(np.int64) + known.posts["current"][posts]
     names = known.held[np.arange(len(at)) + (first - (np.cumsum(left) - left))[at]]
     touched = np.zeros(len(known.posts), np.bool_)
-    touched[spots.posts] = True
+    touched[posts] = True
     own = known.own
     own = own[touched[own["post"]]] if len(own) else own
     room = 2 * len(own)
     while True:
         found = tuple(np.empty(room, kind) for kind in (np.int64, np.uint32, np.uint8, np.int64))
-        count = voices.own_conversations(tables, spots.numbers, own, known.posts, known.held, *found)
+        count = voices.own_conversations(tables, numbers, own, known.posts, known.held, *found)
         if count <= room:
             break
         room = count
@@ -222,9 +223,8 @@ def _own(tables: Any, known: Memberships, spots: _Spots) -> tuple[Array, Array, 
     )
 
 
-def _distinct(owners: Array, values: Array, size: int, most: int) -> tuple[Array, Array, Array]:
-    """The distinct values of each of `size` owners, sorted, at most `most`, where each one's end, and whether all are
-    there."""
+def _distinct(owners: Array, values: Array, size: int, most: int) -> tuple[Voices, Array]:
+    """The distinct values of each of `size` owners, sorted, at most `most`; and whether all are there."""
     order = np.lexsort((values, owners))
     owners, values = owners[order], values[order]
     new = np.ones(len(order), np.bool_)
@@ -232,22 +232,41 @@ def _distinct(owners: Array, values: Array, size: int, most: int) -> tuple[Array
     owners, values = owners[new], values[new]
     count = np.bincount(owners, minlength=size)
     rank = np.arange(len(owners)) - (np.cumsum(count) - count)[owners]
-    return values[rank < most], np.cumsum(np.minimum(count, most)), (count <= most).astype(np.uint8)
+    return Voices(values[rank < most], np.cumsum(np.minimum(count, most))), (count <= most).astype(np.uint8)
 
 
-def _channel_texts(known: Memberships, hashes: Array, ends: Array) -> Array:
-    """Each owner's channels as one text. There are few different ones, so each is made once."""
-    made = {b"": ""}
-    texts = _cut(hashes.tobytes(), ends)
-    for key in set(texts.tolist()) - {b""}:
-        names = {known.channels[number] for number in np.frombuffer(key, np.uint64).tolist()}
-        made[key] = "\0".join(sorted(names - {""}))
-    texts[:] = list(map(made.__getitem__, texts.tolist()))
-    return texts
+def _joined(some: Voices, others: Voices) -> Voices:
+    return Voices(
+        np.concatenate((some.hashes, others.hashes)), np.concatenate((some.ends, others.ends + len(some.hashes)))
+    )
 
 
-def _cut(text: bytes, ends: Array) -> Array:
-    """Pieces of 8 bytes a value that end at these values."""
+class _Texts:
+    """Channels of spots as texts. There are few different ones, so each is made once."""
+
+    def __init__(self, known: Memberships) -> None:
+        self._known = known
+        self._texts = [""]
+        self._places = {b"": 0}
+
+    def places(self, spoken: Voices) -> Array:
+        """The place of each spot's text, of the hashes of its channels."""
+        keys = _cut(spoken).tolist()
+        for key in set(keys).difference(self._places):
+            names = {self._known.channels[each] for each in np.frombuffer(key, np.uint64).tolist()}
+            self._places[key] = len(self._texts)
+            self._texts.append("\0".join(sorted(names - {""})))
+        return np.fromiter(map(self._places.__getitem__, keys), np.uint32, len(keys))
+
+    def all(self) -> Array:
+        texts = np.empty(len(self._texts), object)
+        texts[:] = self._texts
+        return texts
+
+
+def _cut(values: Voices) -> Array:
+    """The bytes of each one's hashes."""
+    text, ends = values.hashes.tobytes(), values.ends
     pieces = np.empty(len(ends), object)
     pieces[:] = b""
     starts = np.concatenate((np.zeros(1, np.int64), ends[:-1])) if len(ends) else ends

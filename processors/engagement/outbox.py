@@ -4,20 +4,22 @@ A record holds many cells, all of its partition: at one record a conversation th
 the rest of the job.
 """
 
-from binascii import b2a_base64
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from pydantic_core import to_json
 
 from pipeline.outlet import Outlet
-from processors.engagement.cells import COUNTS, Cells
+from processors.engagement.cells import Array, Cells
+from processors.engagement.numbering import gather, number
+from schemas.conversations import HASHES, NUMBERS, VERSIONS
+from schemas.conversations import Cells as Said
 
 RECORD_BYTES: Final = 500_000
-RECORD_CELLS: Final = 1500
-"""Cells of some 300 bytes each; a record that gets larger is cut in two, down to one cell: at most 10 kB (ids of 512
+RECORD_CELLS: Final = 3000
+"""Cells of some 120 bytes each; a record that gets larger is cut in two, down to one cell: at most 10 kB (ids of 512
 characters, 256 voices)."""
 
 PATIENCE_SECONDS: Final = 2.0
@@ -50,36 +52,55 @@ class KafkaOutbox:
 def records_of(cells: Cells) -> Iterator[tuple[int, bytes]]:
     """Partition and value of the records that say these cells."""
     order = np.argsort(cells.partitions, kind="stable")
-    columns = _columns(cells, order)
     partitions = cells.partitions[order]
     bounds = [0, *(np.flatnonzero(partitions[1:] != partitions[:-1]) + 1).tolist(), len(order)]
     for start, end in pairwise(bounds):
         for first in range(start, end, RECORD_CELLS):
-            for value in _values(columns, first, min(first + RECORD_CELLS, end)):
+            for value in _values(cells, order[first : min(first + RECORD_CELLS, end)]):
                 yield int(partitions[start]), value
 
 
-def _columns(cells: Cells, order: Any) -> dict[str, list[Any]]:
-    heard, spoken = cells.voices[order].tolist(), cells.channels[order].tolist()
-    encoded = {voices: b2a_base64(voices, newline=False).decode() for voices in set(heard)}
-    channels = {texts: texts.split("\0") if texts else [] for texts in set(spoken)}
+def _values(cells: Cells, chosen: Array) -> Iterator[bytes]:
+    value = to_json({"cells": _said(cells, chosen), "marks": []}, bytes_mode="base64")
+    if len(value) <= RECORD_BYTES or len(chosen) == 1:
+        yield value
+        return
+    middle = len(chosen) // 2
+    yield from _values(cells, chosen[:middle])
+    yield from _values(cells, chosen[middle:])
+
+
+def _said(cells: Cells, chosen: Array) -> Said:
+    spots = cells.spots[chosen]
+    names, conversation = number(cells.conversations[chosen], len(cells.names))
+    owners = cells.posts[spots]
+    posts, post = number(owners, len(cells.post_ids))
+    texts, channels = number(cells.channels[spots], len(cells.channel_texts))
+    counts = cells.counts[spots].T
+    ends = cells.voices.ends
+    heard = np.empty(int((ends - np.concatenate((np.zeros(1, np.int64), ends[:-1])))[spots].sum()), np.uint64)
+    voices = gather(cells.voices.hashes, ends, spots, heard)
     return {
-        "conversation": cells.conversations[order].tolist(),
-        "minute": cells.minutes[order].tolist(),
-        "post_id": cells.post_ids[order].tolist(),
-        **{name: cells.counts[order, number].tolist() for number, name in enumerate(COUNTS)},
-        "channels": list(map(channels.__getitem__, spoken)),
-        "voices": list(map(encoded.__getitem__, heard)),
-        "voices_exact": cells.exact[order].tolist(),
-        "version": cells.versions[order].tolist(),
+        "names": cells.names[names].tolist(),
+        "post_ids": cells.post_ids[posts].tolist(),
+        "channel_sets": [text.split("\0") if text else [] for text in cells.channel_texts[texts].tolist()],
+        "conversation": _bytes(conversation),
+        "post": _bytes(post),
+        "minute": _bytes(cells.minutes[spots]),
+        "posts": _bytes(counts[0]),
+        "likes": _bytes(counts[1]),
+        "shares": _bytes(counts[2]),
+        "comments": _bytes(counts[3]),
+        "likes_retracted": _bytes(counts[4]),
+        "shares_retracted": _bytes(counts[5]),
+        "comments_retracted": _bytes(counts[6]),
+        "channels": _bytes(channels),
+        "voices": _bytes(voices),
+        "voices_exact": _bytes(cells.exact[spots]),
+        "version": cells.versions[owners].astype(VERSIONS).tobytes(),
+        "heard": heard.astype(HASHES).tobytes(),
     }
 
 
-def _values(columns: dict[str, list[Any]], start: int, end: int) -> Iterator[bytes]:
-    value = to_json({"cells": {name: column[start:end] for name, column in columns.items()}, "marks": []})
-    if len(value) <= RECORD_BYTES or end - start == 1:
-        yield value
-        return
-    middle = (start + end) // 2
-    yield from _values(columns, start, middle)
-    yield from _values(columns, middle, end)
+def _bytes(column: Array) -> bytes:
+    return column.astype(NUMBERS).tobytes()

@@ -1,0 +1,46 @@
+"""Texts that are said once: which of many are used, and what each is called among those."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+Array = np.ndarray[Any, Any]
+
+
+def number(places: Array, size: int) -> tuple[Array, Array]:
+    """The distinct ones of these places below `size`, in the order of their first coming, and for each place its own
+    among them.
+
+    >>> number(np.array([7, 3, 7]), 10)
+    (array([7, 3]), array([0, 1, 0], dtype=uint32))
+    """
+    used, called = np.empty(min(size, len(places)), np.int64), np.empty(len(places), np.uint32)
+    return used[: _number(places, np.full(size, -1, np.int32), used, called)], called
+
+
+@njit(cache=True, nogil=True)
+def _number(places, names, used, called):
+    count = 0
+    for i in range(len(places)):
+        place = places[i]
+        if names[place] < 0:
+            names[place] = count
+            used[count] = place
+            count += 1
+        called[i] = names[place]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def gather(values, ends, chosen, out):
+    """Runs of `values` that end at `ends`, those of `chosen` one after the other; their lengths."""
+    lengths = np.empty(len(chosen), np.uint32)
+    top = 0
+    for i in range(len(chosen)):
+        start = ends[chosen[i] - 1] if chosen[i] else 0
+        lengths[i] = ends[chosen[i]] - start
+        for j in range(start, ends[chosen[i]]):
+            out[top] = values[j]
+            top += 1
+    return lengths
