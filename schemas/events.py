@@ -26,12 +26,14 @@ from typing import Annotated, Any, Final, Literal, NotRequired
 
 from pydantic import (
     AwareDatetime,
+    ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    with_config,
 )
 from pydantic_core import core_schema
 from typing_extensions import TypedDict
@@ -73,6 +75,8 @@ class IsoText:
         return {"type": "string", "format": "date-time"}
 
 
+# Values differ too much for a cache of them to pay: it would be a third of the time that an event takes.
+@with_config(ConfigDict(cache_strings="keys"))
 class Event(TypedDict):
     """One thing that somebody did on a social network, or took back."""
 

@@ -24,12 +24,15 @@ from schemas.events import (
     InvalidEvent,
     check,
     conversation_keys,
-    explain,
+    parse_event,
     validate_json,
 )
 
 FIRST_US: Final = 0
 """Event time starts in 1970: panes and versions count minutes from there."""
+
+NUL_ESCAPED: Final = b"\\u0000"
+"""JSON has no other way to say NUL."""
 
 
 class Record(Protocol):
@@ -74,30 +77,18 @@ def decode(runs: Iterable[Run], policy: DecodingPolicy) -> Decoded:
     records: list[Record] = []
     dead: list[DeadLetter] = []
     for run in runs:
-        kind = run.kind
-        for record in run.records:
-            try:
-                value = record.value
-                if value is None:
-                    raise InvalidEvent(
-                        "", "no value (a tombstone): source topics are not compacted, send action 'retract'"
-                    )
-                event: Event = validate_json(value)
-                if "event_id" not in event or "target_id" in event or event.get("action") == "retract":
-                    check(event)
-                if event["kind"] != kind:
-                    raise InvalidEvent(
-                        "kind",
-                        f"a {event['kind']} in the topic of {kind}s, send it to "
-                        f"{run.topic.rpartition('.')[0]}.{event['kind']}s",
-                    )
-            except ValidationError as error:
-                dead.append(dead_letter(run, record, explain(error)))
-            except InvalidEvent as error:
-                dead.append(dead_letter(run, record, error))
-            else:
-                events.append(event)
-                records.append(record)
+        good = _good(run)
+        if good is None:
+            for record in run.records:
+                try:
+                    events.append(_event(run, record))
+                except InvalidEvent as flaw:
+                    dead.append(dead_letter(run, record, flaw))
+                else:
+                    records.append(record)
+        else:
+            events += good
+            records += run.records
         owners += [run] * (len(events) - len(owners))
     columns = _columns(events, owners, records)
     flaws = _flaws(columns, records, policy)
@@ -150,6 +141,33 @@ def dead_letter(run: Run, record: Record, flaw: InvalidEvent) -> DeadLetter:
     )
 
 
+def _good(run: Run) -> list[Event] | None:
+    """The events of a run in which all is well, as it nearly always is; None where each has to be looked at."""
+    try:
+        events: list[Event] = list(map(validate_json, [record.value or b"" for record in run.records]))
+        for event in events:
+            if "target_id" in event or "action" in event or "event_id" not in event:
+                check(event)
+    except (ValidationError, InvalidEvent):
+        return None
+    kinds: list[str] = [event["kind"] for event in events]
+    return events if kinds.count(run.kind) == len(events) else None
+
+
+def _event(run: Run, record: Record) -> Event:
+    """The event of a record. Raises InvalidEvent."""
+    if record.value is None:
+        raise InvalidEvent("", "no value (a tombstone): source topics are not compacted, send action 'retract'")
+    event = parse_event(record.value)
+    if event["kind"] != run.kind:
+        raise InvalidEvent(
+            "kind",
+            f"a {event['kind']} in the topic of {run.kind}s, send it to "
+            f"{run.topic.rpartition('.')[0]}.{event['kind']}s",
+        )
+    return event
+
+
 def _columns(events: list[Event], owners: list[Run], records: list[Record]) -> EventColumns:
     count = len(events)
     nothing: list[str] = []
@@ -189,6 +207,23 @@ def _microseconds(moments: list[datetime]) -> Any:
 
 def _flaws(columns: EventColumns, records: list[Record], policy: DecodingPolicy) -> dict[int, InvalidEvent]:
     """Event number -> what is wrong with it, for the rules that are cheaper to look at for all events together."""
+    flaws = _with_nul(columns) if any(NUL_ESCAPED in (record.value or b"") for record in records) else {}
+    limit_us = int(policy.future_limit * 1e6)
+    for number in np.flatnonzero(columns.occurred_us > columns.received_ms * 1000 + limit_us).tolist():
+        flaws[number] = InvalidEvent(
+            "occurred_at",
+            f"more than {policy.future_limit:g} s ahead of its receipt: mend the sender's clock or time zone",
+        )
+    for number in np.flatnonzero(columns.occurred_us < FIRST_US).tolist():
+        flaws[number] = InvalidEvent("occurred_at", EARLY_SAID)
+    for number in _wrong_keys(columns.post_id, [record.key for record in records]):
+        flaws.setdefault(
+            number, InvalidEvent("post_id", "the record's key is not the post_id: send post_id as the key")
+        )
+    return flaws
+
+
+def _with_nul(columns: EventColumns) -> dict[int, InvalidEvent]:
     flaws: dict[int, InvalidEvent] = {}
     for name in TEXTS:
         column = getattr(columns, name)
@@ -203,18 +238,6 @@ def _flaws(columns: EventColumns, records: list[Record], policy: DecodingPolicy)
     for number, links in enumerate(columns.links):
         if links and "\0" in "".join(links):
             flaws[number] = InvalidEvent("links", NUL_SAID)
-    limit_us = int(policy.future_limit * 1e6)
-    for number in np.flatnonzero(columns.occurred_us > columns.received_ms * 1000 + limit_us).tolist():
-        flaws[number] = InvalidEvent(
-            "occurred_at",
-            f"more than {policy.future_limit:g} s ahead of its receipt: mend the sender's clock or time zone",
-        )
-    for number in np.flatnonzero(columns.occurred_us < FIRST_US).tolist():
-        flaws[number] = InvalidEvent("occurred_at", EARLY_SAID)
-    for number in _wrong_keys(columns.post_id, [record.key for record in records]):
-        flaws.setdefault(
-            number, InvalidEvent("post_id", "the record's key is not the post_id: send post_id as the key")
-        )
     return flaws
 
 
