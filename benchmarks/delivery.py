@@ -1,0 +1,294 @@
+"""From the second in which a spike is certain until a webhook is told of it, while events come at a fixed rate, all on
+one machine.
+
+    python benchmarks/delivery.py [--rate 10000] [--usual 60] [--factor 8] [--storm 2000]
+
+Starts a worker and a producer as processes of their own, on the Kafka and ClickHouse of ENGAGEMENT_KAFKA and
+ENGAGEMENT_CLICKHOUSE or, where these are not set, on a stack of its own in a temporary folder. One conversation has a
+day of history (written into the tables) and goes on at its usual rate; then its comments come `--factor` times as
+often. The spike is certain once the open minute's count, as it was sent, reaches the level that is sure to fire, which
+the alert itself names. With `--storm` as many threads with a day of a comment or so an hour wake up at the same moment.
+Exit 1 where the webhook is told later than 10 s after. Everything that it starts or makes is gone when it ends.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import accumulate, cycle
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from freshness import SHARES, TICK_SECONDS, child, cpu, read, ready, remove, servers, stack
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.migrations import migrate
+from pipeline.outlet import Outlet
+from pipeline.publisher import open_publisher
+from pipeline.settings import Settings, load_settings
+from pipeline.topics import ensure_topics
+from schemas.events import isoformat
+from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS
+
+PROMISE_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 180.0
+"""After the burst has begun."""
+
+CONVERSATION: Final = "hashtag:planted"
+HISTORY_MINUTES: Final = 26 * 60
+"""A series is grown up after a day."""
+
+PLANTED_POSTS: Final = 50
+STORM_RATE: Final = 0.02
+"""Usual comments a minute of a thread that wakes up."""
+
+TAGS: Final = 200
+MADE: Final = 200_000
+"""Events that are made before; their ids and times come when they are sent."""
+
+SURE: Final = re.compile(r"the minute is not over: (\d+) so far, (\d+) are sure to fire")
+ALERTS: Final = """
+receivers:
+  hook: {{kind: webhook, url: "http://127.0.0.1:{port}/hook", secret: {{clear: benchmark}}}}
+routes:
+  - {{match: "{conversation}", to: hook}}
+"""
+
+
+def main() -> None:
+    options = arguments()
+    if options.produce:
+        produce(options)
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with stack():
+        kept = measure(options)
+    sys.exit(not kept)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rate", type=int, default=10_000, help="events a second beside the spike")
+    parser.add_argument("--posts", type=int, default=20_000, help="posts that they are about, by Zipf's law")
+    parser.add_argument("--usual", type=float, default=60.0, help="comments a minute that the conversation usually has")
+    parser.add_argument("--factor", type=float, default=8.0, help="how many times as many the burst brings")
+    parser.add_argument("--storm", type=int, default=0, help="threads that wake up at the same moment")
+    parser.add_argument("--warm-up", type=int, default=75, help="seconds of usual traffic before the burst")
+    parser.add_argument("--produce", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+class Told(threading.Thread):
+    """A webhook: what came to it, and when."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.alerts: list[tuple[float, dict[str, Any]]] = []
+        told = self.alerts
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                now = time.time()
+                told.append((now, json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+
+    def run(self) -> None:
+        self._server.serve_forever(0.02)
+
+
+def measure(options: argparse.Namespace) -> bool:
+    """On topics and a database of its own; prints what came of it. True: the promise is kept."""
+    name = f"delivery{time.time_ns() // 1_000_000}"
+    os.environ["ENGAGEMENT_TOPIC_PREFIX"] = name
+    os.environ["ENGAGEMENT_CLICKHOUSE"] = f"{os.environ['ENGAGEMENT_CLICKHOUSE'].rpartition('/')[0]}/{name}"
+    os.environ["ENGAGEMENT_METRICS_PORT"] = "0"
+    told = Told()
+    told.start()
+    with ExitStack() as after:
+        path = after.enter_context(tempfile.NamedTemporaryFile("w", suffix=".yaml"))
+        path.write(ALERTS.format(port=told.port, conversation=CONVERSATION))
+        path.flush()
+        os.environ["ENGAGEMENT_ALERTS"] = path.name
+        settings = load_settings()
+        after.callback(remove, settings)
+        ensure_topics(settings)
+        migrate(settings)
+        with ClickHouse(settings) as store:
+            plant_past(store, settings, options)
+        log = after.enter_context(tempfile.NamedTemporaryFile("w+"))
+        command = [__file__, "--produce", f"--rate={options.rate}", f"--posts={options.posts}"]
+        producer = after.enter_context(child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        worker = after.enter_context(child(["-c", "from pipeline.cli import main; main(['work'])"], stderr=log))
+        producer.stdout.readline()  # its events are made
+        status = ready(worker, Path(log.name))
+        # Early in a minute, so that one minute is enough.
+        burst = (time.time() + options.warm_up) // 60 * 60 + 65
+        producer.stdin.write(f"{burst if options.storm else 0}\n".encode())
+        producer.stdin.flush()
+        parts = {**servers(settings), "worker": worker.pid, "producer": producer.pid}
+        before, started = cpu(parts), time.time()
+        sent = send(settings, options, burst, told)
+        spent, took = cpu(parts), time.time() - started
+        figures = read(status)
+        producer.stdin.write(b"end\n")
+        producer.stdin.flush()
+        rate = float(producer.stdout.readline())
+        print(f"{rate:,.0f} events/s came of {options.rate:,}")
+        print("  CPU, % of one core       ", *(f"{p} {(spent[p] - before[p]) / took * 100:.0f}  " for p in spent))
+        opened = int(figures['engagement_spikes_total{state="opened"}'])
+        series = int(figures["engagement_spike_series"])
+        print(f"  series watched {series:,}, spikes opened by then {opened:,}")
+        return report(sent, told, burst, rate >= 0.98 * options.rate)
+
+
+def report(sent: list[float], told: Told, burst: float, is_full: bool) -> bool:
+    """Prints how late the webhook was told. `sent`: when each comment of the conversation was."""
+    opened = [(at, alert) for at, alert in told.alerts if alert["state"] == "opened"]
+    if not opened:
+        print(f"NOT told within {PATIENCE_SECONDS:g} s of the burst")
+        return False
+    at, alert = opened[0]
+    minute = datetime.fromisoformat(alert["as_of"]).timestamp() - 60
+    said = next((found for reason in alert["reasons"] if (found := SURE.fullmatch(reason))), None)
+    if said is None or at < burst:
+        print(f"told at {clock(at)}, but not of an open minute in the burst: {alert['reasons']}")
+        return False
+    of_minute = [moment for moment in sent if minute <= moment < minute + 60]
+    enough = int(said[2])
+    certain = of_minute[enough - 1]
+    late = at - certain
+    kept = late <= PROMISE_SECONDS
+    verdict = "kept" if kept and is_full else "kept, but at a lower rate" if kept else "NOT kept"
+    print(f"  burst from {clock(burst)}; certain at {clock(certain)} ({enough} in the minute); told at {clock(at)}")
+    print(f"  certain until told, s     {late:.2f}   ({len(of_minute)} were sent by then, the alert knew {said[1]})")
+    print(f"  reasons                   {'; '.join(alert['reasons'])}")
+    print(f"a spike is told within {PROMISE_SECONDS:g} s of being certain: {verdict}", flush=True)
+    return kept
+
+
+def plant_past(store: ClickHouse, settings: Settings, options: argparse.Namespace) -> None:
+    """A day of closed minutes of the conversation and of what is to wake up, and the cells of the first."""
+    chance = np.random.default_rng(1)
+    until = int(time.time()) // 60
+    minutes = np.arange(until - HISTORY_MINUTES, until)
+    rows = chance.poisson(options.usual / PLANTED_POSTS, (HISTORY_MINUTES, PLANTED_POSTS))
+    where, post = np.nonzero(rows)
+    counts = rows[where, post].tolist()
+    cells = {
+        "conversation": [CONVERSATION] * len(counts),
+        "minute": (minutes[where] * 60).tolist(),
+        "post_id": [planted(number) for number in post.tolist()],
+        "comments": counts,
+        "channels": [["bluesky"]] * len(counts),
+        "voices": [sorted(chance.integers(0, 2**63, count).tolist()) for count in counts],
+        "voices_exact": [1] * len(counts),
+        "version": counts,
+    }
+    store.insert(CONVERSATION_POSTS.name, cells)
+    closed = [(CONVERSATION, minute, count) for minute, count in zip(minutes, rows.sum(axis=1), strict=True) if count]
+    for number in range(options.storm):
+        loud = np.flatnonzero(chance.poisson(STORM_RATE, HISTORY_MINUTES))
+        closed += [(f"thread:post-{number}", minute, 1) for minute in minutes[loud]]
+    names, at, values = zip(*closed, strict=True)
+    columns = {
+        "conversation": list(names),
+        "minute": [int(minute) * 60 for minute in at],
+        "count": list(map(int, values)),
+    }
+    store.insert(CONVERSATION_CLOSED.name, columns | {"closed_at": [until * 60_000] * len(names)})
+    partitions = range(settings.partitions)
+    marks = {"partition": list(partitions), "closed_until": [until * 60] * len(partitions)}
+    store.insert(CONVERSATION_MARKS.name, marks)
+
+
+def send(settings: Settings, options: argparse.Namespace, burst: float, told: Told) -> list[float]:
+    """Comments of the conversation until its spike is told; when each was sent."""
+    sent: list[float] = []
+    topics = settings.topics
+    with open_publisher(settings) as publisher:
+        for number in range(PLANTED_POSTS):
+            post = f'"hashtags": ["planted"], "post_id": "{planted(number)}", "actor_id": "author-{number}"'
+            put(publisher, topics.of("post"), planted(number), "post", f"planted#{number}", post)
+        publisher.flush()
+        started, each = time.time(), options.usual / 60
+        while (now := time.time()) < burst + PATIENCE_SECONDS and not told.alerts:
+            due = each * (min(now, burst) - started + options.factor * max(now - burst, 0))
+            while len(sent) < due:
+                number = len(sent)
+                post_id = planted(number % PLANTED_POSTS)
+                said = f'"post_id": "{post_id}", "actor_id": "fan-{number * 7919 % 1009}"'
+                put(publisher, topics.of("comment"), post_id, "comment", f"comment-{number}", said)
+                sent.append(time.time())
+            time.sleep(TICK_SECONDS)
+    return sent
+
+
+def produce(options: argparse.Namespace) -> None:
+    """Makes its events, waits for a line, sends them at the rate until the next; prints how many a second. The line
+    says from when on there are comments (Unix time)."""
+    settings = load_settings()
+    rng = random.Random(1)
+    shares = list(accumulate(1 / rank for rank in range(1, options.posts + 1)))
+    posts = [f"post-{number}" for number in rng.choices(range(options.posts), cum_weights=shares, k=MADE)]
+    kinds = rng.choices(list(SHARES), list(SHARES.values()), k=MADE)
+    topics = {kind: settings.topics.of(kind) for kind in SHARES}
+    said = [(kind, post_id, f'"post_id": "{post_id}"') for kind, post_id in zip(kinds, posts, strict=True)]
+    print("ready", flush=True)
+    talk = float(sys.stdin.readline())
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.readline(), ended.set()), daemon=True).start()
+    with open_publisher(settings) as publisher:
+        for number in range(options.posts):
+            post = (
+                f'"hashtags": ["tag{number % TAGS}"], "post_id": "post-{number}", "actor_id": "author-{number % 999}"'
+            )
+            put(publisher, settings.topics.of("post"), f"post-{number}", "post", f"post-{number}#post", post)
+        publisher.flush()
+        started, sent = time.monotonic(), 0
+        events = cycle(said)
+        while not ended.is_set():
+            due = int((time.monotonic() - started) * options.rate)
+            is_silent = time.time() < talk
+            for number, (kind, post_id, about) in zip(range(sent, due), events, strict=False):
+                chosen = "like" if is_silent else kind
+                more = f'{about}, "actor_id": "actor-{number * 7919 % 100_003}"'
+                put(publisher, topics[chosen], post_id, chosen, f"event-{number}", more)
+            sent = max(sent, due)
+            time.sleep(TICK_SECONDS)
+        print(sent / (time.monotonic() - started), flush=True)
+
+
+def put(outlet: Outlet, topic: str, post_id: str, kind: str, event_id: str, said: str) -> None:
+    """An event of now."""
+    now = isoformat(datetime.now(UTC))
+    value = f'{{"event_id": "{event_id}", "kind": "{kind}", "channel": "bluesky", "occurred_at": "{now}", {said}}}'
+    outlet.send(topic, post_id.encode(), value.encode())
+
+
+def planted(number: int) -> str:
+    return f"planted-{number}"
+
+
+def clock(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S.%f}"[:-4]
+
+
+if __name__ == "__main__":
+    main()
