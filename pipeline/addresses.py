@@ -64,6 +64,9 @@ STANDS_IN_QUERY: Final = "/?:@!$'()*+,;=%~"
 """Need no escape there; the percent sign because by then only those of escapes are left."""
 
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
+_PLAIN: Final = re.compile(r"https?://((?:[a-z0-9-]{1,63}\.)+[a-z-][a-z0-9-]{0,62})((?:/[A-Za-z0-9_~-]+)*)/?")
+"""Most addresses: nothing in them has to be taken apart, at a tenth of the price."""
+
 _HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _AROUND: Final = "".join(map(chr, range(33)))
 """Control characters and space, which browsers cut off."""
@@ -76,6 +79,9 @@ def canonical(url: str) -> str | None:
     """
     if len(url) > LONGEST:
         return None
+    if (plain := _PLAIN.fullmatch(url)) and len(plain[1]) <= LONGEST_HOST:
+        found = f"https://{_site(plain[1])}{plain[2]}"
+        return found if len(found) <= LONGEST else None
     try:
         # As browsers do: a backslash separates like a slash.
         before, mark, query = url.strip(_AROUND).strip().partition("#")[0].partition("?")
@@ -101,8 +107,11 @@ def _host(host: str) -> str:
     host = (host if host.isascii() else host.encode("idna").decode()).lower()
     if len(host) > LONGEST_HOST or not _HOST.fullmatch(host):
         raise ValueError("no host")
-    if re.fullmatch(r"[0-9.]+", host):
-        return host
+    return host if re.fullmatch(r"[0-9.]+", host) else _site(host)
+
+
+def _site(host: str) -> str:
+    """Without the names of what shows the same to phones."""
     labels = host.split(".")
     registered = 3 if len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in SECOND_LEVELS else 2
     return ".".join([label for label in labels[:-registered] if label not in SAME_SITE] + labels[-registered:])

@@ -118,6 +118,15 @@ def test_its_answers_stay_as_they_are(url: str) -> None:
         assert "#" not in found
 
 
+LABELS = st.sampled_from(["www", "m", "example", "co", "com", "uk", "1", "a-b", "xn--bcher-kva", "-", "_"])
+
+
+@given(st.lists(LABELS, min_size=1), st.lists(st.text("aZ0_~-.%", max_size=3)), st.sampled_from(["http", "https"]))
+def test_plain_addresses_are_spelled_as_if_they_were_taken_apart(host: list[str], path: list[str], scheme: str) -> None:
+    url = f"{scheme}://{'/'.join(['.'.join(host), *path])}"
+    assert canonical(url) == canonical(url + "#")
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.text("xy%&=+ü", max_size=4)), unique_by=lambda pair: pair[0]))
 def test_the_order_of_parameters_says_nothing(pairs: list[tuple[str, str]]) -> None:
     parts = [f"{name}={value.replace('&', '%26')}" for name, value in pairs]

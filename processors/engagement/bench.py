@@ -16,7 +16,7 @@ from pipeline.settings import Settings
 from processors.batches import Batch
 from processors.bench import Bench
 from processors.conversation.stored import ClickHouseConversations
-from processors.engagement.business import BusinessHours
+from processors.engagement.business import BusinessHours, clock_of
 from processors.engagement.decoding import DecodingPolicy
 from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
@@ -50,7 +50,7 @@ class EngagementBench:
         after_step: Callable[[str], None] = lambda step: None,
     ) -> None:
         self._bench = Bench("engagement", settings, health, watchdog)
-        self._metrics = metrics
+        self._metrics, self._zone = metrics, settings.business_zone
         hasher = Hasher()
         self._log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
         self._shelf = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
@@ -97,6 +97,7 @@ class EngagementBench:
     def _prepare(self) -> None:
         self._bench.look_at_tables()
         compile_loops()
+        clock_of(self._zone)
         tune()
 
     def _claim(self, partitions: list[int], of: int) -> None:

@@ -7,7 +7,7 @@ neighbours. The other half of the time goes into the columns: nothing is made pe
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import compress
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -28,6 +28,7 @@ from schemas.events import (
     validate_json,
 )
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_US: Final = 0
 """Event time starts in 1970: panes and versions count minutes from there."""
 
@@ -199,15 +200,17 @@ def _columns(events: list[Event], owners: list[Run], records: list[Record]) -> E
 
 
 def _microseconds(moments: list[datetime]) -> Any:
+    # Of two times of one zone nobody asks the zone: a quarter of what datetime.timestamp costs.
+    epoch = EPOCH.astimezone(moments[0].tzinfo) if moments else EPOCH
     # A double holds seconds since 1970 to half a microsecond until 2^32 s, in 2106, which is also where minutes in a
     # DateTime column end; until then a later time is refused as too far ahead.
-    seconds = np.fromiter(map(datetime.timestamp, moments), np.float64, len(moments))
+    seconds = np.fromiter([(moment - epoch).total_seconds() for moment in moments], np.float64, len(moments))
     return np.rint(seconds * 1e6).astype(np.int64)
 
 
 def _flaws(columns: EventColumns, records: list[Record], policy: DecodingPolicy) -> dict[int, InvalidEvent]:
     """Event number -> what is wrong with it, for the rules that are cheaper to look at for all events together."""
-    flaws = _with_nul(columns) if any(NUL_ESCAPED in (record.value or b"") for record in records) else {}
+    flaws = _with_nul(columns) if NUL_ESCAPED in b"".join([record.value or b"" for record in records]) else {}
     limit_us = int(policy.future_limit * 1e6)
     for number in np.flatnonzero(columns.occurred_us > columns.received_ms * 1000 + limit_us).tolist():
         flaws[number] = InvalidEvent(

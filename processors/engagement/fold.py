@@ -5,6 +5,7 @@ number of times.
 """
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -110,8 +111,7 @@ class Fold:
 
     def find(self, post_ids: Sequence[str]) -> Array:
         """The row of each post, -1 where it is not in memory."""
-        get = self._rows.get
-        return np.fromiter((get(post_id, -1) for post_id in post_ids), np.int64, len(post_ids))
+        return np.fromiter(map(self._rows.get, post_ids, repeat(-1)), np.int64, len(post_ids))
 
     def add(self, post_ids: Sequence[str], partitions: Array) -> Array:
         """Rows for posts that are not in memory and each named once, with nothing in them yet."""
