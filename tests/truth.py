@@ -186,6 +186,10 @@ class PostTruth:
 
     def metrics(self) -> dict[str, Any]:
         """The row of post_metrics without key and version; `as_of` in seconds since 1970."""
+        return dict(self._row)
+
+    @cached_property
+    def _row(self) -> dict[str, Any]:
         net, entropy = self.net, self.entropy
         return {
             "as_of": self.as_of * 60,

@@ -1,12 +1,13 @@
 """What ClickHouse holds, held against the truth."""
 
 import json
-import subprocess
-import sys
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from pipeline.cli import engagement as command
 from pipeline.clickhouse import ClickHouse
 from pipeline.settings import Settings
 from tests.folding import differences, plain
@@ -14,7 +15,6 @@ from tests.truth import PostTruth
 
 COUNTS = ("likes", "shares", "comments", "likes_retracted", "shares_retracted", "comments_retracted")
 FACTS = ("author_id", "channel", "url", "conversations", "mentions", "links", "quotes", "followers")
-ENGAGEMENT = str(Path(sys.executable).with_name("engagement"))
 
 Truth = Mapping[str, PostTruth]
 
@@ -31,12 +31,11 @@ def environment_of(settings: Settings, base: Mapping[str, str]) -> dict[str, str
     }
 
 
-def engagement(environment: Mapping[str, str], *arguments: str, seconds: float = 300) -> str:
-    """What the command says on stdout. Fails where its exit code is not 0."""
-    done = subprocess.run(
-        [ENGAGEMENT, *arguments], env=dict(environment), capture_output=True, text=True, timeout=seconds, check=False
-    )
-    assert done.returncode == 0, f"engagement {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+def engagement(environment: Mapping[str, str], *arguments: str) -> str:
+    """What the command says on stdout, run in this process with these settings. Fails where its exit code is not 0."""
+    others = {name: None for name in os.environ if name.startswith("ENGAGEMENT_") and name not in environment}
+    done = CliRunner().invoke(command, arguments, env={**others, **environment})
+    assert done.exit_code == 0, f"engagement {' '.join(arguments)}: {done.exception!r}\n{done.output}"
     return done.stdout
 
 

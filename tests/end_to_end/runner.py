@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,13 @@ from schemas.tables import POST_MINUTES
 PANES = "panes"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Exits as `engagement work` does."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--until-caught-up", action="store_true")
     parser.add_argument("--die-after", choices=(*STEPS, PANES))
     parser.add_argument("--armed-by", type=Path)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
 
     pause = float(os.environ.get("ENGAGEMENT_TEST_PAUSE", "0"))
 

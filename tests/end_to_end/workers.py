@@ -1,18 +1,18 @@
 """Worker processes of a test: started, watched with bounded patience, none left behind."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
 """How long a worker may take until it has partitions; the first one of all compiles the fold's loops."""
 
@@ -20,37 +20,41 @@ SCALE = float(os.environ.get("ENGAGEMENT_TEST_PATIENCE", "1"))
 """All patience is multiplied by it: a machine that is busy with other things needs more."""
 
 
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.end_to_end.loaded"])
+
+
 class Worker:
     """One process. `log` is all that it said."""
 
-    def __init__(self, name: str, folder: Path, command: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, log: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self.name = name
-        self._path = folder / f"{name}.log"
-        with self._path.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-            )
+        self._log = log
+        self._process = FORKS.Process(target=_work, args=(log, list(arguments), dict(environment)), name=name)
+        self._process.start()
+        assert self._process.pid is not None
         self.pid = self._process.pid
 
     @property
     def log(self) -> str:
-        return self._path.read_text(errors="replace")
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return self._process.is_alive()
 
     @property
     def process(self) -> psutil.Process:
         return psutil.Process(self.pid)
 
     def signal(self, number: int) -> None:
-        self._process.send_signal(number)
+        os.kill(self.pid, number)
 
     def kill(self) -> None:
         """As a crash does (SIGKILL), and waits until it is gone."""
         self._process.kill()
-        self._process.wait(30)
+        self._process.join(30)
+        assert not self.alive
 
     def end(self, seconds: float = 15) -> int:
         """SIGTERM; its exit code. Fails when it takes longer than `seconds`."""
@@ -59,12 +63,12 @@ class Worker:
 
     def wait(self, seconds: float) -> int:
         """Its exit code. Fails when it takes longer than `seconds`."""
-        try:
-            return self._process.wait(seconds * SCALE)
-        except subprocess.TimeoutExpired:
-            stacks = self._stacks()
+        self._process.join(seconds * SCALE)
+        if self._process.exitcode is None:
+            threads = f"threads: {[(thread.id, thread.user_time) for thread in self.process.threads()]}"
             self.kill()
-            raise AssertionError(f"{self.name} does not end within {seconds} s\n{stacks}\n{self.tail}") from None
+            raise AssertionError(f"{self.name} does not end within {seconds} s\n{threads}\n{self.tail}")
+        return self._process.exitcode
 
     def wait_until_ready(self) -> None:
         """Until it has been given partitions."""
@@ -83,9 +87,6 @@ class Worker:
     @property
     def tail(self) -> str:
         return self.log[-3000:]
-
-    def _stacks(self) -> str:
-        return f"threads: {[(thread.id, thread.user_time) for thread in self.process.threads()]}"
 
 
 class Workers:
@@ -108,21 +109,18 @@ class Workers:
                 print(f"--- {worker.name}\n{worker.tail}")
 
     def start(self, *arguments: str, **settings: Any) -> Worker:
-        """`engagement work` with these arguments, through runner.py; `settings` are ENGAGEMENT_ settings."""
-        return self.run([sys.executable, "-m", "tests.end_to_end.runner", *arguments], **settings)
+        """A process that does what `engagement work` does, with these arguments of runner.py; `settings` are
+        ENGAGEMENT_ settings."""
+        name = f"worker-{len(self._started) + 1}"
+        own = {f"ENGAGEMENT_{key.upper()}": str(value) for key, value in settings.items()}
+        worker = Worker(name, self._folder / f"{name}.log", arguments, {**self._environment, **own})
+        self._started.append(worker)
+        return worker
 
     def catch_up(self, seconds: float = 120, **settings: Any) -> None:
         """A worker that ends, with 0, once all is committed."""
         worker = self.start("--until-caught-up", **settings)
         assert worker.wait(seconds) == 0, worker.tail
-
-    def run(self, command: list[str], **settings: Any) -> Worker:
-        """Any command with the settings of the test."""
-        name = f"worker-{len(self._started) + 1}"
-        own = {f"ENGAGEMENT_{key.upper()}": str(value) for key, value in settings.items()}
-        worker = Worker(name, self._folder, command, {**self._environment, **own})
-        self._started.append(worker)
-        return worker
 
 
 def wait_until(
@@ -134,3 +132,14 @@ def wait_until(
         assert time.monotonic() - started < seconds * SCALE, f"{what} after {seconds:g} s\n{more()}"
         time.sleep(pause)
     return time.monotonic() - started
+
+
+def _work(log: Path, arguments: list[str], environment: dict[str, str]) -> None:
+    """In the new process."""
+    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(said, stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    tempfile.tempdir = str(log.parent)
+    import_module("tests.end_to_end.loaded").main(arguments)
