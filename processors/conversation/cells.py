@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import chain, compress
+from itertools import chain
 from typing import Final, Self
 
 import numpy as np
@@ -47,15 +47,9 @@ class Cells:
         return type(self)(self.names, *(getattr(self, field.name)[mask] for field in fields(self)[1:]))
 
     @property
-    def named(self) -> list[str]:
-        """The conversation of each cell."""
-        found: list[str] = self.names[self.conversation].tolist()
-        return found
-
-    @property
     def spots(self) -> list[tuple[str, int]]:
         """Conversation and minute of each cell."""
-        return list(zip(self.named, self.minute.tolist(), strict=True))
+        return list(zip(self.names[self.conversation].tolist(), self.minute.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ class Minutes:
     """What is known of some (conversation, minute), one a place; `likes`, `shares` and `comments` are net. `seen` is
     the sum of the events that its cells have seen, `fold` the highest fold version among them."""
 
-    conversation: list[str]
+    conversation: Array  # of objects
     minute: Array
     posts: Array
     likes: Array
@@ -78,12 +72,9 @@ class Minutes:
     def __len__(self) -> int:
         return len(self.conversation)
 
-    def where(self, mask: Array) -> Self:
-        """Those that `mask` names."""
-        if mask.all():
-            return self
-        columns = (getattr(self, field.name)[mask] for field in fields(self)[1:])
-        return type(self)(list(compress(self.conversation, mask.tolist())), *columns)
+    def where(self, chosen: Array | slice) -> Self:
+        """Those that are chosen, by a mask or a slice."""
+        return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     @property
     def counts(self) -> Array:

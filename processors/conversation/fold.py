@@ -5,7 +5,6 @@ cells change nothing. Nothing else is kept: what a minute adds up to is computed
 for, from a scan of numbers.
 """
 
-from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +41,7 @@ class ConversationFold:
 
     def __init__(self) -> None:
         self._groups, self._rows = Index(), Index()
-        self._names: list[str] = []  # of groups
+        self._names: Array = np.empty(ROOM, object)  # of groups
         self._minutes = np.zeros(ROOM, np.int64)
         self._group: Array = np.zeros(ROOM, np.int64)  # of rows
         self._counts: Array = np.zeros((ROOM, len(COUNTS)), np.uint32)
@@ -115,7 +114,7 @@ class ConversationFold:
         channels = self._channels.get(rows)
         voices, exact = count_voices(of, self._voices.get(rows), self._exact[rows], count)
         return Minutes(
-            conversation=[self._names[group] for group in groups.tolist()],
+            conversation=self._names[groups],
             minute=self._minutes[groups],
             posts=counts[:, POSTS],
             likes=counts[:, LIKES] - counts[:, LIKES_BACK],
@@ -141,7 +140,7 @@ class ConversationFold:
         self._voices.keep(kept)
         self._rows.keep(kept)
         self._minutes = self._minutes[: len(stays)][stays]
-        self._names = list(compress(self._names, stays.tolist()))
+        self._names = self._names[: len(stays)][stays]
         self._groups.keep(stays)
 
     def _groups_of(self, spots: Array, cells: Cells) -> Array:
@@ -149,10 +148,10 @@ class ConversationFold:
         groups = self._groups.numbers(spots)
         if (count := self._groups.count) > known:
             if count > len(self._minutes):
-                self._minutes = grown(self._minutes, count)
+                self._minutes, self._names = grown(self._minutes, count), grown(self._names, count)
             first = np.flatnonzero(np.diff(np.maximum.accumulate(groups), prepend=-1) * (groups >= known))
             self._minutes[known:count] = cells.minute[first]
-            self._names += cells.names[cells.conversation[first]].tolist()
+            self._names[known:count] = cells.names[cells.conversation[first]]
         return groups
 
     def _rows_of(self, keys: Array) -> Array:

@@ -159,7 +159,7 @@ class ConversationJob:
             for cells in self._patiently(
                 lambda: list(self._log.window(self._partitions, self._of, int(minutes[0]), end))
             ):
-                self.fold.take(cells.where(cells.minute >= self._of_owner(floors, cells.named)))
+                self.fold.take(cells.where(cells.minute >= self._of_owner(floors, cells.names[cells.conversation])))
         self._ceiling = until
 
     @property
@@ -201,9 +201,8 @@ class ConversationJob:
         self._after_step("minutes")
         if self._audience is not None and len(minutes):
             stay = ~final & (minutes.minute >= until)
-            chosen = np.flatnonzero(stay).tolist()
             self._audience.on_open(
-                [minutes.conversation[number] for number in chosen],
+                minutes.conversation[stay].tolist(),
                 minutes.minute[stay].tolist(),
                 minutes.counts[stay].tolist(),
             )
@@ -276,19 +275,19 @@ class ConversationJob:
     def _write_missing(self, minutes: Minutes, counts: list[int], part: slice, now: Callable[[], float]) -> None:
         """Once each: what was closed before us was read when we began, and what has landed of an INSERT that failed, or
         was written by somebody while we were taken for dead, is looked up."""
-        spots = list(zip(minutes.conversation[part], minutes.minute[part].tolist(), strict=True))
         self._check_in()
-        if self._torn or self._alive < self._doubt_ends:
-            self._stand |= self._closings.counts(spots)
-        missing = np.zeros(len(minutes), np.bool_)
-        if self._stand:
-            missing[part] = [spot not in self._stand for spot in spots]
+        some = minutes.where(part)
+        missing = np.ones(len(some), np.bool_)
+        is_doubtful = self._torn or self._alive < self._doubt_ends
+        if is_doubtful or self._stand:
+            spots = list(zip(some.conversation.tolist(), some.minute.tolist(), strict=True))
+            if is_doubtful:
+                self._stand |= self._closings.counts(spots)
+            missing[:] = [spot not in self._stand for spot in spots]
             counts[part] = [self._stand.get(spot, count) for spot, count in zip(spots, counts[part], strict=True)]
-        else:
-            missing[part] = True
         if missing.any():
             self._torn = True
-            self._rows.upsert(CONVERSATION_CLOSED.name, closing_columns(minutes, missing, int(now() * 1000)))
+            self._rows.upsert(CONVERSATION_CLOSED.name, closing_columns(some, missing, int(now() * 1000)))
             self._torn = False
 
     def _check_in(self) -> None:
@@ -305,12 +304,12 @@ class ConversationJob:
             self._kept = max(self._kept, min(self.fold.minute_within(most), *(self._floors or {0: 0}).values()))
             self.fold.drop(self.fold.between(0, self._kept))
 
-    def _of_owner(self, values: Mapping[int, int], conversations: Sequence[str]) -> Array:
+    def _of_owner(self, values: Mapping[int, int], conversations: Array) -> Array:
         """The value of the partition of each conversation."""
         first = min(values.values(), default=0)
         if all(value == first for value in values.values()):
             return np.full(len(conversations), first, np.int64)
-        return _by_partition(values, partitions_of(conversations, self._of))
+        return _by_partition(values, partitions_of(conversations.tolist(), self._of))
 
     def _lower_ceiling(self) -> None:
         """The latest open minutes leave memory; they are in conversation_posts, and read when they are due."""

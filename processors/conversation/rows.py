@@ -1,7 +1,7 @@
 """Rows of the conversations' tables, as columns."""
 
 from collections.abc import Iterable
-from itertools import compress, pairwise
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +18,7 @@ def minute_columns(minutes: Minutes, mask: Array, final: bool) -> dict[str, Any]
     seen = np.minimum(minutes.seen[mask], np.uint64((1 << SEEN_BITS) - 1))
     version = (minutes.fold[mask] << np.uint64(SEEN_BITS + 1)) | (seen << np.uint64(1)) | np.uint64(final)
     return {
-        "conversation": list(compress(minutes.conversation, mask.tolist())),
+        "conversation": minutes.conversation[mask],
         "minute": minutes.minute[mask] * 60,
         "posts": minutes.posts[mask],
         "likes": minutes.likes[mask],
@@ -35,7 +35,7 @@ def minute_columns(minutes: Minutes, mask: Array, final: bool) -> dict[str, Any]
 def closing_columns(minutes: Minutes, mask: Array, now_ms: int) -> dict[str, Any]:
     """Rows of conversation_closed, closed at `now_ms` (since 1970)."""
     return {
-        "conversation": list(compress(minutes.conversation, mask.tolist())),
+        "conversation": minutes.conversation[mask],
         "minute": minutes.minute[mask] * 60,
         "count": minutes.counts[mask],
         "closed_at": np.full(int(mask.sum()), now_ms),
@@ -46,4 +46,4 @@ def by_minute(minutes: Minutes, counts: list[int]) -> Iterable[tuple[int, list[s
     """Minutes in order: they are sorted already."""
     starts = np.flatnonzero(np.diff(minutes.minute, prepend=-1)).tolist()
     for start, end in pairwise([*starts, len(minutes)]):
-        yield int(minutes.minute[start]), minutes.conversation[start:end], counts[start:end]
+        yield int(minutes.minute[start]), minutes.conversation[start:end].tolist(), counts[start:end]
