@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from freshness import SHARES, TICK_SECONDS, child, cpu, read, ready, remove, servers, stack
+from freshness import SHARES, TICK_SECONDS, child, cpu, grown, read, ready, remove, servers, stack
 
 from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
@@ -143,23 +144,40 @@ def measure(options: argparse.Namespace) -> bool:
         producer.stdin.write(f"{burst if options.storm else 0}\n".encode())
         producer.stdin.flush()
         parts = {**servers(settings), "worker": worker.pid, "producer": producer.pid}
-        before, started = cpu(parts), time.time()
+        before, started, first = cpu(parts), time.time(), read(status)
         sent = send(settings, options, burst, told)
         spent, took = cpu(parts), time.time() - started
         figures = read(status)
+        steps = grown(first, figures)
         producer.stdin.write(b"end\n")
         producer.stdin.flush()
         rate = float(producer.stdout.readline())
         print(f"{rate:,.0f} events/s came of {options.rate:,}")
         print("  CPU, % of one core       ", *(f"{p} {(spent[p] - before[p]) / took * 100:.0f}  " for p in spent))
+        print("  steps of a batch, ms     ", *means(steps))
         opened = int(figures['engagement_spikes_total{state="opened"}'])
+        print(f"  evidence, s               {steps['engagement_spike_evidence_seconds_total']:.2f}")
         series = int(figures["engagement_spike_series"])
         print(f"  series watched {series:,}, spikes opened by then {opened:,}")
-        return report(sent, told, burst, rate >= 0.98 * options.rate)
+        with ClickHouse(settings) as store:
+            stored = store.select(
+                "SELECT toUnixTimestamp64Milli(min(stored_at)) / 1000 FROM conversation_spikes "
+                f"WHERE conversation = '{CONVERSATION}' GROUP BY bitAnd(version, 1) AS told ORDER BY told"
+            )
+        return report(sent, told, burst, stored[0] if stored else [], rate >= 0.98 * options.rate)
 
 
-def report(sent: list[float], told: Told, burst: float, is_full: bool) -> bool:
-    """Prints how late the webhook was told. `sent`: when each comment of the conversation was."""
+def means(figures: Mapping[str, float]) -> Iterator[str]:
+    """Of each step of a batch."""
+    for name, count in figures.items():
+        if (found := re.fullmatch(r'engagement_step_duration_seconds_count\{step="(.*)"\}', name)) and count:
+            spent = figures[name.replace("_count", "_sum")]
+            yield f"{found[1]} {spent / count * 1000:.0f}  "
+
+
+def report(sent: list[float], told: Told, burst: float, stored: list[float], is_full: bool) -> bool:
+    """Prints how late the webhook was told. `sent`: when each comment of the conversation was; `stored`: when its row
+    was, before and after the message."""
     opened = [(at, alert) for at, alert in told.alerts if alert["state"] == "opened"]
     if not opened:
         print(f"NOT told within {PATIENCE_SECONDS:g} s of the burst")
@@ -172,12 +190,18 @@ def report(sent: list[float], told: Told, burst: float, is_full: bool) -> bool:
         return False
     of_minute = [moment for moment in sent if minute <= moment < minute + 60]
     enough = int(said[2])
-    certain = of_minute[enough - 1]
+    certain, knew = of_minute[enough - 1], of_minute[int(said[1]) - 1]
     late = at - certain
     kept = late <= PROMISE_SECONDS
     verdict = "kept" if kept and is_full else "kept, but at a lower rate" if kept else "NOT kept"
     print(f"  burst from {clock(burst)}; certain at {clock(certain)} ({enough} in the minute); told at {clock(at)}")
     print(f"  certain until told, s     {late:.2f}   ({len(of_minute)} were sent by then, the alert knew {said[1]})")
+    steps = {
+        "last comment it counts": knew,
+        **dict(zip(("row stored", "row told"), stored, strict=False)),
+        "webhook": at,
+    }
+    print("  s after certain          ", *(f"{what} {moment - certain:.2f}  " for what, moment in steps.items()))
     print(f"  reasons                   {'; '.join(alert['reasons'])}")
     print(f"a spike is told within {PROMISE_SECONDS:g} s of being certain: {verdict}", flush=True)
     return kept
@@ -265,21 +289,25 @@ def produce(options: argparse.Namespace) -> None:
         events = cycle(said)
         while not ended.is_set():
             due = int((time.monotonic() - started) * options.rate)
-            is_silent = time.time() < talk
+            is_silent, now = time.time() < talk, stamp()
             for number, (kind, post_id, about) in zip(range(sent, due), events, strict=False):
                 chosen = "like" if is_silent else kind
                 more = f'{about}, "actor_id": "actor-{number * 7919 % 100_003}"'
-                put(publisher, topics[chosen], post_id, chosen, f"event-{number}", more)
+                put(publisher, topics[chosen], post_id, chosen, f"event-{number}", more, now)
             sent = max(sent, due)
             time.sleep(TICK_SECONDS)
         print(sent / (time.monotonic() - started), flush=True)
 
 
-def put(outlet: Outlet, topic: str, post_id: str, kind: str, event_id: str, said: str) -> None:
+def put(outlet: Outlet, topic: str, post_id: str, kind: str, event_id: str, said: str, now: str = "") -> None:
     """An event of now."""
-    now = isoformat(datetime.now(UTC))
+    now = now or stamp()
     value = f'{{"event_id": "{event_id}", "kind": "{kind}", "channel": "bluesky", "occurred_at": "{now}", {said}}}'
     outlet.send(topic, post_id.encode(), value.encode())
+
+
+def stamp() -> str:
+    return isoformat(datetime.now(UTC))
 
 
 def planted(number: int) -> str:

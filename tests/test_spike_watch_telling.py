@@ -195,4 +195,5 @@ def test_metrics_tell_series_spikes_and_time() -> None:
     assert seen['engagement_spikes_total{state="opened"}'] == 1
     assert seen['engagement_spikes_total{state="resolved"}'] == 0
     assert seen["engagement_spike_detector_seconds_total"] > 0
+    assert seen["engagement_spike_evidence_seconds_total"] > 0
     assert len(shelf.messages) == 1

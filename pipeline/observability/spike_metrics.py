@@ -18,6 +18,9 @@ class SpikeMetrics:
             "spikes_total", "States of spikes that were sent to the topic of alerts", ["state"]
         )
         self._seconds = worker.counter("spike_detector_seconds_total", "Time that the detector took")
+        self._evidence = worker.counter(
+            "spike_evidence_seconds_total", "Time that it took to ask what spikes are made of"
+        )
         self._seen_released = 0
         for state in SPIKE_STATES:
             self._spikes.labels(state)
@@ -28,6 +31,9 @@ class SpikeMetrics:
 
     def add_seconds(self, seconds: float) -> None:
         self._seconds.inc(seconds)
+
+    def add_evidence_seconds(self, seconds: float) -> None:
+        self._evidence.inc(seconds)
 
     def show(self, series: int, released: int, open_spikes: int) -> None:
         """`released`: since the watch began anew; a lower number than the last one means that it has."""

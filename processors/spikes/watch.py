@@ -11,6 +11,7 @@ of conversation_closed: at an assignment the closed minutes of the last weeks ar
 is found in them and was not told, as the rows say, is told; with the same ids, so that it counts once.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from time import perf_counter
@@ -38,6 +39,8 @@ stored was rightly not found."""
 FORGOTTEN: Final = "not watched any more, or found by a detector of before: nothing more will be told of it"
 
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 
 class Patiently(Protocol):
@@ -183,7 +186,10 @@ class Watch:
     def _tell(self, changes: Sequence[Change], patiently: Patiently) -> None:
         if not changes:
             return
+        started = perf_counter()
         facts = patiently(partial(self._witness.facts, changes))
+        took = perf_counter() - started
+        self._metrics.add_evidence_seconds(took)
         alerts = [alert_of(*pair) for pair in zip(changes, facts, strict=True)]
         versions = [change.version for change in changes]
         new = [alert for alert, change in zip(alerts, changes, strict=True) if not self._was_told(change)]
@@ -197,6 +203,8 @@ class Watch:
         for change in changes:
             if not self._was_told(change):
                 self._metrics.count_spike(change.state)
+                log.info("spike %s of %s %s", change.spike_id, change.conversation, change.state)
+        log.debug("evidence of %d states took %.2f s, all of it %.2f s", len(changes), took, perf_counter() - started)
         self._remember(changes)
 
     def _remember(self, changes: Iterable[Change]) -> None:
