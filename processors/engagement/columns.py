@@ -88,7 +88,10 @@ def identify(events: EventColumns, hasher: Hasher) -> Identities:
         hasher.actors(events.actor_id),
         hasher.hashes(events.parent_id),
         hasher.hashes(events.channel),
-        np.fromiter(map(_is_top, events.parent_id, events.post_id), np.bool_, len(events)),
+        np.array(
+            [not parent or parent == post for parent, post in zip(events.parent_id, events.post_id, strict=True)],
+            np.bool_,
+        ),
     )
 
 
@@ -121,10 +124,6 @@ def identities(
             actions=action.astype(np.int8),
             parents=np.where(is_top, np.uint64(0), parent),
         )
-
-
-def _is_top(parent_id: str, post_id: str) -> bool:
-    return not parent_id or parent_id == post_id
 
 
 def _choose(column: Sequence[Any] | Array, mask: Array) -> Any:

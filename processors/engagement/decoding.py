@@ -18,8 +18,6 @@ from pipeline.dead_letters import DeadLetter
 from processors.engagement.columns import ACTION_NUMBER, KIND_NUMBER, EventColumns
 from schemas.events import (
     EARLY_SAID,
-    NUL_SAID,
-    TEXTS,
     Event,
     InvalidEvent,
     check,
@@ -144,8 +142,11 @@ def dead_letter(run: Run, record: Record, flaw: InvalidEvent) -> DeadLetter:
 
 def _good(run: Run) -> list[Event] | None:
     """The events of a run in which all is well, as it nearly always is; None where each has to be looked at."""
+    values = [record.value or b"" for record in run.records]
+    if NUL_ESCAPED in b"".join(values):
+        return None
     try:
-        events: list[Event] = list(map(validate_json, [record.value or b"" for record in run.records]))
+        events: list[Event] = list(map(validate_json, values))
         for event in events:
             if "target_id" in event or "action" in event or "event_id" not in event:
                 check(event)
@@ -210,7 +211,7 @@ def _microseconds(moments: list[datetime]) -> Any:
 
 def _flaws(columns: EventColumns, records: list[Record], policy: DecodingPolicy) -> dict[int, InvalidEvent]:
     """Event number -> what is wrong with it, for the rules that are cheaper to look at for all events together."""
-    flaws = _with_nul(columns) if NUL_ESCAPED in b"".join([record.value or b"" for record in records]) else {}
+    flaws: dict[int, InvalidEvent] = {}
     limit_us = int(policy.future_limit * 1e6)
     for number in np.flatnonzero(columns.occurred_us > columns.received_ms * 1000 + limit_us).tolist():
         flaws[number] = InvalidEvent(
@@ -223,24 +224,6 @@ def _flaws(columns: EventColumns, records: list[Record], policy: DecodingPolicy)
         flaws.setdefault(
             number, InvalidEvent("post_id", "the record's key is not the post_id: send post_id as the key")
         )
-    return flaws
-
-
-def _with_nul(columns: EventColumns) -> dict[int, InvalidEvent]:
-    flaws: dict[int, InvalidEvent] = {}
-    for name in TEXTS:
-        column = getattr(columns, name)
-        if "\0" in "".join(column):
-            for number, text in enumerate(column):
-                if "\0" in text:
-                    flaws[number] = InvalidEvent(name, NUL_SAID)
-    for number, keys in enumerate(columns.conversations):
-        if keys and "\0" in "".join(keys):
-            which = "hashtags" if any("\0" in key for key in keys if key.startswith("hashtag:")) else "mentions"
-            flaws[number] = InvalidEvent(which, NUL_SAID)
-    for number, links in enumerate(columns.links):
-        if links and "\0" in "".join(links):
-            flaws[number] = InvalidEvent("links", NUL_SAID)
     return flaws
 
 
