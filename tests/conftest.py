@@ -12,10 +12,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from pydantic import SecretStr
 
+from pipeline.clickhouse import ClickHouse
 from pipeline.embedded.addresses import StackAddresses
 from pipeline.embedded.stack import Stack
+from pipeline.errors import SchemaDrift
+from pipeline.migrations import migrate, verify_tables
 from pipeline.settings import Settings
+from schemas.tables import TABLES
 
 REQUIRE_DATA = os.environ.get("ENGAGEMENT_REQUIRE_DATA", "") not in ("", "0")
 DATA = Path(os.environ.get("ENGAGEMENT_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
@@ -77,6 +82,36 @@ def settings(addresses: StackAddresses) -> Iterator[Settings]:
         metrics_port=0,
     )
     _execute(addresses, f"DROP DATABASE IF EXISTS {name}")
+
+
+@pytest.fixture(scope="session")
+def migrated() -> list[str]:
+    """The name of a database that has all tables, once somebody has wanted one."""
+    return []
+
+
+@pytest.fixture
+def tables(settings: Settings, migrated: list[str]) -> Iterator[Settings]:
+    """Settings with all tables, empty; the database is that of every test that asks for it: migrating takes a second
+    or two. Topics are of this test alone."""
+    name = migrated[0] if migrated else f"m{uuid.uuid4().hex[:12]}"
+    url = settings.clickhouse.get_secret_value().rpartition("/")[0]
+    its = settings.model_copy(update={"clickhouse": SecretStr(f"{url}/{name}")})
+    if not migrated:
+        migrate(its)
+        migrated.append(name)
+    yield its
+    with ClickHouse(its) as client:
+        [filled] = client.select(
+            "SELECT name FROM system.tables WHERE database = currentDatabase() AND total_rows > 0"
+        ) or [[]]
+        for table in TABLES:
+            if table.name in filled:
+                client.execute(f"TRUNCATE TABLE {table.name}")
+        try:
+            verify_tables(client)
+        except SchemaDrift:
+            migrated.clear()
 
 
 @pytest.fixture

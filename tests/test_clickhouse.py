@@ -13,7 +13,6 @@ import pytest
 from pipeline.clickhouse import ClickHouse
 from pipeline.embedded.stack import Stack
 from pipeline.errors import Exhausted, Refused, SchemaDrift, Unavailable
-from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from schemas.tables import TABLES, Column, Table
 
@@ -22,15 +21,14 @@ TICKS = {"DateTime64(6": SECOND * 10**6 + 123_456, "DateTime64(3": SECOND * 1000
 
 
 @pytest.fixture
-def lists(settings: Settings) -> Iterator[ClickHouse]:
-    migrate(settings)
-    with ClickHouse(settings) as client:
+def lists(tables: Settings) -> Iterator[ClickHouse]:
+    with ClickHouse(tables) as client:
         yield client
 
 
 @pytest.fixture
-def arrays(lists: ClickHouse, settings: Settings) -> Iterator[ClickHouse]:
-    with ClickHouse(settings, numpy=True) as client:
+def arrays(lists: ClickHouse, tables: Settings) -> Iterator[ClickHouse]:
+    with ClickHouse(tables, numpy=True) as client:
         yield client
 
 

@@ -12,7 +12,6 @@ import yaml
 
 from deploy.clickhouse.draft_views import draft
 from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 
@@ -147,10 +146,9 @@ def _insert(client: ClickHouse, table: str, names: str, *rows: tuple[Any, ...]) 
 
 
 @pytest.fixture
-def client(settings: Settings) -> Iterator[ClickHouse]:
+def client(tables: Settings) -> Iterator[ClickHouse]:
     """A database with a post of last year, one that rises right now and one that does not, and a dead letter."""
-    migrate(settings)
-    with ClickHouse(settings) as client:
+    with ClickHouse(tables) as client:
         post, now = SHOWN["post"], int(time.time()) // 60 * 60
         panes = [(post, FROM + 60 * minute, *counts) for minute, counts in PANES.items()]
         panes += [("rising", now - 60 * 30, 16, 0, 0, 0), ("rising", now - 60 * 90, 1, 0, 0, 0)]

@@ -14,10 +14,10 @@ from pipeline.dead_letters.commands import dead_letters, escaped
 from pipeline.dead_letters.shelf import Choice, in_order, newest, plan_retry, retry
 from pipeline.errors import FuseBlown, Unavailable
 from pipeline.kafka import read_topic
-from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from pipeline.topics import ensure_topics
 from schemas.topics import Topics
+from tests.end_to_end.checks import environment_of
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 GOOD = b'{"event_id":"l1","kind":"like","post_id":"p","actor_id":"a","occurred_at":"2026-01-01T00:00:00Z"}'
@@ -140,10 +140,9 @@ NASTY = [
 
 
 @pytest.fixture
-def shelf(settings: Settings) -> Settings:
-    migrate(settings)
-    ensure_topics(settings)
-    return settings
+def shelf(tables: Settings) -> Settings:
+    ensure_topics(tables)
+    return tables
 
 
 @pytest.mark.stack
@@ -171,12 +170,12 @@ def test_any_bytes_come_back_as_they_went(shelf: Settings) -> None:
 
 
 @pytest.mark.stack
-def test_the_commands(shelf: Settings, environment: dict[str, str]) -> None:
+def test_the_commands(shelf: Settings) -> None:
     letters = [letter(0, GOOD, b"wrong", topic=shelf.topics.of("like")), letter(1, b"\xff\0", field="")]
     burial = Burial(shelf)
     burial(letters)
     burial.close()
-    runner = CliRunner(env=environment)
+    runner = CliRunner(env=environment_of(shelf, {}))
 
     def run(*words: str) -> str:
         done = runner.invoke(dead_letters, list(words), catch_exceptions=False)

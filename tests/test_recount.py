@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from pipeline.clickhouse import ClickHouse
 from pipeline.errors import CheckFailed
 from pipeline.kafka import Record
-from pipeline.migrations import migrate
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.commands import recount
@@ -22,6 +21,7 @@ from processors.engagement.job import EngagementJob
 from processors.engagement.partitioning import partitions_of
 from processors.engagement.stored import ClickHouseLog
 from schemas.topics import KINDS
+from tests.end_to_end.checks import environment_of
 
 RECEIVED_MS = 1_780_000_000_000
 LIKES = {"p": 5, "q": 3}
@@ -42,13 +42,11 @@ class Place(NamedTuple):
 
 
 @pytest.fixture
-def place(settings: Settings, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    for name, value in environment.items():
-        if name.startswith("ENGAGEMENT_"):
-            monkeypatch.setenv(name, value)
-    migrate(settings)
+def place(tables: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    for name, value in environment_of(tables, {}).items():
+        monkeypatch.setenv(name, value)
     hasher = Hasher()
-    log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
+    log = ClickHouseLog(lambda numpy: ClickHouse(tables, numpy=numpy), hasher)
     job = EngagementJob(log, log, lambda letters: None, hasher, WorkerMetrics())
     job.assign([0], 1)
     runs = [
@@ -57,7 +55,7 @@ def place(settings: Settings, environment: dict[str, str], monkeypatch: pytest.M
     ]
     assert job.take(runs, Event(), time.time)
     log.close()
-    with ClickHouse(settings) as client:
+    with ClickHouse(tables) as client:
         there = Place(client, CliRunner())
         assert there.differences() > 0  # nobody has added up the minutes of conversations yet
         assert there.runner.invoke(recount).exit_code == 0

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from processors.engagement import rows
 from processors.engagement.cells import COUNTS, Cells, conversation_posts
@@ -38,8 +37,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         database = Database()
         yield Bench(FakeStore(database, HASHER), database.rows)
         return
-    settings: Settings = request.getfixturevalue("settings")
-    migrate(settings)
+    settings: Settings = request.getfixturevalue("tables")
     store = ClickHouseLog(lambda arrays: ClickHouse(settings, numpy=arrays), HASHER)
     reader = ClickHouse(settings)
 

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.clickhouse.draft_views import draft
 from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import all_migrations, migrate
+from pipeline.migrations import all_migrations
 from pipeline.settings import Settings
 from schemas.metrics import MEASURES, WEIGHT_SETS, WINDOWS
 from schemas.tables import CARRY_OVER, POST_METRICS, TABLES
@@ -28,9 +28,8 @@ T = 1_450_000_020
 
 
 @pytest.fixture
-def client(settings: Settings) -> Iterator[ClickHouse]:
-    migrate(settings)
-    with ClickHouse(settings) as client:
+def client(tables: Settings) -> Iterator[ClickHouse]:
+    with ClickHouse(tables) as client:
         yield client
 
 
@@ -91,11 +90,12 @@ def test_windows_at_any_time_equal_brute_force(client: ClickHouse, seed: int) ->
     chance = random.Random(seed)
     panes = _random_panes(chance, T)
     _store(client, panes, chance)
+    names = _names(client, f"post_metrics_at(t = '{_utc(T)}')")
     for t in (T, T - 60, T + 1, T + 59, T + 60, T + 300, T + 3600, T + 86_400, T - 200_000):
         end = -(-t // 60) * 60
         truth = {post: _expected(panes, post, end) for post, minute in panes if minute < end}
         truth = {post: row for post, row in truth.items() if row is not None}
-        found = _rows(client, f"SELECT * FROM post_metrics_at(t = '{_utc(t)}')")
+        found = _rows(client, f"SELECT * FROM post_metrics_at(t = '{_utc(t)}')", names)
         assert found.keys() == truth.keys()
         for post, row in truth.items():
             _assert_equal(found[post], row)
@@ -122,7 +122,7 @@ def test_windows_as_of_now_equal_brute_force(client: ClickHouse) -> None:
             "version": [1] * len(posts),
         },
     )
-    found = _rows(client, "SELECT * FROM post_metrics_v")
+    found = _rows(client, "SELECT * FROM post_metrics_v", _names(client, "post_metrics_v"))
     assert found.keys() == set(posts)
     # The minute may have ended meanwhile: one query has one time, which it tells.
     [end] = {int(row["windows_at"].timestamp()) for row in found.values()}
@@ -151,8 +151,9 @@ def test_facts_of_the_post_stand_beside_its_metrics(client: ClickHouse) -> None:
             "version": [1, 1],
         },
     )
+    names = _names(client, "post_metrics_v")
     for setting in (0, 1):
-        found = _rows(client, f"SELECT * FROM post_metrics_v SETTINGS join_use_nulls = {setting}")
+        found = _rows(client, f"SELECT * FROM post_metrics_v SETTINGS join_use_nulls = {setting}", names)
         assert found.keys() == {"known", "new"}
         facts = [[found[post][name] for name in ("author_id", "channel", "url", "deleted_at")] for post in found]
         assert sorted(facts, key=str) == [["a", "bluesky", None, None], [None] * 4]
@@ -230,9 +231,14 @@ def _assert_equal(found: dict[str, Any], truth: dict[str, Any]) -> None:
         assert found[name] == (value if value is None else pytest.approx(value, rel=1e-12)), name
 
 
-def _rows(client: ClickHouse, sql: str) -> dict[str, dict[str, Any]]:
+def _names(client: ClickHouse, view: str) -> list[str]:
+    """The view's columns, in order."""
+    names: list[str] = client.select(f"DESCRIBE (SELECT * FROM {view})")[0]
+    return names
+
+
+def _rows(client: ClickHouse, sql: str, names: list[str]) -> dict[str, dict[str, Any]]:
     """Post -> column -> value."""
-    names = client.select(f"DESCRIBE ({sql})")[0]
     return {row[0]: dict(zip(names, row, strict=True)) for row in zip(*client.select(sql), strict=True)}
 
 

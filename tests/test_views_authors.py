@@ -11,7 +11,6 @@ from scipy.stats import t as students_t
 
 from pipeline.clickhouse import ClickHouse
 from pipeline.embedded.stack import Stack
-from pipeline.migrations import migrate
 from pipeline.settings import Settings
 
 AGES = (15, 60, 300, 1440, 10_080)
@@ -23,9 +22,8 @@ NAMES = "actual_{0}, expected_{0}, over_performance_{0}, over_performance_{0}_lo
 
 
 @pytest.fixture
-def client(settings: Settings) -> Iterator[ClickHouse]:
-    migrate(settings)
-    with ClickHouse(settings) as client:
+def client(tables: Settings) -> Iterator[ClickHouse]:
+    with ClickHouse(tables) as client:
         yield client
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
 from pipeline.settings import Settings
 
 START = 1_767_225_600
@@ -18,9 +17,8 @@ TAG, OURS, THEIRS = "hashtag:snow's", "brand:ours", "brand:theirs"
 
 
 @pytest.fixture
-def client(settings: Settings) -> Iterator[ClickHouse]:
-    migrate(settings)
-    with ClickHouse(settings) as client:
+def client(tables: Settings) -> Iterator[ClickHouse]:
+    with ClickHouse(tables) as client:
         yield client
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from schemas.tables import POST_METRICS, TABLES
 
@@ -28,9 +27,8 @@ def waiting_since(minute: int) -> int:
 
 
 @pytest.fixture
-def client(settings: Settings, minute: int, waiting_since: int) -> Iterator[ClickHouse]:
-    migrate(settings)
-    with ClickHouse(settings) as client:
+def client(tables: Settings, minute: int, waiting_since: int) -> Iterator[ClickHouse]:
+    with ClickHouse(tables) as client:
         for row in _rows(minute, waiting_since):
             client.insert("post_metrics", {name: [value] for name, value in row.items()} | {"version": [1]})
         yield client

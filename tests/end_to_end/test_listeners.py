@@ -1,14 +1,20 @@
 """Where a worker listens, at work: at its status page on loopback, and nowhere else."""
 
 import os
+import signal
 import socket
-import time
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from pipeline.settings import Settings
 from tests.end_to_end.checks import assert_exact, engagement, environment_of
 from tests.end_to_end.inputs import simulated
-from tests.end_to_end.workers import Workers, wait_until
+from tests.end_to_end.workers import SCALE, START_SECONDS, Workers, wait_until
 
 
 def test_only_the_status_page_listens(settings: Settings, tmp_path: Path) -> None:
@@ -16,14 +22,18 @@ def test_only_the_status_page_listens(settings: Settings, tmp_path: Path) -> Non
     engagement(environment, "init")
     few = simulated(500, 20)
     few.send(settings)
-    with Workers(tmp_path, environment) as workers:
-        worker = workers.start()
-        worker.wait_until_ready()
-        time.sleep(1)
-        listening = [c.laddr for c in worker.process.net_connections("inet") if c.status == "LISTEN"]
+    log = tmp_path / "log"
+    with _work(environment, log) as worker:
+
+        def is_ready() -> bool:
+            assert worker.poll() is None, log.read_text()
+            return "partitions of ours" in log.read_text()
+
+        wait_until(is_ready, 3 * START_SECONDS, "it is not ready", log.read_text)
+        listening = [c.laddr for c in psutil.Process(worker.pid).net_connections("inet") if c.status == "LISTEN"]
         assert [address.ip for address in listening] == ["127.0.0.1"]
         assert listening[0].port != 6066
-        assert f"http://127.0.0.1:{listening[0].port}/metrics" in worker.log
+        assert f"http://127.0.0.1:{listening[0].port}/metrics" in log.read_text()
 
         def is_exact() -> bool:
             try:
@@ -33,7 +43,8 @@ def test_only_the_status_page_listens(settings: Settings, tmp_path: Path) -> Non
             return True
 
         wait_until(is_exact, 30, "it does not do its work")
-        assert worker.end() == 0, worker.tail
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(15 * SCALE) == 0, log.read_text()
 
 
 def test_a_status_port_that_is_taken(settings: Settings, tmp_path: Path) -> None:
@@ -43,3 +54,16 @@ def test_a_status_port_that_is_taken(settings: Settings, tmp_path: Path) -> None
         worker = workers.start(metrics_port=taken.getsockname()[1])
         assert worker.wait(60) == 2, worker.tail
         assert worker.log.splitlines()[-1].startswith("engagement: ENGAGEMENT_METRICS_HOST and _PORT"), worker.tail
+
+
+@contextmanager
+def _work(environment: Mapping[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """The command itself, in a process that shares nothing with us."""
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "work"]
+    with log.open("wb") as said:
+        worker = subprocess.Popen(command, env=dict(environment), stdout=said, stderr=subprocess.STDOUT)
+    try:
+        yield worker
+    finally:
+        worker.kill()
+        worker.wait()
