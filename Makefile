@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+# Processes of pytest side by side, each with a stack of its own (1.5 GB); 0 is none beside the first, as --pdb wants it.
+JOBS ?= 2
 # Another virtual environment may be active: nothing here looks at it.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 export VENV
@@ -23,7 +25,7 @@ demo: $(READY) ## Set up, then everything on a real Kafka and ClickHouse, checke
 	@$(BIN)/engagement demo $(ARGS)
 
 test: $(READY) lint ## Set up, then lint, types and all tests on a real Kafka and ClickHouse (ARGS="-k ..." for some)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-unit: $(READY) ## Tests that need no Kafka and ClickHouse: seconds
 	$(BIN)/python -m pytest -m "not stack and not slow" $(ARGS)

@@ -1,4 +1,4 @@
-"""What tests share: the real stack, started once; settings for each test alone; recorded data from outside.
+"""What tests share: the real stack, started once by each process; settings for each test alone; data from outside.
 
 A test that asks for `stack`, `settings` or `environment` gets the marker `stack` by itself.
 """
@@ -23,6 +23,7 @@ from pipeline.settings import Settings
 from schemas.tables import TABLES
 
 REQUIRE_DATA = os.environ.get("ENGAGEMENT_REQUIRE_DATA", "") not in ("", "0")
+END_TO_END = Path(__file__).parent / "end_to_end"
 DATA = Path(os.environ.get("ENGAGEMENT_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
 
@@ -35,10 +36,14 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.stack)
+        # Side by side (`pytest -n 2`): a file stays together, with what it shares; what takes long goes one by one.
+        if not item.path.is_relative_to(END_TO_END):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")

@@ -25,12 +25,12 @@ FULL = os.environ.get("ENGAGEMENT_TEST_FULL", "") not in ("", "0")
 @pytest.fixture(scope="session")
 def mixed(request: pytest.FixtureRequest) -> Input:
     """A simulation with everything awkward in it, beside real cascades where they are at hand."""
-    made = simulated(870_000, 20_000) if FULL else simulated(45_000, 1_200)
+    made = simulated(870_000, 20_000) if FULL else simulated(30_000, 800)
     try:
         data = request.getfixturevalue("data")
     except pytest.skip.Exception:
         return made
-    return Input(made.events + cascades(data, every=1 if FULL else 40).events)
+    return Input(made.events + cascades(data, every=1 if FULL else 60).events)
 
 
 @pytest.fixture(scope="session")

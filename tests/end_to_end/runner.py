@@ -5,6 +5,7 @@
 Once FILE is there it dies by SIGKILL right after that step of the job (processors.engagement.job.STEPS), or with
 `panes` between the two halves of step 2: minutes stored, metrics not.
 With ENGAGEMENT_TEST_PAUSE it sleeps so many seconds after each batch: so a fast machine has work left when others come.
+With ENGAGEMENT_TEST_MEMORY_MB it has less memory than a setting may say, and its log tells of posts that are evicted.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from typing import Any
 
 from pipeline.clickhouse import ClickHouse
 from pipeline.errors import EngagementError
+from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import load_settings
 from processors.engagement.job import STEPS
 from processors.worker import WorkOptions, run_worker
@@ -43,8 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             time.sleep(pause)
 
     tell_of_panes(die_after)
+    tell_of_evictions()
     try:
-        run_worker(load_settings(), WorkOptions(until_caught_up=given.until_caught_up, after_step=die_after))
+        settings = load_settings()
+        memory_mb = int(os.environ.get("ENGAGEMENT_TEST_MEMORY_MB", settings.memory_mb))
+        settings = settings.model_copy(update={"memory_mb": memory_mb})
+        run_worker(settings, WorkOptions(until_caught_up=given.until_caught_up, after_step=die_after))
     except EngagementError as error:
         print(f"engagement: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -61,6 +67,18 @@ def tell_of_panes(tell: Callable[[str], None]) -> None:
         return rows
 
     ClickHouse.insert = insert_and_tell  # type: ignore[method-assign]
+
+
+def tell_of_evictions() -> None:
+    """Has the log say so."""
+    count = WorkerMetrics.count_evicted
+
+    def count_and_tell(self: WorkerMetrics, posts: int) -> None:
+        if posts:
+            print(f"evicted {posts} posts", flush=True)
+        count(self, posts)
+
+    WorkerMetrics.count_evicted = count_and_tell  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from processors.engagement.job import STEPS
 from tests.end_to_end.conftest import FULL, Run
 from tests.end_to_end.runner import PANES
 
-SMALL = {"flush_seconds": 0.1, "flush_events": 40_000 if FULL else 4_000, "test_pause": 0.2}
+SMALL = {"flush_seconds": 0.1, "flush_events": 40_000 if FULL else 2_500, "test_pause": 0.2}
 """Batches of a worker in these tests: many, so that there is something between two of them."""
 
 
@@ -58,10 +58,11 @@ def test_a_static_member_is_back_at_once(run: Run) -> None:
     assert ready < 9, "it waited for the session of its earlier self to end"
 
 
-def test_memory_of_sixteen_megabytes(run: Run) -> None:
+def test_two_megabytes_of_memory(run: Run) -> None:
     """Posts are evicted and read again from the log, with a crash in between."""
-    worker = run.workers.start(memory_mb=16, **SMALL)
+    worker = run.workers.start(test_memory_mb=2, instance="one", **SMALL)
     run.wait_for_commit()
     worker.kill()
-    run.workers.catch_up(memory_mb=16)
+    again = run.workers.catch_up(test_memory_mb=2, instance="one", **SMALL)
+    assert again.log.count("evicted ") > 1, again.tail
     run.assert_done()

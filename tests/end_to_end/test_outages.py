@@ -7,7 +7,7 @@ from pipeline.embedded.stack import Stack
 from tests.end_to_end.conftest import FULL, Run
 from tests.end_to_end.workers import Worker, wait_until
 
-SLOW = {"flush_seconds": 0.1, "flush_events": 20_000 if FULL else 1_000, "test_pause": 0.15}
+SLOW = {"flush_seconds": 0.1, "flush_events": 20_000 if FULL else 640, "test_pause": 0.15}
 """Batches of a worker in these tests: small, so that much is left when others come."""
 
 SESSION_SECONDS = 10.0

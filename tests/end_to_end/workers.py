@@ -117,10 +117,11 @@ class Workers:
         self._started.append(worker)
         return worker
 
-    def catch_up(self, seconds: float = 120, **settings: Any) -> None:
-        """A worker that ends, with 0, once all is committed."""
+    def catch_up(self, seconds: float = 120, **settings: Any) -> Worker:
+        """A worker that has ended, with 0, once all was committed."""
         worker = self.start("--until-caught-up", **settings)
         assert worker.wait(seconds) == 0, worker.tail
+        return worker
 
 
 def wait_until(
