@@ -14,7 +14,7 @@ from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.spikes.lookout import Lookout
 from processors.spikes.state import DAY_MINUTES, KINDS
-from processors.spikes.watch import FORGOTTEN, Watch
+from processors.spikes.watch import FIRST, FORGOTTEN, Watch
 from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, minute_of, series, watch_on
 from tests.test_spike_watch import AT, NAME, QUIET, quiet
 
@@ -176,6 +176,32 @@ def test_of_many_the_clearest_are_told_first_and_what_is_old_last() -> None:
     assert len(told) == 71
     assert did.count("facts") == 3
     assert did.index("flush") < len(did) - 1 - did[::-1].index("facts")
+
+
+def test_a_storm_holds_up_nothing_that_is_clearer() -> None:
+    """Time is up after the first few; the rest is told by and by, and what comes meanwhile overtakes it."""
+    shelf = SpikeShelf()
+    watch = watch_on(FakeSpikes(shelf))
+    names = [f"hashtag:{number:02}" for number in range(100)]
+    for number in range(AT):
+        watch.on_closed(START + number, names, [2 + number % 2] * len(names))
+    watch.on_closed(START + AT, names[1:], [60] * 99)
+    watch.settle(START + AT + 1, lambda action: action(), seconds=0)
+    assert len(shelf.messages) == FIRST
+    watch.on_open(names[:1], [START + AT + 1], [500])
+    watch.settle(START + AT + 1, lambda action: action(), seconds=0)
+    assert shelf.messages[FIRST]["conversation"] == names[0]
+    again = watch_on(FakeSpikes(shelf))
+    shelf.closings = {(name, START + number): 2 + number % 2 for name in names for number in range(AT)}
+    shelf.closings |= {(name, START + AT): 60 for name in names[1:]}
+    for one in (watch, again):
+        if one is again:
+            shelf.rows.clear()
+            shelf.messages.clear()
+            one.load({0: START + AT + 1}, 1)
+        one.settle(START + AT + 1, lambda action: action())
+        assert {message["conversation"] for message in shelf.messages} >= set(names[1:])
+        assert len(set(shelf.told())) == len(shelf.messages)
 
 
 def test_kinds_come_from_the_setting() -> None:

@@ -84,7 +84,7 @@ class ConversationBench:
         stored = self._job.take(batch.runs, batch.given_up, time.time)
         self._bench.judge(self._job.judged)
         if self._lookout is not None:
-            return stored and self._lookout.settle(self._job.closed_until, batch.given_up)
+            return stored and self._lookout.settle(self._job.closed_until, batch.given_up, batch.all_read)
         return stored
 
     def _close(self) -> None:

@@ -51,7 +51,11 @@ class ClickHouseWitness:
     ) -> None:
         """`limits` of a statement: seconds and bytes of the server's memory."""
         self._clickhouse, self._database, self._clock = clickhouse, database, clock
-        self._settings = f" SETTINGS max_execution_time = {limits[0]}, max_memory_usage = {limits[1]}"
+        # Rows are chosen by the table's key alone, which all versions of a row share: so voices are read of those only.
+        self._settings = (
+            f" SETTINGS max_execution_time = {limits[0]}, max_memory_usage = {limits[1]}, "
+            "optimize_move_to_prewhere_if_final = 1"
+        )
 
     def facts(self, changes: Sequence[Change]) -> list[Facts]:
         if not changes:
@@ -60,10 +64,14 @@ class ClickHouseWitness:
         wanted = [_wanted(number, change) for number, change in enumerate(changes)]
         counts, no_counts = self._ask(_counts(), wanted)
         posts, no_posts = self._ask(_posts(), wanted)
-        heard, no_day = self._ask(_voices(), wanted)
+        sampled = [row for row in wanted if row[4] > row[3]]
+        whole = [row for row in wanted if row[4] == row[3]]
+        heard, no_day = self._ask(_voices_of_spots(), sampled)
+        more, no_more = self._ask(_voices_of_a_day(), whole)
+        heard, no_day = heard | more, no_day | no_more
         # Without the day before it is a look at some minutes.
         unheard = [row for row in wanted if row[0] in no_day]
-        now, no_voices = self._ask(_voices(), [(*row[:5], 0) for row in unheard])
+        now, no_voices = self._ask(_voices_of_spots(), [(*row[:5], 0) for row in unheard])
         authors, no_authors = self._authors(posts)
         found = []
         for number, change in enumerate(changes):
@@ -213,14 +221,31 @@ def _posts() -> str:
     )
 
 
-def _voices() -> str:
+def _voices_of_spots() -> str:
+    """Of some spans of the day: their minutes are named."""
+    heard = f"SELECT number, span, {_SETS} FROM {_cells(_SETS)}"
+    return _voices(f"WITH spots AS ({_spots('spans + 1')}), heard AS ({heard})")
+
+
+def _voices_of_a_day() -> str:
+    """Of all spans of the day, which are too many to be named one by one."""
+    heard = (
+        f"SELECT number, intDiv(until - 1 - at, step) AS span, {_SETS} "
+        f"FROM (SELECT conversation, intDiv(toUInt32(minute), 60) AS at, {_SETS} FROM {CONVERSATION_POSTS.name} FINAL "
+        "WHERE conversation IN (SELECT conversation FROM wanted) "
+        "AND minute >= (SELECT toDateTime(min(until - scale - spans * step) * 60, 'UTC') FROM wanted) "
+        "AND minute < (SELECT toDateTime(max(until) * 60, 'UTC') FROM wanted)) AS cells "
+        "INNER JOIN wanted USING (conversation) WHERE at < until AND at >= until - scale - spans * step"
+    )
+    return _voices(f"WITH heard AS ({heard})")
+
+
+def _voices(heard: str) -> str:
     """Voices and channels of each span. Where a sketch is among the sets, voices are those below the least theta, over
     its share of all hashes (Dasgupta et al. 2016)."""
     least = f"min(if(voices_exact = 0 AND notEmpty(voices), arrayMax(voices), {EVERYTHING}))"
     return (
-        f"WITH spots AS ({_spots('spans + 1')}), heard AS (SELECT number, span, voices, voices_exact, channels "
-        f"FROM {_cells('voices, voices_exact, channels')}), "
-        f"thetas AS (SELECT number, {least} AS theta FROM heard GROUP BY number) "
+        f"{heard}, thetas AS (SELECT number, {least} AS theta FROM heard GROUP BY number) "
         "SELECT number, span, "
         f"uniqCombined64Array(arrayFilter(voice -> voice < theta OR theta = {EVERYTHING}, voices)) "
         f"/ if(any(theta) = {EVERYTHING}, 1., any(theta) / {EVERYTHING + 1}.), uniqCombined64Array(channels) "
@@ -229,6 +254,7 @@ def _voices() -> str:
 
 
 _COUNTED: Final = "toInt64(posts) + comments - comments_retracted AS counted"
+_SETS: Final = "voices, voices_exact, channels"
 _COMMENTED: Final = "toInt64(comments) - comments_retracted AS commented"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from threading import Event
 from typing import Final
 
@@ -21,6 +22,10 @@ from processors.spikes.watch import Watch
 CLOSE_SECONDS: Final = 2.0
 """How long the end waits for messages that are on their way: their rows say that they were not told, so they come
 again."""
+
+
+TELL_SECONDS: Final = 2.0
+"""After so long the next batch is due: in it may be what is more urgent."""
 
 
 class Lookout:
@@ -44,14 +49,14 @@ class Lookout:
         self.watch = Watch(spikes, witness, spikes, self._messages, SpikeMetrics(metrics), policy, alive)
         self._patiently = Patience(on_store=on_store)
 
-    def settle(self, closed_until: int | None, given_up: Event) -> bool:
-        """Tells what is to be told of minutes before `closed_until`; False when it was given up. Blocks, and waits for
-        a store or broker that is away."""
+    def settle(self, closed_until: int | None, given_up: Event, is_last: bool = True) -> bool:
+        """Tells what is to be told of minutes before `closed_until`, or some of it where more batches come; False when
+        it was given up. Blocks, and waits for a store or broker that is away."""
         if closed_until is None:
             return True
         self._patiently.given_up = given_up
         with suppress(GivenUp):
-            self.watch.settle(closed_until, self._patiently)
+            self.watch.settle(closed_until, self._patiently, inf if is_last else TELL_SECONDS)
             return True
         return False
 

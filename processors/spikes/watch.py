@@ -6,14 +6,16 @@ The order of telling, which makes a crash between any two steps harmless:
     2. a message to the topic of alerts, acked
     3. the same row, with a version that says: told
 
-All of it is done before the batch whose minutes closed is acked, and after these are marked as closed. State is a cache
-of conversation_closed: at an assignment the closed minutes of the last weeks are taken again, by the same calls. What
-is found in them and was not told, as the rows say, is told; with the same ids, so that it counts once.
+All of it is done after the minutes are marked as closed; of many spikes at once some are told later, so that others are
+not kept waiting. State is a cache of conversation_closed: at an assignment the closed minutes of the last weeks are
+taken again, by the same calls. What is found in them and was not told, as the rows say, is told; with the same ids, so
+that it counts once.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
+from math import inf
 from time import perf_counter
 from typing import Final, Protocol, TypeVar
 
@@ -118,8 +120,9 @@ class Watch:
         # What closes in the same batch comes first: without it nothing is certain.
         self._open.append((conversations, minutes, counts))
 
-    def settle(self, closed_until: int, patiently: Patiently) -> None:
-        """Every minute before it is closed. Tells what is to be told: blocks. What was given up stays to be told."""
+    def settle(self, closed_until: int, patiently: Patiently, seconds: float = inf) -> None:
+        """Every minute before it is closed. Tells what is to be told, for so long, or a little of it: blocks. What is
+        left, or was given up, stays to be told."""
         started = perf_counter()
         self._untold += self.state.pass_until(lambda conversation: closed_until)
         self._closed_until = max(self._closed_until, closed_until)
@@ -129,7 +132,8 @@ class Watch:
         self._metrics.add_seconds(perf_counter() - started)
         self._untold = self._by_weight(self._untold)
         at_once = FIRST
-        while self._untold:
+        ends = perf_counter() + seconds
+        while self._untold and (at_once == FIRST or perf_counter() < ends):
             changes = self._untold[:at_once]
             self._tell([each for each in changes if self._has_news(each)], patiently)
             del self._untold[: len(changes)]
