@@ -1,13 +1,17 @@
 """The whole job against a plain Faust agent that only counts: CPU per event of one worker, same machine, same events,
 same run.
 
-    python benchmarks/whole_job.py [--events 400000] [--posts 20000] [--file EVENTS.ndjson.gz --posts-file POSTS.csv]
-    [--core 1]
+    python benchmarks/whole_job.py [--events 400000] [--posts 20000] [--hours 24]
+    [--file EVENTS.ndjson.gz --posts-file POSTS.csv] [--core 1]
 
 Makes topics and a database of its own on the Kafka and ClickHouse of ENGAGEMENT_KAFKA and ENGAGEMENT_CLICKHOUSE, fills
-the topics once, then runs each worker over them as a process of its own, pinned to one core. CPU is that of all threads
-and children; what starting costs is measured on empty topics and taken off both. ClickHouse's own CPU is printed beside
-it.
+the topics, then runs each worker over them as a process of its own, pinned to one core. CPU is that of all threads and
+children: of the job from when it is given its partitions until it has ended, of the agent that counts from its first
+event until its last. ClickHouse's own CPU is printed beside it.
+
+Two loads unless told otherwise: events as close together as they come where one worker's core is busy, 10,000 in a
+second of their own time; and the same events spread over a day, where nearly each has a minute of a post for itself,
+and so a row of post_minutes, and some of each conversation.
 """
 
 import argparse
@@ -29,6 +33,9 @@ from pipeline.settings import Settings, load_settings
 from pipeline.topics import ensure_topics
 from schemas.topics import KINDS
 
+LIVE = 10_000
+"""Events a second."""
+
 COUNTED_EVENTS = 60_000
 """Of the counting agent's events: at 100 to 200 us each more would only take longer."""
 
@@ -36,31 +43,39 @@ COUNTED_EVENTS = 60_000
 def main() -> None:
     options = arguments()
     stamp = f"bench{int(time.time())}"
-    # Elsewhere: minutes that an idle worker has closed would make all events late.
-    begin(f"{stamp}idle")
-    idle = {kind: child(kind, options.core, 0) for kind in ("job", "count")}
-    ClickHouse(load_settings()).execute(f"DROP DATABASE {stamp}idle")
-    settings = begin(stamp)
-    sent = fill(options)
-    server = ClickHouse(settings)
-    before = server_cpu(server)
-    job = child("job", options.core, sent)
-    server_share = (server_cpu(server) - before) / sent
-    counted = child("count", options.core, min(COUNTED_EVENTS, sent))
-    ours = (job["cpu"] - idle["job"]["cpu"]) / sent * 1e6
-    theirs = (counted["cpu"] - idle["count"]["cpu"]) / counted["events"] * 1e6
-    print(f"events                           {sent:,}")
-    print(f"the whole job, CPU us an event   {ours:.1f}   ({sent / job['wall']:,.0f} events/s, start included)")
-    print(f"a Faust agent that counts        {theirs:.1f}")
-    print(f"ratio                            {theirs / ours:.1f} x")
-    print(f"ClickHouse, CPU us an event      {server_share:.1f}")
-    print(f"peak memory of the worker        {job['peak_mb']:.0f} MB")
-    print("where it goes, CPU us an event:")
+    hours = options.hours or (None,) if options.file else options.hours or (options.events / LIVE / 3600, 24.0)
+    theirs = 0.0
+    for number, length in enumerate(hours):
+        name = f"{stamp}n{number}"
+        settings = begin(name)
+        sent = fill(options, length)
+        server = ClickHouse(settings)
+        before = server_cpu(server)
+        job = child("job", options.core, sent)
+        server_share = (server_cpu(server) - before) / sent
+        if not theirs:
+            counted = child("count", options.core, min(COUNTED_EVENTS, sent))
+            theirs = counted["cpu"] / counted["events"] * 1e6
+            print(f"a Faust agent that counts, CPU us an event  {theirs:.1f}")
+        said = f" of {length:.3g} hours, {sent / length / 3600:,.0f} a second" if length else ""
+        print(f"\n{sent:,} events{said}")
+        tell(job, sent, theirs, server_share)
+        server.execute(f"DROP DATABASE {name}")
+
+
+def tell(job: dict[str, Any], sent: int, theirs: float, server_share: float) -> None:
+    """Prints what one worker took for one load."""
+    ours = job["cpu"] / sent * 1e6
+    print(f"  the whole job, CPU us an event   {ours:.1f}   ({sent / job['wall']:,.0f} events/s)")
+    print(f"  ratio                            {theirs / ours:.1f} x")
+    print(f"  ClickHouse, CPU us an event      {server_share:.1f}")
+    print(f"  peak memory of the worker        {job['peak_mb']:.0f} MB")
+    print("  where it goes, CPU us an event:")
     for step, seconds in job["steps"].items():
-        print(f"  {step:14s} {seconds / sent * 1e6:6.2f}")
+        if seconds > 1e-8 * sent:
+            print(f"    {step:20s} {seconds / sent * 1e6:6.2f}")
     rest = ours - sum(job["steps"].values()) / sent * 1e6
-    print(f"  {'fetch and loop':14s} {rest:6.2f}   (aiokafka, Faust, heartbeats: what no step of the thread is)")
-    server.execute(f"DROP DATABASE {stamp}")
+    print(f"    {'fetch and loop':20s} {rest:6.2f}   (aiokafka, Faust, heartbeats: what no step of a thread is)")
 
 
 def begin(name: str) -> Settings:
@@ -83,7 +98,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--posts", type=int, default=20_000)
     parser.add_argument(
-        "--hours", type=float, default=24.0, help="how long they took: the fewer, the more share a post's minute"
+        "--hours",
+        type=float,
+        action="append",
+        help="how long they took, several times perhaps: the less, the more share a post's minute",
     )
     parser.add_argument("--file", type=Path, help="events to replay instead of simulated ones")
     parser.add_argument("--posts-file", type=Path)
@@ -99,7 +117,7 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def fill(options: argparse.Namespace) -> int:
+def fill(options: argparse.Namespace, hours: float | None) -> int:
     """Sends the events; returns how many."""
     command = [
         "engagement",
@@ -109,7 +127,7 @@ def fill(options: argparse.Namespace) -> int:
         "--posts",
         str(options.posts),
         "--hours",
-        str(options.hours),
+        str(hours),
         "--duplicates",
         "0.02",
         "--json",
@@ -142,14 +160,23 @@ def child(kind: str, core: int, until: int) -> dict[str, Any]:
 
 def run_job(settings: Settings, until: int) -> dict[str, Any]:
     """`engagement work --until-caught-up`, and what it cost."""
+    from processors.engagement.bench import EngagementBench
     from processors.worker import WorkOptions, build_worker, start_worker
 
-    started = time.perf_counter()
+    started = {"cpu": 0.0, "wall": 0.0}
+    claim = EngagementBench.claim
+
+    async def note(self: EngagementBench, partitions: list[int], of: int) -> None:
+        started.update(cpu=cpu(), wall=time.perf_counter())
+        await claim(self, partitions, of)
+
+    EngagementBench.claim = note  # type: ignore[method-assign]
     app = build_worker(settings, WorkOptions(until_caught_up=True))
     start_worker(app, settings)
     snapshot = app.metrics.snapshot()
     steps = {step: snapshot[f'engagement_step_cpu_seconds_total{{step="{step}"}}'] for step in STEPS if step != "fetch"}
-    return {"cpu": cpu(), "wall": time.perf_counter() - started, "steps": steps, "peak_mb": peak_mb()}
+    wall = time.perf_counter() - started["wall"]
+    return {"cpu": cpu() - started["cpu"], "wall": wall, "steps": steps, "peak_mb": peak_mb()}
 
 
 def run_count(settings: Settings, until: int) -> dict[str, Any]:
@@ -176,26 +203,24 @@ def run_count(settings: Settings, until: int) -> dict[str, Any]:
         consumer_auto_offset_reset="earliest",
     )
     counts: dict[str, int] = {}
+    spent: dict[str, float] = {}
 
     @app.agent(app.topic(*(settings.topics.of(kind) for kind in KINDS), value_type=Event))
     async def count(events: Any) -> None:
         seen = 0
         async for event in events:
+            if not seen:
+                spent["first"] = cpu()
             counts[event.post_id] = counts.get(event.post_id, 0) + 1
             seen += 1
-            if seen >= until:
+            if seen == until:
+                spent["last"] = cpu()
                 signal.raise_signal(signal.SIGTERM)
 
-    async def stop_soon() -> None:
-        await asyncio.sleep(5)
-        signal.raise_signal(signal.SIGTERM)
-
-    if not until:
-        app.task(stop_soon)
     loop = asyncio.new_event_loop()
     with contextlib.suppress(SystemExit):
         faust.Worker(app, loglevel="ERROR", loop=loop).execute_from_commandline()
-    return {"cpu": cpu(), "events": sum(counts.values())}
+    return {"cpu": spent["last"] - spent["first"], "events": until}
 
 
 def cpu() -> float:
