@@ -29,8 +29,10 @@ LOUD_STEP: Final = 60
 
 STATEMENT_SECONDS: Final = 2
 STATEMENT_BYTES: Final = 1 << 30
-PATIENCE_SECONDS: Final = 5.0
-"""Where a statement about many fails they are asked about one by one, for so long."""
+PATIENCE_SECONDS: Final = 3.0
+"""After so long nothing more is asked. Where a statement about many fails they are asked about one by one."""
+
+NO_TIME: Final = "ClickHouse ran out of memory or time"
 
 WANTED: Final = "number UInt32, conversation String, until UInt32, scale UInt32, step UInt32, spans UInt32"
 
@@ -109,18 +111,17 @@ class ClickHouseWitness:
         failed: dict[int, str] = {}
         if not wanted:
             return rows, failed
+        if self._clock() >= self._until:
+            return rows, dict.fromkeys((row[0] for row in wanted), NO_TIME)
         try:
             for number, *values in zip(*self._select(sql, {"wanted": (WANTED, wanted)}), strict=True):
                 rows.setdefault(number, []).append(tuple(values))
         except (Exhausted, Refused) as error:
             why = _why(error)
-            if len(wanted) == 1 or self._clock() >= self._until:
-                return rows, dict.fromkeys((row[0] for row in wanted), why)
             rows.clear()
+            if len(wanted) == 1:
+                return rows, {wanted[0][0]: why}
             for one in wanted:
-                if self._clock() >= self._until:
-                    failed[one[0]] = why
-                    continue
                 found, unknown = self._ask(sql, [one])
                 rows |= found
                 failed |= unknown
@@ -266,7 +267,7 @@ def _mean(wanted: tuple[Any, ...], values: Iterable[float]) -> float:
 def _why(error: Exhausted | Refused) -> str:
     if isinstance(error, SchemaDrift):
         raise error
-    return "ClickHouse ran out of memory or time" if isinstance(error, Exhausted) else "ClickHouse refuses to tell"
+    return NO_TIME if isinstance(error, Exhausted) else "ClickHouse refuses to tell"
 
 
 def _time(minute: int) -> str:

@@ -132,12 +132,12 @@ class Watch:
         self._metrics.add_seconds(perf_counter() - started)
         self._untold = self._by_weight(self._untold)
         at_once = FIRST
-        ends = perf_counter() + seconds
-        while self._untold and (at_once == FIRST or perf_counter() < ends):
+        started = perf_counter()
+        while self._untold and (at_once == FIRST or perf_counter() - started < seconds):
             changes = self._untold[:at_once]
             self._tell([each for each in changes if self._has_news(each)], patiently)
             del self._untold[: len(changes)]
-            at_once = AT_ONCE
+            at_once = min(2 * at_once, AT_ONCE)
             self._alive()
         self._show()
 
