@@ -23,17 +23,18 @@ from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
 from processors.conversation.cells import Cells, Minutes
+from processors.conversation.closed import ClosedOnce
 from processors.conversation.decoding import decode
 from processors.conversation.fold import ConversationFold
 from processors.conversation.ports import Audience, CellLog, Closings, Rows
-from processors.conversation.rows import by_minute, closing_columns, minute_columns
+from processors.conversation.rows import by_minute, minute_columns
 from processors.conversation.voices import Array
 from processors.engagement.decoding import Run
 from processors.engagement.marks import MINUTE_US
 from processors.engagement.partitioning import partitions_of
 from processors.patience import GivenUp, Patience, WaitPolicy
 from schemas.conversations import Mark
-from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_MINUTES
+from schemas.tables import CONVERSATION_MARKS, CONVERSATION_MINUTES
 
 STEPS: Final = ("minutes", "final", "closed", "marks")
 """What is stored, in order; the middle two only where minutes close."""
@@ -43,12 +44,6 @@ NEVER: Final = 1 << 40
 
 SPOTS_AT_ONCE: Final = 20_000
 ROWS_AT_ONCE: Final = 200_000
-
-LEASE_SECONDS: Final = 5.0
-"""After so long without a sign of life others may have been given our partitions (a session ends after 10 s) ..."""
-
-DOUBT_SECONDS: Final = 30.0
-"""... and until the group has told us, what they have closed is looked up before we close anything."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +92,7 @@ class ConversationJob:
         self._watermarks: dict[int, int] = {}
         self._loaded: dict[int, int] = {}
         self._kept = 0
-        self._stand: dict[tuple[str, int], int] = {}
-        self._alive, self._doubt_ends = float("inf"), 0.0
-        self._torn = False
+        self._closed = ClosedOnce(self._closings, self._rows, self._patiently)
 
     def take(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
         """Folds and stores a batch, which may be empty: True once all of it is stored and every minute is closed that
@@ -109,10 +102,10 @@ class ConversationJob:
             return True
         self._patiently.given_up = given_up
         self._now = now
-        self._check_in()
+        self._closed.check_in(now())
         try:
             self._load()
-            self._check_in()
+            self._closed.check_in(now())
             self._take(runs)
             self._close(now)
         except GivenUp:
@@ -142,9 +135,7 @@ class ConversationJob:
         self._loaded = dict(floors)
         self._ceiling = min(floors.values())
         self._raise_ceiling(floors)
-        self._stand = dict(
-            self._patiently(lambda: self._closings.since(self._partitions, self._of, min(floors.values())))
-        )
+        self._closed.load(self._partitions, self._of, min(floors.values()))
         self._patiently(lambda: self._on_load(floors, self._of))
         self._floors = floors
 
@@ -250,7 +241,7 @@ class ConversationJob:
         with self._metrics.time_step("conversations_store"):
             self._store(minutes, np.ones(len(minutes), np.bool_), final=True)
             self._after_step("final")
-            counts = self._write_closings(minutes, now)
+            counts = self._closed.write(minutes, now)
             self._after_step("closed")
             marks = {"partition": list(floors), "closed_until": [max(floor, stop) * 60 for floor in floors.values()]}
             self._patiently(lambda: self._rows.upsert(CONVERSATION_MARKS.name, marks))
@@ -258,44 +249,11 @@ class ConversationJob:
         for partition, floor in floors.items():
             floors[partition] = max(floor, stop)
         self._forget(self._room)
-        self._stand = {spot: count for spot, count in self._stand.items() if spot[1] >= stop}
+        self._closed.forget(stop)
         self._metrics.count_closed(len(minutes))
         if self._audience is not None:
             for minute, names, values in by_minute(minutes, counts):
                 self._audience.on_closed(minute, names, values)
-
-    def _write_closings(self, minutes: Minutes, now: Callable[[], float]) -> list[int]:
-        """Stores the counts at closing of those that have none, and returns what stands."""
-        counts: list[int] = minutes.counts.tolist()
-        for start in range(0, len(minutes), SPOTS_AT_ONCE):
-            part = slice(start, start + SPOTS_AT_ONCE)
-            self._patiently(lambda part=part: self._write_missing(minutes, counts, part, now))  # type: ignore[misc]
-        return counts
-
-    def _write_missing(self, minutes: Minutes, counts: list[int], part: slice, now: Callable[[], float]) -> None:
-        """Once each: what was closed before us was read when we began, and what has landed of an INSERT that failed, or
-        was written by somebody while we were taken for dead, is looked up."""
-        self._check_in()
-        some = minutes.where(part)
-        missing = np.ones(len(some), np.bool_)
-        is_doubtful = self._torn or self._alive < self._doubt_ends
-        if is_doubtful or self._stand:
-            spots = list(zip(some.conversation.tolist(), some.minute.tolist(), strict=True))
-            if is_doubtful:
-                self._stand |= self._closings.counts(spots)
-            missing[:] = [spot not in self._stand for spot in spots]
-            counts[part] = [self._stand.get(spot, count) for spot, count in zip(spots, counts[part], strict=True)]
-        if missing.any():
-            self._torn = True
-            self._rows.upsert(CONVERSATION_CLOSED.name, closing_columns(some, missing, int(now() * 1000)))
-            self._torn = False
-
-    def _check_in(self) -> None:
-        """A sign of life, often enough that only a process that was stopped, or an outage, lies between two of them."""
-        now = self._now()
-        if now - self._alive > LEASE_SECONDS:
-            self._doubt_ends = now + DOUBT_SECONDS
-        self._alive = now
 
     def _forget(self, most: int) -> None:
         """The oldest closed minutes leave memory where there are more than `most` cells. They are kept that long for
@@ -326,7 +284,7 @@ class ConversationJob:
             if part.any():
                 columns = minute_columns(minutes, part, final)
                 self._patiently(lambda columns=columns: self._rows.upsert(CONVERSATION_MINUTES.name, columns))  # type: ignore[misc]
-                self._check_in()
+                self._closed.check_in(self._now())
 
     def _note(self, mark: Mark) -> None:
         partition = mark["partition"]

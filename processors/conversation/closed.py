@@ -1,0 +1,76 @@
+"""The counts at closing: of each (conversation, minute) one row of conversation_closed, written once whatever crashes.
+
+What was closed before us is read when we begin. What has landed of an INSERT that failed, or was written by somebody
+while we were taken for dead, is looked up before more is written.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from processors.conversation.cells import Minutes
+from processors.conversation.ports import Closings, Rows
+from processors.conversation.rows import closing_columns
+from processors.patience import Patience
+from schemas.tables import CONVERSATION_CLOSED
+
+AT_ONCE: Final = 20_000
+"""Rows of a statement; and what is asked for of what stands."""
+
+LEASE_SECONDS: Final = 5.0
+"""After so long without a sign of life others may have been given our partitions (a session ends after 10 s) ..."""
+
+DOUBT_SECONDS: Final = 30.0
+"""... and until the group has told us, what they have closed is looked up before we close anything."""
+
+
+class ClosedOnce:
+    """Of the conversations of some partitions. One thread calls it; each call blocks."""
+
+    def __init__(self, closings: Closings, rows: Rows, patiently: Patience) -> None:
+        self._closings, self._rows, self._patiently = closings, rows, patiently
+        self._stand: dict[tuple[str, int], int] = {}
+        self._alive, self._doubt_ends = float("inf"), 0.0
+        self._torn = False
+
+    def load(self, partitions: Sequence[int], of: int, since: int) -> None:
+        """Reads what is closed of these partitions out of `of`, from this minute on. Raises as `patiently` does."""
+        self._stand = dict(self._patiently(lambda: self._closings.since(partitions, of, since)))
+
+    def check_in(self, now: float) -> None:
+        """A sign of life (Unix time in seconds), often enough that only a process that was stopped, or an outage, lies
+        between two of them."""
+        if now - self._alive > LEASE_SECONDS:
+            self._doubt_ends = now + DOUBT_SECONDS
+        self._alive = now
+
+    def write(self, minutes: Minutes, now: Callable[[], float]) -> list[int]:
+        """Stores the counts of those that have none yet, and returns what stands. Raises as `patiently` does."""
+        counts: list[int] = minutes.counts.tolist()
+        for start in range(0, len(minutes), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            counts[part] = self._patiently(
+                lambda part=part, counts=counts: self._write(minutes.where(part), counts[part], now)  # type: ignore[misc]
+            )
+        return counts
+
+    def forget(self, until: int) -> None:
+        """Nothing is written any more of the minutes before this one."""
+        self._stand = {spot: count for spot, count in self._stand.items() if spot[1] >= until}
+
+    def _write(self, minutes: Minutes, counts: list[int], now: Callable[[], float]) -> list[int]:
+        self.check_in(now())
+        missing = np.ones(len(minutes), np.bool_)
+        is_doubtful = self._torn or self._alive < self._doubt_ends
+        if is_doubtful or self._stand:
+            spots = list(zip(minutes.conversation.tolist(), minutes.minute.tolist(), strict=True))
+            if is_doubtful:
+                self._stand |= self._closings.counts(spots)
+            missing[:] = [spot not in self._stand for spot in spots]
+            counts = [self._stand.get(spot, count) for spot, count in zip(spots, counts, strict=True)]
+        if missing.any():
+            self._torn = True
+            self._rows.upsert(CONVERSATION_CLOSED.name, closing_columns(minutes, missing, int(now() * 1000)))
+            self._torn = False
+        return counts
