@@ -3,6 +3,7 @@
 A test that asks for `stack`, `settings` or `environment` gets the marker `stack` by itself.
 """
 
+import gc
 import http.client
 import os
 import signal
@@ -34,6 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
     # `timeout` and CI end a run by SIGTERM: fixtures must still stop what they started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Inputs and truths are a million objects that stay: the collector would look through them again and again.
+    gc.set_threshold(100_000, 20, 100)
 
 
 @pytest.hookimpl(tryfirst=True)
