@@ -243,7 +243,7 @@ class Publisher:
             self._telling = True
         self._conclude(outcomes)
         for lane in everything:
-            while lane.has_suspect():
+            while self._is_suspected(lane):
                 if not self._send_alone(link, lane):
                     return False
         with self._lock:
@@ -252,6 +252,10 @@ class Publisher:
                     record.receipt = send_on(link, lane, record)
             self._link = link
         return True
+
+    def _is_suspected(self, lane: Lane) -> bool:
+        with self._lock:  # `send` goes on queueing
+            return lane.has_suspect()
 
     def _send_alone(self, link: Link, lane: Lane) -> bool:
         """The first record of a lane, alone in its batch. True when it is acked; else the connection is dead."""
