@@ -13,6 +13,7 @@ from fakes_kafka import FakeBroker, FakeOutlet
 
 from pipeline.errors import EngagementError, RecordTooLarge, Refused, Unavailable
 from pipeline.kafka import LinkPolicy, open_admin, read_topic
+from pipeline.lanes import Lane
 from pipeline.outlet import Outlet
 from pipeline.publisher import RECORD_OVERHEAD, Publisher, PublisherPolicy, open_publisher
 from pipeline.topics import partition_of
@@ -271,3 +272,30 @@ def test_threads_share_one_publisher() -> None:
         thread.join()
     publisher.close()
     assert Counter(broker.values()) == Counter(b"%d-%d" % (name, number) for name in range(4) for number in range(300))
+
+
+def test_nobody_queues_while_suspects_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failure `send` goes on queueing: into what the publisher's thread would iterate over."""
+    broker = FakeBroker(1)
+    publisher = Publisher(broker.open_link)
+    look, had_to_wait = Lane.has_suspect, []
+    senders: list[threading.Thread] = []
+
+    def slowly(lane: Lane) -> bool:
+        sender = threading.Thread(target=publisher.send, args=(TOPIC, b"k", b"meanwhile"))
+        senders.append(sender)
+        sender.start()
+        sender.join(0.1)
+        had_to_wait.append(sender.is_alive())
+        return look(lane)
+
+    monkeypatch.setattr(Lane, "has_suspect", slowly)
+    publisher.send(TOPIC, b"k", b"x" * (broker.limit + 1), lambda error: None)
+    publisher.flush(20)
+    monkeypatch.undo()
+    for sender in senders:
+        sender.join()
+    publisher.close()
+    assert had_to_wait
+    assert all(had_to_wait)
+    assert b"meanwhile" in broker.values()
