@@ -132,9 +132,7 @@ def replay(
 @click.option(
     "--awkward", default=0.0, type=SHARE, help="Share taken back early, twice, in vain; one id on two kinds or posts."
 )
-@click.option(
-    "--spike", "spikes", multiple=True, help="hashtag:NAME@MINUTExFACTOR, or mention:...: a planted spike."
-)
+@click.option("--spike", "spikes", multiple=True, help="hashtag:NAME@MINUTExFACTOR, or mention:...: a planted spike.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
 def simulate(
     start: str, rate: float | None, out: Path | None, spikes: tuple[str, ...], as_json: bool, **amounts: Any
