@@ -11,7 +11,7 @@ import pytest
 from pipeline.clickhouse import ClickHouse
 from pipeline.settings import Settings
 from processors.engagement import rows
-from processors.engagement.cells import COUNTS, Cells, conversation_posts
+from processors.engagement.cells import COUNTS, Cells, Voices, conversation_posts
 from processors.engagement.columns import ACTION_NUMBER, KIND_NUMBER, EventColumns
 from processors.engagement.facts import Facts, PostEvent
 from processors.engagement.fold import Fold
@@ -236,18 +236,23 @@ def test_rows_of_posts_are_stored_as_they_are(bench: Bench) -> None:
 
 
 def test_cells_are_stored_as_they_are(bench: Bench) -> None:
-    heard = np.array([1, 2**63 + 5, 2**64 - 1], np.uint64).tobytes()
+    heard = np.array([1, 2**63 + 5, 2**64 - 1], np.uint64)
     counts = np.array([[1, 2, 3, 4, 5, 6, 7], [0] * 7], np.uint32)
+    one_each = np.arange(2)
     cells = Cells(
-        conversations=_texts("hashtag:é", "thread:o'clock"),
-        minutes=np.array([29_500_000, 1], np.uint32),
-        post_ids=_texts("p", "q"),
-        counts=counts,
-        channels=_texts("x\0ü\\y", ""),
-        voices=_texts(heard, b""),
-        exact=np.array([0, 1], np.uint8),
-        versions=np.array([1 << 63, 2], np.uint64),
+        conversations=one_each,
+        spots=one_each,
         partitions=np.zeros(2, np.uint16),
+        minutes=np.array([29_500_000, 1], np.uint32),
+        posts=one_each,
+        counts=counts,
+        channels=one_each,
+        voices=Voices(heard, np.array([len(heard), len(heard)])),
+        exact=np.array([0, 1], np.uint8),
+        names=_texts("hashtag:é", "thread:o'clock"),
+        post_ids=_texts("p", "q"),
+        versions=np.array([1 << 63, 2], np.uint64),
+        channel_texts=_texts("x\0ü\\y", ""),
     )
     bench.store.upsert("conversation_posts", conversation_posts(cells))
     found = {row["post_id"]: row for row in bench.rows("conversation_posts")}
