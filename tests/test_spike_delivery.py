@@ -136,10 +136,10 @@ def test_a_planted_spike_reaches_everybody_and_counts_once(
         [spike_id] = {request.json["data"]["spike_id"] for request in hook.requests}
         opened = hook.alert("opened")
         [[proof]] = client.select(opened["evidence"])
-        assert proof >= opened["observed"] > 20
+        assert proof >= opened["observed"] > 2, "10 in 5 minutes are the least that fires"
         assert proof == opened["observed"] or any(reason.startswith(EARLY) for reason in opened["reasons"])
         assert opened["reasons"]
-        assert opened["voices"] > 50
+        assert opened["voices"] > 9
         if alertmanager is not None:
             wait_until(lambda: firing(alertmanager) != [], 20, "Alertmanager is not told", lambda: second.tail)
             [fires] = firing(alertmanager)
