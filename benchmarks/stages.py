@@ -2,7 +2,7 @@
 
     python benchmarks/stages.py [--events 200000] [--posts 20000] [--repeat 3]
 
-Stages work on runs of 20,000 events as the job does, rows are made once per 200,000; the best of the repeats is
+Stages work on runs of 5,000 events as the job does, rows are made once per 200,000; the best of the repeats is
 printed. The plain way is one pydantic call, TypeAdapter(list[Event]).validate_json, for the joined run: it names no
 dead letter, makes no columns and fails as a whole.
 """
@@ -27,7 +27,7 @@ from processors.engagement.hashing import Hasher
 from processors.engagement.partitioning import partitions_of
 from schemas.events import Event
 
-RUN = 20_000
+RUN = 5_000
 NOW_MS = 1_780_000_000_000
 Result = TypeVar("Result")
 

@@ -178,30 +178,39 @@ def _event(run: Run, record: Record) -> Event:
 def _columns(events: list[Event], owners: list[Run], records: list[Record]) -> EventColumns:
     count = len(events)
     nothing: list[str] = []
-    texts: dict[str, Any] = {
-        name: [event.get(name) or "" for event in events]
-        for name in ("parent_id", "target_id", "channel", "url", "quotes", "author_id")
-    }
+    # Fields that any of them has: those of a kind have half of all fields at most.
+    said: set[str] = set().union(*events)
+
+    def values(name: str, absent: Any) -> list[Any]:
+        return [event.get(name) or absent for event in events] if name in said else [absent] * count
+
     return EventColumns(
         topic=[run.topic for run in owners],
         partition=np.fromiter([run.partition for run in owners], np.uint16, count),
         offset=np.fromiter([record.offset for record in records], np.int64, count),
         received_ms=np.fromiter([record.timestamp for record in records], np.int64, count),
         kind=np.fromiter([KIND_NUMBER[event["kind"]] for event in events], np.int8, count),
-        action=np.fromiter([ACTION_NUMBER[event.get("action")] for event in events], np.int8, count),
+        action=np.fromiter(map(ACTION_NUMBER.__getitem__, values("action", None)), np.int8, count),
         occurred_us=_microseconds([event["occurred_at"] for event in events]),
         event_id=[event["event_id"] for event in events],
         post_id=[event["post_id"] for event in events],
         actor_id=[event["actor_id"] for event in events],
+        parent_id=values("parent_id", ""),
+        target_id=values("target_id", ""),
+        channel=values("channel", ""),
+        url=values("url", ""),
         conversations=[
             conversation_keys(event.get("hashtags"), event.get("mentions"))
             if "hashtags" in event or "mentions" in event
             else nothing
             for event in events
-        ],
-        links=[event.get("links") or nothing for event in events],
-        followers=[event.get("followers") for event in events],
-        **texts,
+        ]
+        if "hashtags" in said or "mentions" in said
+        else [nothing] * count,
+        links=values("links", nothing),
+        quotes=values("quotes", ""),
+        author_id=values("author_id", ""),
+        followers=[event.get("followers") for event in events] if "followers" in said else [None] * count,
     )
 
 

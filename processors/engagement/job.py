@@ -47,7 +47,7 @@ from processors.virality.parameters import ForecastParameters, load_parameters
 from schemas.tables import CARRY_OVER, CONVERSATION_POSTS, POST_METRICS, POST_MINUTES, POSTS
 from schemas.topics import KINDS
 
-RUN_RECORDS: Final = 20_000
+RUN_RECORDS: Final = 5_000
 """Records that are folded at once: enough to make the fixed costs of a run small, few enough to stay in the processor's
 caches."""
 
