@@ -1,13 +1,14 @@
 """The whole job against a plain Faust agent that only counts: CPU per event of one worker, same machine, same events,
 same run.
 
-    python benchmarks/whole_job.py [--events 400000] [--posts 20000] [--hours 24]
+    python benchmarks/whole_job.py [--events 400000] [--posts 20000] [--hours 24] [--repeat 3]
     [--file EVENTS.ndjson.gz --posts-file POSTS.csv] [--core 1]
 
 Makes topics and a database of its own on the Kafka and ClickHouse of ENGAGEMENT_KAFKA and ENGAGEMENT_CLICKHOUSE, fills
 the topics, then runs each worker over them as a process of its own, pinned to one core. CPU is that of all threads and
 children: of the job from when it is given its partitions until it has ended, of the agent that counts from its first
-event until its last. ClickHouse's own CPU is printed beside it.
+event until its last. Of some runs the median counts, on both sides.
+ClickHouse's own CPU is printed beside it.
 
 Two loads unless told otherwise: events as close together as they come where one worker's core is busy, 10,000 in a
 second of their own time; and the same events spread over a day, where nearly each has a minute of a post for itself,
@@ -19,6 +20,7 @@ import contextlib
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -43,38 +45,48 @@ COUNTED_EVENTS = 60_000
 def main() -> None:
     options = arguments()
     stamp = f"bench{int(time.time())}"
-    hours = options.hours or (None,) if options.file else options.hours or (options.events / LIVE / 3600, 24.0)
-    theirs = 0.0
-    for number, length in enumerate(hours):
-        name = f"{stamp}n{number}"
-        settings = begin(name)
-        sent = fill(options, length)
-        server = ClickHouse(settings)
-        before = server_cpu(server)
-        job = child("job", options.core, sent)
-        server_share = (server_cpu(server) - before) / sent
-        if not theirs:
+    hours = options.hours or ((None,) if options.file else (options.events / LIVE / 3600, 24.0))
+    theirs: list[float] = []
+    jobs: dict[float | None, list[dict[str, Any]]] = {length: [] for length in hours}
+    for turn in range(options.repeat):
+        for number, length in enumerate(hours):
+            name = f"{stamp}n{turn}{number}"
+            settings = begin(name)
+            sent = fill(options, length)
+            server = ClickHouse(settings)
+            before = server_cpu(server)
+            job = child("job", options.core, sent)
+            jobs[length].append(job | {"sent": sent, "server": server_cpu(server) - before})
             counted = child("count", options.core, min(COUNTED_EVENTS, sent))
-            theirs = counted["cpu"] / counted["events"] * 1e6
-            print(f"a Faust agent that counts, CPU us an event  {theirs:.1f}")
-        said = f" of {length:.3g} hours, {sent / length / 3600:,.0f} a second" if length else ""
-        print(f"\n{sent:,} events{said}")
-        tell(job, sent, theirs, server_share)
-        server.execute(f"DROP DATABASE {name}")
+            theirs.append(counted["cpu"] / counted["events"] * 1e6)
+            server.execute(f"DROP DATABASE {name}")
+    usual = statistics.median(theirs)
+    print(f"a Faust agent that counts, CPU us an event   {usual:.1f}   (of {listed(theirs)})")
+    for length, found in jobs.items():
+        tell(length, found, usual)
 
 
-def tell(job: dict[str, Any], sent: int, theirs: float, server_share: float) -> None:
-    """Prints what one worker took for one load."""
-    ours = job["cpu"] / sent * 1e6
-    print(f"  the whole job, CPU us an event   {ours:.1f}   ({sent / job['wall']:,.0f} events/s)")
-    print(f"  ratio                            {theirs / ours:.1f} x")
-    print(f"  ClickHouse, CPU us an event      {server_share:.1f}")
+def listed(values: list[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in sorted(values))
+
+
+def tell(length: float | None, jobs: list[dict[str, Any]], theirs: float) -> None:
+    """Prints what one worker took for one load, which lasts for so many hours."""
+    ours = [job["cpu"] / job["sent"] * 1e6 for job in jobs]
+    usual = statistics.median_low(ours)
+    job = jobs[ours.index(usual)]
+    sent = job["sent"]
+    said = f" of {length:.3g} hours, {sent / length / 3600:,.0f} a second" if length else ""
+    print(f"\n{sent:,} events{said}")
+    print(f"  the whole job, CPU us an event   {usual:.1f}   (of {listed(ours)}; {sent / job['wall']:,.0f} events/s)")
+    print(f"  ratio                            {theirs / usual:.1f} x")
+    print(f"  ClickHouse, CPU us an event      {job['server'] / sent:.1f}")
     print(f"  peak memory of the worker        {job['peak_mb']:.0f} MB")
     print("  where it goes, CPU us an event:")
     for step, seconds in job["steps"].items():
         if seconds > 1e-8 * sent:
             print(f"    {step:20s} {seconds / sent * 1e6:6.2f}")
-    rest = ours - sum(job["steps"].values()) / sent * 1e6
+    rest = usual - sum(job["steps"].values()) / sent * 1e6
     print(f"    {'fetch and loop':20s} {rest:6.2f}   (aiokafka, Faust, heartbeats: what no step of a thread is)")
 
 
@@ -103,6 +115,7 @@ def arguments() -> argparse.Namespace:
         action="append",
         help="how long they took, several times perhaps: the less, the more share a post's minute",
     )
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each, of which the median counts")
     parser.add_argument("--file", type=Path, help="events to replay instead of simulated ones")
     parser.add_argument("--posts-file", type=Path)
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
