@@ -172,7 +172,11 @@ def test_the_command_from_up_to_down(tmp_path: Path) -> None:
 def test_foreground_leaves_no_process(tmp_path: Path, number: int) -> None:
     directory = tmp_path / "foreground"
     command = subprocess.Popen(
-        [*ENGAGEMENT, "stack", "up", "--foreground", "--dir", str(directory)], stdout=subprocess.PIPE, text=True
+        [*ENGAGEMENT, "stack", "up", "--foreground", "--dir", str(directory)],
+        stdout=subprocess.PIPE,
+        text=True,
+        # Who runs the tests in the background of a shell ignores SIGINT, and so would all that they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
     try:
         assert command.stdout is not None
