@@ -11,8 +11,9 @@ import pytest
 from pipeline.brands import Brand, brands_of
 from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
+from processors.conversation.voices import Sets
 from processors.engagement import voices
-from processors.engagement.cells import COUNTS, Cells, Voices
+from processors.engagement.cells import COUNTS, Cells
 from processors.engagement.decoding import Run
 from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
@@ -373,7 +374,7 @@ def test_records_are_of_one_partition_and_bounded() -> None:
         posts=each,
         counts=np.ones((count, len(COUNTS)), np.uint32),
         channels=zeros,
-        voices=Voices(heard, (each + 1) * 256),
+        voices=Sets(heard, zeros.astype(np.int64) + 256),
         exact=np.ones(count, np.uint8),
         names=_texts([f"hashtag:{number}" for number in range(count)]),
         post_ids=_texts(["é" * 500 + str(number) for number in range(count)]),

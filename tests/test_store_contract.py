@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.clickhouse import ClickHouse
 from pipeline.settings import Settings
+from processors.conversation.voices import Sets
 from processors.engagement import rows
-from processors.engagement.cells import COUNTS, Cells, Voices, conversation_posts
+from processors.engagement.cells import COUNTS, Cells, conversation_posts
 from processors.engagement.columns import ACTION_NUMBER, KIND_NUMBER, EventColumns
 from processors.engagement.facts import Facts, PostEvent
 from processors.engagement.fold import Fold
@@ -247,7 +248,7 @@ def test_cells_are_stored_as_they_are(bench: Bench) -> None:
         posts=one_each,
         counts=counts,
         channels=one_each,
-        voices=Voices(heard, np.array([len(heard), len(heard)])),
+        voices=Sets(heard, np.array([len(heard), 0])),
         exact=np.array([0, 1], np.uint8),
         names=_texts("hashtag:é", "thread:o'clock"),
         post_ids=_texts("p", "q"),

@@ -8,7 +8,7 @@ from typing import Final, Self
 import numpy as np
 
 from processors.conversation.index import hashes_of
-from processors.conversation.voices import Array, Sets
+from processors.conversation.voices import Array, Sets, join_sets
 
 COUNTS: Final = (
     "posts",
@@ -95,8 +95,8 @@ def join(parts: Sequence[Cells]) -> Cells:
         _joined([np.empty(0, np.uint64), *(part.post for part in parts)]),
         _joined([np.empty(0, np.int64), *(part.minute for part in parts)]),
         _joined([np.empty((0, len(COUNTS)), np.int64), *(part.counts for part in parts)]),
-        _joined_sets([part.channels for part in parts]),
-        _joined_sets([part.voices for part in parts]),
+        join_sets([part.channels for part in parts]),
+        join_sets([part.voices for part in parts]),
         _joined([np.empty(0, np.bool_), *(part.exact for part in parts)]),
         _joined([np.empty(0, np.uint64), *(part.version for part in parts)]),
     )
@@ -118,10 +118,3 @@ def name_channels(channels: Sequence[Sequence[str]]) -> Sets:
 def _joined(parts: Sequence[Array]) -> Array:
     found: Array = np.concatenate(parts)
     return found
-
-
-def _joined_sets(parts: Sequence[Sets]) -> Sets:
-    return Sets(
-        _joined([np.empty(0, np.uint64), *(part.values for part in parts)]),
-        _joined([np.empty(0, np.int64), *(part.lengths for part in parts)]),
-    )

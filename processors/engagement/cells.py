@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from processors.conversation.voices import Sets, join_sets
 from processors.engagement import rows, voices
 from processors.engagement.facts import THREAD
 from processors.engagement.fold import Fold
@@ -49,7 +50,7 @@ class Cells(NamedTuple):
     posts: Array  # spots: place in `post_ids`
     counts: Array  # spots x COUNTS
     channels: Array  # spots: place in `channel_texts`
-    voices: "Voices"  # of spots
+    voices: Sets  # of spots: hashes of who spoke, sorted
     exact: Array  # spots
     names: Array  # texts as arrays of objects, as ClickHouse takes them
     post_ids: Array
@@ -60,19 +61,12 @@ class Cells(NamedTuple):
         return len(self.conversations)
 
 
-class Voices(NamedTuple):
-    """Hashes of who spoke, sorted in each spot, one spot after the other: where each one's end."""
-
-    hashes: Array
-    ends: Array
-
-
 class _Spots(NamedTuple):
     """What stands in posts' minutes: counts, channels (places in texts), voices and whether these are all."""
 
     counts: Array
     channels: Array
-    voices: Voices
+    voices: Sets
     exact: Array
 
 
@@ -130,7 +124,7 @@ def _cells(fold: Fold, known: Memberships, numbers: Array, of: int) -> Cells:
         posts=place[behind],
         counts=np.concatenate((whole.counts, parts.counts)),
         channels=np.concatenate((whole.channels, parts.channels)),
-        voices=_joined(whole.voices, parts.voices),
+        voices=join_sets([whole.voices, parts.voices]),
         exact=np.concatenate((whole.exact, parts.exact)),
         names=np.concatenate((threads, known.names[used])),
         post_ids=ids,
@@ -166,8 +160,7 @@ def _look(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> _
     voices.listen(
         tables, numbers, known.posts["channel"], VOICES, starts, heard, spoken, voice_ends, spoken_ends, exact
     )
-    last = int(voice_ends[-1]) if size else 0
-    return _Spots(counts, texts.places(Voices(spoken, spoken_ends)), Voices(heard[:last], voice_ends), exact)
+    return _Spots(counts, texts.places(_until(spoken, spoken_ends)), _until(heard, voice_ends), exact)
 
 
 def _shared(known: Memberships, posts: Array) -> tuple[Array, Array]:
@@ -223,7 +216,7 @@ def _own(tables: Any, known: Memberships, numbers: Array) -> tuple[Array, Array,
     )
 
 
-def _distinct(owners: Array, values: Array, size: int, most: int) -> tuple[Voices, Array]:
+def _distinct(owners: Array, values: Array, size: int, most: int) -> tuple[Sets, Array]:
     """The distinct values of each of `size` owners, sorted, at most `most`; and whether all are there."""
     order = np.lexsort((values, owners))
     owners, values = owners[order], values[order]
@@ -232,13 +225,13 @@ def _distinct(owners: Array, values: Array, size: int, most: int) -> tuple[Voice
     owners, values = owners[new], values[new]
     count = np.bincount(owners, minlength=size)
     rank = np.arange(len(owners)) - (np.cumsum(count) - count)[owners]
-    return Voices(values[rank < most], np.cumsum(np.minimum(count, most))), (count <= most).astype(np.uint8)
+    return Sets(values[rank < most], np.minimum(count, most)), (count <= most).astype(np.uint8)
 
 
-def _joined(some: Voices, others: Voices) -> Voices:
-    return Voices(
-        np.concatenate((some.hashes, others.hashes)), np.concatenate((some.ends, others.ends + len(some.hashes)))
-    )
+def _until(values: Array, ends: Array) -> Sets:
+    """Sets that end at these places."""
+    lengths = np.diff(ends, prepend=0)
+    return Sets(values[: int(lengths.sum())], lengths)
 
 
 class _Texts:
@@ -249,7 +242,7 @@ class _Texts:
         self._texts = [""]
         self._places = {b"": 0}
 
-    def places(self, spoken: Voices) -> Array:
+    def places(self, spoken: Sets) -> Array:
         """The place of each spot's text, of the hashes of its channels."""
         keys = _cut(spoken).tolist()
         for key in set(keys).difference(self._places):
@@ -264,13 +257,13 @@ class _Texts:
         return texts
 
 
-def _cut(values: Voices) -> Array:
+def _cut(sets: Sets) -> Array:
     """The bytes of each one's hashes."""
-    text, ends = values.hashes.tobytes(), values.ends
-    pieces = np.empty(len(ends), object)
+    text = sets.values.tobytes()
+    pieces = np.empty(len(sets.lengths), object)
     pieces[:] = b""
-    starts = np.concatenate((np.zeros(1, np.int64), ends[:-1])) if len(ends) else ends
-    filled = np.flatnonzero(ends > starts)
-    cuts = zip((starts[filled] * 8).tolist(), (ends[filled] * 8).tolist(), strict=True)
+    filled = np.flatnonzero(sets.lengths)
+    starts = sets.starts[filled] * 8
+    cuts = zip(starts.tolist(), (starts + sets.lengths[filled] * 8).tolist(), strict=True)
     pieces[filled] = [text[start:end] for start, end in cuts] or None
     return pieces

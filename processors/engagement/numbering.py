@@ -30,17 +30,3 @@ def _number(places, names, used, called):
             count += 1
         called[i] = names[place]
     return count
-
-
-@njit(cache=True, nogil=True)
-def gather(values, ends, chosen, out):
-    """Runs of `values` that end at `ends`, those of `chosen` one after the other; their lengths."""
-    lengths = np.empty(len(chosen), np.uint32)
-    top = 0
-    for i in range(len(chosen)):
-        start = ends[chosen[i] - 1] if chosen[i] else 0
-        lengths[i] = ends[chosen[i]] - start
-        for j in range(start, ends[chosen[i]]):
-            out[top] = values[j]
-            top += 1
-    return lengths

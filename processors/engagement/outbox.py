@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from pipeline.outlet import Outlet
 from processors.engagement.cells import Array, Cells
-from processors.engagement.numbering import gather, number
+from processors.engagement.numbering import number
 from schemas.conversations import HASHES, NUMBERS, VERSIONS
 from schemas.conversations import Cells as Said
 
@@ -77,9 +77,7 @@ def _said(cells: Cells, chosen: Array) -> Said:
     posts, post = number(owners, len(cells.post_ids))
     texts, channels = number(cells.channels[spots], len(cells.channel_texts))
     counts = cells.counts[spots].T
-    ends = cells.voices.ends
-    heard = np.empty(int((ends - np.concatenate((np.zeros(1, np.int64), ends[:-1])))[spots].sum()), np.uint64)
-    voices = gather(cells.voices.hashes, ends, spots, heard)
+    voices = cells.voices.take(spots)
     return {
         "names": cells.names[names].tolist(),
         "post_ids": cells.post_ids[posts].tolist(),
@@ -95,10 +93,10 @@ def _said(cells: Cells, chosen: Array) -> Said:
         "shares_retracted": _bytes(counts[5]),
         "comments_retracted": _bytes(counts[6]),
         "channels": _bytes(channels),
-        "voices": _bytes(voices),
+        "voices": _bytes(voices.lengths),
         "voices_exact": _bytes(cells.exact[spots]),
         "version": cells.versions[owners].astype(VERSIONS).tobytes(),
-        "heard": heard.astype(HASHES).tobytes(),
+        "heard": voices.values.astype(HASHES).tobytes(),
     }
 
 
