@@ -22,6 +22,7 @@ from pipeline.errors import SchemaDrift
 from pipeline.migrations import migrate, verify_tables
 from pipeline.settings import Settings
 from schemas.tables import TABLES
+from tests.fakes_alerts import HttpServer
 
 REQUIRE_DATA = os.environ.get("ENGAGEMENT_REQUIRE_DATA", "") not in ("", "0")
 END_TO_END = Path(__file__).parent / "end_to_end"
@@ -144,6 +145,14 @@ def data() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return DATA
+
+
+@pytest.fixture
+def server() -> Iterator[HttpServer]:
+    """Who is told of alerts, on loopback."""
+    the_server = HttpServer()
+    yield the_server
+    the_server.kill()
 
 
 def _execute(addresses: StackAddresses, sql: str) -> None:

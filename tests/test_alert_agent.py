@@ -3,11 +3,9 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import pytest
 
 from pipeline.dead_letters import DeadLetter
 from pipeline.observability.alert_metrics import ALERT_REASONS, AlertMetrics
@@ -119,13 +117,6 @@ def batch_of(*alerts: SpikeAlert) -> Batch:
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(work(), 30))
-
-
-@pytest.fixture
-def server() -> Iterator[HttpServer]:
-    the_server = HttpServer()
-    yield the_server
-    the_server.kill()
 
 
 # ---------------------------------------------------------------- the promise, over HTTP

@@ -64,13 +64,6 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     yield from fake() if request.param == "fake" else real(request.param)
 
 
-@pytest.fixture
-def server() -> Iterator[HttpServer]:
-    the_server = HttpServer()
-    yield the_server
-    the_server.kill()
-
-
 def run(work: Coroutine[Any, Any, Any], *receivers: Receiver) -> Any:
     async def all_of_it() -> Any:
         try:

@@ -93,13 +93,6 @@ class Alertmanager:
 
 
 @pytest.fixture
-def server() -> Iterator[HttpServer]:
-    the_server = HttpServer()
-    yield the_server
-    the_server.kill()
-
-
-@pytest.fixture
 def alertmanager(tmp_path: Path, server: HttpServer) -> Iterator[Alertmanager]:
     it = Alertmanager(tmp_path, server)
     it.start()

@@ -72,13 +72,6 @@ class Hook:
 
 
 @pytest.fixture
-def server() -> Iterator[HttpServer]:
-    the_server = HttpServer()
-    yield the_server
-    the_server.kill()
-
-
-@pytest.fixture
 def alertmanager(tmp_path: Path, server: HttpServer) -> Iterator[Alertmanager | None]:
     """The real one where it is installed, not started yet; tests/test_alertmanager.py says that it is not."""
     it = Alertmanager(tmp_path, server) if BINARY is not None else None
