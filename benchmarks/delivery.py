@@ -15,9 +15,7 @@ import argparse
 import json
 import os
 import re
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -29,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from _burst import CONVERSATION, PATIENCE_SECONDS, plant_past, produce, send
-from freshness import child, cpu, grown, read, ready, remove, servers, stack
+from freshness import child, cpu, grown, move_to, on_a_stack, read, ready, remove, servers
 
 from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
@@ -47,14 +45,7 @@ routes:
 
 
 def main() -> None:
-    options = arguments()
-    if options.produce:
-        produce(options)
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with stack():
-        kept = measure(options)
-    sys.exit(not kept)
+    on_a_stack(arguments(), produce, measure)
 
 
 def arguments() -> argparse.Namespace:
@@ -95,10 +86,7 @@ class Told(threading.Thread):
 
 def measure(options: argparse.Namespace) -> bool:
     """On topics and a database of its own; prints what came of it. True: the promise is kept."""
-    name = f"delivery{time.time_ns() // 1_000_000}"
-    os.environ["ENGAGEMENT_TOPIC_PREFIX"] = name
-    os.environ["ENGAGEMENT_CLICKHOUSE"] = f"{os.environ['ENGAGEMENT_CLICKHOUSE'].rpartition('/')[0]}/{name}"
-    os.environ["ENGAGEMENT_METRICS_PORT"] = "0"
+    move_to(f"delivery{time.time_ns() // 1_000_000}")
     told = Told()
     told.start()
     with ExitStack() as after:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from itertools import accumulate
@@ -54,21 +54,35 @@ SERVER_COUNTS: Final = {"inserts": "InsertQuery", "rows": "InsertedRows", "merge
 
 
 def main() -> None:
-    options = arguments()
+    on_a_stack(arguments(), produce, find)
+
+
+def on_a_stack(
+    options: argparse.Namespace,
+    produce: Callable[[argparse.Namespace], None],
+    measure: Callable[[argparse.Namespace], bool],
+) -> None:
+    """Measures, or is the producer that it starts as a process of its own; exit 1 where a promise is not kept."""
     if options.produce:
         produce(options)
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with stack():
-        rates = RATES if options.find_highest else (options.rate,)
-        highest = 0
-        for rate in rates:
-            if not keeps(rate, options):
-                break
-            highest = rate
-        if options.find_highest:
-            print(f"highest rate with p99 <= {PROMISE_SECONDS:g} s: {highest:,} events/s")
-    sys.exit(not highest)
+        kept = measure(options)
+    sys.exit(not kept)
+
+
+def find(options: argparse.Namespace) -> bool:
+    """Measures one rate, or climbs while the promise is kept; whether it was once."""
+    rates = RATES if options.find_highest else (options.rate,)
+    highest = 0
+    for rate in rates:
+        if not keeps(rate, options):
+            break
+        highest = rate
+    if options.find_highest:
+        print(f"highest rate with p99 <= {PROMISE_SECONDS:g} s: {highest:,} events/s")
+    return bool(highest)
 
 
 def arguments() -> argparse.Namespace:
@@ -96,12 +110,16 @@ def stack() -> Iterator[None]:
             ours.down()
 
 
-def keeps(rate: int, options: argparse.Namespace) -> bool:
-    """Measures one rate, on topics and a database of its own; prints what came of it. True: the promise is kept."""
-    name = f"fresh{time.time_ns() // 1_000_000}"
+def move_to(name: str) -> None:
+    """Topics and a database of that name are what the settings say from now on."""
     os.environ["ENGAGEMENT_TOPIC_PREFIX"] = name
     os.environ["ENGAGEMENT_CLICKHOUSE"] = f"{os.environ['ENGAGEMENT_CLICKHOUSE'].rpartition('/')[0]}/{name}"
     os.environ["ENGAGEMENT_METRICS_PORT"] = "0"
+
+
+def keeps(rate: int, options: argparse.Namespace) -> bool:
+    """Measures one rate, on topics and a database of its own; prints what came of it. True: the promise is kept."""
+    move_to(f"fresh{time.time_ns() // 1_000_000}")
     settings = load_settings()
     with ExitStack() as after:
         after.callback(remove, settings)
