@@ -14,6 +14,7 @@ from pipeline.clickhouse import ClickHouse
 from pipeline.embedded.stack import Stack
 from pipeline.errors import Exhausted, Refused, SchemaDrift, Unavailable
 from pipeline.settings import Settings
+from pipeline.wire import BLOCK_ROWS
 from schemas.tables import TABLES, Column, Table
 
 SECOND = 1_700_000_040
@@ -71,6 +72,29 @@ def test_nan_stays_nan_until_a_view_makes_it_null(arrays: ClickHouse, lists: Cli
 def test_bytes_that_are_no_text_are_kept(lists: ClickHouse) -> None:
     lists.insert("dead_letters", {"topic": ["t"], "partition": [0], "offset": [1], "bytes": [b"\xff\x00\xfe"]})
     assert lists.select("SELECT hex(bytes) FROM dead_letters") == [["FF00FE"]]
+
+
+def test_more_rows_than_travel_as_one_are_one_insert(lists: ClickHouse) -> None:
+    rows = 2 * BLOCK_ROWS + 1
+    names = [f"p{number}" for number in range(rows)]
+    names[BLOCK_ROWS] = "with a \0 within"
+    tags = [["#a", "#b"][: number % 3] for number in range(rows)]
+    sent = {
+        "post_id": names,
+        "event_id": list(map(str, range(rows))),
+        "kind": np.full(rows, 2),
+        "occurred_at": np.arange(rows) + SECOND * 10**6,
+        "conversations": tags,
+        "followers": [None if number % 2 else number for number in range(rows)],
+        "version": np.arange(rows, dtype=np.uint64),
+    }
+    assert lists.insert("events", sent) == rows
+    found = lists.select(
+        "SELECT post_id, conversations, followers, toUnixTimestamp64Micro(occurred_at) FROM events ORDER BY version"
+    )
+    assert found == [names, tags, sent["followers"], sent["occurred_at"].tolist()]
+    parts = "SELECT count(), sum(rows) FROM system.parts WHERE database = currentDatabase() AND table = 'events'"
+    assert lists.select(f"{parts} AND level = 0 AND rows > 0") == [[1], [rows]]
 
 
 def test_a_column_that_is_not_named_gets_its_default(lists: ClickHouse) -> None:
@@ -152,7 +176,16 @@ def test_errors_of_the_server(lists: ClickHouse, sql: str, error: type[Exception
 
 
 def test_values_of_a_wrong_kind_are_refused_and_the_next_call_works(lists: ClickHouse) -> None:
-    for wrong in ({"post_id": [1]}, {"post_id": ["p"], "version": ["x"]}, {"post_id": ["\ud800"]}):
+    wrongs: list[dict[str, list[Any]]] = [
+        {"post_id": [1]},
+        {"post_id": ["\ud800"]},
+        {"post_id": ["p"], "version": ["x"]},
+        {"post_id": ["p"], "version": [-1]},
+        {"post_id": ["p"], "version": [0.5]},
+        {"post_id": ["p"], "version": [None]},
+        {"post_id": ["p"], "links": [["a\0b"]]},
+    ]
+    for wrong in wrongs:
         with pytest.raises(Refused, match=r"insert into posts.*check the values"):
             lists.insert("posts", wrong)
     assert lists.insert("posts", {"post_id": ["p"], "version": [1]}) == 1

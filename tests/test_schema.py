@@ -9,10 +9,9 @@ from click.testing import CliRunner
 
 from pipeline.commands import schema
 from pipeline.dead_letters.letter import DeadLetter
-from pipeline.wire import insert_statement
+from pipeline.wire import packed
 from schemas.asyncapi import DEAD_HEADERS, asyncapi_document
 from schemas.events import event_json_schema
-from schemas.tables import TABLES
 from schemas.topics import KINDS, Topics
 
 COMMITTED = Path(__file__).parents[1] / "docs/asyncapi.json"
@@ -63,17 +62,9 @@ def test_json_schema_is_printed_and_knows_the_rules_that_span_fields() -> None:
 
 def test_only_declared_names_reach_the_sql() -> None:
     with pytest.raises(ValueError, match="no table 'posts; DROP"):
-        insert_statement("posts; DROP TABLE posts", ("post_id",), False)
+        packed("posts; DROP TABLE posts", {"post_id": ["p"]})
     with pytest.raises(ValueError, match="no column '1\\)'"):
-        insert_statement("posts", ("post_id", "1)"), False)
-
-
-@pytest.mark.parametrize("numpy", [False, True])
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_every_declared_column_has_a_wire_type(table: object, numpy: bool) -> None:
-    statement = insert_statement(table.name, table.sent, numpy)  # type: ignore[attr-defined]
-    wires = statement.partition("input('")[2]
-    assert not any(word in wires for word in ("LowCardinality", "Enum", "DateTime"))
+        packed("posts", {"post_id": ["p"], "1)": [1]})
 
 
 def _references(value: object) -> list[str]:

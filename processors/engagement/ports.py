@@ -54,8 +54,8 @@ class Store(Protocol):
         ...
 
     def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
-        """Absolute rows into a table of schemas/tables.py, column by column. Arrays within a column are lists, or texts
-        as pipeline.wire.pack makes them where the version is a numpy array."""
+        """Absolute rows into a table of schemas/tables.py, column by column, their values as
+        pipeline.wire.packed takes them."""
         ...
 
 

@@ -159,14 +159,14 @@ class ClickHouseLog:
             EVENTS.name,
             {
                 "post_id": events.post_id,
-                "kind": (events.kind + 1).tolist(),
-                "action": (events.action + 1).tolist(),
+                "kind": events.kind + 1,
+                "action": events.action + 1,
                 "event_id": events.event_id,
                 "actor_id": events.actor_id,
                 "parent_id": events.parent_id,
                 "target_id": events.target_id,
-                "occurred_at": events.occurred_us.tolist(),
-                "received_at": events.received_ms.tolist(),
+                "occurred_at": events.occurred_us,
+                "received_at": events.received_ms,
                 "channel": events.channel,
                 "conversations": events.conversations,
                 "url": events.url,
@@ -175,15 +175,14 @@ class ClickHouseLog:
                 "author_id": events.author_id,
                 "followers": events.followers,
                 "topic": events.topic,
-                "partition": events.partition.tolist(),
-                "offset": events.offset.tolist(),
-                "version": (FIRST_WINS - events.offset).tolist(),
+                "partition": events.partition,
+                "offset": events.offset,
+                "version": FIRST_WINS - events.offset,
             },
         )
 
     def upsert(self, table: str, columns: Mapping[str, Any]) -> None:
-        numbers = isinstance(columns.get("version"), np.ndarray)
-        (self._arrays if numbers else self._lists).insert(table, columns)
+        self._lists.insert(table, columns)
 
     def _ordered(self, blocks: Sequence[Sequence[Any]]) -> LoggedEvents:
         kind, action, occurred_us, is_top, post, *texts = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
