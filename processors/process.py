@@ -9,10 +9,11 @@ TRIM_THRESHOLD: Final = -1
 MMAP_THRESHOLD: Final = -3
 """M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3)."""
 
-LARGE_BYTES: Final = 1 << 20
+LARGE_BYTES: Final = 32 << 20
 KEPT_BYTES: Final = 256 << 20
-"""Of what is smaller, this much stays with the process when it is free. Setting one threshold stops glibc from finding
-the other by itself, and at its first value, 128 KiB, each batch pays for its pages again: 50 us an event, not 9."""
+"""Of what is smaller than the one, the most that glibc allows, the other stays with the process when it is free: what a
+batch needs and lets go of again, the next one finds, and pays no page twice. A threshold of 1 MiB costs 2 to 8 us an
+event; the first one that glibc has by itself, 128 KiB, 40."""
 
 YOUNG_OBJECTS: Final = 50_000
 """A run makes some 20 objects an event, all of them dead soon: the collector's own 2,000 has it look ten times a run
@@ -22,9 +23,8 @@ in vain."""
 def tune() -> None:
     """Once, before the first record.
 
-    Arrays of a mebibyte and more get pages of their own, which go back to the system when the array is replaced by a
-    larger one; by default glibc keeps up to 32 MiB of each in its heap (by RSS 89 bytes a like instead of 65:
-    benchmarks/memory.py). What is loaded by now lives as long as the process, so the collector need not look at it.
+    What lives long has pages of its own and does not lie between what batches leave (processors/engagement/pages.py).
+    What is loaded by now lives as long as the process, so the collector need not look at it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:  # glibc has it, others do without

@@ -102,7 +102,7 @@ class Fold:
     @property
     def bytes(self) -> int:
         """Memory of the state."""
-        return bytes_of(self._tables) + self._threads.bytes + POST_TEXT_BYTES * len(self)
+        return bytes_of(self._tables, len(self)) + self._threads.bytes + POST_TEXT_BYTES * len(self)
 
     @property
     def full(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from processors.engagement.hashing import Hasher
+from processors.engagement.pages import zeros
 from processors.engagement.partitioning import partitions_of
 
 Array = np.ndarray[Any, Any]
@@ -148,6 +149,6 @@ class Memberships:
 def _with_room(rows: Array, size: int) -> Array:
     if size <= len(rows):
         return rows
-    grown = np.zeros(max(size, int(len(rows) * GROWTH)), rows.dtype)
+    grown: Array = zeros(max(size, int(len(rows) * GROWTH)), rows.dtype)
     grown[: len(rows)] = rows
     return grown

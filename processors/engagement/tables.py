@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from processors.engagement import kernels
+from processors.engagement.pages import zeros
 
 NONE: Final = kernels.NONE
 
@@ -169,7 +170,9 @@ REFERENCES: Final = (
 )
 """(table, field, table of the row that it names or NONE), all but events.actor."""
 
-GROWTH: Final = 1.125
+GROWTH: Final = 2.0
+"""Of a table that is full. Room takes no memory until it is used."""
+
 LOAD: Final = 0.7
 """Most full an index gets: linear probing over one cache line finds a free place in 3 to 6 steps there (Knuth 6.4)."""
 
@@ -210,7 +213,7 @@ def with_room(tables: Tables, posts: int, events: int = 0, nodes: int = 0, level
     and for `levels` more levels beside theirs. O(rows) when it has to grow, amortised O(1)."""
     grown: dict[str, Any] = {}
     if posts > len(tables.posts):
-        grown["posts"] = _grow(tables.posts, max(posts, int(len(tables.posts) * GROWTH)))
+        grown["posts"] = _grow(tables.posts, len(tables.posts), max(posts, int(len(tables.posts) * GROWTH)))
     for number, (name, most) in enumerate(ROWS_PER_EVENT.items()):
         rows, size = getattr(tables, name), int(tables.sizes[number])
         needed = size + most * (nodes if name in OF_NODES else events)
@@ -219,13 +222,13 @@ def with_room(tables: Tables, posts: int, events: int = 0, nodes: int = 0, level
         # Room for every event is a bound, not a need: a viral post fills one pane a minute. What is used pays for the
         # growth.
         if needed > len(rows):
-            rows = grown[name] = _grow(rows, max(needed, int(size * GROWTH)))
+            rows = grown[name] = _grow(rows, size, max(needed, int(size * GROWTH)))
         if name not in KEYED:
             continue
         if needed > kernels.MOST_ROWS:
             raise MemoryError(f"more than {kernels.MOST_ROWS:,} {name} in memory: set a smaller ENGAGEMENT_MEMORY_MB")
         if needed > LOAD * len(index := getattr(tables, index_of(name))):
-            index = np.zeros(_places(needed / LOAD), np.uint32)
+            index = zeros(_places(needed / LOAD), np.uint32)
             kernels.build_index(rows, size, index)
             grown[index_of(name)] = index
     return tables._replace(**grown) if grown else tables
@@ -254,9 +257,12 @@ def kept(tables: Tables, keep: "np.ndarray[Any, np.dtype[np.bool_]]") -> Tables:
     )
 
 
-def bytes_of(tables: Tables) -> int:
-    """Memory of all arrays, room included."""
-    return sum(array.nbytes for array in tables)
+def bytes_of(tables: Tables, posts: int) -> int:
+    """Memory of the rows in use, so many posts among them, and of all indexes."""
+    rows = posts * tables.posts.itemsize
+    for number, name in enumerate(ROWS_PER_EVENT):
+        rows += int(tables.sizes[number]) * getattr(tables, name).itemsize
+    return int(rows) + sum(int(getattr(tables, index_of(name)).nbytes) for name in KEYED)
 
 
 def index_of(name: str) -> str:
@@ -268,15 +274,15 @@ def _tables(posts: Any, rows: Mapping[str, Any], sizes: Mapping[str, int], waite
     indexes = {}
     for name in KEYED:
         size = sizes.get(name, 0)
-        index = indexes[index_of(name)] = np.zeros(max(128, _places(size / LOAD)), np.uint32)
+        index = indexes[index_of(name)] = zeros(max(128, _places(size / LOAD)), np.uint32)
         kernels.build_index(rows[name], size, index)
     in_use = np.array([*(sizes.get(name, 0) for name in ROWS_PER_EVENT), waiters], np.int64)
     return Tables(posts=posts, **rows, **indexes, sizes=in_use)
 
 
-def _grow(rows: Any, capacity: int) -> Any:
-    grown = np.zeros(capacity, rows.dtype)
-    grown[: len(rows)] = rows
+def _grow(rows: Any, used: int, capacity: int) -> Any:
+    grown = zeros(capacity, rows.dtype)
+    grown[:used] = rows[:used]
     return grown
 
 
