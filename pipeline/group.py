@@ -1,5 +1,5 @@
-"""A consumer group's member that takes whole runs: a thin skin around aiokafka, the client that Faust itself uses. The
-one file that imports it.
+"""A consumer group's member that takes whole runs: a thin skin around aiokafka, the client that Faust itself uses. It
+and parsed.py alone import it.
 
 The group assigns by range, so partition p of all topics goes to one member as long as all members subscribe to the same
 topics and these have the same number of partitions; `torn` says where that does not hold.
@@ -26,6 +26,7 @@ from aiokafka.errors import (
 )
 
 from pipeline.errors import Refused, Unavailable
+from pipeline.parsed import as_parsed, hand_out_parsed
 from pipeline.settings import Settings
 
 Partition = tuple[str, int]
@@ -83,8 +84,10 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
     async def join(self) -> None:
         """Connects and subscribes. Raises Unavailable when no broker answers, Refused when the topics are not what they
         have to be."""
+        hand_out_parsed()
         consumer = AIOKafkaConsumer(
             **connection(self._settings),
+            key_deserializer=as_parsed,
             group_id=self._policy.group,
             group_instance_id=self._policy.instance,
             enable_auto_commit=False,
