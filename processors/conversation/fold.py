@@ -43,6 +43,7 @@ class ConversationFold:
         self._groups, self._rows = Index(), Index()
         self._names: Array = np.empty(ROOM, object)  # of groups
         self._minutes = np.zeros(ROOM, np.int64)
+        self._held_minutes: set[int] = set()
         self._group: Array = np.zeros(ROOM, np.int64)  # of rows
         self._counts: Array = np.zeros((ROOM, len(COUNTS)), np.uint32)
         self._exact: Array = np.zeros(ROOM, np.bool_)
@@ -56,7 +57,7 @@ class ConversationFold:
     @property
     def minutes(self) -> int:
         """Distinct minutes in memory."""
-        return len(np.unique(self._minutes[: self._groups.count]))
+        return len(self._held_minutes)
 
     def take(self, cells: Cells) -> Taken:
         """Keeps of each (conversation, minute, post) the cell with the highest version, which is never 0. Every cell's
@@ -140,6 +141,7 @@ class ConversationFold:
         self._voices.keep(kept)
         self._rows.keep(kept)
         self._minutes = self._minutes[: len(stays)][stays]
+        self._held_minutes = set(np.unique(self._minutes).tolist())
         self._names = self._names[: len(stays)][stays]
         self._groups.keep(stays)
 
@@ -151,6 +153,7 @@ class ConversationFold:
                 self._minutes, self._names = grown(self._minutes, count), grown(self._names, count)
             first = np.flatnonzero(np.diff(np.maximum.accumulate(groups), prepend=-1) * (groups >= known))
             self._minutes[known:count] = cells.minute[first]
+            self._held_minutes.update(np.unique(cells.minute[first]).tolist())
             self._names[known:count] = cells.names[cells.conversation[first]]
         return groups
 
