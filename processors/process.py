@@ -16,8 +16,9 @@ batch needs and lets go of again, the next one finds, and pays no page twice. A 
 event; the first one that glibc has by itself, 128 KiB, 40."""
 
 YOUNG_OBJECTS: Final = 1_000_000
-"""More than a full batch has at a time (200,000 records and what is made of them). With fewer the collector looks in the
-middle of each batch at records that all are needed: 0.5 us an event. Cycles are rare here, and wait a little longer."""
+"""More than a full batch has at a time (200,000 records and what is made of them). With fewer the collector looks in
+the middle of each batch at records that all are needed: 0.5 us an event. Cycles are rare here, and wait a little
+longer."""
 
 
 def tune() -> None:
