@@ -26,6 +26,7 @@ import numpy as np
 
 from processors.engagement import kernels
 from processors.engagement.pages import zeros
+from processors.engagement.trees import mark_levels
 
 NONE: Final = kernels.NONE
 
@@ -90,15 +91,12 @@ NODE: Final = np.dtype(
         ("across", "u4"),  # the nearest ancestor of the kind that the parent is not; NONE: none
         ("level", "u4"),  # in the tree of all; NONE: it is in no tree, because a parent of it is not known
         ("kin_level", "u4"),  # in the tree of its own kind
-        (
-            "size",
-            "u4",
-        ),  # counted nodes below and at it in the tree of all. While it waits: low half of its parent's hash
-        ("kin_size", "u4"),  # the same in the tree of its own kind. While it waits: the high half
+        ("size", "u4"),  # counted nodes below and at it in the tree of all. While it waits: half of its parent's hash
+        ("kin_size", "u4"),  # the same in the tree of its own kind. While it waits: the other, higher half
         ("flags", "u1"),  # COUNTED, NAMES, COMMENT, MIXED of kernels.py
     ]
 )
-LEVEL: Final = np.dtype([("post", "u4"), ("next", "u4"), ("depth", "u4"), ("count", "u4")])
+LEVEL: Final = np.dtype([("next", "u4"), ("depth", "u4"), ("count", "u4")])
 TREE: Final = np.dtype(
     [
         ("post", "u4"),
@@ -240,10 +238,10 @@ def kept(tables: Tables, keep: "np.ndarray[Any, np.dtype[np.bool_]]") -> Tables:
     survivors, moved = {"posts": tables.posts[: len(keep)][keep]}, {}
     for number, name in enumerate(ROWS_PER_EVENT):
         rows = getattr(tables, name)[: tables.sizes[number]]
-        stays = keep[rows["post"] if name != "nodes" else tables.events["post"][rows["event"]]]
+        stays = _of_posts(tables, name, rows, keep)
         moved[name] = np.append(np.cumsum(stays, dtype=np.uint32) - np.uint32(1), NONE)
         survivors[name] = rows[stays]
-        if name != "nodes":
+        if "post" in rows.dtype.names:
             survivors[name]["post"] = renumbered[survivors[name]["post"]]
     for table, field, name in REFERENCES:
         survivors[table][field] = _follow(moved[name], survivors[table][field])
@@ -278,6 +276,15 @@ def _tables(posts: Any, rows: Mapping[str, Any], sizes: Mapping[str, int], waite
         kernels.build_index(rows[name], size, index)
     in_use = np.array([*(sizes.get(name, 0) for name in ROWS_PER_EVENT), waiters], np.int64)
     return Tables(posts=posts, **rows, **indexes, sizes=in_use)
+
+
+def _of_posts(tables: Tables, name: str, rows: Any, chosen: Any) -> Any:
+    """Which of these rows of a table belong to posts that are chosen."""
+    if name == "levels":
+        found = np.zeros(len(rows), np.bool_)
+        mark_levels(tables.posts, chosen, rows, found)
+        return found
+    return chosen[tables.events["post"][rows["event"]] if name == "nodes" else rows["post"]]
 
 
 def _grow(rows: Any, used: int, capacity: int) -> Any:

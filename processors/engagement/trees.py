@@ -197,7 +197,6 @@ def level_below(t, post, which, above):
     if level == NONE:
         level = np.uint32(t.sizes[LEVELS])
         t.sizes[LEVELS] += 1
-        t.levels[level].post = post
         t.levels[level].next = NONE
         t.levels[level].count = 0
         if above == NONE:
@@ -263,3 +262,15 @@ def look(t, posts, limit, sizes, depths, breadths, wieners, levels, named):
                 named[i, which] = (
                     t.trees[tree].named[which - 1] if which else t.trees[tree].named[0] + t.trees[tree].named[1]
                 )
+
+
+@njit(cache=True, nogil=True)
+def mark_levels(posts, chosen, levels, marks):
+    """Marks the levels of the posts that are chosen."""
+    for post in range(len(chosen)):
+        if chosen[post]:
+            for which in range(3):
+                level = posts[post].levels[which]
+                while level != NONE:
+                    marks[level] = True
+                    level = levels[level].next

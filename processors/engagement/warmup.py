@@ -18,6 +18,7 @@ from processors.engagement.hashing import Hasher, Hashes
 from processors.engagement.job import EngagementJob
 from processors.engagement.ports import LoggedEvents
 from processors.engagement.state import Tagged
+from processors.engagement.tables import kept
 from schemas.topics import KINDS
 
 EVENTS: Final[dict[str, dict[str, Any]]] = {
@@ -38,7 +39,9 @@ def compile_loops() -> None:
     for batch in (runs, [Run("comment", "comment", 0, [_record(1, "comment", {"event_id": "c"})])]):
         job.take(batch, Event(), lambda: 0.0)
     job.advance(1 << 51)
-    voices.present(Fold()._tables, np.empty(0, np.int64), np.empty(0, np.uint64))
+    nothing = Fold()._tables
+    voices.present(nothing, np.empty(0, np.int64), np.empty(0, np.uint64))
+    kept(nothing, np.empty(0, np.bool_))
 
 
 @dataclass
