@@ -42,10 +42,11 @@ def measure(posts: int, shares: int, span: int, late: bool) -> tuple[float, floa
     lookups, parameters, fold = Lookups(), load_parameters(), filled(posts, posts * shares, span, late)
     rows, created, as_of = np.arange(posts), np.full(posts, START), np.full(posts, START + span)
     tables: Any = fold._tables
+    habits = np.zeros(posts)
     spread, age = spread_of(tables, rows, created, as_of, lookups), np.full(posts, float(span))
     walk = least(lambda: spread_of(tables, rows, created, as_of, lookups))
-    say = least(lambda: (reproduce(spread), forecast(spread, age, parameters)))
-    whole = least(lambda: spread_columns(tables, rows, created, as_of, parameters, lookups))
+    say = least(lambda: (reproduce(spread), forecast(spread, age, parameters, as_of, habits)))
+    whole = least(lambda: spread_columns(tables, rows, created, as_of, parameters, lookups, habits))
     return walk / len(fold.panes_of(rows)) * 1e9, say / posts * 1e6, whole / posts * 1e6
 
 

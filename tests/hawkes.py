@@ -39,6 +39,8 @@ def cascades_with(
     lag = np.floor(np.concatenate([part[1:] for part in times])).astype(np.int64)
     return Cascades(
         [str(number) for number in range(runs)],
+        [""] * runs,
+        np.zeros(runs, np.int64),
         np.full(runs, 10**9),
         post,
         lag,

@@ -95,11 +95,14 @@ def test_parameters_survive_their_file(tmp_path: Path) -> None:
     ("field", "value", "said"),
     [
         ("ages", [5, 4], "ages: must be minutes, above 0 and rising"),
-        ("correction", [[1, 2]], "correction: must be a row of 21 numbers"),
+        ("correction", [[1, 2]], "correction: must be a row of 24 numbers"),
         ("scale", "wide", "scale: must be numbers"),
         ("low", [[float("nan"), 0]] * 9, "low: must be finite"),
         ("double", [[2]] * 9, "double: must be within 0 and 1"),
         ("date", 7, "date and sample: must say"),
+        ("habits", [], "habits: must be an object"),
+        ("habits", {"a": "much"}, "habits: must be an object of author_id: number"),
+        ("habits", {"a": float("inf")}, "habits: must be finite"),
     ],
 )
 def test_broken_parameters_are_named(tmp_path: Path, field: str, value: Any, said: str) -> None:
@@ -141,7 +144,10 @@ def test_forecast_carries_over_to_another_kernel(age: int, worst: float) -> None
 
 
 def test_fit_refuses_too_few() -> None:
-    few = Sample(60.0, np.arange(LEAST_POSTS - 1), np.ones((LEAST_POSTS - 1, len(FIELDS))), *[np.ones(9)] * 2)
+    # The same posts twice: as many rows as it takes, but not as many posts.
+    few = Sample(
+        60.0, np.arange(2 * LEAST_POSTS - 2) // 2, np.ones((2 * LEAST_POSTS - 2, len(FIELDS))), *[np.ones(9)] * 4
+    )
     with pytest.raises(ValueError, match="99 finished posts"):
         fit([few], "2026-01-01", {})
     with pytest.raises(ValueError, match="at no age"):
@@ -166,7 +172,8 @@ def test_history_and_fold_are_looked_at_alike() -> None:
     lags, gone = rng.integers(-3, 900, 300), rng.integers(0, 900, 300)
     taken = rng.random(300) < 0.2
     gone = np.where(taken, np.maximum(gone, lags), FOREVER)
-    data = Cascades(["p"], np.array([900]), np.zeros(300, np.int64), lags, gone, np.ones(300, np.int64))
+    per_post = np.array([0]), np.array([900])
+    data = Cascades(["p"], [""], *per_post, np.zeros(300, np.int64), lags, gone, np.ones(300, np.int64))
     for age in (10, 500):
         events = [(int(lag), 1, 0 if back < age else None) for lag, back in zip(lags, gone, strict=True)]
         fold = spread_of(folded(events)._tables, np.array([0]), np.array([START]), np.array([START + age]), LOOKUPS)

@@ -49,8 +49,8 @@ def test_known_and_truth_are_the_counts_of_the_data(real: Cascades, data: Path) 
 
 def test_forecast_of_posts_that_it_was_not_fitted_on(real: Cascades) -> None:
     judged = backtest(real, AGES, 50, None, LOOKUPS)
-    # 31 and 16 % are the aim; at six hours 5 % is, and 5.5 to 5.7 is what five folds gave, by how they fell.
-    for one, most in zip(judged, (0.31, 0.16, 0.057), strict=True):
+    # 31, 16 and 5 % are the aim.
+    for one, most in zip(judged, (0.31, 0.16, 0.05), strict=True):
         assert one.median_ape <= most
         assert 0.87 <= one.coverage <= 0.93
         assert len(one.post) + one.without_share == int((real.final >= 50).sum())
@@ -189,12 +189,15 @@ def test_ages_are_minutes() -> None:
 
 def test_panes_with_retractions_leave_what_stands() -> None:
     made, at = np.array([100, 100, 100, 200]), np.array([101, 105, 109, 207])
-    found = cascades_of(["p", "p", "p", "q"], made, at, np.array([5, 3, 1, 2]), np.array([0, 1, 4, 0]), 1000)
+    authors = ["a", "a", "a", "b"]
+    found = cascades_of(["p", "p", "p", "q"], authors, made, at, np.array([5, 3, 1, 2]), np.array([0, 1, 4, 0]), 1000)
     # Of p's 9 shares the three of minute 5 and one of minute 1 are gone before minute 9's comes.
     assert (found.post_ids, found.observed.tolist()) == (["p", "q"], [900, 800])
+    assert (found.authors, found.made.tolist()) == (["a", "b"], [100, 200])
     assert list(zip(found.post, found.lag, found.shares, strict=True)) == [(0, 1, 4), (1, 7, 2)]
     only = settled(found, 850)
     assert (only.post_ids, only.lag.tolist(), only.final.tolist()) == (["p"], [1], [4])
+    assert (only.authors, only.made.tolist()) == (["a"], [100])
 
 
 def test_a_learned_file_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,8 +30,9 @@ def test_fit_learns_from_what_is_stored(
             "INSERT INTO posts (post_id, created_at, version) VALUES ('young', '2026-01-20 00:00:00', 1)"
         )
         clickhouse.execute(
-            "INSERT INTO posts (post_id, created_at, version) "
-            f"SELECT toString(number), toDateTime64({MADE}, 6, 'UTC'), 1 FROM numbers(150)"
+            "INSERT INTO posts (post_id, author_id, created_at, version) "
+            f"SELECT toString(number), concat('a', toString(number % 10)), toDateTime64({MADE}, 6, 'UTC'), 1 "
+            "FROM numbers(150)"
         )
         values = ",".join(f"('{name}',1000,1)" for name in names)
         clickhouse.execute(f"INSERT INTO post_metrics (post_id, shares, version) VALUES {values}")
@@ -48,6 +49,8 @@ def test_fit_learns_from_what_is_stored(
     learned = load_parameters(out)
     assert learned.sample["posts"] == 150
     assert {10.0, 60.0, 360.0} <= set(learned.ages)
+    assert set(learned.habits) <= {f"a{number}" for number in range(10)}
+    assert learned.habits
     few = CliRunner().invoke(forecast, ["fit", "--since", "2026-01-10"])
     assert few.exit_code != 0
     assert "0 finished posts: at no age 100" in str(few.exception)

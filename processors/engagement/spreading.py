@@ -6,6 +6,7 @@ import numpy as np
 
 from processors.engagement import rows
 from processors.engagement.fold import Fold
+from processors.engagement.hashing import Hasher
 from processors.virality import clock
 from processors.virality.columns import spread_columns
 from processors.virality.parameters import ForecastParameters
@@ -21,6 +22,11 @@ class Spreading:
 
     def __init__(self, parameters: ForecastParameters) -> None:
         self._parameters, self._lookups = parameters, Lookups()
+        authors = Hasher().actors(list(parameters.habits))
+        order = np.argsort(authors)
+        # Beyond them stands nobody, whose habit is 0: also what a search beyond the last one finds.
+        self._authors = np.append(authors[order], np.uint64(0))
+        self._habits = np.append(np.array(list(parameters.habits.values()), np.float64)[order], 0.0)
 
     def rows(self, fold: Fold, posts: Array, at: Array) -> rows.Columns:
         """Rows of post_metrics of these posts, spread as of `at` (minutes since 1970, what `times` says, never before a
@@ -28,12 +34,27 @@ class Spreading:
         snapshot = fold.snapshot(posts)
         columns = {
             **rows.of_snapshot(fold, posts, snapshot),
-            **spread_columns(fold._tables, posts, _created(fold, posts), at, self._parameters, self._lookups),
+            **spread_columns(
+                fold._tables,
+                posts,
+                _created(fold, posts),
+                at,
+                self._parameters,
+                self._lookups,
+                self._habits_of(fold, posts),
+            ),
         }
         for number, (window, minutes) in enumerate(WINDOWS.items()):
             new, old = snapshot.windows[:, number].sum(axis=2).T
             columns[f"rate_half_life_{window}"] = rate_half_life(minutes, old, new)
         return columns | {"version": rows.versions(columns["events_seen"], at)}
+
+    def _habits_of(self, fold: Fold, posts: Array) -> Array:
+        """The habit of each post's author, 0 where not known."""
+        authors = fold._tables.posts["author"][posts]
+        place = np.searchsorted(self._authors[:-1], authors)
+        found: Array = np.where(self._authors[place] == authors, self._habits[place], 0.0)
+        return found
 
     @staticmethod
     def times(fold: Fold, posts: Array, mark: Array | int) -> Array:

@@ -27,10 +27,13 @@ _TAKEN: Final = np.dtype([("lost", "u4", 3)])
 
 
 class Cascades(NamedTuple):
-    """`observed`: minutes from each post to the end of the data. Then one entry per share, or per minute of shares:
-    post number, minute after the post, minute in which it is taken back (FOREVER: never), how many."""
+    """Per post its author (empty: not known), the minute that it was made in, since 1970, and minutes from there to the
+    end of the data. Then one entry per share, or per minute of shares: post number, minute after the post, minute in
+    which it is taken back (FOREVER: never), how many."""
 
     post_ids: list[str]
+    authors: list[str]
+    made: Array
     observed: Array
     post: Array
     lag: Array
@@ -68,7 +71,8 @@ def sample_at(cascades: Cascades, age: int, chosen: Array, lookups: Lookups) -> 
     spread = look(cascades, age, lookups)
     posts = np.flatnonzero(chosen & (cascades.observed >= age) & (spread[:, 0] > 0))
     double, final = cascades.known(2 * age), cascades.final
-    return Sample(float(age), posts, spread[posts], double[posts], final[posts])
+    at = cascades.made[posts] + age
+    return Sample(float(age), posts, spread[posts], np.full(len(posts), age), at, double[posts], final[posts])
 
 
 def thinned(cascades: Cascades, part: float) -> Cascades:

@@ -28,6 +28,8 @@ COLUMNS: Final = ("post_id", "age", "known", "forecast", "low", "high", "truth")
 REPORTED: Final = 20
 """Bad lines that are shown; the rest is counted."""
 
+LOCAL: Final = "Learn hours of the day and habits of authors too, which hold for this network alone."
+
 MORE: Final = "take posts of a longer time (--since), smaller ones (--least-shares), or the shipped forecast"
 
 
@@ -58,7 +60,10 @@ def forecast() -> None:
     show_default=True,
     help="Learn from copies with 30 and 10 % of the shares too: for posts that may stay below --least-shares.",
 )
-def fit_command(least_shares: int, since: datetime, settled_days: float, thin: bool, out: Path | None) -> None:
+@click.option("--local/--no-local", default=True, show_default=True, help=LOCAL)
+def fit_command(
+    least_shares: int, since: datetime, settled_days: float, thin: bool, local: bool, out: Path | None
+) -> None:
     """Learns the forecast's parameters from finished posts in ClickHouse: a JSON file with its date and sample.
 
     Name it in ENGAGEMENT_FORECAST to use it, and run `engagement recount` so that all rows follow it.
@@ -66,7 +71,8 @@ def fit_command(least_shares: int, since: datetime, settled_days: float, thin: b
     since = since if since.tzinfo else since.replace(tzinfo=UTC)
     with ClickHouse(load_settings()) as clickhouse:
         cascades = finished_cascades(clickhouse, least_shares, since, settled_days)
-    parameters = _fitted(cascades, least_shares, thin, f"finished posts, {settled_days:g} days old or older")
+    said = f"finished posts, {settled_days:g} days old or older"
+    parameters = _fitted(cascades, least_shares, said, thin=thin, local=local)
     if out is None:
         click.echo(parameters, nl=False)
         return
@@ -99,6 +105,7 @@ def fit_command(least_shares: int, since: datetime, settled_days: float, thin: b
     show_default=True,
     help="With --fit folds: learn from copies with 30 and 10 % of the shares too, as the shipped parameters did.",
 )
+@click.option("--local/--no-local", default=True, show_default=True, help=f"With --fit folds: {LOCAL}")
 @click.option("--out", type=click.Path(path_type=Path), help=f"CSV of every forecast: {','.join(COLUMNS)}.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 def backtest_command(
@@ -108,6 +115,7 @@ def backtest_command(
     how: str,
     least_shares: int,
     thin: bool,
+    local: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -122,7 +130,8 @@ def backtest_command(
     cascades = read_cascades(events, posts, bad)
     bad.end()
     try:
-        judged = backtest(cascades, list(said_ages.values()), least_shares, parameters, Lookups(), thin=thin)
+        ages_in_minutes = list(said_ages.values())
+        judged = backtest(cascades, ages_in_minutes, least_shares, parameters, Lookups(), thin=thin, local=local)
     except ValueError as error:
         raise Refused(f"--fit folds: {error}: too few to learn from; {MORE} (--fit shipped)") from None
     if out is not None:
@@ -165,17 +174,19 @@ class _Complaints:
             click.echo(f"{self.count:,} lines were not events and were left out", err=True)
 
 
-def _fitted(cascades: Cascades, least_shares: int, thin: bool, said: str) -> str:
+def _fitted(cascades: Cascades, least_shares: int, said: str, *, thin: bool, local: bool) -> str:
     lookups = Lookups()
     samples = samples_of(cascades, cascades.final >= least_shares, lookups, thin=thin)
     sample: dict[str, Any] = {
         "posts": len(cascades.post_ids),
         "least_shares": least_shares,
         "thinned": thin,
+        "local": local,
         "said": said,
     }
     try:
-        return dump_parameters(fit(samples, datetime.now(UTC).date().isoformat(), sample))
+        today = datetime.now(UTC).date().isoformat()
+        return dump_parameters(fit(samples, today, sample, cascades.authors if local else None))
     except ValueError as error:
         raise Refused(f"{len(cascades.post_ids):,} finished posts: {error}: too few to learn from; {MORE}") from None
 

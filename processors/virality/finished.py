@@ -1,6 +1,7 @@
 """Finished posts from ClickHouse, for `engagement forecast fit`."""
 
 from datetime import datetime
+from itertools import compress
 from typing import Any, Final
 
 import numpy as np
@@ -13,13 +14,14 @@ Array = np.ndarray[Any, Any]
 MINUTES_OF_SHARES: Final = """
 SELECT
     post_id,
+    author_id,
     toUInt32(intDiv(toUnixTimestamp64Micro(created_at), 60000000)) AS made,
     toUInt32(intDiv(toUnixTimestamp(minute), 60)) AS at,
     toInt64(shares) AS added,
     toInt64(shares_retracted) AS retracted
 FROM (SELECT post_id, minute, shares, shares_retracted FROM post_minutes FINAL) AS m
 INNER JOIN (
-    SELECT post_id, created_at FROM posts FINAL
+    SELECT post_id, author_id, created_at FROM posts FINAL
     WHERE toUnixTimestamp64Micro(created_at) >= %(since)s
     AND post_id IN (SELECT post_id FROM post_metrics FINAL WHERE shares >= %(least)s)
 ) AS p USING (post_id)
@@ -41,13 +43,15 @@ def finished_cascades(clickhouse: ClickHouse, least_shares: int, since: datetime
         MINUTES_OF_SHARES, {"since": round(since.timestamp() * 1e6), "least": max(least_shares, 1)}
     )
     if not columns or not len(columns[0]):
-        columns = [[], [], [], [], []]
-    made, at, added, retracted = (np.array(column, np.int64) for column in columns[1:])
-    found = cascades_of(columns[0], made, at, added, retracted, end)
+        columns = [[], [], [], [], [], []]
+    made, at, added, retracted = (np.array(column, np.int64) for column in columns[2:])
+    found = cascades_of(columns[0], columns[1], made, at, added, retracted, end)
     return settled(found, round(settled_days * 1440))
 
 
-def cascades_of(post_ids: list[str], made: Array, at: Array, added: Array, retracted: Array, end: int) -> Cascades:
+def cascades_of(
+    post_ids: list[str], authors: list[str], made: Array, at: Array, added: Array, retracted: Array, end: int
+) -> Cascades:
     """From panes, sorted by post and minute; times in minutes since 1970."""
     first = np.array([number == 0 or post_ids[number - 1] != name for number, name in enumerate(post_ids)], np.bool_)
     post = np.cumsum(first) - 1
@@ -61,7 +65,9 @@ def cascades_of(post_ids: list[str], made: Array, at: Array, added: Array, retra
     some = net > 0
     return Cascades(
         [post_ids[start] for start in starts],
-        end - made[starts] if len(starts) else np.zeros(0, np.int64),
+        [authors[start] for start in starts],
+        made[starts],
+        end - made[starts],
         post[some],
         (at - made)[some],
         np.full(int(some.sum()), FOREVER),
@@ -75,7 +81,9 @@ def settled(cascades: Cascades, minutes: int) -> Cascades:
     number = np.cumsum(keep) - 1
     stays = keep[cascades.post]
     return Cascades(
-        [post_id for post_id, kept in zip(cascades.post_ids, keep.tolist(), strict=True) if kept],
+        list(compress(cascades.post_ids, keep)),
+        list(compress(cascades.authors, keep)),
+        cascades.made[keep],
         cascades.observed[keep],
         number[cascades.post[stays]],
         cascades.lag[stays],

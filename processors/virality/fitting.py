@@ -1,10 +1,11 @@
 """Learns the parameters of the forecast from posts whose end is known. Pure.
 
-Two steps per age. The correction ln a minimises a bounded loss of the relative error (Geman and McClure 1985): squares
-for small errors, but an end that nobody could foresee, a cascade that wakes up after a year, pulls no more than any
-other; ages are fitted together, their coefficients drawn to those of their neighbours. The ends of the intervals are
-the 5 and 95 % quantile regressions (Koenker and Bassett 1978) of what came against its forecast, each for posts that
-the correction was not fitted on, so that they hold for new posts.
+Three steps. The correction ln a minimises a bounded loss of the relative error (Geman and McClure 1985): squares for
+small errors, but an end that nobody could foresee, a cascade that wakes up after a year, pulls no more than any other;
+ages are fitted together, their coefficients drawn to those of their neighbours. Where authors are told, what is left of
+the errors is their habit, and the correction is fitted again beside it: for each post by its author's other posts. The
+ends of the intervals are the 5 and 95 % quantile regressions (Koenker and Bassett 1978) of what came against its
+forecast, each for posts that the correction was not fitted on, so that they hold for new posts.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from processors.virality.forecast import features, long_reproduction, scale, terms
-from processors.virality.parameters import FEATURES, ForecastParameters
+from processors.virality.forecast import circumstances, features, long_reproduction, scale, terms
+from processors.virality.habits import Habits, habits_of
+from processors.virality.parameters import FEATURES, PRODUCTS, ForecastParameters
 from processors.virality.reproduction import TAIL
 from processors.virality.squares import add_squares, solve
 
@@ -47,12 +49,15 @@ LEAST_POSTS: Final = 100
 
 
 class Sample(NamedTuple):
-    """Posts at one age. `spread` rows of spread.FIELDS, each with at least one share; net shares at double the age and
-    in the end; `post` tells the same post at another age."""
+    """Posts at about one age. Each row: a number that tells the same post elsewhere, a row of spread.FIELDS with at
+    least one share, its own age then, the minute since 1970 that this was, and net shares at double that age and in the
+    end."""
 
     age: float
     post: Array
     spread: Array
+    own_age: Array
+    at: Array
     double: Array
     final: Array
 
@@ -71,25 +76,37 @@ class _Problem(NamedTuple):
     final: Array
 
 
-def fit(samples: Sequence[Sample], date: str, said: dict[str, Any]) -> ForecastParameters:
-    """Parameters from samples at rising ages; `date` and `said` go with them. Repeatable: its folds are seeded. Raises
-    ValueError where an age has fewer than LEAST_POSTS posts."""
+def fit(
+    samples: Sequence[Sample], date: str, said: dict[str, Any], authors: Sequence[str] | None = None
+) -> ForecastParameters:
+    """Parameters from samples at rising ages; `date` and `said` go with them. `authors` of all posts by their numbers,
+    empty where not known: with them hours of the day and habits are learned as well, without only what may hold for
+    other networks. Repeatable: its folds are seeded. Raises ValueError where an age has fewer than LEAST_POSTS posts.
+    """
     if not samples:
         raise ValueError(f"at no age {LEAST_POSTS} finished posts with a share")
     problems, centres, scales = [], [], []
     for sample in samples:
-        if len(sample.post) < LEAST_POSTS:
+        posts = len(np.unique(sample.post))
+        if posts < LEAST_POSTS:
             raise ValueError(
-                f"{len(sample.post)} finished posts with a share at the age of {sample.age:g} minutes; it takes "
-                f"{LEAST_POSTS}"
+                f"{posts} finished posts with a share at the age of {sample.age:g} minutes; it takes {LEAST_POSTS}"
             )
         r = long_reproduction(sample.spread)
-        found = features(sample.spread, np.full(len(r), sample.age), r)
+        found = features(sample.spread, sample.own_age, r)
         centre, width = found.mean(axis=0).round(2), np.maximum(found.std(axis=0), 0.05).round(2)
-        problems.append(_problem(sample, r, scale(found, centre, width)))
+        around = circumstances(len(r), None if authors is None else sample.at, None)
+        problems.append(_problem(sample, r, scale(found, centre, width), around))
         centres.append(centre)
         scales.append(width)
-    weights = _corrections(problems, None)
+    weights, habits = _corrections(problems, None), {}
+    if authors is not None:
+        numbers = {author: number for number, author in enumerate(sorted(set(authors) - {""}))}
+        learned = _habits(problems, weights, np.array([numbers.get(author, -1) for author in authors]))
+        habits = {author: habit for author, habit in zip(numbers, learned.of_author.tolist(), strict=True) if habit}
+        for problem in problems:
+            problem.terms[:, -1] = learned.of_post[problem.post]
+        weights = _corrections(problems, weights)
     ends: dict[str, list[Any]] = {name: [] for name in ("low", "high", "double", "double_low", "double_high")}
     for problem, coming in zip(problems, _elsewhere(problems, weights), strict=True):
         part = _part(problem, coming)
@@ -107,6 +124,7 @@ def fit(samples: Sequence[Sample], date: str, said: dict[str, Any]) -> ForecastP
         scale=np.array(scales),
         correction=weights,
         bounds=np.array([problem.bounds for problem in problems]),
+        habits=habits,
         **{name: np.array(rows) for name, rows in ends.items()},
     )
 
@@ -118,7 +136,7 @@ def folds_of(posts: Array, folds: int) -> Array:
     return found
 
 
-def _problem(sample: Sample, r: Array, scaled: Array) -> _Problem:
+def _problem(sample: Sample, r: Array, scaled: Array, around: Array) -> _Problem:
     shares, base = sample.spread[:, 0], r * sample.spread[:, 1]
     log = np.log((sample.final - shares + 1) / (base + 1))
     return _Problem(
@@ -127,7 +145,7 @@ def _problem(sample: Sample, r: Array, scaled: Array) -> _Problem:
         shares,
         base,
         scaled,
-        terms(scaled),
+        terms(scaled, around),
         np.quantile(log, [BOUNDED, 1 - BOUNDED]).round(2),
         sample.double,
         sample.final,
@@ -138,6 +156,16 @@ def _some(problem: _Problem, chosen: Array) -> _Problem:
     """The problem with these posts only, in the same bounds."""
     cut = {name: getattr(problem, name)[chosen] for name in _Problem._fields if name not in ("age", "bounds")}
     return problem._replace(**cut)
+
+
+def _habits(problems: Sequence[_Problem], weights: Array, author: Array) -> Habits:
+    """Of the errors of each post at all ages, in median errors of that age, none more than one."""
+    total, rows = np.zeros(len(author)), np.zeros(len(author))
+    for problem, row in zip(problems, weights, strict=True):
+        log = np.log((problem.final - problem.shares + 1) / (_coming(problem, row) + 1))
+        total += np.bincount(problem.post, np.clip(log / max(np.median(np.abs(log)), 1e-3), -1, 1), len(author))
+        rows += np.bincount(problem.post, minlength=len(author))
+    return habits_of(author, np.where(rows > 0, total / np.maximum(rows, 1), np.nan))
 
 
 def _elsewhere(problems: Sequence[_Problem], start: Array) -> list[Array]:
@@ -228,7 +256,8 @@ def _ridge(problem: _Problem) -> Array:
     """How much each coefficient is drawn to 0: the constant not at all, a product the more the older the post."""
     ridge = np.ones(problem.terms.shape[1])
     ridge[0] = 0.0
-    ridge[1 + len(FEATURES) :] = max(problem.age / PLAIN, 1.0)
+    products = 1 + len(FEATURES)
+    ridge[products : products + PRODUCTS] = max(problem.age / PLAIN, 1.0)
     return ridge
 
 

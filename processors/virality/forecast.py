@@ -6,14 +6,16 @@ R_t rest is what the nodes so far are still to bring themselves at the present R
 half of the post's age however long that is: two hours say too little of a tail of days. `a` stands for what that leaves
 out: that R_t falls as an audience is used up, that offspring have offspring, that the kernel is not
 this network's. ln a is a quadratic of five numbers that are known at that age, fitted on finished posts and bounded, so
-that nothing runs away on posts or networks it was not fitted on.
+that nothing runs away on posts or networks it was not fitted on. Linear in it stand two more things, where they were
+learned for this very network: the hour of the day, as people sleep (Kobayashi and Lambiotte 2016 have it in the rate),
+and what the author's other posts have done.
 """
 
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from processors.virality.parameters import ForecastParameters
+from processors.virality.parameters import CIRCUMSTANCES, ForecastParameters
 from processors.virality.reproduction import Reproduction, exposure, ratio, reproduction
 from processors.virality.spread import FIELDS
 
@@ -21,6 +23,9 @@ Array = np.ndarray[Any, Any]
 
 FURTHEST: Final = 2.5
 """Features are held within so many standard deviations of what was fitted."""
+
+DAY: Final = 1440
+"""Minutes."""
 
 _PAIRS: Final = [(i, j) for i in range(5) for j in range(i, 5)]
 
@@ -51,11 +56,15 @@ def long_reproduction(spread: Array) -> Array:
     return ratio(s["shares"] - s["shares_half"], exposure(s["shares"], s["rest"], s["nodes_half"], s["rest_half"]))
 
 
-def forecast(spread: Array, age: Array, parameters: ForecastParameters) -> Forecast:
-    """Of rows of spread.FIELDS with at least one share, at these ages in minutes."""
+def forecast(
+    spread: Array, age: Array, parameters: ForecastParameters, as_of: Array | None = None, habits: Array | None = None
+) -> Forecast:
+    """Of rows of spread.FIELDS with at least one share, at these ages in minutes, which are these minutes since 1970;
+    `habits` of their authors. What is not known changes nothing."""
     shares, r, at = spread[:, 0], long_reproduction(spread), parameters.at(age)
     scaled = scale(features(spread, age, r), at["centre"], at["scale"])
-    coming = r * spread[:, 1] * np.exp(correction(scaled, at["correction"], at["bounds"]))
+    known = terms(scaled, circumstances(len(spread), as_of, habits))
+    coming = r * spread[:, 1] * np.exp(correction(known, at["correction"], at["bounds"]))
     by_double = coming * at["double"][:, 0]
     # In logarithms of what comes; whatever was fitted, the forecast lies within.
     low, high, double_low, double_high = (
@@ -94,15 +103,27 @@ def scale(found: Array, centre: Array, width: Array) -> Array:
     return scaled
 
 
-def correction(scaled: Array, weights: Array, bounds: Array) -> Array:
-    """ln a: the quadratic, bounded; a row of weights and of bounds per post."""
-    found: Array = np.clip(np.einsum("ij,ij->i", terms(scaled), weights), bounds[:, 0], bounds[:, 1])
+def circumstances(count: int, as_of: Array | None, habits: Array | None) -> Array:
+    """parameters.CIRCUMSTANCES, a row for each of so many posts: sine and cosine of the hour of the day, UTC, and the
+    habit of the author; 0 where not known."""
+    found = np.zeros((count, len(CIRCUMSTANCES)))
+    if as_of is not None:
+        turn = 2 * np.pi / DAY * (as_of % DAY)
+        found[:, 0], found[:, 1] = np.sin(turn), np.cos(turn)
+    if habits is not None:
+        found[:, 2] = habits
     return found
 
 
-def terms(scaled: Array) -> Array:
-    """A constant, each feature, each product of two: parameters.TERMS columns."""
-    columns = [np.ones(len(scaled)), *scaled.T, *(scaled[:, i] * scaled[:, j] for i, j in _PAIRS)]
+def correction(known: Array, weights: Array, bounds: Array) -> Array:
+    """ln a: bounded; a row of terms, of weights and of bounds per post."""
+    found: Array = np.clip(np.einsum("ij,ij->i", known, weights), bounds[:, 0], bounds[:, 1])
+    return found
+
+
+def terms(scaled: Array, around: Array) -> Array:
+    """A constant, each feature, each product of two, each of the `circumstances`: parameters.TERMS columns."""
+    columns = [np.ones(len(scaled)), *scaled.T, *(scaled[:, i] * scaled[:, j] for i, j in _PAIRS), *around.T]
     return np.column_stack(columns)
 
 

@@ -1,14 +1,15 @@
 """Finished posts from files of events: what `replay` takes, read for the backtest of the forecast.
 
 Our own NDJSON or the cascades format (`type` and `ts` for `kind` and `occurred_at`), plain or gzipped; the first line
-tells which. A post was made when the CSV says, else when its own event says, else at its first event.
+tells which. A post was made when the CSV says, else when its own event says, else at its first event; it is by whom the
+CSV says, else its own event.
 """
 
 import csv
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, NotRequired
+from typing import Annotated, Any, Final, NamedTuple, NotRequired
 
 import numpy as np
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
@@ -25,12 +26,22 @@ MINUTE_US: Final = 60_000_000
 Complain = Callable[[str], None]
 
 
+class Said(NamedTuple):
+    """What a CSV says of a post: when it was made, microseconds since 1970, and by whom (empty: not said)."""
+
+    made: int | None
+    author: str
+
+
+NOTHING: Final = Said(None, "")
+
+
 def read_cascades(names: tuple[str, ...], posts: Path | None, complain: Complain) -> Cascades:
     """Everything that the files say of shares. `complain` is told of each line that is no event, as file:line: field:
     what; such lines are left out. Raises Refused for what cannot be read, and where not one event was found."""
     history = _History()
-    for post_id, created in read_created(posts).items() if posts is not None else ():
-        history.made[history.number(post_id)] = created
+    for post_id, said in read_posts(posts).items() if posts is not None else ():
+        history.said[history.number(post_id)] = said
     for name in names:
         for where, found in _events(name):
             if isinstance(found, InvalidEvent):
@@ -42,10 +53,9 @@ def read_cascades(names: tuple[str, ...], posts: Path | None, complain: Complain
     return history.cascades()
 
 
-def read_created(path: Path) -> dict[str, int]:
-    """When each post of a CSV was made, microseconds since 1970; posts without a time are left out. Raises Refused with
-    file, line and field."""
-    created: dict[str, int] = {}
+def read_posts(path: Path) -> dict[str, Said]:
+    """What a CSV says of each post. Raises Refused with file, line and field."""
+    found: dict[str, Said] = {}
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = csv.DictReader(stream)
@@ -54,23 +64,21 @@ def read_created(path: Path) -> dict[str, int]:
                     raise Refused(f"{path}:1: {field}: no such column; the first line must name post_id and created_at")
             for row in rows:
                 said = (row["created_at"] or "").strip()
-                if not said:
-                    continue
                 try:
                     made = datetime.fromisoformat(said)
                 except ValueError:
                     made = None
-                if made is None or made.tzinfo is None:
+                if said and (made is None or made.tzinfo is None):
                     raise Refused(
                         f"{path}:{rows.line_num}: created_at: {said[:40]!r} is no time in ISO 8601 with its zone, such "
                         "as 2026-01-01T12:00:00Z; mend the line or leave its time empty"
                     )
-                created[row["post_id"]] = _microseconds(made)
+                found[row["post_id"]] = Said(_microseconds(made) if made else None, row.get("author_id") or "")
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}; name a readable CSV of posts") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise Refused(f"{path}: no CSV in UTF-8 ({error}); name a CSV of posts") from None
-    return created
+    return found
 
 
 class _Line(TypedDict):
@@ -80,6 +88,8 @@ class _Line(TypedDict):
     kind: Kind
     action: NotRequired[Action]
     post_id: Id
+    actor_id: NotRequired[Id]
+    author_id: NotRequired[Id | None]
     target_id: NotRequired[Id | None]
     occurred_at: Annotated[AwareDatetime, IsoText()]
 
@@ -96,9 +106,10 @@ class _History:
 
     def __init__(self) -> None:
         self.end = 0
-        self.made: dict[int, int] = {}  # by the CSV
+        self.said: dict[int, Said] = {}  # by the CSV
         self._numbers: dict[str, int] = {}
         self._posted: dict[int, int] = {}  # by the post's own event
+        self._wrote: dict[int, tuple[int, str]] = {}  # when its own newest event says so, and who
         self._first: dict[int, int] = {}  # by its first event
         self._shares: dict[tuple[int, str], int] = {}
         self._taken: dict[tuple[int, str], int] = {}
@@ -121,15 +132,19 @@ class _History:
                 self._taken[target] = min(self._taken.get(target, at), at)
         elif kind == "post" and adds:
             self._posted[number] = min(self._posted.get(number, at), at)
+            wrote = (at, event.get("author_id") or event.get("actor_id", ""))
+            self._wrote[number] = max(self._wrote.get(number, wrote), wrote)
 
     def cascades(self) -> Cascades:
+        said = [self.said.get(number, NOTHING) for number in range(len(self._numbers))]
         created = np.array(
             [
-                self.made.get(number, self._posted.get(number, self._first.get(number, self.end)))
-                for number in range(len(self._numbers))
+                self._posted.get(number, self._first.get(number, self.end)) if by_csv.made is None else by_csv.made
+                for number, by_csv in enumerate(said)
             ],
             np.int64,
         )
+        authors = [by_csv.author or self._wrote.get(number, (0, ""))[1] for number, by_csv in enumerate(said)]
         post = np.array([number for number, _ in self._shares], np.int64)
         at = np.array(list(self._shares.values()), np.int64)
         gone = np.full(len(post), FOREVER)
@@ -138,6 +153,8 @@ class _History:
                 gone[place] = (self._taken[share] - created[share[0]]) // MINUTE_US
         return Cascades(
             list(self._numbers),
+            authors,
+            created // MINUTE_US,
             (self.end - created) // MINUTE_US,
             post,
             (at - created[post]) // MINUTE_US,

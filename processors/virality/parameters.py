@@ -21,8 +21,12 @@ SHIPPED: Final = Path(__file__).with_name("forecast.json")
 FEATURES: Final = ("log_shares", "log_rest", "log_reproduction", "mean_lag", "mean_log_lag")
 """What the correction looks at; see forecast.features."""
 
-TERMS: Final = 1 + len(FEATURES) + len(FEATURES) * (len(FEATURES) + 1) // 2
-"""A constant, each feature, and each product of two."""
+CIRCUMSTANCES: Final = ("sine_of_hour", "cosine_of_hour", "habit")
+"""... and at what holds for the network alone that it was learned on; see forecast.circumstances."""
+
+PRODUCTS: Final = len(FEATURES) * (len(FEATURES) + 1) // 2
+TERMS: Final = 1 + len(FEATURES) + PRODUCTS + len(CIRCUMSTANCES)
+"""A constant, each feature, each product of two, and the circumstances."""
 
 ENDS: Final = 2
 """An end of an interval: a constant and a slope in the first feature."""
@@ -43,8 +47,9 @@ _WIDTHS: Final = {
 @dataclass(frozen=True)
 class ForecastParameters:
     """Per age one row in each list. `centre`, `scale`: of the features. `correction`: of ln a, a quadratic in the
-    scaled features, held within `bounds`. `low`, `high`: the ends of the 90 % interval as logarithms of what comes + 1
-    against its forecast. `double`: which part of what is to come has come at double the age; with ends of its own."""
+    scaled features and linear in the circumstances, held within `bounds`. `low`, `high`: the ends of the 90 % interval
+    as logarithms of what comes + 1 against its forecast. `double`: which part of what is to come has come at double the
+    age; with ends of its own. `habits`: of authors by their id, as habits.py says; anybody else's is 0."""
 
     date: str
     sample: dict[str, Any]
@@ -58,6 +63,7 @@ class ForecastParameters:
     double: Array
     double_low: Array
     double_high: Array
+    habits: dict[str, float]
 
     @property
     def table(self) -> Array:
@@ -100,6 +106,7 @@ def dump_parameters(parameters: ForecastParameters) -> str:
         name: np.round(value, 4).tolist() if isinstance(value, np.ndarray) else value
         for name, value in asdict(parameters).items()
     }
+    said["habits"] = {author: round(habit, 4) for author, habit in sorted(parameters.habits.items())}
     lines = []
     for name, value in said.items():
         if isinstance(value, list) and value and isinstance(value[0], list):
@@ -130,7 +137,16 @@ def _read(said: dict[str, Any]) -> ForecastParameters:
     for low, high in (("low", "high"), ("double_low", "double_high")):
         if (numbers[low][:, 0] > numbers[high][:, 0]).any():
             raise ValueError(f"{low}: must not be above {high}")
-    return ForecastParameters(date=said["date"], sample=said["sample"], ages=ages, **numbers)
+    return ForecastParameters(date=said["date"], sample=said["sample"], ages=ages, habits=_habits(said), **numbers)
+
+
+def _habits(said: dict[str, Any]) -> dict[str, float]:
+    found = said.get("habits")
+    if not isinstance(found, dict) or not all(type(habit) in (int, float) for habit in found.values()):
+        raise ValueError("habits: must be an object of author_id: number")
+    if not np.isfinite(list(found.values())).all():
+        raise ValueError("habits: must be finite numbers")
+    return found
 
 
 def _numbers(said: dict[str, Any], name: str) -> Array:
