@@ -50,6 +50,8 @@ class Record:
 class Ear:
     """Remembers what it is told."""
 
+    ahead_minutes = 5
+
     def __init__(self) -> None:
         self.closed: list[tuple[int, list[str], list[int]]] = []
         self.open: dict[Spot, int] = {}
@@ -297,6 +299,20 @@ def test_open_minutes_pass_by() -> None:
     bench.send(cell("hashtag:a", 100, comments=2))
     bench.send(cell("hashtag:a", 100, "q", comments=3))
     assert bench.ear.open == {("hashtag:a", 100): 5}
+
+
+def test_open_minutes_pass_by_again_once_those_before_them_are_closed() -> None:
+    bench = Bench()
+    bench.send(cell("hashtag:a", 100), cell("hashtag:a", 110, comments=9), cell("hashtag:b", 130))
+    bench.ear.open.clear()
+    bench.mark(*[109] * OF)
+    assert bench.ear.open == {("hashtag:a", 110): 9}, "whoever looks at it could say nothing while 100 was open"
+    bench.ear.open.clear()
+    bench.mark(*[109] * OF)
+    assert bench.ear.open == {}
+    after = Bench(bench.shelf)
+    after.take()
+    assert after.ear.open == {("hashtag:a", 110): 9}, "nothing may come for it any more"
 
 
 GOOD = [cell("hashtag:a", 100)]

@@ -27,7 +27,7 @@ from processors.conversation.closed import ClosedOnce
 from processors.conversation.decoding import decode
 from processors.conversation.fold import ConversationFold
 from processors.conversation.ports import Audience, CellLog, Closings, Rows
-from processors.conversation.rows import by_minute, minute_columns
+from processors.conversation.rows import by_minute, minute_columns, open_columns
 from processors.conversation.voices import Array
 from processors.engagement.decoding import Run
 from processors.engagement.marks import MINUTE_US
@@ -92,6 +92,7 @@ class ConversationJob:
         self._watermarks: dict[int, int] = {}
         self._loaded: dict[int, int] = {}
         self._kept = 0
+        self._shown: int | None = None
         self._closed = ClosedOnce(self._closings, self._rows, self._patiently)
 
     def take(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
@@ -111,6 +112,8 @@ class ConversationJob:
         except GivenUp:
             # What is in memory stays: it is stored as cells already, and the batch touches it again when it comes.
             return False
+        if self._audience is not None and self.closed_until != self._shown:
+            self._show_next(self._audience)
         self._tell(now())
         return True
 
@@ -191,12 +194,7 @@ class ConversationJob:
                 self._read_through(cells.where(apart), late[apart])
         self._after_step("minutes")
         if self._audience is not None and len(minutes):
-            stay = ~final & (minutes.minute >= until)
-            self._audience.on_open(
-                minutes.conversation[stay].tolist(),
-                minutes.minute[stay].tolist(),
-                minutes.counts[stay].tolist(),
-            )
+            self._audience.on_open(*open_columns(minutes.where(~final & (minutes.minute >= until))))
         if len(self.fold) > self._policy.open_cells:
             self._forget(self._room)
         if len(self.fold) > self._policy.open_cells:
@@ -254,6 +252,13 @@ class ConversationJob:
         if self._audience is not None:
             for minute, names, values in by_minute(minutes, counts):
                 self._audience.on_closed(minute, names, values)
+
+    def _show_next(self, audience: Audience) -> None:
+        """What the minutes that come next have come to: nothing could be said of them while those before were open."""
+        floors = self._floors or {}
+        first = self._shown = min(floors.values())
+        minutes = self.fold.add_up(self.fold.between(first, first + audience.ahead_minutes))
+        audience.on_open(*open_columns(minutes.where(minutes.minute >= self._of_owner(floors, minutes.conversation))))
 
     def _forget(self, most: int) -> None:
         """The oldest closed minutes leave memory where there are more than `most` cells. They are kept that long for

@@ -59,6 +59,9 @@ class Rows(Protocol):
 class Audience(Protocol):
     """Who looks at conversations as they go by: a detector. Called with what is stored; must not block for long."""
 
+    ahead_minutes: int
+    """So many open minutes beyond the closed ones are looked at."""
+
     def on_closed(self, minute: int, conversations: Sequence[str], counts: Sequence[int]) -> None:
         """`minute` is closed for these, with these counts as `conversation_closed` has them; minutes come in order,
         a conversation that is not named had no cell. After a crash it is not told again: what was closed is in the
@@ -66,5 +69,5 @@ class Audience(Protocol):
         ...
 
     def on_open(self, conversations: Sequence[str], minutes: Sequence[int], counts: Sequence[int]) -> None:
-        """What open minutes of these came to, whenever that changes."""
+        """What open minutes of these came to: whenever that changes; of the next ones also when minutes have closed."""
         ...

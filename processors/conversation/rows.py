@@ -42,6 +42,11 @@ def closing_columns(minutes: Minutes, mask: Array, now_ms: int) -> dict[str, Any
     }
 
 
+def open_columns(minutes: Minutes) -> tuple[list[str], list[int], list[int]]:
+    """Conversations, minutes and counts."""
+    return minutes.conversation.tolist(), minutes.minute.tolist(), minutes.counts.tolist()
+
+
 def by_minute(minutes: Minutes, counts: list[int]) -> Iterable[tuple[int, list[str], list[int]]]:
     """Minutes in order: they are sorted already."""
     starts = np.flatnonzero(np.diff(minutes.minute, prepend=-1)).tolist()

@@ -23,7 +23,7 @@ from pipeline.observability.spike_metrics import SpikeMetrics
 from processors.engagement.partitioning import partitions_of
 from processors.spikes.life import EARLY, RANKS, Change
 from processors.spikes.ports import Messages, Past, Spikes, StoredSpike, Witness
-from processors.spikes.state import DAY_MINUTES, WatchPolicy, WatchState
+from processors.spikes.state import AHEAD_MINUTES, DAY_MINUTES, WatchPolicy, WatchState
 from processors.spikes.telling import alert_of
 from schemas.alerts import SPIKE_ALERT
 
@@ -53,6 +53,8 @@ class Patiently(Protocol):
 
 class Watch:
     """The conversations of some partitions. Not thread-safe. Before `load` it takes nothing."""
+
+    ahead_minutes = AHEAD_MINUTES
 
     def __init__(
         self,
