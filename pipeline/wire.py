@@ -1,9 +1,14 @@
-"""How columns travel to ClickHouse: up to BLOCK_ROWS rows as one row of texts, of which the server makes the values.
+"""How columns travel to ClickHouse: as plain numbers and text, of which the server makes enums, times and NULLs.
 
-The driver writes value by value, 60 ns each, and looks at each datetime, enum and NULL in Python: more than all the
-rest of an insert. So of each column one text is sent: numbers as their bytes, little-endian, text with NUL between, or
-as hex where there is a NUL within. An insert reads `INSERT INTO t (...) SELECT ... FROM input(...) ARRAY JOIN ...`:
-what it joins takes the texts apart, what it selects makes enums, times and NULLs.
+The driver looks at each datetime, enum and NULL in Python: more than all the rest of an insert. So an insert reads
+`INSERT INTO t (...) SELECT ... FROM input(...)`, and what it selects are these conversions.
+
+    >>> plain("events", {"occurred_at": [1, 2]})[0].partition(" SELECT ")[2]
+    "fromUnixTimestamp64Micro(`occurred_at`, 'UTC') FROM input('`occurred_at` Int64') FORMAT Native"
+
+It also writes text by text, 60 ns each. Where there are many, up to BLOCK_ROWS rows travel as one: of each column one
+text, numbers as their bytes, little-endian, text with NUL between, or as hex where there is a NUL within; an ARRAY JOIN
+takes them apart. The server plans that for half a millisecond a column, so few rows go plainly.
 
     >>> statement, blocks = packed("events", {"post_id": ["a", "b"], "occurred_at": [1, 2]})
     >>> statement.partition(" SELECT ")[2].partition(" FROM ")[0]
@@ -25,6 +30,9 @@ from schemas.tables import TABLES, Table
 BLOCK_ROWS: Final = 65_536
 """Rows that travel as one. The server makes blocks of a million rows of them again before it writes a part."""
 
+MANY_TEXTS: Final = 50_000
+"""Texts from which on it pays to pack an insert."""
+
 BETWEEN: Final = "\0"
 BETWEEN_ARRAYS: Final = "\x01"
 """Between the texts of arrays, which have NUL between their own."""
@@ -39,21 +47,37 @@ class _Wire(NamedTuple):
     sql: str
 
 
-def packed(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str, list[list[bytes]]]:
-    """The INSERT of these columns, lists or arrays of one length, not empty, and per column the texts that it takes.
+def is_worth_packing(table: str, names: Iterable[str], rows: int) -> bool:
+    """Whether so many rows of these columns are."""
+    declared = _declared(table)
+    return rows * sum(_wire(declared[name].type).number is None for name in names) >= MANY_TEXTS
 
-    Times, enums: integers. Optional numbers: None is NULL. Text: str, or bytes as they are. Arrays of texts: lists, or
-    the texts of each with NUL between; an empty text within does not pass: it is no channel, tag or address. Arrays of
-    numbers: lists, as text like '[1, 2]', or their bytes, little-endian.
+
+def plain(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str, list[Any]]:
+    """The INSERT of these columns, and what it takes of each: an array of numbers, or a list of texts.
+
+    The columns are lists or arrays of one length, not empty. Times, enums: integers. Optional numbers: None is NULL.
+    Text: str, or bytes as they are. Arrays of texts: lists, or the texts of each with NUL between; an empty text within
+    does not pass: it is no channel, tag or address. Arrays of numbers: lists, as text like '[1, 2]', or their bytes,
+    little-endian.
 
     Raises ValueError for what is not declared, and for numbers that the type does not hold, TypeError for values of
     another kind.
     """
     check_declared(table, columns)
     declared = _declared(table)
+    values = [_plain(declared[name].type, column) for name, column in columns.items()]
+    of_bytes = tuple(isinstance(column[0], bytes) for column in values)
+    return _statement(table, tuple(columns), of_bytes, False), values
+
+
+def packed(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str, list[list[bytes]]]:
+    """The same, and per column the texts of BLOCK_ROWS values each that it takes."""
+    check_declared(table, columns)
+    declared = _declared(table)
     found = [_texts(declared[name].type, values) for name, values in columns.items()]
     as_hex = tuple(is_hex for is_hex, _ in found)
-    return _statement(table, tuple(columns), as_hex), [texts for _, texts in found]
+    return _statement(table, tuple(columns), as_hex, True), [texts for _, texts in found]
 
 
 def check_declared(table: str, names: Iterable[str]) -> None:
@@ -65,23 +89,32 @@ def check_declared(table: str, names: Iterable[str]) -> None:
 
 
 @lru_cache
-def _statement(table: str, names: tuple[str, ...], as_hex: tuple[bool, ...]) -> str:
-    declared = _declared(table)
-    taken_apart, values = [], []
-    for name, is_hex in zip(names, as_hex, strict=True):
-        wire, value = _wire(declared[name].type, is_hex), f"`{name}.`"
-        if wire.number:
-            apart = f"reinterpret(`{name}`, 'Array({wire.number})')"
-        else:
-            apart = f"splitByChar('\\x{ord(wire.between):02x}', `{name}`)"
-        taken_apart.append(f"{apart} AS {value}")
-        values.append(wire.sql.replace("{}", f"unhex({value})" if is_hex else value))
-    into = ", ".join(f"`{name}`" for name in names)
-    structure = ", ".join(f"`{name}` String" for name in names)
+def _statement(table: str, names: tuple[str, ...], of_bytes: tuple[bool, ...], is_packed: bool) -> str:
+    """`of_bytes`: which columns are of bytes, as hex where they are packed."""
+    declared, structure, taken_apart, values = _declared(table), [], [], []
+    for name, is_bytes in zip(names, of_bytes, strict=True):
+        wire, sent, value = _wire(declared[name].type, is_bytes), f"`{name}`", f"`{name}.`"
+        if not is_packed:
+            structure.append(f"{sent} {wire.number or 'String'}")
+            values.append(wire.sql.replace("{}", sent))
+            continue
+        structure.append(f"{sent} String")
+        apart = f"splitByChar('\\x{ord(wire.between):02x}', {sent})"
+        taken_apart.append(
+            f"reinterpret({sent}, 'Array({wire.number})') AS {value}" if wire.number else f"{apart} AS {value}"
+        )
+        values.append(wire.sql.replace("{}", f"unhex({value})" if is_bytes else value))
+    into, joined = ", ".join(f"`{name}`" for name in names), ", ".join(taken_apart)
     return (
-        f"INSERT INTO `{table}` ({into}) SELECT {', '.join(values)} FROM input('{structure}') "
-        f"ARRAY JOIN {', '.join(taken_apart)} FORMAT Native"
+        f"INSERT INTO `{table}` ({into}) SELECT {', '.join(values)} FROM input('{', '.join(structure)}') "
+        + (f"ARRAY JOIN {joined} " if joined else "")
+        + "FORMAT Native"
     )
+
+
+def _plain(type_: str, values: Sequence[Any] | Any) -> Any:
+    wire = _wire(type_)
+    return _numbers(wire.number, values) if wire.number else _each_as_text(type_, values)
 
 
 def _texts(type_: str, values: Sequence[Any] | Any) -> tuple[bool, list[bytes]]:

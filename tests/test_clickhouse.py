@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline import wire
 from pipeline.clickhouse import ClickHouse
 from pipeline.embedded.stack import Stack
 from pipeline.errors import Exhausted, Refused, SchemaDrift, Unavailable
@@ -33,6 +34,13 @@ def arrays(lists: ClickHouse, tables: Settings) -> Iterator[ClickHouse]:
         yield client
 
 
+@pytest.fixture(params=["plain", "packed"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows travel as many do, or as few do."""
+    monkeypatch.setattr(wire, "MANY_TEXTS", 0 if request.param == "packed" else 10**9)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_lists_of_every_declared_column_come_back(lists: ClickHouse, table: Table) -> None:
     rows = 3
@@ -48,6 +56,7 @@ def test_lists_of_every_declared_column_come_back(lists: ClickHouse, table: Tabl
         assert values == [sent[column.name][row] for row in order], column.name
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("name", ["post_metrics", "post_minutes"])
 def test_arrays_come_back(arrays: ClickHouse, name: str) -> None:
     table = next(table for table in TABLES if table.name == name)
@@ -59,6 +68,7 @@ def test_arrays_come_back(arrays: ClickHouse, name: str) -> None:
         assert list(values) == sent[column.name].tolist(), column.name
 
 
+@pytest.mark.usefixtures("way")
 def test_nan_stays_nan_until_a_view_makes_it_null(arrays: ClickHouse, lists: ClickHouse) -> None:
     names, values = np.array(["a", "b"], object), np.array([math.nan, 0.5])
     arrays.insert("post_metrics", {"post_id": names, "share_structural_virality": values, "version": np.array([1, 1])})
@@ -69,6 +79,7 @@ def test_nan_stays_nan_until_a_view_makes_it_null(arrays: ClickHouse, lists: Cli
     assert shown == [[None, 0.5, None]]
 
 
+@pytest.mark.usefixtures("way")
 def test_bytes_that_are_no_text_are_kept(lists: ClickHouse) -> None:
     lists.insert("dead_letters", {"topic": ["t"], "partition": [0], "offset": [1], "bytes": [b"\xff\x00\xfe"]})
     assert lists.select("SELECT hex(bytes) FROM dead_letters") == [["FF00FE"]]
@@ -175,6 +186,7 @@ def test_errors_of_the_server(lists: ClickHouse, sql: str, error: type[Exception
     assert lists.select("SELECT 1") == [[1]]
 
 
+@pytest.mark.usefixtures("way")
 def test_values_of_a_wrong_kind_are_refused_and_the_next_call_works(lists: ClickHouse) -> None:
     wrongs: list[dict[str, list[Any]]] = [
         {"post_id": [1]},

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from pipeline.commands import schema
 from pipeline.dead_letters.letter import DeadLetter
-from pipeline.wire import packed
+from pipeline.wire import packed, plain
 from schemas.asyncapi import DEAD_HEADERS, asyncapi_document
 from schemas.events import event_json_schema
 from schemas.topics import KINDS, Topics
@@ -61,10 +61,11 @@ def test_json_schema_is_printed_and_knows_the_rules_that_span_fields() -> None:
 
 
 def test_only_declared_names_reach_the_sql() -> None:
-    with pytest.raises(ValueError, match="no table 'posts; DROP"):
-        packed("posts; DROP TABLE posts", {"post_id": ["p"]})
-    with pytest.raises(ValueError, match="no column '1\\)'"):
-        packed("posts", {"post_id": ["p"], "1)": [1]})
+    for statement in (plain, packed):
+        with pytest.raises(ValueError, match="no table 'posts; DROP"):
+            statement("posts; DROP TABLE posts", {"post_id": ["p"]})
+        with pytest.raises(ValueError, match="no column '1\\)'"):
+            statement("posts", {"post_id": ["p"], "1)": [1]})
 
 
 def _references(value: object) -> list[str]:

@@ -84,7 +84,8 @@ class ClickHouseConversations:
         return {(key, minute): count for key, minute, count in zip(*found, strict=True)} if found else {}
 
     def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
-        self._client.insert(table, columns)
+        numbers = any(isinstance(column, np.ndarray) for column in columns.values())
+        (self._arrays if numbers else self._client).insert(table, columns)
 
     def _cells(self, where: str, tables: ExternalTables | None = None) -> Iterator[Cells]:
         sql = f"SELECT {CELL} FROM {CONVERSATION_POSTS.name} WHERE {where}"

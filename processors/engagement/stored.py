@@ -182,7 +182,8 @@ class ClickHouseLog:
         )
 
     def upsert(self, table: str, columns: Mapping[str, Any]) -> None:
-        self._lists.insert(table, columns)
+        numbers = isinstance(columns.get("version"), np.ndarray)
+        (self._arrays if numbers else self._lists).insert(table, columns)
 
     def _ordered(self, blocks: Sequence[Sequence[Any]]) -> LoggedEvents:
         kind, action, occurred_us, is_top, post, *texts = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
