@@ -20,6 +20,9 @@ def as_parsed(key: bytes | None) -> bytes | None:
 class ParsedRecords(PartitionRecords):  # type: ignore[misc]
     """The records of one partition in one answer of a broker."""
 
+    def __iter__(self) -> Any:
+        return self._records_iterator or iter(())
+
     def _consumer_record(self, partition: Any, record: Any) -> Any:
         if self._key_deserializer is as_parsed:
             return record

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from processors.engagement import rows
-from processors.engagement.columns import ACTION_NUMBER, KIND_NUMBER, Identities, identities
+from processors.engagement.columns import KIND_NUMBER, Identities, identities
 from processors.engagement.fold import Fold, Taken
 from processors.engagement.hashing import Hasher
 from tests.truth import PostTruth, microseconds
@@ -39,7 +39,7 @@ def identified(events: Sequence[Mapping[str, Any]], hasher: Hasher = HASHER) -> 
     text["actor_id"] = hasher.actors([event["actor_id"] for event in events])
     return identities(
         np.array([KIND_NUMBER[event["kind"]] for event in events], np.int8),
-        np.array([ACTION_NUMBER[event.get("action")] for event in events], np.int8),
+        np.array([event.get("action") == "retract" for event in events], np.int8),
         np.array([microseconds(event["occurred_at"]) for event in events], np.int64),
         *text.values(),
         np.array([(event.get("parent_id") or "") in ("", event["post_id"]) for event in events], np.bool_),

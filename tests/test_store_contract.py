@@ -13,7 +13,7 @@ from pipeline.settings import Settings
 from processors.conversation.voices import Sets
 from processors.engagement import rows
 from processors.engagement.cells import COUNTS, Cells, conversation_posts
-from processors.engagement.columns import ACTION_NUMBER, KIND_NUMBER, EventColumns
+from processors.engagement.columns import KIND_NUMBER, EventColumns
 from processors.engagement.facts import Facts, PostEvent
 from processors.engagement.fold import Fold
 from processors.engagement.hashing import Hasher
@@ -65,7 +65,7 @@ def columns_of(events: Sequence[Event], first_offset: int = 0) -> EventColumns:
         offset=np.arange(first_offset, first_offset + count),
         received_ms=np.full(count, 1_780_000_000_123),
         kind=np.array([KIND_NUMBER[event["kind"]] for event in events], np.int8),
-        action=np.array([ACTION_NUMBER[event.get("action")] for event in events], np.int8),
+        action=np.array([event.get("action") == "retract" for event in events], np.int8),
         occurred_us=np.array([microseconds(event["occurred_at"]) for event in events], np.int64),
         event_id=text("event_id"),
         post_id=text("post_id"),

@@ -4,7 +4,6 @@
 the fold works on.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import compress
 from typing import Any, Final, NamedTuple
@@ -15,9 +14,8 @@ from processors.engagement.hashing import Hasher, Hashes
 from schemas.topics import KINDS
 
 MINUTE_US: Final = 60_000_000
-KIND_NUMBER: Final = {kind: number for number, kind in enumerate(KINDS)}
+KIND_NUMBER: Final[dict[str, int]] = {kind: number for number, kind in enumerate(KINDS)}
 POST: Final = KIND_NUMBER["post"]
-ACTION_NUMBER: Final = {None: 0, "add": 0, "retract": 1}
 
 CODE: Final = np.uint64(0x243F6A8885A308D3)
 """The key of an event is the hash of its event_id + (2 x kind + 1) x CODE + action."""
@@ -60,7 +58,10 @@ class EventColumns:
         """The events where `mask` is true, in the same order."""
         if mask.all():
             return self
-        return EventColumns(*(_choose(getattr(self, field.name), mask) for field in fields(self)))
+        columns: list[Any] = [getattr(self, field.name) for field in fields(self)]
+        flags = mask.tolist()
+        chosen: list[Any] = [c[mask] if isinstance(c, np.ndarray) else list(compress(c, flags)) for c in columns]
+        return EventColumns(*chosen)
 
 
 class Identities(NamedTuple):
@@ -124,7 +125,3 @@ def identities(
             actions=action.astype(np.int8),
             parents=np.where(is_top, np.uint64(0), parent),
         )
-
-
-def _choose(column: Sequence[Any] | Array, mask: Array) -> Any:
-    return column[mask] if isinstance(column, np.ndarray) else list(compress(column, mask.tolist()))

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.dead_letters import DeadLetter
-from processors.engagement.columns import ACTION_NUMBER, KIND_NUMBER, EventColumns
+from processors.engagement.columns import KIND_NUMBER, EventColumns
 from schemas.events import (
     EARLY_SAID,
     Event,
@@ -184,19 +184,21 @@ def _columns(events: list[Event], owners: list[Run], records: list[Record]) -> E
     def values(name: str, absent: Any) -> list[Any]:
         return [event.get(name) or absent for event in events] if name in said else [absent] * count
 
+    targets = values("target_id", "")
     return EventColumns(
         topic=[run.topic for run in owners],
         partition=np.fromiter([run.partition for run in owners], np.uint16, count),
         offset=np.fromiter([record.offset for record in records], np.int64, count),
         received_ms=np.fromiter([record.timestamp for record in records], np.int64, count),
-        kind=np.fromiter([KIND_NUMBER[event["kind"]] for event in events], np.int8, count),
-        action=np.fromiter(map(ACTION_NUMBER.__getitem__, values("action", None)), np.int8, count),
+        kind=np.fromiter([KIND_NUMBER[run.kind] for run in owners], np.int8, count),
+        # A retraction has a target, and nothing else has one.
+        action=np.fromiter(map(bool, targets), np.int8, count),
         occurred_us=_microseconds([event["occurred_at"] for event in events]),
         event_id=[event["event_id"] for event in events],
         post_id=[event["post_id"] for event in events],
         actor_id=[event["actor_id"] for event in events],
         parent_id=values("parent_id", ""),
-        target_id=values("target_id", ""),
+        target_id=targets,
         channel=values("channel", ""),
         url=values("url", ""),
         conversations=[

@@ -55,6 +55,15 @@ class Hasher:
 
 
 def _hashes(values: Sequence[str], key: str) -> Hashes:
+    if 2 * values.count("") > len(values):  # few likes name a parent or a target
+        filled = np.fromiter(map(bool, values), np.bool_, len(values))
+        hashed: Hashes = np.full(len(values), _all_hashes([""], key)[0])
+        hashed[filled] = _all_hashes(list(filter(None, values)), key)
+        return hashed
+    return _all_hashes(values, key)
+
+
+def _all_hashes(values: Sequence[str], key: str) -> Hashes:
     column = np.empty(len(values), dtype=object)
     column[:] = values
     hashed: Hashes = hash_array(column, hash_key=key, categorize=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from itertools import compress
+from itertools import chain, compress
 from typing import Any, Final
 
 import numpy as np
@@ -122,11 +122,7 @@ def _joined(parts: list[EventColumns]) -> EventColumns:
     columns: list[Any] = []
     for field in fields(EventColumns):
         values = [getattr(part, field.name) for part in parts]
-        columns.append(
-            np.concatenate(values)
-            if isinstance(values[0], np.ndarray)
-            else [value for part in values for value in part]
-        )
+        columns.append(np.concatenate(values) if isinstance(values[0], np.ndarray) else list(chain(*values)))
     return EventColumns(*columns)
 
 
