@@ -177,9 +177,43 @@ def _minutes_after_a_crash(log: list[Event], cut: int, crash: int) -> dict[tuple
         take(fold, sorted(logged, key=lambda event: microseconds(event["occurred_at"])))
     if log[cut:]:
         panes = fold.panes(take(fold, log[cut:]).panes)
-        for post, minute, adds, retracted in zip(*(column.tolist() for column in panes), strict=True):
+        for post, minute, adds, retracted, _ in zip(*(column.tolist() for column in panes), strict=True):
             stored[fold.post_ids[post], minute] = (*adds, *retracted)
     return {key: counts for key, counts in stored.items() if any(counts)}
+
+
+def _versions(log: Sequence[Event]) -> dict[tuple[str, int], tuple[tuple[int, ...], int]]:
+    """What each pane says after these events, and how many events it has seen that can change it."""
+    fold = Fold()
+    if log:
+        take(fold, log)
+    panes = fold.panes(fold.panes_of(np.arange(len(fold))))
+    return {
+        (fold.post_ids[post], minute): ((*adds, *retracted), seen)
+        for post, minute, adds, retracted, seen in zip(*(column.tolist() for column in panes), strict=True)
+    }
+
+
+NOTHING = ((0,) * 6, 0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(logs, st.randoms(use_true_random=False))
+def test_the_version_of_a_pane_grows_with_every_event_that_changes_it(log: list[Event], rng: random.Random) -> None:
+    """It follows from the set of events, whatever their order: so of two owners the one that has seen less, or other
+    events, never beats the one that has seen all."""
+    log = list({_identity(event): event for event in reversed(log)}.values())
+    everything = _versions(log)
+    for start in range(len(log)):
+        known = log[:start] + log[start + 1 :]
+        rng.shuffle(known)
+        less = _versions(known)
+        for pane in everything.keys() | less.keys():
+            (before, few), (after, many) = less.get(pane, NOTHING), everything.get(pane, NOTHING)
+            assert few <= many
+            assert before == after or few < many, (pane, before, after)
+    rng.shuffle(log)
+    assert _versions(log) == everything
 
 
 def _true_minutes(log: list[Event]) -> dict[tuple[str, int], tuple[int, ...]]:

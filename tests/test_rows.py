@@ -55,13 +55,17 @@ def test_a_version_of_too_many_events_stays_within_its_bits() -> None:
     assert found & (2**26 - 1) == 29_000_000
 
 
-def test_panes_of_several_posts_have_the_version_of_their_own() -> None:
+def test_the_version_of_a_pane_counts_the_events_that_can_change_it() -> None:
     fold = _fold()
+    take(fold, [like("c", LATE, post_id="q"), undo("unknown", LATE, post_id="q")])
     minutes = rows.of_panes(fold, fold.panes_of(np.arange(2))[::-1])
-    posts = rows.of_posts(fold, np.arange(2))
-    version = dict(zip(posts["post_id"], posts["version"].tolist(), strict=True))
-    assert minutes["version"].tolist() == [version[post_id] for post_id in minutes["post_id"]]
-    assert sorted(minutes["post_id"]) == ["p", "p", "q"]
+    versions = minutes["version"].astype(np.uint64)
+    seen = ((versions >> np.uint64(26)) & np.uint64(2**30 - 1)).tolist()
+    found = sorted(zip(minutes["post_id"], (minutes["minute"] // 60 % 60).tolist(), seen, strict=True))
+    # The minute of a retraction that has met its target: both can change it.
+    assert found == [("p", 0, 1), ("p", 30, 2), ("q", 30, 2)]
+    assert set((versions >> np.uint64(56)).tolist()) == {FOLD_VERSION}
+    assert set((versions & np.uint64(2**26 - 1)).tolist()) == {0}
 
 
 def test_windows_may_be_below_zero_and_z_is_null_there() -> None:

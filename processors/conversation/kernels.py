@@ -95,14 +95,19 @@ def find_rows(place, groups, top, rows, owners):
 
 @njit(cache=True, nogil=True)
 def add_counts(rows, owners, counts, versions, sums, seen, fold):
-    """Adds the counts of `rows` and the events that they have seen to those of their owners; keeps the highest fold
-    version. A cell's version: fold version (8 bits) | events seen of the whole post (30) | minute of as_of (26)."""
+    """Adds the counts of `rows` to those of their owners; finds the highest fold version of each owner's cells, and how
+    many events the cells of that fold version have seen. A cell's version: fold version (8 bits) | events seen (30) | 0
+    (26 bits). Fold versions count events differently, so numbers of two of them do not add up."""
     for i in range(len(rows)):
         row, owner = rows[i], owners[i]
         for column in range(counts.shape[1]):
             sums[owner, column] += np.int64(counts[row, column])
-        seen[owner] += (versions[row] >> np.uint64(26)) & np.uint64((1 << 30) - 1)
-        fold[owner] = max(fold[owner], versions[row] >> np.uint64(56))
+        made_by = versions[row] >> np.uint64(56)
+        if made_by > fold[owner]:
+            fold[owner] = made_by
+            seen[owner] = 0
+        if made_by == fold[owner]:
+            seen[owner] += (versions[row] >> np.uint64(26)) & np.uint64((1 << 30) - 1)
 
 
 @njit(cache=True, nogil=True)

@@ -41,7 +41,7 @@ NO_MORE: Final = Again(np.empty(0, np.int64), np.empty(0, np.int64))
 
 class Cells(NamedTuple):
     """What posts add to minutes of conversations. Cells of one post's minute share most of what they say, so that is
-    kept apart, once: in spots. Texts are referred to by their place; `versions` are those of `post_ids`."""
+    kept apart, once: in spots. Texts are referred to by their place."""
 
     conversations: Array  # cells: place in `names`
     spots: Array  # cells: place in the spots
@@ -52,9 +52,9 @@ class Cells(NamedTuple):
     channels: Array  # spots: place in `channel_texts`
     voices: Sets  # of spots: hashes of who spoke, sorted
     exact: Array  # spots
+    versions: Array  # spots
     names: Array  # texts as arrays of objects, as ClickHouse takes them
     post_ids: Array
-    versions: Array  # of `post_ids`
     channel_texts: Array  # each some channels with NUL between
 
     def __len__(self) -> int:
@@ -98,14 +98,16 @@ def conversation_posts(cells: Cells) -> rows.Columns:
         "channels": cells.channel_texts[cells.channels][spots],
         "voices": _cut(cells.voices)[spots],
         "voices_exact": cells.exact[spots],
-        "version": cells.versions[posts],
+        "version": cells.versions[spots],
     }
 
 
 def _cells(fold: Fold, known: Memberships, numbers: Array, of: int) -> Cells:
     tables, texts = fold._tables, _Texts(known)
     posts = (numbers >> SHIFT).astype(np.int64)
-    whole = _look(tables, known, numbers, texts)
+    whole, seen = _look(tables, known, numbers, texts)
+    # What a cell says follows from the events of its minute and from what the post says of itself.
+    versions = rows.versions(seen + fold.post_events(posts))
     owners, place = np.unique(posts, return_inverse=True)
     ids = rows.names(fold, owners)
     at, names = _shared(known, posts)
@@ -126,9 +128,9 @@ def _cells(fold: Fold, known: Memberships, numbers: Array, of: int) -> Cells:
         channels=np.concatenate((whole.channels, parts.channels)),
         voices=join_sets([whole.voices, parts.voices]),
         exact=np.concatenate((whole.exact, parts.exact)),
+        versions=versions[np.concatenate((spots, part_at))],
         names=np.concatenate((threads, known.names[used])),
         post_ids=ids,
-        versions=rows.versions(*fold.seen(owners)),
         channel_texts=texts.all(),
     )
 
@@ -146,12 +148,13 @@ def _panes_of(tables: Any, posts: Array) -> Array:
     return found[:count]
 
 
-def _look(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> _Spots:
-    """Everything that stands in these spots."""
+def _look(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> tuple[_Spots, Array]:
+    """Everything that stands in these spots, and how many events were seen that can change what their panes say."""
     size = len(numbers)
     posts = (numbers >> SHIFT).astype(np.int64)
     counts, starts = np.zeros((size, len(COUNTS)), np.uint32), np.empty(size, np.int64)
-    born = voices.look(tables, numbers, counts[:, 1:], starts)
+    seen = np.zeros(size, np.int64)
+    born = voices.look(tables, numbers, counts[:, 1:], seen, starts)
     counts[:, 0] = born & (known.posts["stands"][posts] != 0)
     room = int(starts[-1]) if size else 0
     heard, spoken = np.empty(room, np.uint64), np.empty(room, np.uint64)
@@ -160,7 +163,7 @@ def _look(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> _
     voices.listen(
         tables, numbers, known.posts["channel"], VOICES, starts, heard, spoken, voice_ends, spoken_ends, exact
     )
-    return _Spots(counts, texts.places(_until(spoken, spoken_ends)), _until(heard, voice_ends), exact)
+    return _Spots(counts, texts.places(_until(spoken, spoken_ends)), _until(heard, voice_ends), exact), seen
 
 
 def _shared(known: Memberships, posts: Array) -> tuple[Array, Array]:

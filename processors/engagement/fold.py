@@ -72,6 +72,7 @@ class Panes(NamedTuple):
     minutes: Array
     adds: Array  # n x 3
     retracted: Array  # n x 3
+    events_seen: Array  # n, of those that can change the pane: what the version of its row counts
 
 
 class Fold:
@@ -240,9 +241,12 @@ class Fold:
         """These panes."""
         panes = self._tables.panes[rows]
         retracted = np.zeros((len(panes), len(MEASURES)), np.uint32)
+        seen = panes["adds"].sum(axis=1, dtype=np.int64)
         touched = panes["taken"] != kernels.NONE
-        retracted[touched] = self._tables.taken["retracted"][panes["taken"][touched]]
-        return Panes(panes["post"], panes["key"], panes["adds"], retracted)
+        taken = self._tables.taken[panes["taken"][touched]]
+        retracted[touched] = taken["retracted"]
+        seen[touched] += taken["changes"]
+        return Panes(panes["post"], panes["key"], panes["adds"], retracted, seen)
 
     def panes_of(self, posts: Array) -> Array:
         """The rows of all panes of these posts."""

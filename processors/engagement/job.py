@@ -242,7 +242,7 @@ class EngagementJob:
         if len(panes):
             yield POST_MINUTES.name, rows.of_panes(fold, panes)
         if said:
-            versions = rows.versions(*fold.seen(fold.find(list(said))))
+            versions = rows.versions(fold.post_events(fold.find(list(said))))
             yield POSTS.name, rows.posts(list(said), [one.facts for one in said.values()], versions)
             if (carried := carry_over(said, versions))["message"]:
                 yield CARRY_OVER.name, carried

@@ -310,6 +310,11 @@ def fold(
     would have changed as well; -1 - post stands for all panes of the post that retractions touched. Writes into `faded`
     the nodes that were taken back (1 place an event); new nodes are at the end of their table. Returns how many of
     both.
+
+    `taken.changes` is what retractions add to the version of a pane's row: a function of the set of events that grows
+    whenever an event comes that can change the row. Of one target that is known (k = 1) or not (k = 0), with
+    retractions of which the earliest has minute e, each retraction in minute m adds 1 + 2 [m > e] to pane m, and the
+    target adds k to pane e. A single retraction of an unknown target adds nothing: its pane has no row.
     """
     marks = fades = 0
     for i in range(len(posts)):
@@ -327,9 +332,8 @@ def fold(
                     takeback = find(t.takebacks, t.takeback_index, post, targets[i] if actions[i] == RETRACT else key)
                     if takeback >= 0:
                         pane = find(t.panes, t.pane_index, post, t.takebacks[takeback].minute)
-                        if actions[i] == RETRACT and t.takebacks[takeback].count > 1:
-                            # It may have put a later one out of effect, whose minute then changed too; which, is not
-                            # known.
+                        if t.takebacks[takeback].count > 1:
+                            # Another retraction of the same target may have counted, in a minute that is not known.
                             dirty[marks] = -1 - post
                             marks += 1
                         elif pane >= 0:
@@ -370,7 +374,10 @@ def fold(
                     t.posts[post].unmatched -= t.takebacks[takeback].count
                     pane = take_back(t, event, t.takebacks[takeback].minute)
                     if pane >= 0:
-                        dirty[marks] = pane
+                        alone = t.takebacks[takeback].count == 1
+                        t.taken[t.panes[pane].taken].changes += 2 if alone else 1
+                        # Of several retractions another owner may have met another one first.
+                        dirty[marks] = pane if alone else -1 - post
                         marks += 1
         else:
             target = find(t.events, t.event_index, post, targets[i])
@@ -378,10 +385,12 @@ def fold(
             if takeback < 0:
                 takeback = append(t.takebacks, t.takeback_index, t.sizes, TAKEBACKS, takeback, post, targets[i])
                 t.takebacks[takeback].minute = minute
+                t.takebacks[takeback].ties = 1
                 t.posts[post].takebacks += 1
                 if target >= 0:
                     pane = take_back(t, target, minute)
                     if pane >= 0:
+                        t.taken[t.panes[pane].taken].changes += 2
                         dirty[marks] = pane
                         marks += 1
                         if m > 0:
@@ -393,16 +402,26 @@ def fold(
                 # Each one's pane is kept, of zeros perhaps: it had a row if it counted before an earlier one came.
                 before, own = pane_at(t, post, t.takebacks[takeback].minute), pane_at(t, post, minute)
                 taken_before, taken_own = taken_at(t, before), taken_at(t, own)
-                if target >= 0:
-                    dirty[marks] = before
-                    marks += 1
+                known = 1 if target >= 0 else 0
+                if t.takebacks[takeback].count + known == 1:  # nothing hung on the first one until now
+                    t.taken[taken_before].changes += 1
                 if minute < t.takebacks[takeback].minute:  # the earliest retraction is the one that counts
+                    t.taken[taken_before].changes += 2 * t.takebacks[takeback].ties - known
+                    t.taken[taken_own].changes += 1 + known
+                    t.taken[taken_before].retracted[m] -= known
+                    t.taken[taken_own].retracted[m] += known
                     t.takebacks[takeback].minute = minute
-                    if target >= 0:
-                        t.taken[taken_before].retracted[m] -= 1
-                        t.taken[taken_own].retracted[m] += 1
-                        dirty[marks] = own
-                        marks += 1
+                    t.takebacks[takeback].ties = 1
+                elif own == before:
+                    t.taken[taken_own].changes += 1
+                    t.takebacks[takeback].ties += 1
+                else:
+                    t.taken[taken_own].changes += 3
+                if known:
+                    # Also where it changes nothing: a slower owner may have met this one first.
+                    dirty[marks] = before
+                    dirty[marks + 1] = own
+                    marks += 2
             t.takebacks[takeback].count += 1
             if target < 0:
                 t.posts[post].unmatched += 1

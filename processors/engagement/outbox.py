@@ -95,7 +95,7 @@ def _said(cells: Cells, chosen: Array) -> Said:
         "channels": _bytes(channels),
         "voices": _bytes(voices.lengths),
         "voices_exact": _bytes(cells.exact[spots]),
-        "version": cells.versions[owners].astype(VERSIONS).tobytes(),
+        "version": cells.versions[spots].astype(VERSIONS).tobytes(),
         "heard": voices.values.astype(HASHES).tobytes(),
     }
 

@@ -41,6 +41,9 @@ CHUNK_POSTS: Final = 20_000
 
 TABLES: Final = (POST_METRICS, POST_MINUTES, POSTS, CONVERSATION_POSTS, CARRY_OVER)
 
+EMPTIED: Final = (POST_MINUTES, CONVERSATION_POSTS)
+"""Tables in which a row of zeros says that there is nothing."""
+
 UNFOUNDED: Final = (POSTS, CARRY_OVER)
 """Tables in which nothing mends a row that should not be: no zeros say that it is not."""
 
@@ -73,10 +76,23 @@ class Chunk:
 
 @dataclass(frozen=True)
 class _Expected:
-    """What follows from the log: rows by table, and the version of each post."""
+    """What follows from the log: rows by table, and for each post that it has the number of its events of kind post."""
 
     rows: Mapping[Table, Columns]
-    versions: dict[str, int]
+    post_events: Mapping[str, int]
+
+    def versions(self, table: Table, keys: Sequence[Key]) -> dict[Key, int]:
+        """Finds the highest version that a row of each of these keys can have: that of the row that follows from the
+        log; where none does, that of an empty one; -1 where there can be none."""
+        found = dict.fromkeys(keys, -1)
+        if table in EMPTIED:
+            place = table.order_by.index("post_id")
+            known = [key for key in keys if key[place] in self.post_events]
+            # An empty pane has seen nothing, an empty cell what the post says of itself.
+            seen = [self.post_events[key[place]] if table is CONVERSATION_POSTS else 0 for key in known]
+            found |= zip(known, rows.versions(np.array(seen, np.int64)).tolist(), strict=True)
+        columns = self.rows[table]
+        return found | dict(zip(keys_of(table, columns), plain(columns["version"]), strict=True))
 
 
 def recount(
@@ -90,37 +106,32 @@ def recount(
         found = {table: stored.rows(table, table.sent, post_ids) for table in TABLES}
         shown = dict(zip(*(plain(found[POST_METRICS][name]) for name in ("post_id", "spread_as_of")), strict=True))
         expected = _expected(log, hasher, post_ids, policy, spreading, shown)
-        unknown = _unknown(stored, list(expected.versions))
+        unknown = _unknown(stored, list(expected.post_events))
         differences = [difference(KNOWN_POSTS, (post_id,), "row", None, "a row") for post_id in unknown]
         if unknown and store is not None:
             store.upsert(KNOWN_POSTS.name, {"post_id": unknown})
         for table, columns in expected.rows.items():
             surplus = compare(table, columns, found[table], differences)
             if store is not None:
-                versions = expected.versions
-                if table is POST_METRICS:  # has a time of its own in it
-                    versions = dict(zip(plain(columns["post_id"]), plain(columns["version"]), strict=True))
-                _mend(table, columns, found[table], versions, surplus, stored, store)
+                _mend(table, expected, found[table], surplus, stored, store)
         events = int(expected.rows[POST_METRICS]["events_seen"].sum())
         yield Chunk(len(post_ids), events, differences)
 
 
 def _mend(
-    table: Table,
-    expected: Columns,
-    found: Columns,
-    versions: Mapping[str, int],
-    surplus: Sequence[Key],
-    stored: Stored,
-    store: Store,
+    table: Table, expected: _Expected, found: Columns, surplus: Sequence[Key], stored: Stored, store: Store
 ) -> None:
-    forged = _forged(table, found, versions, surplus)
+    shown = dict(zip(keys_of(table, found), plain(found["version"]), strict=True))
+    versions = expected.versions(table, list(shown))
+    unfounded = set(surplus) if table in UNFOUNDED else set()
+    # No upsert mends a row that has seen more events than there are, or that should not be where nothing says so.
+    forged = {key: version for key, version in shown.items() if version > versions[key] or key in unfounded}
     if forged:
         stored.remove(table, list(forged), list(forged.values()))
-    if len(expected["version"]):
-        store.upsert(table.name, expected)
-    if table in (POST_MINUTES, CONVERSATION_POSTS) and (left := [key for key in surplus if key not in forged]):
-        store.upsert(table.name, emptied(table, left, [versions[key[_place(table)]] for key in left]))
+    if len(expected.rows[table]["version"]):
+        store.upsert(table.name, expected.rows[table])
+    if table in EMPTIED and (left := [key for key in surplus if key not in forged]):
+        store.upsert(table.name, emptied(table, left, [versions[key] for key in left]))
 
 
 def _unknown(stored: Stored, logged: Sequence[str]) -> list[str]:
@@ -156,10 +167,10 @@ def _expected(
     read = read_posts(log, hasher, post_ids, state)
     state.add(post_ids, np.zeros(len(post_ids), np.uint16))
     said = take_posts(read, state)
-    seen, as_of = fold.seen(np.arange(len(fold)))
+    seen, _ = fold.seen(np.arange(len(fold)))
     real = np.flatnonzero(seen > 0)
     panes = fold.panes_of(real)
-    versions = rows.versions(*fold.seen(fold.find(list(said))))
+    versions = rows.versions(fold.post_events(fold.find(list(said))))
     cells = [conversation_posts(cells) for cells in cells_of(fold, state.known, panes, state.again(said), 1)]
     return _Expected(
         {
@@ -169,13 +180,7 @@ def _expected(
             CONVERSATION_POSTS: _joined(cells),
             CARRY_OVER: carry_over(said, versions),
         },
-        dict(
-            zip(
-                [post_ids[row] for row in real.tolist()],
-                rows.versions(seen[real], as_of[real]).tolist(),
-                strict=True,
-            )
-        ),
+        dict(zip([post_ids[row] for row in real.tolist()], fold.post_events(real).tolist(), strict=True)),
     )
 
 
@@ -190,20 +195,3 @@ def _joined(parts: Sequence[Columns]) -> Columns:
     if not parts:
         return {name: np.empty(0, object) for name in CONVERSATION_POSTS.sent}
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _forged(table: Table, stored: Columns, versions: Mapping[str, int], surplus: Sequence[Key]) -> dict[Key, int]:
-    """Key -> version of the rows that no upsert mends: those that have seen more events than there are, those of posts
-    that the log does not know, and in some tables all that should not be."""
-    unfounded = set(surplus) if table in UNFOUNDED else set()
-    place = _place(table)
-    return {
-        key: version
-        for key, version in zip(keys_of(table, stored), plain(stored["version"]), strict=True)
-        if version > versions.get(key[place], -1) or key in unfounded
-    }
-
-
-def _place(table: Table) -> int:
-    """Where the post stands in a key."""
-    return table.order_by.index("post_id")

@@ -27,10 +27,15 @@ CONCENTRATION_SHOWN_FROM: Final = 100
 SEEN_LIMIT: Final = np.uint64((1 << 30) - 1)
 
 
-def versions(events_seen: Array, as_of: Array) -> Array:
-    """Fold version (8 bits) | events seen (30) | minute of as_of (26): the row that has seen most events wins."""
+def versions(events_seen: Array, as_of: Array | None = None) -> Array:
+    """Computes the versions of rows: fold version (8 bits) | events seen (30) | minute of as_of (26), 0 without one.
+
+    `events_seen` counts, for each row, the distinct events seen that can change *that row* (law 4): a slow old owner
+    then either writes the same row or loses.
+    """
     seen = np.minimum(events_seen.astype(np.uint64), SEEN_LIMIT)
-    return (np.uint64(FOLD_VERSION) << np.uint64(56)) | (seen << np.uint64(26)) | as_of.astype(np.uint64)
+    found = (np.uint64(FOLD_VERSION) << np.uint64(56)) | (seen << np.uint64(26))
+    return found if as_of is None else found | as_of.astype(np.uint64)
 
 
 def post_metrics(post_ids: Array, posts: Snapshot) -> Columns:
@@ -58,14 +63,14 @@ def post_metrics(post_ids: Array, posts: Snapshot) -> Columns:
     return columns
 
 
-def post_minutes(post_ids: Array, panes: Panes, version: Array) -> Columns:
-    """Rows of post_minutes. `post_ids` and `version` of the post of each pane."""
+def post_minutes(post_ids: Array, panes: Panes) -> Columns:
+    """Rows of post_minutes. `post_ids` has the post of each pane."""
     return {
         "post_id": post_ids,
         "minute": (panes.minutes.astype(np.int64) * MINUTE).astype(np.uint32),
         **{measure: panes.adds[:, number] for number, measure in enumerate(MEASURES)},
         **{f"{measure}_retracted": panes.retracted[:, number] for number, measure in enumerate(MEASURES)},
-        "version": version,
+        "version": versions(panes.events_seen),
     }
 
 
@@ -83,7 +88,7 @@ def of_panes(fold: Fold, panes: Array) -> Columns:
     """Rows of post_minutes for these panes of the fold."""
     found = fold.panes(panes)
     owners, place = np.unique(found.posts, return_inverse=True)
-    return post_minutes(names(fold, owners)[place], found, versions(*fold.seen(owners))[place])
+    return post_minutes(names(fold, owners)[place], found)
 
 
 def of_posts(fold: Fold, rows: Array) -> Columns:

@@ -8,9 +8,10 @@ the others and builds the indexes anew, so there are no free lists and no tombst
     posts      a row per post: counts, newest minute, where its panes and channels start
     events     a row per distinct event: identity, and what must be undone when it is taken back
     actors     a row per (post, actor): how many of its likes, shares and comments stand
-    takebacks  a row per (post, target): how many retractions name it, and the earliest minute of these
+    takebacks  a row per (post, target): how many retractions name it, the earliest minute of these, and how many have it
     panes      a row per (post, minute): adds
-    taken      a row per pane that a retraction touched: retractions in it, and adds of it that were lost to one
+    taken      a row per pane that a retraction touched: retractions in it, adds of it that were lost to one, and what
+               retractions add to the version of its row (kernels.py)
     channels   a row per (post, channel): net engagements
     waiting    a row per (post, parent that is not in the tree): the nodes that wait for it
     nodes      a row per share or comment, found through its event or its pane: its place in the trees of trees.py
@@ -68,7 +69,7 @@ EVENT: Final = np.dtype(
     ]
 )
 ACTOR: Final = np.dtype([("post", "u4"), ("key", "u8"), ("counts", "u4", 3)])
-TAKEBACK: Final = np.dtype([("post", "u4"), ("key", "u8"), ("count", "u4"), ("minute", "u4")])
+TAKEBACK: Final = np.dtype([("post", "u4"), ("key", "u8"), ("count", "u4"), ("minute", "u4"), ("ties", "u4")])
 PANE: Final = np.dtype(
     [
         ("post", "u4"),
@@ -79,7 +80,7 @@ PANE: Final = np.dtype(
         ("nodes", "u4"),  # first of the nodes of this minute, those taken back as well; `beside` is the next one
     ]
 )
-TAKEN: Final = np.dtype([("post", "u4"), ("key", "u4"), ("retracted", "u4", 3), ("lost", "u4", 3)])
+TAKEN: Final = np.dtype([("post", "u4"), ("key", "u4"), ("retracted", "u4", 3), ("lost", "u4", 3), ("changes", "u4")])
 CHANNEL: Final = np.dtype([("post", "u4"), ("key", "u8"), ("next", "u4"), ("count", "u4")])
 WAITING: Final = np.dtype([("post", "u4"), ("key", "u8"), ("head", "u4")])
 NODE: Final = np.dtype(

@@ -33,9 +33,10 @@ def panes_of(t, posts, out):
 
 
 @njit(cache=True, nogil=True)
-def look(t, spots, counts, ends):
-    """Counts of each spot (likes, shares, comments, the same taken back), and in `ends` how many voices it has at most,
-    added up. Returns where the post itself was made then."""
+def look(t, spots, counts, seen, ends):
+    """Counts of each spot (likes, shares, comments, the same taken back); in `seen` the events that can change these,
+    as the version of the pane's row counts them; and in `ends` how many voices it has at most, added up. Returns where
+    the post itself was made then."""
     total = 0
     born = np.zeros(len(spots), np.bool_)
     for i in range(len(spots)):
@@ -45,8 +46,11 @@ def look(t, spots, counts, ends):
             taken = t.panes[pane].taken
             for m in range(3):
                 counts[i, m] = t.panes[pane].adds[m]
+                seen[i] += t.panes[pane].adds[m]
                 if taken != NONE:
                     counts[i, 3 + m] = t.taken[taken].retracted[m]
+            if taken != NONE:
+                seen[i] += t.taken[taken].changes
             total += np.int64(t.panes[pane].adds[1]) + t.panes[pane].adds[2]
         if t.posts[post].created == minute:
             born[i] = True
