@@ -13,7 +13,7 @@ from clickhouse_driver import Client, errors
 
 from pipeline.errors import EngagementError, Exhausted, Refused, SchemaDrift, Unavailable
 from pipeline.settings import Settings
-from pipeline.wire import check_declared, is_worth_packing, packed, plain
+from pipeline.wire import check_declared, is_worth_packing, missing, packed, plain
 
 CONNECT_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 60.0
@@ -122,6 +122,19 @@ class ClickHouse:
                 sent = [_driven(column, self._numpy) for column in values]
                 self._client.execute(statement, sent, columnar=True, settings=self._insert_settings)
         return rows
+
+    def insert_missing(self, table: str, columns: Mapping[str, Any]) -> None:
+        """Inserts the rows whose key (the table's ORDER BY) is not in the table; those that are there stay as they are.
+        The server decides at the time of writing, in one statement, so an INSERT that was held up on its way overwrites
+        nothing. For thousands of rows, not for millions: their values travel one by one.
+
+        Values, and ValueError, as for `insert`.
+        """
+        if not len(next(iter(columns.values()), ())):
+            return
+        statement, structure, values = missing(table, columns, self._insert_settings)
+        rows = list(zip(*(_driven(column, False) for column in values), strict=True))
+        self.select(statement, tables={"sent": (structure, rows)})
 
     def select(
         self, sql: str, params: Mapping[str, Any] | None = None, tables: ExternalTables | None = None

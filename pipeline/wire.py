@@ -80,6 +80,28 @@ def packed(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str,
     return _statement(table, tuple(columns), as_hex, True), [texts for _, texts in found]
 
 
+def missing(
+    table: str, columns: Mapping[str, Sequence[Any] | Any], settings: Mapping[str, Any]
+) -> tuple[str, str, list[Any]]:
+    """Makes the INSERT ... SELECT that stores rows of an external table `sent` unless their key is there already; and
+    the structure of `sent`, and its columns. Values, and what is raised, as for `plain`."""
+    check_declared(table, columns)
+    declared = _declared(table)
+    values = [_plain(declared[name].type, column) for name, column in columns.items()]
+    structure = ", ".join(f"{name} {_wire(declared[name].type).number or 'String'}" for name in columns)
+    converted = {name: _wire(declared[name].type).sql.replace("{}", f"`{name}`") for name in columns}
+    into, key = ", ".join(f"`{name}`" for name in columns), ", ".join(f"`{name}`" for name in declared.order_by)
+    sent_key = ", ".join(converted[name] for name in declared.order_by)
+    there = f"SELECT {key} FROM `{table}` WHERE ({key}) IN (SELECT {sent_key} FROM sent)"
+    how = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
+    return (
+        f"INSERT INTO `{table}` ({into}) SETTINGS {how} SELECT {', '.join(converted.values())} FROM sent "
+        f"WHERE ({sent_key}) NOT IN ({there})",
+        structure,
+        values,
+    )
+
+
 def check_declared(table: str, names: Iterable[str]) -> None:
     """Raises ValueError for a table or column that schemas/tables.py does not know: no name is escaped here."""
     known = {column.name for column in _declared(table).columns}

@@ -153,7 +153,13 @@ class FakeConversations:
         wanted = set(spots)
         return {spot: count for spot, count in self._shelf.closings if spot in wanted}
 
+    def close_missing(self, columns: Mapping[str, Any]) -> None:
+        self._store("conversation_closed", columns)
+
     def upsert(self, table: str, columns: Mapping[str, Any]) -> None:
+        self._store(table, columns)
+
+    def _store(self, table: str, columns: Mapping[str, Any]) -> None:
         fault = self._ask(table)
         values = [column.tolist() if isinstance(column, np.ndarray) else column for column in columns.values()]
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
@@ -169,7 +175,9 @@ class FakeConversations:
             if spot not in shelf.minutes or shelf.minutes[spot]["version"] <= row["version"]:
                 shelf.minutes[spot] = row
         elif table == "conversation_closed":
-            shelf.closings.append(((row["conversation"], row["minute"] // 60), row["count"]))
+            spot = row["conversation"], row["minute"] // 60
+            if spot not in dict(shelf.closings):
+                shelf.closings.append((spot, row["count"]))
         elif table == "conversation_marks":
             number, floor = row["partition"], row["closed_until"] // 60
             shelf.floors[number] = max(shelf.floors.get(number, 0), floor)

@@ -68,7 +68,7 @@ def test_what_was_closed_is_found(made: Made) -> None:
     minutes = fold.add_up(fold.take(as_cells(CELLS[1:3])).groups)
     every = np.ones(1, np.bool_)
     store.upsert("conversation_minutes", minute_columns(minutes, every, final=True))
-    store.upsert("conversation_closed", closing_columns(minutes, every, 1_790_000_000_000))
+    store.close_missing(closing_columns(minutes, every, 1_790_000_000_000))
     store.upsert("conversation_marks", {"partition": [0, 1], "closed_until": [29_000_001 * 60, 60]})
     store.upsert("conversation_marks", {"partition": [0], "closed_until": [28_000_001 * 60]})
     store.upsert("source_marks", {"partition": [2], "watermark": [1_790_000_000_123_456], "idle": [0]})
@@ -79,6 +79,25 @@ def test_what_was_closed_is_found(made: Made) -> None:
     assert store.floors([0]) == {0: 29_000_001}
     assert store.floors([0, 1, 2]) == {0: 29_000_001, 1: 1}
     assert store.watermarks() == {2: 1_790_000_000_123_456}
+
+
+def test_what_is_closed_stays_as_it_was_and_the_rest_is_closed(made: Made) -> None:
+    store, _ = made
+    spots = [("thread:it's \\ closed", 29_100_000), ("thread:it's \\ closed", 29_100_001), ("hashtag:ä", 29_100_000)]
+    store.close_missing(_closing(spots[:1], [3]))
+    store.close_missing(_closing(spots, [7, 8, 9]))
+    store.close_missing(_closing(spots[1:], [1, 1]))
+    store.close_missing(_closing([], []))
+    assert store.counts(spots) == dict(zip(spots, [3, 8, 9], strict=True))
+
+
+def _closing(spots: list[tuple[str, int]], counts: list[int]) -> dict[str, Any]:
+    return {
+        "conversation": [conversation for conversation, _ in spots],
+        "minute": np.array([minute * 60 for _, minute in spots], np.int64),
+        "count": np.array(counts, np.int64),
+        "closed_at": np.full(len(spots), 1_790_000_000_000),
+    }
 
 
 def _known(blocks: Iterable[Cells]) -> dict[Any, Any]:

@@ -77,6 +77,11 @@ class Minutes:
         return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     @property
+    def spots(self) -> list[tuple[str, int]]:
+        """Conversation and minute of each."""
+        return list(zip(self.conversation.tolist(), self.minute.tolist(), strict=True))
+
+    @property
     def counts(self) -> Array:
         """What a detector looks at: net comments and posts, at least 0."""
         counts: Array = np.maximum(self.comments + self.posts, 0)

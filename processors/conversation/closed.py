@@ -1,7 +1,8 @@
 """The counts at closing: of each (conversation, minute) one row of conversation_closed, written once whatever crashes.
 
-What was closed before us is read when we begin. What has landed of an INSERT that failed, or was written by somebody
-while we were taken for dead, is looked up before more is written.
+What other owners closed earlier is read at the beginning. What has landed of an INSERT that failed, or was written by a
+new owner while this worker was cut off, is looked up; and the store itself leaves alone what is closed already, because
+a worker may be cut off between looking and writing.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,10 +11,10 @@ from typing import Final
 import numpy as np
 
 from processors.conversation.cells import Minutes
-from processors.conversation.ports import Closings, Rows
+from processors.conversation.ports import Closings
 from processors.conversation.rows import closing_columns
+from processors.conversation.voices import Array
 from processors.patience import Patience
-from schemas.tables import CONVERSATION_CLOSED
 
 AT_ONCE: Final = 20_000
 """Rows of a statement; and what is asked for of what stands."""
@@ -28,8 +29,8 @@ DOUBT_SECONDS: Final = 30.0
 class ClosedOnce:
     """Of the conversations of some partitions. One thread calls it; each call blocks."""
 
-    def __init__(self, closings: Closings, rows: Rows, patiently: Patience) -> None:
-        self._closings, self._rows, self._patiently = closings, rows, patiently
+    def __init__(self, closings: Closings, patiently: Patience) -> None:
+        self._closings, self._patiently = closings, patiently
         self._stand: dict[tuple[str, int], int] = {}
         self._alive, self._doubt_ends = float("inf"), 0.0
         self._torn = False
@@ -60,17 +61,25 @@ class ClosedOnce:
         self._stand = {spot: count for spot, count in self._stand.items() if spot[1] >= until}
 
     def _write(self, minutes: Minutes, counts: list[int], now: Callable[[], float]) -> list[int]:
-        self.check_in(now())
-        missing = np.ones(len(minutes), np.bool_)
-        is_doubtful = self._torn or self._alive < self._doubt_ends
-        if is_doubtful or self._stand:
-            spots = list(zip(minutes.conversation.tolist(), minutes.minute.tolist(), strict=True))
-            if is_doubtful:
-                self._stand |= self._closings.counts(spots)
-            missing[:] = [spot not in self._stand for spot in spots]
-            counts = [self._stand.get(spot, count) for spot, count in zip(spots, counts, strict=True)]
+        missing = self._missing(minutes, now)
         if missing.any():
             self._torn = True
-            self._rows.upsert(CONVERSATION_CLOSED.name, closing_columns(minutes, missing, int(now() * 1000)))
+            self._closings.close_missing(closing_columns(minutes, missing, int(now() * 1000)))
             self._torn = False
-        return counts
+        if self._is_doubtful(now):  # somebody else may have written meanwhile
+            self._missing(minutes, now)
+        if not self._stand:
+            return counts
+        return [self._stand.get(spot, count) for spot, count in zip(minutes.spots, counts, strict=True)]
+
+    def _missing(self, minutes: Minutes, now: Callable[[], float]) -> Array:
+        """Finds the minutes that are not closed as far as is known; looks that up where it is in doubt."""
+        if self._is_doubtful(now):
+            self._stand |= self._closings.counts(minutes.spots)
+        if not self._stand:
+            return np.ones(len(minutes), np.bool_)
+        return np.array([spot not in self._stand for spot in minutes.spots], np.bool_)
+
+    def _is_doubtful(self, now: Callable[[], float]) -> bool:
+        self.check_in(now())
+        return self._torn or self._alive < self._doubt_ends

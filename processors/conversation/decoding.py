@@ -22,15 +22,14 @@ from schemas.events import InvalidEvent, explain
 LAST_MINUTE: Final = (2**32 - 1) // 60
 """ClickHouse's DateTime ends in 2106."""
 
-MOST_WATERMARK: Final = 2**32 * 1_000_000
-
 
 class Decoded(NamedTuple):
-    """The cells of some runs, the partition that each lay on, and the marks; and what could not be read."""
+    """The cells of some runs and the watermarks of source partitions, each with the partition in which it was read; and
+    what could not be read."""
 
     cells: Cells
     partitions: Array
-    marks: list[Mark]
+    marks: list[tuple[int, Mark]]
     dead: list[DeadLetter]
     records: int
 
@@ -40,7 +39,7 @@ def decode(runs: Iterable[Run], of: int) -> Decoded:
     whatever a record holds."""
     parts: list[Cells] = []
     lay_on: list[int] = []
-    marks: list[Mark] = []
+    marks: list[tuple[int, Mark]] = []
     dead: list[DeadLetter] = []
     records = 0
     for run in runs:
@@ -56,7 +55,7 @@ def decode(runs: Iterable[Run], of: int) -> Decoded:
             except InvalidEvent as flaw:
                 dead.append(dead_letter(run, record, flaw))
             else:
-                marks += said["marks"]
+                marks += [(run.partition, mark) for mark in said["marks"]]
     return Decoded(
         join(parts), np.repeat(np.array(lay_on, np.int64), [len(part) for part in parts]), marks, dead, records
     )
@@ -98,8 +97,16 @@ def _read(record: Record, of: int) -> ConversationRun:
     except ValidationError as error:
         raise explain(error) from None
     for mark in said["marks"]:
-        if mark["partition"] >= of or not 0 <= mark["watermark"] < MOST_WATERMARK:
+        if mark["partition"] >= of or mark["watermark"] < 0:
             raise InvalidEvent("marks", f"no watermark of one of {of} source partitions")
+        # Event time never gets ahead of the broker (law 8); a mark that claims so would close minutes still to come.
+        if mark["watermark"] > record.timestamp * 1000:
+            raise InvalidEvent(
+                "marks.watermark",
+                f"{mark['watermark']} us, later than the record itself ({record.timestamp} ms): "
+                "compare the clocks of the worker and the brokers, whose difference must be below "
+                "ENGAGEMENT_LATENESS_SECONDS",
+            )
     return said
 
 

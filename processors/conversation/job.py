@@ -89,11 +89,12 @@ class ConversationJob:
         self.fold = ConversationFold()
         self._floors: dict[int, int] | None = None
         self._ceiling = 0
-        self._watermarks: dict[int, int] = {}
+        self._watermarks: dict[int, dict[int, int]] = {partition: {} for partition in self._partitions}
+        """Partition of conversations -> source partition -> watermark, in microseconds, as read in that partition."""
         self._loaded: dict[int, int] = {}
         self._kept = 0
         self._shown: int | None = None
-        self._closed = ClosedOnce(self._closings, self._rows, self._patiently)
+        self._closed = ClosedOnce(self._closings, self._patiently)
 
     def take(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
         """Folds and stores a batch, which may be empty: True once all of it is stored and every minute is closed that
@@ -128,11 +129,13 @@ class ConversationJob:
         return min(self._floors.values()) if self._floors else None
 
     def _load(self) -> None:
-        """Watermarks first: whatever was sent before them is among the cells that are read after."""
+        """Reads the stored watermarks first: every cell that was sent before them is among the stored cells that are
+        read after, so they count in all of our partitions."""
         if self._floors is not None:
             return
         self.fold = ConversationFold()
-        self._watermarks = dict(self._patiently(self._closings.watermarks))
+        stored = self._patiently(self._closings.watermarks)
+        self._watermarks = {partition: dict(stored) for partition in self._partitions}
         found = self._patiently(lambda: self._closings.floors(self._partitions))
         floors = {partition: found.get(partition, 0) for partition in self._partitions}
         self._loaded = dict(floors)
@@ -170,8 +173,8 @@ class ConversationJob:
             self._patiently(lambda: self._bury(decoded.dead))
             self._metrics.count_cells("dead", len(decoded.dead))
             self._metrics.count_dead_letters("conversations", len(decoded.dead))
-        for mark in decoded.marks:
-            self._note(mark)
+        for partition, mark in decoded.marks:
+            self._note(partition, mark)
         cells = decoded.cells
         floors = self._floors or {}
         late = cells.minute < _by_partition(floors, decoded.partitions)
@@ -291,20 +294,28 @@ class ConversationJob:
                 self._patiently(lambda columns=columns: self._rows.upsert(CONVERSATION_MINUTES.name, columns))  # type: ignore[misc]
                 self._closed.check_in(self._now())
 
-    def _note(self, mark: Mark) -> None:
-        partition = mark["partition"]
-        self._watermarks[partition] = max(self._watermarks.get(partition, 0), mark["watermark"])
+    def _note(self, partition: int, mark: Mark) -> None:
+        """Moves a source's watermark on in the partition in which the mark was read, and only there: the cells that the
+        mark covers lie before it in each partition, and those of the others may not have been read yet (law 8)."""
+        watermarks, source = self._watermarks.setdefault(partition, {}), mark["partition"]
+        watermarks[source] = max(watermarks.get(source, 0), mark["watermark"])
+
+    @property
+    def _watermark(self) -> int | None:
+        """The least watermark of all sources in all our partitions, in microseconds; None while one is not known."""
+        if any(len(self._watermarks[partition]) < self._of for partition in self._partitions):
+            return None
+        return min(min(self._watermarks[partition].values()) for partition in self._partitions)
 
     @property
     def _closable(self) -> int | None:
         """The first minute that the least watermark has not passed; None while a source partition has none."""
-        if any(partition not in self._watermarks for partition in range(self._of)):
-            return None
-        return min(self._watermarks[partition] for partition in range(self._of)) // MINUTE_US
+        watermark = self._watermark
+        return None if watermark is None else watermark // MINUTE_US
 
     def _tell(self, now: float) -> None:
-        known = [self._watermarks[partition] for partition in range(self._of) if partition in self._watermarks]
-        age = now - min(known) / 1e6 if len(known) == self._of else float("nan")
+        watermark = self._watermark
+        age = float("nan") if watermark is None else now - watermark / 1e6
         self._metrics.set_conversations(len(self.fold), self.fold.minutes, age)
 
 

@@ -47,6 +47,11 @@ class Closings(Protocol):
         """The count at closing of those of these (conversation, minute) that are closed."""
         ...
 
+    def close_missing(self, columns: Mapping[str, Sequence[Any] | Any]) -> None:
+        """Stores rows of conversation_closed, column by column, but for those of a (conversation, minute) that is
+        closed already: its row stays as it is, also where it was written after the caller looked."""
+        ...
+
 
 class Rows(Protocol):
     """Where rows go. What is stored when a call returns can be read."""

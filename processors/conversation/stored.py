@@ -83,6 +83,9 @@ class ClickHouseConversations:
         )
         return {(key, minute): count for key, minute, count in zip(*found, strict=True)} if found else {}
 
+    def close_missing(self, columns: Mapping[str, Sequence[Any] | Any]) -> None:
+        self._client.insert_missing(CONVERSATION_CLOSED.name, columns)
+
     def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
         numbers = any(isinstance(column, np.ndarray) for column in columns.values())
         (self._arrays if numbers else self._client).insert(table, columns)
