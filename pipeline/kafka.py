@@ -36,7 +36,11 @@ hash_key: Final[Callable[[bytes], int]] = murmur2
 
 
 class Receipt(Protocol):
-    """What becomes of one record. `exception` is kafka-python's; `explain` turns it into ours."""
+    """What becomes of one record. `value` is None until it is acked, then has the `timestamp` (milliseconds since 1970)
+    with which it lies in the log; `exception` is kafka-python's; `explain` turns it into ours."""
+
+    @property
+    def value(self) -> Any: ...
 
     @property
     def is_done(self) -> bool: ...

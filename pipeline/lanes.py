@@ -92,6 +92,7 @@ class _Failure:
 
     exception: BaseException
     is_done: bool = True
+    value: None = None
 
     def add_both(self, done: Callable[[Any], Any]) -> None:
         done(None)

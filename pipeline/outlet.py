@@ -31,6 +31,11 @@ class Outlet(Protocol):
         """Blocks until all that was sent before is acked. Raises Refused for what never will be, Unavailable when time
         is up."""
 
+    @property
+    def broker_ms(self) -> int | None:
+        """The timestamp of the record that was acked last, in milliseconds since 1970: the broker's own clock, where
+        the topic has LogAppendTime. None before the first ack."""
+
     def close(self) -> None:
         """Flushes and ends, in bounded time. Raises as `flush` does; records that were not acked are then given up, and
         said so."""

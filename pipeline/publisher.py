@@ -68,6 +68,7 @@ class Publisher:
         self._bytes = self._waiters = 0
         self._refusals: deque[EngagementError] = deque(maxlen=REFUSALS_KEPT)
         self._broken: EngagementError | None = None
+        self._broker_ms: int | None = None
         self._closed = self._telling = False
         self._link: Link | None = open_link()
         self._thread = threading.Thread(target=self._watch, name="publisher", daemon=True)
@@ -140,6 +141,11 @@ class Publisher:
             _tell((record, lost) for record in given_up)
 
     @property
+    def broker_ms(self) -> int | None:
+        """The timestamp of the record that was acked last; see `Outlet`."""
+        return self._broker_ms
+
+    @property
     def in_flight(self) -> int:
         """Records that are not acked yet."""
         with self._lock:
@@ -203,6 +209,8 @@ class Publisher:
                 acked: list[Pending] = []
                 failed = [lane for lane in self._every_lane() if lane.reap(acked)]
                 self._telling = bool(acked)
+                if acked and acked[-1].receipt is not None and acked[-1].receipt.value is not None:
+                    self._broker_ms = acked[-1].receipt.value.timestamp
             if acked:
                 self._conclude([(record, None) for record in acked])
             if failed:

@@ -44,7 +44,7 @@ class Cells(TypedDict):
     voices: Annotated[Numbers, Field(description="How many of `heard` are this cell's; they lie in the cells' order.")]
     voices_exact: Annotated[Numbers, Field(description="0 where there are more voices, of which these are the least.")]
     version: Annotated[
-        bytes, Field(description="64 bits a cell: fold version (8) | events seen that can change the cell (30) | 0 (26).")
+        bytes, Field(description="64 bits a cell: fold version (8) | events that can change it (30) | 0 (26).")
     ]
     heard: Annotated[
         bytes, Field(description="Hashes of who posted, shared or commented, 64 bits each, sorted; at most 256 a cell.")

@@ -3,6 +3,7 @@
 Several stores, each with faults of its own, may share one `Shelf`, as several workers share a database.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from processors.conversation.decoding import cells_of
 from processors.conversation.voices import Array
 from processors.engagement.partitioning import partitions_of
 from schemas.conversations import Cells as Columns
+from schemas.metrics import FOLD_VERSION
 from tests.fakes_store import Faults
 
 Spot = tuple[str, int]
@@ -32,10 +34,11 @@ class Cell:
     voices: tuple[int, ...] = ()
     channels: tuple[str, ...] = ()
     exact: bool = True
+    fold: int = FOLD_VERSION
 
     @property
     def version(self) -> int:
-        return 3 << 56 | self.events << 26 | 77
+        return self.fold << 56 | self.events << 26
 
     @property
     def key(self) -> tuple[str, int, str]:
@@ -101,7 +104,7 @@ class Shelf:
 
     def put(self, cell: Cell) -> None:
         """As the engagement agent does before it sends."""
-        if cell.key not in self.cells or self.cells[cell.key].events <= cell.events:
+        if cell.key not in self.cells or self.cells[cell.key].version <= cell.version:
             self.cells[cell.key] = cell
 
 
@@ -134,7 +137,8 @@ class FakeConversations:
 
     def watermarks(self) -> Mapping[int, int]:
         self._ask("watermarks")
-        return dict(self._shelf.watermarks)
+        latest = (time.time() + 24 * 3600) * 1e6
+        return {partition: at for partition, at in self._shelf.watermarks.items() if at < latest}
 
     def floors(self, partitions: Sequence[int]) -> Mapping[int, int]:
         self._ask("floors")

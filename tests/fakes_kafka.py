@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from pipeline.errors import EngagementError, RecordTooLarge, Refused, Unavailable
@@ -18,6 +19,7 @@ from pipeline.topics import partition_of
 class FakeReceipt:
     exception: BaseException | None = None
     is_done: bool = False
+    value: Any = None
     waiting: list[Callable[[Any], Any]] = field(default_factory=list)
 
     def add_both(self, done: Callable[[Any], Any]) -> None:
@@ -37,6 +39,7 @@ class FakeBroker:
 
     def __init__(self, partitions: int = 4, limit: int = 10_000) -> None:
         self.partitions, self.limit, self.up = partitions, limit, True
+        self.clock_ms = 1_790_000_000_000
         self.log: dict[tuple[str, int], list[tuple[bytes | None, bytes | None]]] = defaultdict(list)
         self.links_opened = 0
 
@@ -90,6 +93,7 @@ class FakeLink:
         del queue[:3]
         for receipt, _, key, value in batch:
             self.broker.log[place].append((key, value))
+            receipt.value = SimpleNamespace(timestamp=self.broker.clock_ms)
             receipt.end()
 
     def _fail(self, queue: list[Any], batch: list[Any], error: Exception) -> None:
@@ -119,6 +123,10 @@ class _Watched:
     def exception(self) -> BaseException | None:
         return self.receipt.exception
 
+    @property
+    def value(self) -> Any:
+        return self.receipt.value
+
 
 class FakeOutlet:
     """An `Outlet` that remembers: (topic, partition, key, value, headers) in `sent`. Refuses above `limit`, waits while
@@ -129,6 +137,8 @@ class FakeOutlet:
         self.sent: list[tuple[str, int, bytes | None, bytes | None, Headers]] = []
         self._waiting: list[tuple[str, int, bytes | None, bytes | None, Headers, OnDone | None]] = []
         self._refusal: EngagementError | None = None
+        self.clock_ms = 1_790_000_000_000
+        self.broker_ms: int | None = None
 
     def send(
         self,
@@ -165,6 +175,7 @@ class FakeOutlet:
             error = Refused(f"topic {topic} refuses; shorten it") if len(value or b"") > self.limit else None
             if error is None:
                 self.sent.append((topic, partition, key, value, headers))
+                self.broker_ms = self.clock_ms
             if on_done is not None:
                 on_done(error)
             elif error is not None:

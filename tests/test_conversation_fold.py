@@ -13,6 +13,7 @@ from processors.conversation.cells import Minutes
 from processors.conversation.fold import ConversationFold
 from processors.conversation.rows import minute_columns
 from processors.conversation.voices import Pool, Sets, count_voices
+from schemas.metrics import FOLD_VERSION
 from tests.fakes_conversations import Cell, Spot, as_cells
 
 COUNT = st.integers(0, 5)
@@ -65,7 +66,7 @@ def _sum_of(cells: list[Cell]) -> dict[str, Any]:
         "voices_exact": True,
         "channels": len(set().union(*(cell.channels for cell in cells))),
         "seen": sum(cell.events for cell in cells),
-        "fold": 3,
+        "fold": FOLD_VERSION,
     }
 
 

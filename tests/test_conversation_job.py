@@ -11,22 +11,26 @@ closed it, and final where it is closed.
 import os
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic_core import to_json
 
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Refused, Unavailable
 from pipeline.observability.metrics import WorkerMetrics
+from processors.conversation.fold import ConversationFold
 from processors.conversation.job import ConversationJob, ConversationPolicy
+from processors.conversation.rows import minute_columns
 from processors.engagement.decoding import Run
 from processors.engagement.marks import MINUTE_US
 from processors.engagement.partitioning import partitions_of
 from processors.patience import WaitPolicy
 from schemas.conversations import CONVERSATION_RUN
+from schemas.metrics import FOLD_VERSION
 from tests.cut_off import Crash, CutOffStep
 from tests.fakes_conversations import Cell, FakeConversations, Shelf, Spot, columns_of
 from tests.fakes_store import Faults
@@ -180,6 +184,35 @@ def test_a_mark_beyond_its_own_record_is_refused() -> None:
     assert bench.closed == {}
     bench.mark(*[latest / MINUTE_US] * OF)
     assert bench.closed == {("hashtag:a", 100): 1}
+
+
+def test_rows_of_an_older_fold_version_are_moved_over_while_a_worker_runs() -> None:
+    """The older code counted the events of the whole post in the version of each of its cells: more than this one."""
+    shelf = Shelf()
+    old = [cell("hashtag:a", 100, post, events=90) for post in "pqr"]
+    for each in old:
+        shelf.put(replace(each, fold=FOLD_VERSION - 1))
+    bench = Bench(shelf)
+    bench.take()
+    bench.send(cell("hashtag:a", 100, "q", events=2, comments=5))
+    assert shelf.minutes["hashtag:a", 100]["comments"] == 7
+    # `recount` writes cells anew, adds them up and writes the minute.
+    for each in (cell("hashtag:a", 100, "p"), cell("hashtag:a", 100, "r")):
+        shelf.put(each)
+    store = FakeConversations(shelf)
+    fold = ConversationFold()
+    for part in store.window(range(OF), OF, 0, 1 << 30):
+        fold.take(part)
+    minutes = fold.add_up(fold.since(0))
+    store.upsert("conversation_minutes", minute_columns(minutes, np.ones(1, np.bool_), final=False))
+    bench.send(cell("hashtag:a", 100, "q", events=3, comments=6))
+    row = shelf.minutes["hashtag:a", 100]
+    assert (row["comments"], row["version"] >> 1) == (8, FOLD_VERSION << 55 | 5)
+    bench.store.calls.clear()
+    bench.send(cell("hashtag:a", 100, "q", events=4, comments=7))
+    assert "of_spots" not in bench.store.calls, "once is enough"
+    bench.mark(101, 101)
+    assert bench.closed == {("hashtag:a", 100): 9}
 
 
 def test_steps_in_their_order() -> None:

@@ -76,6 +76,7 @@ class FakeOutbox:
 
     def __init__(self, broker: Broker, worker: "Worker") -> None:
         self._broker, self._worker = broker, worker
+        self.broker_ms = None
 
     def send(self, partition: int, value: bytes) -> None:
         self._worker.call("send")

@@ -114,14 +114,20 @@ def test_watermarks_never_go_back(steps: list[Any]) -> None:
 
 
 class FakeOutbox:
-    def __init__(self) -> None:
+    """Acks with the time of its broker."""
+
+    def __init__(self, broker_now: float = NOW) -> None:
         self.sent: list[tuple[int, bytes]] = []
         self.flushed = 0
+        self.broker_now = broker_now
+        self.broker_ms: int | None = None
 
     def send(self, partition: int, value: bytes) -> None:
         self.sent.append((partition, value))
 
     def flush(self) -> None:
+        if self.flushed < len(self.sent):
+            self.broker_ms = int(self.broker_now * 1000)
         self.flushed = len(self.sent)
 
 
@@ -143,6 +149,8 @@ def told(outbox: FakeOutbox) -> list[tuple[int, list[tuple[int, int, bool]]]]:
     for partition, value in outbox.sent:
         run = CONVERSATION_RUN.validate_json(value)
         assert run["cells"] is None
+        if not run["marks"]:
+            continue
         found.append((partition, [(m["partition"], m["watermark"] // MINUTE_US, m["idle"]) for m in run["marks"]]))
     outbox.sent.clear()
     return found
@@ -168,6 +176,53 @@ def test_marks_go_to_every_partition_when_a_minute_is_passed() -> None:
     assert [marks[0][2] for _, marks in told(outbox)] == [True] * 3
     marking.assign([0], 3)
     assert marking.least is None
+
+
+def test_the_time_is_the_brokers_whatever_the_clocks_here_say() -> None:
+    """Nothing comes, so the partition is idle: its watermark is the brokers' time less the lateness. `now` is monotonic
+    and says nothing of the date."""
+    outbox = FakeOutbox(broker_now=NOW)
+    marking = Marking(POLICY, FakeShelf({}, outbox), outbox)
+    marking.assign([0], 1)
+    marking.note({}, NONE, 50.0, False)
+    assert [value for _, value in outbox.sent] == [b'{"cells":null,"marks":[]}'], "it asks the brokers"
+    assert told(outbox) == []
+    outbox.broker_now = NOW + 31
+    marking.note({}, NONE, 81.0, False)
+    (mark,) = CONVERSATION_RUN.validate_json(outbox.sent[-1][1])["marks"]
+    assert mark["idle"]
+    assert NOW + 31 - 60 - 1 < mark["watermark"] / 1e6 < NOW + 31 - 60, "behind the brokers, never ahead"
+    for second in range(1, 4000):
+        outbox.broker_now = NOW + 31 + second * 0.9995  # the brokers' clock is a little slower than ours
+        marking.note({}, NONE, 81.0 + second, False)
+        for mark in CONVERSATION_RUN.validate_json(outbox.sent[-1][1])["marks"]:
+            assert mark["watermark"] / 1e6 <= outbox.broker_now
+    assert mark["watermark"] / 1e6 > NOW + 3800
+
+
+def test_a_stored_watermark_ahead_of_the_brokers_is_left_out() -> None:
+    outbox = FakeOutbox()
+    shelf = FakeShelf({0: us(4e9), 1: us(NOW - 1)}, outbox)
+    marking = Marking(POLICY, shelf, outbox)
+    marking.assign([0, 1], 2)
+    marking.note({LIKES: at(700, NOW)}, {LIKES: 0, ("likes", 1): 0}, NOW, False)
+    assert {marks[0] for _, found in told(outbox) for marks in found} == {0, 1}
+    assert shelf.known == {0: us(640), 1: us(NOW - 1)}
+
+
+def test_no_mark_is_sent_that_would_be_refused() -> None:
+    """The brokers' clock was set back by an hour."""
+    outbox = FakeOutbox()
+    marking = Marking(POLICY, FakeShelf({}, outbox), outbox)
+    marking.assign([0], 1)
+    marking.note({LIKES: at(NOW - 5, NOW)}, NONE, 10.0, False)
+    assert len(told(outbox)) == 1
+    outbox.broker_ms = int((NOW - 3600) * 1000)
+    marking.note({LIKES: at(NOW - 5, NOW - 3600)}, NONE, 20.0, True)
+    assert told(outbox) == []
+    outbox.broker_ms = int((NOW + 100) * 1000)
+    marking.note({LIKES: at(NOW - 5, NOW - 3600)}, NONE, 30.0, True)
+    assert len(told(outbox)) == 1
 
 
 @pytest.mark.parametrize("fails", ["send", "flush", "upsert"])

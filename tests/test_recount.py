@@ -36,6 +36,7 @@ class Place(NamedTuple):
     def differences(self) -> int:
         """What `recount --check --json` counts."""
         result = self.runner.invoke(recount, ["--check", "--json"])
+        assert result.output, result.exception
         found: int = json.loads(result.output.splitlines()[0])["differences"]
         assert isinstance(result.exception, CheckFailed) if found else result.exit_code == 0
         return found
@@ -181,7 +182,7 @@ def test_damage_is_found_and_mended(place: Place, damage: str) -> None:
     assert place.differences() > 0
     done = place.runner.invoke(recount)
     assert done.exit_code == 0
-    assert done.output.endswith("all rows written anew\n")
+    assert done.output.endswith("all rows written anew, but for counts at closing\n")
     assert place.differences() == 0
     assert place.client.select("SELECT post_id, likes FROM post_metrics FINAL ORDER BY post_id") == [
         list(LIKES),
@@ -202,3 +203,91 @@ def test_a_difference_names_its_place(place: Place) -> None:
         "post_minutes q 2026-01-01T12:02Z likes: stored 7, the log says 1",
         "2 posts, 14 events: 1 differences",
     ]
+
+
+class Closing(NamedTuple):
+    """A database whose minutes were closed, by rows as a worker writes them."""
+
+    place: Place
+    counts: dict[tuple[str, str], int]
+    """(conversation, time of day) -> comments and posts."""
+
+
+@pytest.fixture
+def closing(place: Place) -> Closing:
+    place.client.execute(
+        "INSERT INTO conversation_closed (conversation, minute, count, closed_at) "
+        "SELECT conversation, minute, greatest(posts + comments, 0), minute + 125 FROM conversation_minutes FINAL"
+    )
+    place.client.execute(
+        "INSERT INTO conversation_marks (partition, closed_until) SELECT number, '2026-01-02 00:00:00' FROM numbers(64)"
+    )
+    # As the broker took them: in the minute after their own.
+    place.client.execute(
+        "ALTER TABLE events UPDATE received_at = toStartOfMinute(occurred_at) + 90 WHERE 1 SETTINGS mutations_sync = 2"
+    )
+    counts = {
+        ("hashtag:a", "11:59"): 2,
+        ("hashtag:a", "12:01"): 2,
+        ("thread:p", "11:59"): 1,
+        ("hashtag:own", "12:01"): 2,
+    }
+    return Closing(place, counts)
+
+
+def test_counts_at_closing_are_compared(closing: Closing) -> None:
+    report = json.loads(closing.place.runner.invoke(recount, ["--check", "--json"]).output.splitlines()[0])
+    assert report["differences"] == 0
+    rows = closing.place.client.select("SELECT count() FROM conversation_closed FINAL")[0][0]
+    assert report["conversation_closed"] == {"compared": rows, "within_bounds": 0, "count_within_bounds": 0}
+    for (conversation, minute), count in closing.counts.items():
+        sql = f"SELECT count FROM conversation_closed FINAL WHERE conversation = '{conversation}' AND minute = "
+        assert closing.place.client.select(f"{sql}'2026-01-01 {minute}:00'") == [[count]]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (
+            "UPDATE count = 1 WHERE conversation = 'hashtag:a' AND minute = '2026-01-01 12:01:00'",
+            "stored 1, the log says 2",
+        ),
+        ("DELETE WHERE conversation = 'hashtag:own'", "stored None, the log says 2"),
+    ],
+)
+def test_a_wrong_count_at_closing_is_told_and_left(closing: Closing, damage: str, said: str) -> None:
+    closing.place.client.execute(f"ALTER TABLE conversation_closed {damage} SETTINGS mutations_sync = 2")
+    result = closing.place.runner.invoke(recount, ["--check"])
+    assert isinstance(result.exception, CheckFailed)
+    assert "nothing mends" in str(result.exception)
+    assert f"2026-01-01T12:01Z count: {said}" in result.output
+    assert closing.place.runner.invoke(recount).exit_code == 0
+    assert closing.place.differences() == 1
+
+
+def test_a_count_of_a_conversation_that_never_was_is_told(closing: Closing) -> None:
+    closing.place.client.execute(
+        "INSERT INTO conversation_closed VALUES ('hashtag:ghost', '2026-01-01 12:00:00', 7, '2026-01-01 12:03:00')"
+    )
+    result = closing.place.runner.invoke(recount, ["--check"])
+    assert "conversation_closed hashtag:ghost 2026-01-01T12:00Z count: stored 7, the log says None" in result.output
+
+
+@pytest.mark.parametrize(("count", "differences"), [(0, 1), (1, 0), (2, 0), (3, 1)])
+def test_of_what_came_late_the_log_gives_bounds(closing: Closing, count: int, differences: int) -> None:
+    """One of two comments was taken by the broker an hour after its minute: it may have been counted or not."""
+    client = closing.place.client
+    client.execute(
+        "ALTER TABLE events UPDATE received_at = '2026-01-01 13:00:00' WHERE event_id = 'cp' "
+        "SETTINGS mutations_sync = 2"
+    )
+    client.execute(
+        f"ALTER TABLE conversation_closed UPDATE count = {count} WHERE conversation = 'hashtag:a' "
+        "AND minute = '2026-01-01 12:01:00' SETTINGS mutations_sync = 2"
+    )
+    report = json.loads(closing.place.runner.invoke(recount, ["--check", "--json"]).output.splitlines()[0])
+    assert report["differences"] == differences
+    assert report["conversation_closed"]["within_bounds"] >= 3, "thread, author and both hashtags of p"
+    if differences:
+        assert f"stored {count or 0}" in report["first"][0].replace("None", "0")
+        assert "the log says 1 to 2" in report["first"][0]

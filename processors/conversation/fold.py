@@ -5,7 +5,7 @@ cells change nothing. Nothing else is kept: what a minute adds up to is computed
 for, from a scan of numbers.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,10 @@ from processors.conversation.cells import (
 )
 from processors.conversation.index import ROOM, Index, hashes_of
 from processors.conversation.voices import Array, Pool, Sets, count_distinct, count_voices, grown
+from schemas.metrics import FOLD_VERSION
+
+OF_THIS_CODE: Final = np.uint64(FOLD_VERSION) << np.uint64(56)
+"""The least version of a cell that was made by this code."""
 
 
 class Taken(NamedTuple):
@@ -48,6 +52,7 @@ class ConversationFold:
         self._counts: Array = np.zeros((ROOM, len(COUNTS)), np.uint32)
         self._exact: Array = np.zeros(ROOM, np.bool_)
         self._version: Array = np.zeros(ROOM, np.uint64)
+        self._may_be_outdated = False
         self._channels, self._voices = Pool(), Pool()
 
     def __len__(self) -> int:
@@ -71,12 +76,28 @@ class ConversationFold:
         kernels.choose(rows, cells.version, self._version, best)
         mask = best[rows] == np.arange(len(rows))
         into = rows[mask]
+        if not self._may_be_outdated:
+            self._may_be_outdated = bool((cells.version[mask] < OF_THIS_CODE).any())
         self._group[into] = groups[mask]
         self._counts[into] = cells.counts[mask]
         self._exact[into] = cells.exact[mask]
         self._channels.put(into, cells.channels[mask])
         self._voices.put(into, cells.voices[mask])
         return Taken(np.flatnonzero(np.bincount(groups)), len(into), len(cells) - len(into))
+
+    def outdated(self, groups: Array) -> Array:
+        """Those of these groups that have cells of an older fold version. `recount` may have written these cells anew
+        in the table: two fold versions count events differently, so such a group has to be read again before its sum
+        is compared with that of a row."""
+        if not self._may_be_outdated:
+            return groups[:0]
+        old = self._group[: len(self)][self._version[: len(self)] < OF_THIS_CODE]
+        self._may_be_outdated = len(old) > 0
+        return groups[np.isin(groups, old)]
+
+    def spots(self, groups: Array) -> list[tuple[str, int]]:
+        """Conversation and minute of each of these groups."""
+        return list(zip(self._names[groups].tolist(), self._minutes[groups].tolist(), strict=True))
 
     def between(self, first: int, end: int) -> Array:
         """Groups of minutes from `first` on and before `end`, in the order of minutes."""

@@ -185,6 +185,7 @@ class ConversationJob:
         until = self._closable or 0
         with self._metrics.time_step("conversations_fold"):
             taken = self.fold.take(cells.where(~apart) if apart.any() else cells)
+            self._renew(taken.groups)
             minutes = self.fold.add_up(taken.groups)
         self._metrics.count_cells("new", taken.new)
         self._metrics.count_cells("duplicate", taken.duplicate)
@@ -202,6 +203,15 @@ class ConversationJob:
             self._forget(self._room)
         if len(self.fold) > self._policy.open_cells:
             self._lower_ceiling()
+
+    def _renew(self, groups: Array) -> None:
+        """Reads those of these groups again that hold cells of an older fold version (see `ConversationFold.outdated`).
+        Costs nothing once `engagement recount` has moved the database over."""
+        spots = self.fold.spots(self.fold.outdated(groups))
+        for start in range(0, len(spots), SPOTS_AT_ONCE):
+            wanted = spots[start : start + SPOTS_AT_ONCE]
+            for stored in self._patiently(lambda wanted=wanted: list(self._log.of_spots(wanted))):  # type: ignore[misc]
+                self.fold.take(stored)
 
     def _read_through(self, cells: Cells, late: Array) -> None:
         """Minutes that are not in memory, closed ones and such as there was no room for."""
@@ -237,7 +247,9 @@ class ConversationJob:
             self._raise_ceiling(self._floors)
 
     def _close_until(self, stop: int, floors: dict[int, int], now: Callable[[], float]) -> None:
-        minutes = self.fold.add_up(self.fold.between(min(floors.values()), stop))
+        closing = self.fold.between(min(floors.values()), stop)
+        self._renew(closing)
+        minutes = self.fold.add_up(closing)
         minutes = minutes.where(minutes.minute >= self._of_owner(floors, minutes.conversation))
         with self._metrics.time_step("conversations_store"):
             self._store(minutes, np.ones(len(minutes), np.bool_), final=True)

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.clickhouse import ClickHouse
 from processors.conversation.cells import Cells
 from processors.conversation.fold import ConversationFold
+from processors.conversation.recount_closed import windows
 from processors.conversation.rows import minute_columns
 from processors.conversation.voices import Array
 from processors.engagement.comparing import Columns, Difference, Key, compare, difference, keys_of
@@ -70,7 +71,7 @@ class StoredMinutes:
 def recount_minutes(cells: StoredCells, stored: StoredMinutes, check: bool) -> Iterator[list[Difference]]:
     """Compares some minutes after the others; writes them anew unless it shall only `check`. Blocks. Raises
     Unavailable, Refused."""
-    for since, until in _windows(*cells.sizes([0], 1, 0)):
+    for since, until in windows(*cells.sizes([0], 1, 0), CELLS_AT_ONCE, LAST):
         found = stored.rows(since, until)
         fold = ConversationFold()
         for part in cells.window([0], 1, since, until):
@@ -105,14 +106,3 @@ def recount_minutes(cells: StoredCells, stored: StoredMinutes, check: bool) -> I
                 if mask.any():
                     stored.upsert(minute_columns(minutes, mask, is_final))
         yield differences
-
-
-def _windows(minutes: Array, sizes: Array) -> Iterator[tuple[int, int]]:
-    """Minutes in runs of about CELLS_AT_ONCE cells; together they are all minutes there can be."""
-    since = count = 0
-    for minute, size in zip(minutes.tolist(), sizes.tolist(), strict=True):
-        if count and count + size > CELLS_AT_ONCE:
-            yield since, minute
-            since, count = minute, 0
-        count += size
-    yield since, LAST

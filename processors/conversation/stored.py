@@ -19,6 +19,10 @@ CELL: Final = (
 )
 """Lists travel as text: the driver reads those at a tenth of the price of arrays."""
 
+CLOCKS_APART_HOURS: Final = 24
+"""A watermark is never ahead of the brokers' time, nor far ahead of the server's when it is stored: one that is was
+forged, or made by a clock that was wrong, and would close minutes that are still to come."""
+
 BLOCK: Final = 65_536
 SPOTS: Final = "conversation String, start UInt32"
 
@@ -57,7 +61,8 @@ class ClickHouseConversations:
 
     def watermarks(self) -> dict[int, int]:
         found = self._client.select(
-            f"SELECT partition, max(toUnixTimestamp64Micro(watermark)) FROM {SOURCE_MARKS.name} GROUP BY partition"
+            f"SELECT partition, max(toUnixTimestamp64Micro(watermark)) FROM {SOURCE_MARKS.name} "
+            f"WHERE watermark < stored_at + INTERVAL {CLOCKS_APART_HOURS} HOUR GROUP BY partition"
         )
         return dict(zip(*found, strict=True)) if found else {}
 

@@ -115,7 +115,7 @@ class EngagementBench:
         self._patiently.given_up = batch.given_up
         reached = self._job.reached()
         with suppress(GivenUp), self._metrics.time_step("marks"):
-            self._patiently(lambda: self._marking.note(reached, batch.lags, time.time(), batch.all_read))
+            self._patiently(lambda: self._marking.note(reached, batch.lags, time.monotonic(), batch.all_read))
             least, now = self._marking.least, time.monotonic()
             if least is not None and now - self._advanced_at >= ADVANCE_SECONDS:
                 self._patiently(lambda: self._job.advance(least))

@@ -43,6 +43,10 @@ class KafkaOutbox:
         if self._outlet is not None:
             self._outlet.flush(PATIENCE_SECONDS)
 
+    @property
+    def broker_ms(self) -> int | None:
+        return self._outlet.broker_ms if self._outlet is not None else None
+
     def close(self) -> None:
         """Flushes and ends, in bounded time. Raises as `flush` does."""
         if self._outlet is not None:

@@ -70,3 +70,8 @@ class Outbox(Protocol):
         """Blocks until all that was sent before is acked, or for a while: then raises Unavailable, and what was sent is
         still on its way."""
         ...
+
+    @property
+    def broker_ms(self) -> int | None:
+        """The broker's time at the last ack, in milliseconds since 1970; None before the first."""
+        ...

@@ -8,7 +8,8 @@ the others and builds the indexes anew, so there are no free lists and no tombst
     posts      a row per post: counts, newest minute, where its panes and channels start
     events     a row per distinct event: identity, and what must be undone when it is taken back
     actors     a row per (post, actor): how many of its likes, shares and comments stand
-    takebacks  a row per (post, target): how many retractions name it, the earliest minute of these, and how many have it
+    takebacks  a row per (post, target): how many retractions name it, the earliest minute of these,
+               and how many have it
     panes      a row per (post, minute): adds
     taken      a row per pane that a retraction touched: retractions in it, adds of it that were lost to one, and what
                retractions add to the version of its row (kernels.py)

@@ -59,6 +59,8 @@ def _record(offset: int, kind: str, more: dict[str, Any]) -> _Record:
 class _Nothing:
     """A log, a store and an outbox in which there never is anything."""
 
+    broker_ms = None
+
     def known(self, partitions: Sequence[int], of: int) -> Hashes:
         return np.empty(0, np.uint64)
 

@@ -1,0 +1,151 @@
+"""conversation_closed held against the log, as far as the log can tell what had come when a minute closed.
+
+A minute m closes once the watermark of every source partition has passed its end, and no watermark is later than the
+brokers' time less the lateness (law 8). So whatever the broker took until
+
+    end of m + lateness - SLACK_SECONDS
+
+was counted at the closing, if it belongs to the minute. What was taken later may have been counted or not: that depends
+on how fast partitions were read, and of that the log says nothing. Each post's part of a count therefore lies between
+two bounds, which are equal where all that can change it was taken in time:
+
+    comments + posts - late comments - late retractions  <=  part  <=  comments + posts + late retractions
+
+Where an event of the post itself was late, the post may have belonged to other conversations: its part lies between
+- (retractions of the minute) and comments of the minute + 1. A count below 0 is stored as 0.
+
+What is closed is never corrected: detectors have judged by it. So differences are told, and nothing is written.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from processors.conversation.voices import Array
+from processors.engagement.comparing import Difference, difference
+from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS, EVENTS
+
+CELLS_AT_ONCE: Final = 2_000_000
+LAST: Final = (1 << 32) // 60
+
+SLACK_SECONDS: Final = 5
+"""What a worker knows of the end of a partition may be so old, and the clocks of two brokers so far apart."""
+
+BOUNDS: Final = f"""
+WITH cells AS (
+    SELECT conversation, minute, post_id, toInt64(posts) + comments - comments_retracted AS part
+    FROM {CONVERSATION_POSTS.name} FINAL
+    WHERE minute >= toDateTime(%(since)s, 'UTC') AND minute < toDateTime(%(until)s, 'UTC')
+), told AS (
+    SELECT post_id, kind, action, event_id, target_id, toStartOfMinute(toDateTime(occurred_at, 'UTC')) AS minute,
+           toDateTime64(received_at, 3, 'UTC') AS received
+    FROM {EVENTS.name} FINAL
+    WHERE post_id IN (SELECT post_id FROM cells) AND kind IN ('post', 'comment')
+), own AS (
+    SELECT post_id, max(received) AS received FROM told WHERE kind = 'post' GROUP BY post_id
+), comments AS (
+    SELECT post_id, minute, count() AS added, countIf(received > minute + %(in_time)s) AS late
+    FROM told WHERE kind = 'comment' AND action = 'add' GROUP BY post_id, minute
+), latest AS (
+    SELECT post_id, if(action = 'add', event_id, target_id) AS target, max(received) AS received
+    FROM told WHERE kind = 'comment' GROUP BY post_id, target
+), retractions AS (
+    SELECT told.post_id AS post_id, told.minute AS minute, count() AS taken_back,
+           countIf(latest.received > told.minute + %(in_time)s) AS late
+    FROM told JOIN latest ON told.post_id = latest.post_id AND told.target_id = latest.target
+    WHERE told.kind = 'comment' AND told.action = 'retract' GROUP BY post_id, minute
+), bounds AS (
+    SELECT cells.conversation AS conversation, cells.minute AS minute,
+           sum(if(own.received > cells.minute + %(in_time)s, -toInt64(retractions.taken_back),
+                  cells.part - comments.late - retractions.late)) AS least,
+           sum(if(own.received > cells.minute + %(in_time)s, toInt64(comments.added) + 1,
+                  cells.part + retractions.late)) AS most
+    FROM cells
+    LEFT JOIN own ON cells.post_id = own.post_id
+    LEFT JOIN comments ON cells.post_id = comments.post_id AND cells.minute = comments.minute
+    LEFT JOIN retractions ON cells.post_id = retractions.post_id AND cells.minute = retractions.minute
+    GROUP BY conversation, minute
+), closed AS (
+    SELECT conversation, minute, toInt64(count) AS count FROM {CONVERSATION_CLOSED.name} FINAL
+    WHERE minute >= toDateTime(%(since)s, 'UTC') AND minute < toDateTime(%(until)s, 'UTC')
+), floors AS (
+    SELECT partition, max(closed_until) AS closed_until FROM {CONVERSATION_MARKS.name} GROUP BY partition
+)
+SELECT if(is_closed, closed.conversation, bounds.conversation) AS name,
+       toUnixTimestamp(if(is_closed, closed.minute, bounds.minute)) AS start,
+       closed.is_closed AS is_closed, bounds.is_known AS is_known, closed.count AS count,
+       greatest(bounds.least, 0) AS least, greatest(bounds.most, 0) AS most
+FROM (SELECT *, 1 AS is_known FROM bounds) AS bounds
+FULL JOIN (SELECT *, 1 AS is_closed FROM closed) AS closed
+    ON bounds.conversation = closed.conversation AND bounds.minute = closed.minute
+LEFT JOIN floors ON floors.partition = kafkaMurmurHash(bounds.conversation) %% %(of)s
+WHERE is_closed OR (bounds.minute < floors.closed_until AND bounds.least > 0)
+"""
+
+ANSWER: Final = f"""
+SELECT countIf(is_closed AND is_known AND least = most), countIf(is_closed AND is_known AND least < most),
+       sumIf(count, is_closed AND is_known AND least < most),
+       groupArrayIf(%(most_shown)s)((name, start, if(is_closed, toString(count), ''),
+                                     if(is_known, if(least = most, toString(least), concat(toString(least), ' to ',
+                                     toString(most))), '')),
+                    NOT (is_closed AND is_known AND count BETWEEN least AND most)) AS shown,
+       countIf(NOT (is_closed AND is_known AND count BETWEEN least AND most))
+FROM ({BOUNDS})
+"""
+
+MOST_SHOWN: Final = 10_000
+
+
+class Selects(Protocol):
+    """A connection that answers with columns, as lists."""
+
+    def select(self, sql: str, params: dict[str, Any] | None = None) -> list[Any]: ...
+
+
+class StoredSizes(Protocol):
+    """How many cells each minute has."""
+
+    def sizes(self, partitions: Sequence[int], of: int, since: int) -> tuple[Array, Array]: ...
+
+
+class ClosedChecked(NamedTuple):
+    """What came of some minutes: counts that were compared exactly, counts of which the log gives bounds alone and the
+    sum of these, and the differences, of which the first MOST_SHOWN are named."""
+
+    exact: int
+    bounded: int
+    bounded_count: int
+    differences: list[Difference]
+    found: int
+
+
+def check_closed(cells: StoredSizes, client: Selects, of: int, lateness_seconds: float) -> Iterator[ClosedChecked]:
+    """Compares the counts at closing, some minutes after the others. `of`: partitions of the topic of conversations.
+    Blocks. Raises Unavailable, Refused."""
+    for since, until in windows(*cells.sizes([0], 1, 0), CELLS_AT_ONCE, LAST):
+        answer = client.select(
+            ANSWER,
+            {
+                "since": since * 60,
+                "until": min(until * 60, (1 << 32) - 1),
+                "of": of,
+                "in_time": max(0, int(60 + lateness_seconds - SLACK_SECONDS)),
+                "most_shown": MOST_SHOWN,
+            },
+        )
+        exact, bounded, bounded_count, shown, found = (column[0] for column in answer)
+        differences = [
+            difference(CONVERSATION_CLOSED, (name, start), "count", stored or None, expected or None)
+            for name, start, stored, expected in shown
+        ]
+        yield ClosedChecked(exact, bounded, bounded_count, differences, found)
+
+
+def windows(minutes: Array, sizes: Array, at_once: int, last: int) -> Iterator[tuple[int, int]]:
+    """Cuts time into runs of minutes with about `at_once` cells each; together they are all minutes until `last`."""
+    since = count = 0
+    for minute, size in zip(minutes.tolist(), sizes.tolist(), strict=True):
+        if count and count + size > at_once:
+            yield since, minute
+            since, count = minute, 0
+        count += size
+    yield since, last
