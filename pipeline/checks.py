@@ -17,6 +17,7 @@ from pipeline.kafka import open_admin
 from pipeline.migrations import pending_migrations, undurable_tables, verify_tables
 from pipeline.settings import Settings
 from pipeline.topics import check_topics, topic_specs
+from pipeline.views import pending_views
 
 DISTRIBUTION: Final = "engagement-pipeline"
 FAUST: Final = "0.15.3"
@@ -115,9 +116,13 @@ def _tables(settings: Settings) -> str:
     with ClickHouse(settings) as clickhouse:
         verify_tables(clickhouse)
         pending = pending_migrations(clickhouse)
+        if pending:
+            raise CheckFailed(f"not applied: {', '.join(each.name for each in pending)}: run `engagement init`")
+        stale = pending_views(clickhouse, settings)
         undurable = undurable_tables(clickhouse) if settings.durable else []
-    if pending:
-        raise CheckFailed(f"not applied: {', '.join(each.name for each in pending)}: run `engagement init`")
+    if stale:
+        names = ", ".join([*(view.name for view in stale.to_write), *stale.to_drop])
+        raise CheckFailed(f"views are not as this version has them: {names}: run `engagement init`")
     if undurable:
         raise CheckFailed(
             f"{undurable[0]} does not survive power loss, ENGAGEMENT_DURABLE is on: run `engagement init`"

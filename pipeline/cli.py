@@ -16,7 +16,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "stack": ("pipeline.embedded.commands:stack", "The embedded Kafka and ClickHouse: up, down, status."),
     "check": ("pipeline.commands:check", "Is everything that is needed here, reachable, of a known version?"),
-    "init": ("pipeline.commands:init", "Topics and tables, again and again without harm."),
+    "init": ("pipeline.commands:init", "Topics, tables and views, again and again without harm."),
     "simulate": (
         "producers.commands:simulate",
         "Made-up cascades of posts, likes, shares and comments, seeded and repeatable.",

@@ -20,21 +20,31 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.command(epilog="Example: engagement init")
 @json_option
 def init(as_json: bool) -> None:
-    """Makes the topics and tables that are missing; again and again without harm.
+    """Makes the topics and tables that are missing, and writes the views that are not as this version has them; again
+    and again without harm.
+
+    Tables change by numbered migrations, each applied once. A view is written again when its definition has changed,
+    and when somebody dropped or altered it; a view of ours that this version does not define any more is dropped.
 
     Refuses topics and tables that are there and do not fit, with the cure.
     """
     settings = load_settings()
     topics = ensure_topics(settings)
-    migrations = migrate(settings)
+    changes = migrate(settings)
     if as_json:
-        click.echo(json.dumps({"topics": topics, "migrations": migrations}))
+        click.echo(json.dumps({"topics": topics, **asdict(changes)}))
         return
     for name in topics:
         click.echo(f"made topic {name}")
-    for name in migrations:
+    for name in changes.taken_over:
+        click.echo(f"took over the database of migrations before {name}: its tables stay as they are")
+    for name in changes.migrations:
         click.echo(f"applied migration {name}")
-    if not topics and not migrations:
+    for name in changes.views:
+        click.echo(f"wrote view {name}")
+    for name in changes.dropped_views:
+        click.echo(f"dropped view {name}")
+    if not topics and not changes:
         click.echo("all is there: nothing to do")
 
 

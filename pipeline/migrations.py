@@ -1,14 +1,12 @@
-"""Migrations: numbered SQL files, each applied once and never changed again; and whether the tables are as declared.
+"""Migrations: numbered SQL files for tables and for the feeds between them, each applied once and never changed again;
+and whether the tables are as declared. Views that people read are no migrations: pipeline/views.py writes them.
 
-In the files stand
+The files have the placeholders of pipeline/ddl.py. The first is the baseline: it makes the tables that migrations 0001
+to 0005 had made, and a database that has had those is taken over as one that has had the baseline.
 
-    {database}         the database of ENGAGEMENT_CLICKHOUSE
-    {cluster}          ON CLUSTER ..., with ENGAGEMENT_CLICKHOUSE_CLUSTER
-    {replacing(v)}     ReplacingMergeTree(v), Replicated on a cluster
-
-ClickHouse has neither transactions over DDL nor a lock that a client could hold. So a statement is `IF NOT EXISTS` or
-`OR REPLACE`, a file counts as applied once its last statement is done, and one that was cut off is run again from its
-start; two that migrate at once do the same thing twice.
+ClickHouse has neither transactions over DDL nor a lock that a client could hold. So a statement is `IF NOT EXISTS`,
+a file counts as applied once its last statement is done, and one that was cut off is run again from its start; two that
+migrate at once do the same thing twice.
 """
 
 import hashlib
@@ -21,8 +19,10 @@ from importlib.resources import files
 from typing import Final
 
 from pipeline.clickhouse import ClickHouse
+from pipeline.ddl import render
 from pipeline.errors import Refused, SchemaDrift
 from pipeline.settings import Settings
+from pipeline.views import ViewChanges, make_record_of_views, pending_views, record_views, write_views
 from schemas.tables import TABLES, Table
 
 APPLIED: Final = "schema_migrations"
@@ -32,13 +32,33 @@ APPLIED_COLUMNS: Final = (
     "`applied_at` DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When its last statement was done'"
 )
 
+BASELINE: Final = "0005_baseline.sql"
+BEFORE_BASELINE: Final = {
+    "0001_tables.sql": "babcf46186c3fbf9f13f1c19ef6e3d6c3041772aac95b7bdfed647505c5d041f",
+    "0002_feeds.sql": "5df736b8a0b623051f9a76d069c1d0d68ed5387e729f9408dc9272d6d65a88b8",
+    "0003_views.sql": "bf9235343c02dcb6808ffbfc9c9c8f11d7bdfcfa938930301ebe0989eb8ea347",
+    "0004_virality_and_conversation.sql": "d33122d7aabf91f17111ed85c981b7f263d9823974984de4240a6f09c9d63a3a",
+    "0005_views.sql": "ad81be049f406d048d87849ee58b0fd957e0020f1554ff8c19d0f922cf6b3152",
+}
+"""Migrations that the baseline replaces, with the checksums that databases have recorded."""
+
+TABLES_BEFORE_BASELINE: Final = ("0001_tables.sql", "0002_feeds.sql", "0004_virality_and_conversation.sql")
+"""With these a database has all that the baseline makes; the others made views."""
+
+VIEWS_BEFORE_BASELINE: Final = (
+    *("events_v", "known_posts_v", "posts_v", "post_minutes_v", "post_metrics_v", "post_history_v", "post_metrics_at"),
+    *("conversation_posts_v", "conversation_minutes_v", "conversation_closed_v", "conversation_marks_v"),
+    *("conversation_spikes_v", "conversations_v", "carry_over_v", "alert_deliveries_v", "dead_letters_v"),
+    *("source_marks_v", "authors_v", "over_performance_v", "over_performance", "share_of_voice_v", "share_of_voice"),
+)
+"""Views that migrations 0001 to 0005 made: ours, so that `init` drops those that are not defined any more."""
+
 ATTEMPTS: Final = 6
 
 DURABLE: Final = ("fsync_after_insert", "fsync_part_directory")
 """Settings of a table, not of an insert: with them an answered insert survives power loss, not only kill -9."""
 
 _ENGINE: Final = re.compile(r"(?:Replicated|Shared)?(ReplacingMergeTree)(?:\(([^)]*)\))?")
-_REPLACING: Final = re.compile(r"\{replacing\((\w*)\)\}")
 _STATEMENT_END: Final = re.compile(r";[ \t]*(?:\n|$)")
 _COMMENT_LINE: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
 
@@ -67,8 +87,23 @@ def all_migrations() -> list[Migration]:
     return sorted(found, key=lambda migration: migration.name)
 
 
-def migrate(settings: Settings) -> list[str]:
-    """Makes the database, applies what is not applied yet and returns the names; again and again without harm. Blocks.
+@dataclass(frozen=True)
+class Changes:
+    """What `migrate` did: names of migrations that it applied, of those that it took a database over with, and of views
+    that it wrote or dropped."""
+
+    migrations: tuple[str, ...] = ()
+    taken_over: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    dropped_views: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.migrations or self.taken_over or self.views or self.dropped_views)
+
+
+def migrate(settings: Settings) -> Changes:
+    """Makes the database, applies migrations that are not applied yet and writes views that are not as this version has
+    them; again and again without harm. Blocks.
 
     Raises SchemaDrift when an applied file was changed, when the database is newer than this version, and when in the
     end a table is not as declared; Unavailable, Refused.
@@ -81,28 +116,31 @@ def migrate(settings: Settings) -> list[str]:
             + render("ENGINE = {replacing(applied_at)} ORDER BY name", settings)
             + " COMMENT 'Migrations that this database has had'"
         )
+        make_record_of_views(clickhouse, settings)
+        taken_over = _take_over(clickhouse)
         pending = pending_migrations(clickhouse)
+        stale = pending_views(clickhouse, settings)
         for attempt in range(ATTEMPTS):
             try:
                 for migration in pending:
                     _apply(migration, clickhouse, settings)
                 _set_durability(clickhouse, settings)
                 verify_tables(clickhouse)
+                write_views(clickhouse, settings)
                 break
             except (Refused, SchemaDrift):
                 # Somebody who migrates at the same moment may have undone half of a file, to do it again.
-                if not pending or attempt == ATTEMPTS - 1:
+                if not (pending or stale) or attempt == ATTEMPTS - 1:
                     raise
                 time.sleep(random.uniform(0.5, 1.5))
-    return [migration.name for migration in pending]
+    return _changes(pending, taken_over, stale)
 
 
 def pending_migrations(clickhouse: ClickHouse) -> list[Migration]:
-    """What `migrate` would apply. Raises SchemaDrift where the files do not fit what was applied."""
-    names, checksums = clickhouse.select(f"SELECT name, checksum FROM {APPLIED} FINAL")
-    applied = dict(zip(names, checksums, strict=True))
+    """Tells what `migrate` would apply. Raises SchemaDrift where the files do not fit what was applied."""
+    applied = _applied(clickhouse)
     migrations = all_migrations()
-    unknown = sorted(applied.keys() - {migration.name for migration in migrations})
+    unknown = sorted(applied.keys() - {migration.name for migration in migrations} - BEFORE_BASELINE.keys())
     if unknown:
         raise SchemaDrift(
             f"the database has had migration {unknown[-1]}, which this version does not know: "
@@ -158,26 +196,55 @@ def verify_tables(clickhouse: ClickHouse) -> None:
         _verify_shape(declared, *shapes[declared.name])
 
 
-def render(sql: str, settings: Settings) -> str:
-    """Fills the placeholders in."""
-    cluster = settings.clickhouse_cluster
-    database = settings.clickhouse_url.database
-    on_cluster = f"ON CLUSTER '{cluster}'" if cluster else ""
+def _changes(pending: list[Migration], taken_over: tuple[str, ...], stale: ViewChanges) -> Changes:
+    return Changes(
+        tuple(migration.name for migration in pending),
+        taken_over,
+        tuple(view.name for view in stale.to_write),
+        stale.to_drop,
+    )
 
-    def engine(match: re.Match[str]) -> str:
-        version = match.group(1)
-        if cluster:
-            path = f"'/clickhouse/tables/{{shard}}/{database}/{{table}}', '{{replica}}'"
-            return f"ReplicatedReplacingMergeTree({path}{', ' + version if version else ''})"
-        return f"ReplacingMergeTree({version})" if version else "ReplacingMergeTree"
 
-    filled = sql.replace("{database}", database).replace("{cluster}", on_cluster)
-    return _REPLACING.sub(engine, filled)
+def _applied(clickhouse: ClickHouse) -> dict[str, str]:
+    """Name -> checksum of the migrations that the database has had."""
+    names, checksums = clickhouse.select(f"SELECT name, checksum FROM {APPLIED} FINAL")
+    return dict(zip(names, checksums, strict=True))
+
+
+def _take_over(clickhouse: ClickHouse) -> tuple[str, ...]:
+    """Records the baseline, without running it, for a database that has had what it replaces; returns its name then.
+
+    Raises SchemaDrift where the database has had only a part of that, or other files of these names.
+    """
+    applied = _applied(clickhouse)
+    had = applied.keys() & BEFORE_BASELINE.keys()
+    if BASELINE in applied or not had:
+        return ()
+    for name in sorted(had):
+        if applied[name] != BEFORE_BASELINE[name]:
+            raise SchemaDrift(
+                f"the database has had another migration {name} than the one that {BASELINE} stands for: "
+                "run `engagement init` of the version that made the database, up to its 0005_views.sql, then this one"
+            )
+    missing = [name for name in TABLES_BEFORE_BASELINE if name not in applied]
+    if missing:
+        raise SchemaDrift(
+            f"the database has had migration {max(had)}, but not {missing[0]}: "
+            "run `engagement init` of the version that made the database, then this one"
+        )
+    record_views(clickhouse, VIEWS_BEFORE_BASELINE, "0005_views.sql")
+    baseline = next(migration for migration in all_migrations() if migration.name == BASELINE)
+    _record(baseline, clickhouse)
+    return (BASELINE,)
 
 
 def _apply(migration: Migration, clickhouse: ClickHouse, settings: Settings) -> None:
     for statement in migration.statements(settings):
         clickhouse.execute(statement)
+    _record(migration, clickhouse)
+
+
+def _record(migration: Migration, clickhouse: ClickHouse) -> None:
     clickhouse.execute(
         f"INSERT INTO {APPLIED} (name, checksum) SELECT %(name)s, %(checksum)s",
         {"name": migration.name, "checksum": migration.checksum},

@@ -1,5 +1,5 @@
 """Every table of the database `engagement`, with the unit of each column: the one truth that migrations are tested
-against.
+against, and that views follow from (deploy/clickhouse/views.py).
 
 A derived table is a `ReplacingMergeTree(version)`: rows are absolute, the row that has seen most events wins (`version`
 = `FOLD_VERSION` (8 bits) | events seen (30) | minute of `as_of` (26)). Beside each stands a `_v` view, which is what BI
@@ -7,21 +7,70 @@ tools read.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from schemas.metrics import HOT_HALF_LIFE, LEVELS_SHOWN, MEASURES, TREE_EVENTS, TREES, VOICES, WEIGHT_SETS, WINDOWS
 
+NAN: Final = "NaN"
+EPOCH: Final = "1970"
+ZERO: Final = "0"
+UNSAID: Final = ""
+"""What a table holds where a value is not known (Unknown.stored)."""
+
+MOMENT: Final = "{moment}"
+"""Stands in Column.meaning for the moment that a window looks back from: as_of in tables, now or t in views."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A case in which the value of a column is not known, so that its view shows NULL: `when` in words, or `reason`,
+    the column that says why.
+
+    The table holds `stored` then, as the column's comment says; UNSAID is what the comment leaves out. The column
+    `flag` is not 0 exactly in this case; without one, `stored` itself tells.
+    """
+
+    when: str = ""
+    stored: str = NAN
+    reason: str | None = None
+    flag: str | None = None
+
+    def said(self, value: str) -> str:
+        """The case as a comment has it, where `value` is seen."""
+        return f"{value}: see {self.reason}" if self.reason else f"{value} {self.when}"
+
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its ClickHouse type and what it means, with the unit. `default` is SQL; None means that the writer
-    sends it."""
+    """A column: its ClickHouse type and its meaning, with the unit; `comment` makes one text of all that is said here.
+
+    `default` is SQL; None means that the writer sends the column. `unknown` lists the cases without a value. `reasons`
+    are the meanings of the codes 1, 2, ... of a column that says why something is not known; 0 means that it is known.
+    `window` names the rolling window (schemas.metrics.WINDOWS) that the column looks back over: views compute such a
+    column for other moments too.
+    """
 
     name: str
     type: str
-    comment: str
+    meaning: str
     default: str | None = None
+    unknown: tuple[Unknown, ...] = ()
+    reasons: tuple[str, ...] = ()
+    window: str | None = None
+
+    @property
+    def comment(self) -> str:
+        """The column's comment in its table."""
+        codes = ", ".join(f"{code} {reason}" for code, reason in enumerate(("it is", *self.reasons)))
+        said = f"{self.meaning}: {codes}" if self.reasons else self.meaning
+        cases = [case.said(case.stored) for case in self.unknown if case.stored != UNSAID]
+        return "; ".join([said, *cases]).replace(MOMENT, "as_of")
+
+    def comment_in_view(self, moment: str = "as_of") -> str:
+        """The column's comment in a view whose windows look back from `moment`."""
+        said = f"{self.meaning}: {', '.join(self.reasons)}; NULL: it is known" if self.reasons else self.meaning
+        return "; ".join([said, *(case.said("NULL") for case in self.unknown)]).replace(MOMENT, moment)
 
 
 @dataclass(frozen=True)
@@ -54,7 +103,8 @@ CLOCK: Final = "DateTime64(3, 'UTC')"
 MINUTE: Final = "DateTime('UTC')"
 REAL: Final = "Float64"
 REAL_OR_NAN: Final = "Float64"
-"""NaN in the table, NULL in its view: the driver sends arrays of doubles at a tenth of the price of nullable values."""
+"""NaN where the value is not known (Column.unknown), NULL in its view: the driver sends arrays of doubles at a tenth of
+the price of nullable values."""
 STRINGS: Final = "Array(String)"
 KIND: Final = "Enum8('post' = 1, 'like' = 2, 'share' = 3, 'comment' = 4)"
 ACTION: Final = "Enum8('add' = 1, 'retract' = 2)"
@@ -71,26 +121,38 @@ LOG_POSITION: Final = (
 )
 
 
+TRUNCATED: Final = Unknown("where tree_truncated", ZERO, flag="tree_truncated")
+TRUNCATED_UNSAID: Final = replace(TRUNCATED, stored=UNSAID)
+BRAND_UNKNOWN: Final = Unknown(stored=UNSAID, reason="thread_reason", flag="thread_reason")
+
+
 def _window_columns() -> Iterator[Column]:
     for measure in MEASURES:
         for window, minutes in WINDOWS.items():
             yield Column(
-                f"{measure}_{window}", "Int64", f"Net {measure} in the {window} before as_of: added less taken back"
+                f"{measure}_{window}",
+                "Int64",
+                f"Net {measure} in the {window} before {MOMENT}: added less taken back",
+                window=window,
             )
             yield Column(
                 f"{measure}_velocity_{window}",
                 REAL,
                 f"Net {measure} per minute over {window}: (N(t) - N(t-w)) / {minutes}",
+                window=window,
             )
             yield Column(
                 f"{measure}_acceleration_{window}",
                 REAL,
                 f"Per minute squared: (N(t) - 2N(t-w) + N(t-2w)) / {minutes}^2",
+                window=window,
             )
             yield Column(
                 f"{measure}_z_{window}",
                 REAL_OR_NAN,
-                "(new - old) / sqrt(new + old) of this window and the one before; NaN where that sum is not positive",
+                "(new - old) / sqrt(new + old) of this window and the one before",
+                unknown=(Unknown("where that sum is not positive"),),
+                window=window,
             )
 
 
@@ -100,33 +162,48 @@ def _score_columns() -> Iterator[Column]:
         yield Column(f"score_{name}", REAL, f"Weighted net engagement of all time: {said}")
         for window in WINDOWS:
             yield Column(
-                f"score_{name}_{window}", REAL, f"Weighted net engagement in the {window} before as_of: {said}"
+                f"score_{name}_{window}",
+                REAL,
+                f"Weighted net engagement in the {window} before {MOMENT}: {said}",
+                window=window,
             )
 
 
 def _tree_columns() -> Iterator[Column]:
     for tree in TREES:
         of = "shares and comments" if tree == "all" else f"{tree}s"
-        cut = "0 where tree_truncated"
-        yield Column(f"{tree}_size", "UInt32", f"Nodes of the tree of {of}, the post included; {cut}")
-        yield Column(f"{tree}_depth", "UInt32", f"Most edges from the post; {cut}")
-        yield Column(f"{tree}_max_breadth", "UInt32", f"Nodes of the largest level, the post's own included; {cut}")
-        yield Column(f"{tree}_wiener", "UInt64", f"Wiener index: sum of the distances of all pairs of nodes; {cut}")
+        cut, small = (TRUNCATED,), (Unknown("below 2 nodes"), TRUNCATED_UNSAID)
+        yield Column(f"{tree}_size", "UInt32", f"Nodes of the tree of {of}, the post included", unknown=cut)
+        yield Column(f"{tree}_depth", "UInt32", "Most edges from the post", unknown=cut)
+        yield Column(
+            f"{tree}_max_breadth", "UInt32", "Nodes of the largest level, the post's own included", unknown=cut
+        )
+        yield Column(
+            f"{tree}_wiener", "UInt64", "Wiener index: sum of the distances of all pairs of nodes", unknown=cut
+        )
         yield Column(
             f"{tree}_structural_virality",
             REAL_OR_NAN,
-            "Mean distance of two nodes, 2W / (n (n - 1)) (Goel et al. 2015); NaN below 2 nodes",
+            "Mean distance of two nodes, 2W / (n (n - 1)) (Goel et al. 2015)",
+            unknown=small,
         )
         yield Column(
             f"{tree}_viral_fraction",
             REAL_OR_NAN,
-            "Nodes that came by another node, not straight from the post: 1 - level 1 / (n - 1); NaN below 2 nodes",
+            "Nodes that came by another node, not straight from the post: 1 - level 1 / (n - 1)",
+            unknown=small,
         )
-        yield Column(f"{tree}_parents_known", "UInt8", "0 where no net event of the tree names a parent")
+        yield Column(
+            f"{tree}_parents_known",
+            "UInt8",
+            "0 where no net event of the tree names a parent",
+            unknown=(TRUNCATED_UNSAID,),
+        )
         yield Column(
             f"{tree}_waiting",
             "UInt32",
             f"Net {of} whose chain of parents has a gap or a circle: in the totals, not in the tree",
+            unknown=(TRUNCATED_UNSAID,),
         )
         if tree != "all":
             yield Column(
@@ -138,7 +215,7 @@ def _tree_columns() -> Iterator[Column]:
 
 
 def _spread_columns() -> Iterator[Column]:
-    because = "NaN: see spread_reason"
+    because = (Unknown(reason="spread_reason"),)
     yield Column(
         "spread_as_of",
         MINUTE,
@@ -147,54 +224,81 @@ def _spread_columns() -> Iterator[Column]:
     yield Column(
         "reproduction",
         REAL_OR_NAN,
-        f"R_t: shares that a share brings now (Cori et al. 2013), over half the age, 5 min to 2 h; {because}",
+        "R_t: shares that a share brings now (Cori et al. 2013), over half the age, 5 min to 2 h",
+        unknown=because,
     )
-    yield Column("reproduction_low", REAL_OR_NAN, f"5 % quantile of R_t; {because}")
-    yield Column("reproduction_high", REAL_OR_NAN, f"95 % quantile of R_t; {because}")
+    yield Column("reproduction_low", REAL_OR_NAN, "5 % quantile of R_t", unknown=because)
+    yield Column("reproduction_high", REAL_OR_NAN, "95 % quantile of R_t", unknown=because)
     for name, said in (
         ("forecast_shares", "Net shares in the end"),
         ("forecast_shares_double_age", "Net shares at double the age"),
     ):
-        yield Column(name, REAL_OR_NAN, f"{said}, forecast; {because}")
-        yield Column(f"{name}_low", REAL_OR_NAN, f"{said}, low end of a 90 % interval; {because}")
-        yield Column(f"{name}_high", REAL_OR_NAN, f"{said}, high end of a 90 % interval; {because}")
+        yield Column(name, REAL_OR_NAN, f"{said}, forecast", unknown=because)
+        yield Column(f"{name}_low", REAL_OR_NAN, f"{said}, low end of a 90 % interval", unknown=because)
+        yield Column(f"{name}_high", REAL_OR_NAN, f"{said}, high end of a 90 % interval", unknown=because)
     for name, of in (("shares", "net shares"), ("engagement", "net likes, shares and comments")):
         yield Column(
-            f"half_life_{name}", REAL_OR_NAN, f"Age in minutes at which half of the {of} so far had come; {because}"
+            f"half_life_{name}",
+            REAL_OR_NAN,
+            f"Age in minutes at which half of the {of} so far had come",
+            unknown=because,
         )
     for window in WINDOWS:
         yield Column(
             f"rate_half_life_{window}",
             REAL_OR_NAN,
-            f"Minutes in which engagement halves: w ln 2 / ln(old / new) over {window}; NaN unless it falls",
+            f"Minutes in which engagement halves: w ln 2 / ln(old / new) over {window}",
+            unknown=(Unknown("unless it falls"),),
+            window=window,
         )
-    yield Column("spread_reason", "UInt8", "Why it is not known: 0 it is, 1 the post itself has not come, 2 no shares")
+    yield Column("spread_reason", "UInt8", "Why it is not known", reasons=("the post itself has not come", "no shares"))
 
 
 def _thread_columns() -> Iterator[Column]:
-    yield Column("thread_h_index", "UInt32", "Largest h with at least h net comments at level h (Gomez et al. 2008)")
-    yield Column("thread_pairs", "UInt32", "Pairs of people of whom one answered the other")
+    cut, no_brand = (TRUNCATED_UNSAID,), (BRAND_UNKNOWN,)
     yield Column(
-        "thread_reciprocity", REAL_OR_NAN, "Pairs who answered each other / pairs who answered; NaN without such pairs"
+        "thread_h_index",
+        "UInt32",
+        "Largest h with at least h net comments at level h (Gomez et al. 2008)",
+        unknown=cut,
+    )
+    yield Column("thread_pairs", "UInt32", "Pairs of people of whom one answered the other", unknown=cut)
+    yield Column(
+        "thread_reciprocity",
+        REAL_OR_NAN,
+        "Pairs who answered each other / pairs who answered",
+        unknown=(Unknown("without such pairs"), *cut),
     )
     yield Column(
-        "brand_turns", "UInt32", "Net comments by the post's author or an account of his brand or of an own one"
+        "brand_turns",
+        "UInt32",
+        "Net comments by the post's author or an account of his brand or of an own one",
+        unknown=no_brand,
     )
-    yield Column("audience_turns", "UInt32", "Net comments by all others")
-    yield Column("answered", "UInt32", "Audience comments with a brand turn among their direct answers")
-    yield Column("unanswered", "UInt32", "Audience comments without")
-    yield Column("oldest_unanswered_at", MINUTE, "Minute of the oldest of these; 1970 where there is none")
+    yield Column("audience_turns", "UInt32", "Net comments by all others", unknown=no_brand)
+    yield Column(
+        "answered", "UInt32", "Audience comments with a brand turn among their direct answers", unknown=no_brand
+    )
+    yield Column("unanswered", "UInt32", "Audience comments without", unknown=no_brand)
+    yield Column(
+        "oldest_unanswered_at",
+        MINUTE,
+        "Minute of the oldest of these",
+        unknown=(Unknown("where there is none", EPOCH), *no_brand),
+    )
     for name, said in (("", "all audience comments"), ("_business", "those made in business hours")):
         for percent in (50, 90):
             yield Column(
                 f"first_response{name}_p{percent}",
                 REAL_OR_NAN,
-                f"Minutes until the first brand turn in answer, {percent} % quantile over {said}; NaN without answers",
+                f"Minutes until the first brand turn in answer, {percent} % quantile over {said}",
+                unknown=(Unknown("without answers"), *no_brand),
             )
     yield Column(
         "thread_reason",
         "UInt8",
-        "Why it is not known who is the brand: 0 it is, 1 the post itself has not come, 2 truncated",
+        "Why it is not known who is the brand",
+        reasons=("the post itself has not come", "truncated"),
     )
 
 
@@ -211,7 +315,8 @@ def _metric_columns() -> tuple[Column, ...]:
         Column(
             "concentration",
             REAL_OR_NAN,
-            "Share of net engagement by the most active 1 % of actors (rounded up); NaN below 100 actors",
+            "Share of net engagement by the most active 1 % of actors (rounded up)",
+            unknown=(Unknown("below 100 actors"),),
         ),
         Column(
             "retractions_unmatched", COUNT, "Retractions whose target has not come; they change nothing until it does"
@@ -220,15 +325,21 @@ def _metric_columns() -> tuple[Column, ...]:
         Column(
             "channel_entropy",
             REAL_OR_NAN,
-            "Shannon entropy of net engagement over channels, bits; NaN below 20 engagements",
+            "Shannon entropy of net engagement over channels, bits",
+            unknown=(Unknown("below 20 engagements"),),
         ),
-        Column("channels_effective", REAL_OR_NAN, "2^entropy: as many equally used channels; NaN below 20 engagements"),
+        Column(
+            "channels_effective",
+            REAL_OR_NAN,
+            "2^entropy: as many equally used channels",
+            unknown=(Unknown("below 20 engagements"),),
+        ),
         Column(
             f"hot_{HOT_HALF_LIFE[0]}",
             REAL_OR_NAN,
             f"Hot score, log2, half-life {HOT_HALF_LIFE[0]}, landmark 1970: sortable as stored, at t it is "
-            f"2^(this - t in minutes / {HOT_HALF_LIFE[1]}) (forward decay, Cormode et al. 2009); NaN without "
-            "engagement",
+            f"2^(this - t in minutes / {HOT_HALF_LIFE[1]}) (forward decay, Cormode et al. 2009)",
+            unknown=(Unknown("without engagement"),),
         ),
         *_score_columns(),
         *_window_columns(),

@@ -6,6 +6,8 @@ from importlib import import_module
 import pytest
 
 MODULES = (
+    "deploy.clickhouse.drafting",
+    "deploy.clickhouse.views",
     "pipeline.dead_letters.fuse",
     "pipeline.group",
     "pipeline.topics",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from deploy.clickhouse.views import all_views
 from pipeline.clickhouse import ClickHouse
 from pipeline.commands import check, init
 from pipeline.errors import CheckFailed
@@ -32,8 +33,10 @@ def test_init_makes_what_is_missing_and_check_says_so(runner: CliRunner, setting
     made = json.loads(runner.invoke(init, ["--json"]).output)
     assert sorted(made["topics"]) == sorted(spec.name for spec in topic_specs(settings))
     assert made["migrations"] == [migration.name for migration in all_migrations()]
+    assert made["views"] == [view.name for view in all_views()]
     assert runner.invoke(init).output == "all is there: nothing to do\n"
-    assert json.loads(runner.invoke(init, ["--json"]).output) == {"topics": [], "migrations": []}
+    nothing = json.loads(runner.invoke(init, ["--json"]).output)
+    assert nothing == {key: [] for key in ("topics", "migrations", "taken_over", "views", "dropped_views")}
     findings = json.loads(runner.invoke(check, ["--json"]).output)
     assert len(findings) == 7
     assert all(finding["ok"] for finding in findings)
@@ -50,6 +53,20 @@ def test_check_names_the_cure_of_a_table_that_somebody_altered(
     assert isinstance(result.exception, CheckFailed)
     [line] = [line for line in result.output.splitlines() if line.startswith("failed")]
     assert re.search(r"tables +column post_minutes.likes is UInt64, it has to be UInt32: undo", line)
+
+
+def test_check_names_a_view_that_somebody_altered_and_init_writes_it_again(
+    runner: CliRunner, settings: Settings
+) -> None:
+    runner.invoke(init)
+    with ClickHouse(settings) as client:
+        client.execute("CREATE OR REPLACE VIEW posts_v AS SELECT 1 AS post_id")
+    result = CliRunner().invoke(check)
+    assert isinstance(result.exception, CheckFailed)
+    [line] = [line for line in result.output.splitlines() if line.startswith("failed")]
+    assert re.search(r"tables +views are not as this version has them: posts_v: run `engagement init`", line)
+    assert runner.invoke(init).output == "wrote view posts_v\n"
+    runner.invoke(check)
 
 
 def test_check_goes_through_all_when_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,19 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from deploy.clickhouse.views import all_views
 from pipeline import migrations
 from pipeline.clickhouse import ClickHouse
+from pipeline.ddl import render
 from pipeline.errors import SchemaDrift
 from pipeline.migrations import (
+    BASELINE,
+    Changes,
     Migration,
     all_migrations,
     migrate,
     pending_migrations,
-    render,
     undurable_tables,
     verify_tables,
 )
 from pipeline.settings import Settings
+from pipeline.views import WRITTEN, pending_views
 from schemas.tables import TABLES, Table
 
 CLUSTERED = Settings(clickhouse="clickhouse://h/other_name", clickhouse_cluster="main")
@@ -34,9 +38,10 @@ def client(settings: Settings) -> Iterator[ClickHouse]:
 def test_applied_once(settings: Settings) -> None:
     names = [migration.name for migration in all_migrations()]
     assert names == sorted(names)
-    assert len(names) >= 3
-    assert migrate(settings) == names
-    assert migrate(settings) == []
+    assert names[0] == BASELINE
+    views = tuple(view.name for view in all_views())
+    assert migrate(settings) == Changes(migrations=tuple(names), views=views)
+    assert migrate(settings) == Changes()
 
 
 def test_makes_the_database(settings: Settings) -> None:
@@ -49,7 +54,11 @@ def test_two_at_once_end_in_the_same_tables(settings: Settings) -> None:
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(migrate, settings) for _ in range(4)]:
             future.result()
-    assert migrate(settings) == []
+    with ClickHouse(settings) as client:
+        verify_tables(client)
+        assert not pending_migrations(client)
+        assert not pending_views(client, settings)
+    assert not migrate(settings)
 
 
 def test_a_file_that_was_cut_off_is_run_again(settings: Settings) -> None:
@@ -57,7 +66,20 @@ def test_a_file_that_was_cut_off_is_run_again(settings: Settings) -> None:
     with ClickHouse(settings) as client:
         for statement in first:
             client.execute(statement)
-    assert migrate(settings) == [migration.name for migration in all_migrations()]
+    assert migrate(settings).migrations == tuple(migration.name for migration in all_migrations())
+
+
+def test_a_further_migration_is_applied_and_then_views_are_written(
+    client: ClickHouse, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alter = "ALTER TABLE {database}.posts {cluster} ADD COLUMN IF NOT EXISTS more UInt8"
+    further = Migration("9999_further.sql", alter)
+    known = all_migrations()
+    monkeypatch.setattr(migrations, "all_migrations", lambda: [*known, further])
+    client.execute("DROP VIEW posts_v")
+    assert migrate(settings) == Changes(migrations=(further.name,), views=("posts_v",))
+    assert client.select("SELECT more FROM posts") == [[]]
+    assert not migrate(settings)
 
 
 def test_durable_tables_sync_each_insert_and_can_go_back(settings: Settings) -> None:
@@ -104,6 +126,7 @@ def test_tables_are_as_declared_to_the_letter(client: ClickHouse) -> None:
     )
     found = {name: tuple(shape) for name, *shape in zip(*shapes, strict=True)}
     found.pop(migrations.APPLIED)
+    found.pop(WRITTEN)
     assert found.keys() == {table.name for table in TABLES}
     for table in TABLES:
         comment, engine, sorting, partition = found[table.name]
@@ -159,11 +182,10 @@ def test_a_further_column_of_somebody_else_is_let_be(client: ClickHouse) -> None
 
 
 def test_placeholders_are_all_filled_in() -> None:
-    for migration in all_migrations():
-        for statement in migration.statements(CLUSTERED):
-            assert "other_name." in statement
-            assert not re.search(r"\{(database|cluster|replacing)", statement)
-            assert "ON CLUSTER 'main'" in statement
+    for statement in _clustered():
+        assert "other_name." in statement
+        assert not re.search(r"\{(database|cluster|replacing)", statement)
+        assert "ON CLUSTER 'main'" in statement
 
 
 def test_tables_on_a_cluster_are_replicated() -> None:
@@ -176,10 +198,9 @@ def test_tables_on_a_cluster_are_replicated() -> None:
 
 def test_the_server_can_parse_what_a_cluster_gets(client: ClickHouse) -> None:
     """Only parsed: the embedded server has no keeper."""
-    for migration in all_migrations():
-        for statement in migration.statements(CLUSTERED):
-            [tree] = client.select("EXPLAIN AST " + statement)
-            assert tree[0].split(" ")[0] in ("CreateQuery", "AlterQuery", "DropQuery")
+    for statement in _clustered():
+        [tree] = client.select("EXPLAIN AST " + statement)
+        assert tree[0].split(" ")[0] in ("CreateQuery", "AlterQuery", "DropQuery")
 
 
 def test_a_replicated_table_passes_the_same_check() -> None:
@@ -188,6 +209,13 @@ def test_a_replicated_table_passes_the_same_check() -> None:
     _shape(posts, engine)
     with pytest.raises(SchemaDrift, match="version column none"):
         _shape(posts, engine.replace(", version", ""))
+
+
+def _clustered() -> Iterator[str]:
+    """Every statement of `engagement init` on a cluster."""
+    for migration in all_migrations():
+        yield from migration.statements(CLUSTERED)
+    yield from (render(view.sql, CLUSTERED) for view in all_views())
 
 
 def _syncs(client: ClickHouse) -> int:

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from deploy.clickhouse.draft_views import draft
 from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import all_migrations
 from pipeline.settings import Settings
 from schemas.metrics import MEASURES, WEIGHT_SETS, WINDOWS
 from schemas.tables import CARRY_OVER, POST_METRICS, TABLES
@@ -31,11 +29,6 @@ T = 1_450_000_020
 def client(tables: Settings) -> Iterator[ClickHouse]:
     with ClickHouse(tables) as client:
         yield client
-
-
-def test_the_file_is_what_the_declared_tables_draft() -> None:
-    newest = [migration for migration in all_migrations() if migration.name.endswith("_views.sql")][-1]
-    assert newest.sql == draft()
 
 
 def test_every_table_has_a_view_with_plain_types_and_a_comment_on_each_column(client: ClickHouse) -> None:

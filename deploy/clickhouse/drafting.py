@@ -1,10 +1,10 @@
-"""What drafts of views share: how a view is written, and how a table's column looks in one."""
+"""The SQL of a view: how a view is written, and how a column of a table looks in one."""
 
-import re
+from dataclasses import dataclass
 from typing import Final
 
 from schemas.metrics import MEASURES, WeightSet
-from schemas.tables import REAL_OR_NAN, STORED_AT, VERSION, Column, Table
+from schemas.tables import EPOCH, NAN, STORED_AT, VERSION, Column, Table
 
 HIDDEN: Final = (VERSION.name, STORED_AT.name)
 """How a table keeps its newest row is not what a view says."""
@@ -16,45 +16,62 @@ SHOWN_AT: Final = Column(
 TEXT_OR_NULL: Final = "Nullable(String)"
 REAL_OR_NULL: Final = "Nullable(Float64)"
 
+NULL_WHERE_STORED: Final = {NAN: "if(isNaN({0}), NULL, {0})", EPOCH: "nullIf({0}, toDateTime(0, 'UTC'))"}
+"""What a table holds where a value is not known, and the SQL that makes NULL of it."""
+
 Shown = tuple[Column, str]
 """A column of a view, and the SQL of its value."""
 
 
-def view(name: str, comment: str, shown: list[Shown], tail: str, *, head: str = "", typed: bool = True) -> str:
-    """CREATE VIEW with typed and commented columns; a view with parameters can have neither."""
+@dataclass(frozen=True)
+class View:
+    """A view and the statement that creates or replaces it, with the placeholders of pipeline.migrations.render."""
+
+    name: str
+    sql: str
+
+
+def view(name: str, comment: str, shown: list[Shown], tail: str, *, typed: bool = True) -> View:
+    """Writes CREATE VIEW with typed and commented columns; a view with parameters can have neither."""
     types = ",\n".join(f"    `{c.name}` {c.type} COMMENT '{escaped(c.comment)}'" for c, _ in shown)
     values = ",\n".join(f"    {value}" if value == c.name else f"    {value} AS `{c.name}`" for c, value in shown)
     create = f"CREATE OR REPLACE VIEW {{database}}.{name} {{cluster}}"
     columns = f"\n(\n{types}\n)\nAS" if typed else " AS"
-    before = f"{head}\n" if head else ""
-    return f"{create}{columns}\n{before}SELECT\n{values}\n{tail}\nCOMMENT '{escaped(comment)}';\n"
+    return View(name, f"{create}{columns}\nSELECT\n{values}\n{tail}\nCOMMENT '{escaped(comment)}'")
 
 
-def plain_view(table: Table, where: str = "") -> str:
-    """A table's current rows."""
+def plain_view(table: Table, where: str = "") -> View:
+    """Shows a table's current rows."""
     shown = [plain(column) for column in table.columns if column.name not in HIDDEN]
     tail = f"FROM {{database}}.{table.name} FINAL" + (f"\nWHERE {where}" if where else "")
     return view(f"{table.name}_v", table.comment, shown, tail)
 
 
-def plain(column: Column, value: str | None = None) -> Shown:
-    """Text for enums and dictionaries, NULL for NaN."""
-    value = value or f"`{column.name}`"
-    if column.type == REAL_OR_NAN and "NaN" in column.comment:
-        said = column.comment.replace("NaN", "NULL")
-        return Column(column.name, REAL_OR_NULL, said), f"if(isNaN({value}), NULL, {value})"
-    if column.type.startswith("Enum8") or column.type == "LowCardinality(String)":
-        return Column(column.name, "String", column.comment), f"toString({value})"
-    return Column(column.name, column.type, column.comment), value
+def plain(column: Column, source: str = "") -> Shown:
+    """Shows a column of `source` (an alias; empty: the only table): text for enums, dictionaries and codes of reasons,
+    NULL for what is not known.
 
-
-def reasons(column: Column) -> dict[int, str]:
-    """What the codes of a reason mean, as the column's comment lists them; 0 is none.
-
-    >>> reasons(Column("why", "UInt8", "Why not: 0 it is, 1 no shares, 2 too many"))
-    {1: 'no shares', 2: 'too many'}
+    >>> from schemas.tables import Unknown
+    >>> plain(Column("likes", "UInt32", "Likes", unknown=(Unknown("of guests", stored="0", flag="is_guest"),)), "m")[1]
+    'if(m.is_guest != 0, NULL, m.likes)'
     """
-    return {int(code): text for code, text in re.findall(r"(\d+) ([^,]+)", column.comment) if code != "0"}
+    prefix, stored = (f"{source}.", f"{source}.{column.name}") if source else ("", f"`{column.name}`")
+    type_, value = column.type, stored
+    if column.reasons:
+        codes = list(range(1, len(column.reasons) + 1))
+        text = f"transform({stored}, {codes}, {list(column.reasons)}, concat('code ', toString({stored})))"
+        type_, value = TEXT_OR_NULL, f"if({stored} = 0, NULL, {text})"
+    elif type_.startswith("Enum8") or type_ == "LowCardinality(String)":
+        type_, value = "String", f"toString({stored})"
+    for case in column.unknown:
+        value = (
+            f"if({prefix}{case.flag} != 0, NULL, {value})"
+            if case.flag
+            else NULL_WHERE_STORED[case.stored].format(value)
+        )
+    if column.unknown and not type_.startswith("Nullable"):
+        type_ = f"Nullable({type_})"
+    return Column(column.name, type_, column.comment_in_view()), value
 
 
 def weighted(weights: WeightSet, form: str) -> str:

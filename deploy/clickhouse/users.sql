@@ -7,7 +7,7 @@
 --     CREATE USER worker IDENTIFIED WITH sha256_password BY '...' DEFAULT ROLE engagement_writer;
 --     CREATE USER reader IDENTIFIED WITH sha256_password BY '...' DEFAULT ROLE engagement_reader;
 --
--- On a cluster put ON CLUSTER behind each name. Tables are made by an administrator: ENGAGEMENT_CLICKHOUSE=... engagement init
+-- On a cluster put ON CLUSTER behind each name. Tables and views are made by an administrator: ENGAGEMENT_CLICKHOUSE=... engagement init
 
 CREATE ROLE IF NOT EXISTS engagement_writer;
 

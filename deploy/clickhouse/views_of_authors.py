@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from deploy.clickhouse.drafting import REAL_OR_NULL, Shown, ratio, view
+from deploy.clickhouse.drafting import REAL_OR_NULL, Shown, View, ratio, view
 from schemas.metrics import MEASURES
 from schemas.tables import Column
 
@@ -15,7 +15,7 @@ AUTHOR: Final[tuple[Shown, ...]] = (
 )
 
 
-def authors_view() -> str:
+def authors_view() -> View:
     shown: list[Shown] = [
         *AUTHOR,
         (Column("posts", "UInt64", "Posts that stand (posts)"), "a.posts"),

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from deploy.clickhouse.drafting import NOW, REAL_OR_NULL, SHOWN_AT, Shown, view
+from deploy.clickhouse.drafting import NOW, REAL_OR_NULL, SHOWN_AT, Shown, View, view
 from schemas.metrics import MEASURES, VOICES, WINDOWS
 from schemas.tables import CONVERSATION, Column
 
@@ -17,7 +17,7 @@ EXACT: Final = "conversation_posts' voices, each once"
 ESTIMATE: Final = f"an estimate where a post had more than {VOICES} of them in a minute, with"
 
 
-def conversations_view() -> str:
+def conversations_view() -> View:
     shown: list[Shown] = [
         (CONVERSATION, "c.conversation"),
         (Column("as_of", "DateTime('UTC')", "End of its newest minute (conversation_minutes)"), "c.as_of"),
@@ -108,14 +108,14 @@ LEFT ANY JOIN
     return view("conversations_v", "One row per conversation: all of it, and its last minutes as of now", shown, tail)
 
 
-def share_of_voice_view() -> str:
+def share_of_voice_view() -> View:
     since, until = f"{NOW} - {WINDOWS['24h'] * 60}", NOW
     comment = "One row per tracked brand that was spoken of in the 24 h before now: its share of what was said of all"
     return view("share_of_voice_v", comment, *_share_of_voice(since, until))
 
 
-def share_of_voice_between_view() -> str:
-    """The same for any time."""
+def share_of_voice_between_view() -> View:
+    """Shows share_of_voice_v for any time."""
     comment = (
         "share_of_voice_v of minutes from `since` on and before `until`: "
         "SELECT * FROM share_of_voice(since = '2026-01-01 00:00:00', until = '2026-02-01 00:00:00')"

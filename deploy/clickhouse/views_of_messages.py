@@ -1,14 +1,15 @@
 """The view of messages that several posts carry: where each began, and what it brought elsewhere."""
 
-from deploy.clickhouse.drafting import REAL_OR_NULL, Shown, view
+from deploy.clickhouse.drafting import REAL_OR_NULL, Shown, View, view
 from schemas.metrics import MEASURES
 from schemas.tables import CARRY_OVER, Column
 
 URL, POST = "url:", "post:"
 
 
-def carry_over_view() -> str:
-    """A post that is quoted carries its own message, and its quotes carry the address that it carries (one step)."""
+def carry_over_view() -> View:
+    """Shows each message with its posts. A post that is quoted carries its own message, and its quotes carry the
+    address that it carries (one step)."""
     shown: list[Shown] = [
         (CARRY_OVER["message"], "message"),
         (CARRY_OVER["post_id"], "post.2"),
@@ -101,7 +102,8 @@ FROM
     ARRAY JOIN places AS at
 )
 ARRAY JOIN at.3 AS post"""
-    return view("carry_over_v", f"{CARRY_OVER.comment.partition(';')[0]}, its origin, and what it brought", shown, tail)
+    comment = "One row per message and post that carries it, its origin, and what it brought"
+    return view("carry_over_v", comment, shown, tail)
 
 
 def _seconds(moment: str) -> str:

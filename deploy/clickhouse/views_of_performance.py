@@ -2,9 +2,7 @@
 
 from typing import Final
 
-from scipy.special import stdtrit
-
-from deploy.clickhouse.drafting import REAL_OR_NULL, TEXT_OR_NULL, Shown, indent, view, weighted
+from deploy.clickhouse.drafting import REAL_OR_NULL, TEXT_OR_NULL, Shown, View, indent, view, weighted
 from deploy.clickhouse.views_of_authors import AUTHOR
 from schemas.metrics import WEIGHT_SETS
 from schemas.tables import POSTS, Column
@@ -19,7 +17,7 @@ ENOUGH: Final = 10
 CONFIDENCE: Final = 0.9
 
 
-def over_performance_view() -> str:
+def over_performance_view() -> View:
     comment = (
         "One row per post that stands and age that it has reached: what it had brought by then against the author's "
         f"last {COMPARED} posts on the channel (CrowdTangle's formula). Reads all panes: of one author sooner with "
@@ -28,8 +26,8 @@ def over_performance_view() -> str:
     return view("over_performance_v", comment, _performance(), _performance_tail("", ""))
 
 
-def over_performance_of_author_view() -> str:
-    """The same for one author, of whose posts alone the panes are read."""
+def over_performance_of_author_view() -> View:
+    """Shows over_performance_v for one author, of whose posts alone the panes are read."""
     comment = "over_performance_v of one author: SELECT * FROM over_performance(author = 'a', channel = 'bluesky')"
     of_author = " AND author_id = {author:String} AND channel = {channel:String}"
     of_posts = (
@@ -153,6 +151,9 @@ def _performance_tail(of_author: str, of_posts: str) -> str:
         for name in WEIGHT_SETS
     )
     usual = ", ".join(f"a.expected_{name}, a.error_{name}" for name in WEIGHT_SETS)
+    # Imported here: takes a quarter of a second, and not every command that knows of views writes one.
+    from scipy.special import stdtrit
+
     most = max(n - 2 * (n // 4) - 1 for n in range(COMPARED + 1))
     quantiles = ", ".join(f"{stdtrit(df, (1 + CONFIDENCE) / 2):.8f}" for df in range(1, most + 1))
     posts = f"""\

@@ -10,11 +10,11 @@ from deploy.clickhouse.drafting import (
     SHOWN_AT,
     TEXT_OR_NULL,
     Shown,
+    View,
     any_count,
     indent,
     plain,
     ratio,
-    reasons,
     view,
     weighted,
 )
@@ -25,34 +25,6 @@ LONGEST: Final = 2 * max(WINDOWS.values()) * 60
 """Seconds that a window and the one before it look back."""
 
 AT: Final = "toStartOfMinute({t:DateTime('UTC')} + 59)"
-WINDOWED: Final = frozenset(
-    [
-        *(
-            f"{measure}{part}_{window}"
-            for measure in MEASURES
-            for part in ("", "_velocity", "_acceleration", "_z")
-            for window in WINDOWS
-        ),
-        *(f"score_{name}_{window}" for name in WEIGHT_SETS for window in WINDOWS),
-        *(f"rate_half_life_{window}" for window in WINDOWS),
-    ]
-)
-OF_TREES: Final = frozenset(
-    f"{tree}_{part}"
-    for tree in TREES
-    for part in (
-        *("size", "depth", "max_breadth", "wiener", "structural_virality", "viral_fraction"),
-        *("parents_known", "waiting"),
-    )
-)
-OF_THREADS: Final = frozenset({"thread_h_index", "thread_pairs", "thread_reciprocity"})
-OF_BRANDS: Final = frozenset(
-    {
-        *("brand_turns", "audience_turns", "answered", "unanswered", "oldest_unanswered_at"),
-        *(f"first_response{part}_p{percent}" for part in ("", "_business") for percent in (50, 90)),
-    }
-)
-"""Not known without knowing who the brand is."""
 
 POST_COLUMNS: Final[tuple[Shown, ...]] = (
     (Column("author_id", TEXT_OR_NULL, "Author; NULL until the post itself has come"), "nullIf(author_id, '')"),
@@ -70,9 +42,10 @@ POST_COLUMNS: Final[tuple[Shown, ...]] = (
 )
 
 
-def post_metrics_view() -> str:
-    """post_metrics with its windows as of now: from the panes of the last two days, nothing where there are none."""
-    shown = [each for each in metric_columns(NOW) if each[0].name not in WINDOWED]
+def post_metrics_view() -> View:
+    """Shows post_metrics with its windows as of now, from the panes of the last two days; nothing where there are
+    none."""
+    shown = metric_columns(NOW, windows=False)
     half_life = f"hot_{HOT_HALF_LIFE[0]}"
     at = next(number for number, (column, _) in enumerate(shown) if column.name == half_life) + 1
     hot_now = f"if(isNaN(m.{half_life}), NULL, exp2(m.{half_life} - toUnixTimestamp({NOW}) / {HOT_HALF_LIFE[1] * 60}))"
@@ -104,15 +77,15 @@ LEFT ANY JOIN
     return view("post_metrics_v", comment, shown, tail)
 
 
-def post_history_view() -> str:
-    """Everything as it was known at as_of."""
+def post_history_view() -> View:
+    """Shows everything as it was known at as_of."""
     return view(
         "post_history_v", POST_HISTORY.comment, metric_columns("m.as_of"), "FROM {database}.post_history AS m FINAL"
     )
 
 
-def metrics_at_view() -> str:
-    """Counts, windows and scores as of any time, all from the panes."""
+def metrics_at_view() -> View:
+    """Shows counts, windows and scores as of any time, all from the panes."""
     shown: list[Shown] = [
         (POST_METRICS["post_id"], "w.post_id"),
         (Column("windows_at", "DateTime('UTC')", "t, or the end of the minute that t is in"), AT),
@@ -129,12 +102,13 @@ def metrics_at_view() -> str:
     return view("post_metrics_at", comment, shown, tail, typed=False)
 
 
-def metric_columns(now: str) -> list[Shown]:
-    """The columns of post_metrics AS m, with NULL for what is not known, and what follows from them as of `now`."""
+def metric_columns(now: str, *, windows: bool = True) -> list[Shown]:
+    """Shows the columns of post_metrics AS m, those with a window only with `windows`, and what follows from them as of
+    `now`."""
     shown: list[Shown] = []
     for column in POST_METRICS.columns:
-        if column.name not in HIDDEN:
-            shown.append(_known(column))
+        if column.name not in HIDDEN and (windows or column.window is None):
+            shown.append(plain(column, "m"))
             shown += _derived(column.name, now)
     return shown
 
@@ -188,27 +162,6 @@ def window_columns(moment: str) -> Iterator[Shown]:
         )
 
 
-def _known(column: Column) -> Shown:
-    stored = f"m.{column.name}"
-    if column.name in ("spread_reason", "thread_reason"):
-        codes = reasons(column)
-        text = f"transform({stored}, {list(codes)}, {list(codes.values())}, concat('code ', toString({stored})))"
-        said = f"{column.comment.partition(':')[0]}: " + ", ".join(codes.values()) + "; NULL: it is known"
-        return Column(column.name, TEXT_OR_NULL, said), f"if({stored} = 0, NULL, {text})"
-    shown, value = plain(column, stored)
-    if column.name == "oldest_unanswered_at":
-        value = f"nullIf({stored}, toDateTime(0, 'UTC'))"
-    if column.name in OF_TREES | OF_THREADS:
-        unknown, why = "m.tree_truncated", "NULL where tree_truncated"
-    elif column.name in OF_BRANDS:
-        unknown, why = "m.thread_reason != 0", "NULL: see thread_reason"
-    else:
-        return shown, value
-    said = shown.comment.replace("; 0 where tree_truncated", "").replace("1970 where", "NULL where")
-    type_ = shown.type if shown.type.startswith("Nullable") else f"Nullable({shown.type})"
-    return Column(column.name, type_, f"{said}; {why}"), f"if({unknown}, NULL, {value})"
-
-
 def _derived(name: str, now: str) -> Iterator[Shown]:
     """What follows the column `name`."""
     tree, _, part = name.partition("_")
@@ -252,5 +205,5 @@ def _derived(name: str, now: str) -> Iterator[Shown]:
 
 
 def _windowed(name: str, moment: str) -> Column:
-    column, _ = plain(POST_METRICS[name])
-    return Column(name, column.type, column.comment.replace("before as_of", f"before {moment}"))
+    column, (shown, _) = POST_METRICS[name], plain(POST_METRICS[name])
+    return Column(name, shown.type, column.comment_in_view(moment))

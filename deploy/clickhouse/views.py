@@ -1,0 +1,68 @@
+"""The views that people and BI tools read: current rows only, plain types, a comment on every column.
+
+They follow from schemas/ and are no migrations: `engagement init` (pipeline/views.py) creates or replaces each one that
+the database does not have in this text. `python -m deploy.clickhouse.views` prints all of them.
+"""
+
+import re
+from graphlib import TopologicalSorter
+from typing import Final
+
+from deploy.clickhouse.drafting import View, any_count, plain_view
+from deploy.clickhouse.views_of_authors import authors_view
+from deploy.clickhouse.views_of_conversations import (
+    conversations_view,
+    share_of_voice_between_view,
+    share_of_voice_view,
+)
+from deploy.clickhouse.views_of_messages import carry_over_view
+from deploy.clickhouse.views_of_performance import over_performance_of_author_view, over_performance_view
+from deploy.clickhouse.views_of_posts import metrics_at_view, post_history_view, post_metrics_view
+from schemas.tables import CARRY_OVER, POST_HISTORY, POST_METRICS, POST_MINUTES, TABLES, Table
+
+_READ: Final = re.compile(r"\{database\}\.(\w+)")
+
+
+def all_views() -> list[View]:
+    """Writes a view beside each table, and those that are computed from several; what a view reads comes before it."""
+    return in_order_of_reading(
+        [
+            *map(_beside, TABLES),
+            metrics_at_view(),
+            authors_view(),
+            over_performance_view(),
+            over_performance_of_author_view(),
+            conversations_view(),
+            share_of_voice_view(),
+            share_of_voice_between_view(),
+        ]
+    )
+
+
+def in_order_of_reading(views: list[View]) -> list[View]:
+    """Orders views so that each stands behind the views that it reads; else they keep their order.
+
+    Raises graphlib.CycleError where views read each other.
+
+    >>> [each.name for each in in_order_of_reading([View("b", "... FROM {database}.a"), View("a", "...")])]
+    ['a', 'b']
+    """
+    by_name = {view.name: view for view in views}
+    reads = {
+        view.name: [name for name in _READ.findall(view.sql) if name in by_name and name != view.name] for view in views
+    }
+    return [by_name[name] for name in TopologicalSorter(reads).static_order()]
+
+
+def _beside(table: Table) -> View:
+    if table is POST_METRICS:
+        return post_metrics_view()
+    if table is POST_HISTORY:
+        return post_history_view()
+    if table is CARRY_OVER:
+        return carry_over_view()
+    return plain_view(table, any_count() if table is POST_MINUTES else "")
+
+
+if __name__ == "__main__":
+    print("\n\n".join(f"{view.sql};" for view in all_views()))
