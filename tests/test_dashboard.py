@@ -14,9 +14,9 @@ from deploy.clickhouse.views import all_views
 from pipeline.clickhouse import ClickHouse
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
+from tests.grafana import DASHBOARDS, as_the_data_source_sends_it, sql_of
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
-DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in (DEPLOY / "grafana/dashboards").glob("*.json")}
 EACH = pytest.mark.parametrize("name", sorted(DASHBOARDS))
 
 FROM, TO = 1_767_225_600, 1_767_229_200
@@ -30,24 +30,6 @@ def _targets(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for panel in DASHBOARDS[name]["panels"]:
         for target in panel.get("targets", []):
             yield panel["title"], target
-
-
-def _queries(name: str) -> dict[str, str]:
-    """Every SQL of the dashboard by where it stands."""
-    queries = {title: target["rawSql"] for title, target in _targets(name) if "rawSql" in target}
-    variables = DASHBOARDS[name]["templating"]["list"]
-    return queries | {f"${v['name']}": v["query"] for v in variables if v["type"] == "query"}
-
-
-def _as_the_plugin_sends_it(query: str, interval: int = 15) -> str:
-    """Macros replaced as grafana-clickhouse-datasource does, and `${post:sqlstring}` as Grafana does."""
-    start, end = f"toDateTime({FROM})", f"toDateTime({TO})"
-    query = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 >= {start} AND \1 <= {end}", query)
-    query = query.replace("$__fromTime", start).replace("$__toTime", end).replace("$__interval_s", str(interval))
-    for variable, value in SHOWN.items():
-        query = query.replace(f"${{{variable}:sqlstring}}", "'" + value.replace("'", "''") + "'")
-    assert "$" not in query, "a macro that this test does not know"
-    return query
 
 
 def test_the_dashboards_are_there() -> None:
@@ -88,7 +70,8 @@ def test_panels_do_not_overlap(name: str) -> None:
 
 @EACH
 def test_links_lead_to_dashboards_and_variables_that_exist(name: str) -> None:
-    links = re.findall(r"/d/([\w-]+)/[\w-]+\?[^\"]*?var-(\w+)=", json.dumps(DASHBOARDS[name]))
+    urls = re.findall(r"/d/([\w-]+)/[\w-]+\?([^\"]*)", json.dumps(DASHBOARDS[name]))
+    links = [(uid, variable) for uid, query in urls for variable in re.findall(r"\bvar-(\w+)=", query)]
     assert links
     variables = {d["uid"]: {v["name"] for v in d["templating"]["list"]} for d in DASHBOARDS.values()}
     assert all(variable in variables[uid] for uid, variable in links), links
@@ -127,7 +110,7 @@ def test_promql_names_metrics_that_exist() -> None:
 @EACH
 def test_sql_reads_views_that_are_there(name: str) -> None:
     views = {view.name for view in all_views()}
-    for title, query in _queries(name).items():
+    for title, query in sql_of(DASHBOARDS[name]).items():
         read = set(re.findall(r"\b(?:FROM|(?<!ARRAY )JOIN)\s+(\w+)\b", query)) - {
             "toStartOfMinute",
             "toStartOfInterval",
@@ -198,13 +181,15 @@ def client(tables: Settings) -> Iterator[ClickHouse]:
 
 
 def _rows(client: ClickHouse, name: str, title: str) -> list[tuple[Any, ...]]:
-    return list(zip(*client.select(_as_the_plugin_sends_it(_queries(name)[title])), strict=True))
+    query = as_the_data_source_sends_it(sql_of(DASHBOARDS[name])[title], SHOWN, FROM, TO)
+    assert "$" not in query, "a macro that this test does not know"
+    return list(zip(*client.select(query), strict=True))
 
 
 @pytest.mark.stack
 @EACH
 def test_its_sql_runs_on_clickhouse_and_finds_rows(client: ClickHouse, name: str) -> None:
-    queries = _queries(name)
+    queries = sql_of(DASHBOARDS[name])
     assert len(queries) >= 6
     for title in queries:
         assert _rows(client, name, title), title

@@ -1,0 +1,264 @@
+"""Variables in the SQL of dashboards hold names that strangers chose, or whatever stands in an address: each is a
+string to the real ClickHouse and nothing else, and finds the rows of exactly that name.
+
+Every hostile name has a twin, a plain name with rows of its own that are the same; a panel must show both alike.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import pytest
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.settings import Settings
+from tests.grafana import DASHBOARDS, Value, as_the_data_source_sends_it, as_the_link_leads, sql_of
+
+FROM, TO = 1_767_225_600, 1_767_232_800
+"""2026-01-01 00:00 to 02:00."""
+
+HOSTILE: Final = (
+    "\\' UNION ALL SELECT now() AS time, 1, 2, 3, 4 -- ",
+    "' UNION ALL SELECT now() AS time, 1, 2, 3, 4 -- ",
+    "\\' OR 1 = 1 -- ",
+    "' OR 1 = 1 -- ",
+    "\\') OR (1 = 1) -- ",
+    "\\",
+    "\\\\",
+    "\\'",
+    "'",
+    "''",
+    '"',
+    "`",
+    "\\N",
+    "\\x27",
+    "\\u0027",
+    "a\nb\r\n\tc",
+    "\x00",
+    "a\x00' OR 1 = 1 -- ",
+    "${post}",
+    "$post",
+    "[[post]]",
+    "${author:raw}",
+    "$__timeFilter(as_of)",
+    "$__fromTime",
+    "{{post}}",
+    "{post:String}",
+    "%(post)s",
+    "?",
+    "@post",
+    "%",
+    "%27",
+    "%2527",
+    "%27 OR 1 = 1 -- ",
+    "%E",
+    "+",
+    "a+b c",
+    "a&var-post=b#c",
+    "--",
+    "/*",
+    "*/",
+    ";",
+    "(",
+    ")",
+    "$",
+    "$$",
+    "61",
+    "0x61",
+    "true",
+    "null",
+    "",
+    " ",
+    " a ",
+    "caf\N{LATIN SMALL LETTER E WITH ACUTE}",
+    "cafe\N{COMBINING ACUTE ACCENT}",
+    "\N{FULLWIDTH APOSTROPHE} OR 1 = 1 -- ",
+    "\N{RIGHT-TO-LEFT OVERRIDE}\N{ZERO WIDTH JOINER}\N{LINE SEPARATOR}\N{BYTE ORDER MARK}",
+    "\N{WOMAN}\N{ZERO WIDTH JOINER}\N{PERSONAL COMPUTER}",
+    "'\\" * 5_000,
+    "x" * 50_000,
+)
+
+WITH_ALL_NAMES: Final = {"Totals as they were shown", "$channel", "Posts and comments"}
+"""One place of a post, of an author and of a conversation; the other places are asked for the first few names."""
+
+FEW: Final = 8
+
+OF_AUTHORS: Final = {"Over-performance", "$channel"}
+"""Panels that show no post without an author."""
+
+NAMES: Final = ("post", "author", "channel", "conversation")
+
+SAFE: Final = re.compile(r"decodeURLComponent\('\$\{(?:post|author|channel|conversation):percentencode\}'\)")
+"""Percent encoding leaves letters, digits and - . _ ~ % of any text, whatever the browser was told; decoding it is done
+by ClickHouse before it looks for rows."""
+
+MACROS: Final = re.compile(r"\$__(?:timeFilter\(\w+\)|fromTime\b|toTime\b|interval_s\b)")
+
+PLACES: Final = {
+    name: {title: query for title, query in sql_of(dashboard).items() if "decodeURLComponent" in query}
+    for name, dashboard in DASHBOARDS.items()
+}
+"""Where SQL has variables, by dashboard."""
+
+
+def _unsafe(query: str) -> str | None:
+    """What of the query is a variable that is not a string to ClickHouse, whatever it holds."""
+    left = MACROS.sub("", SAFE.sub("", query))
+    found = re.search(r".{0,20}(?:\$|\[\[).{0,20}", left)
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "post_id = ${post:sqlstring}",
+        "post_id = ${post:singlequote}",
+        "post_id = '${post:percentencode}' OR x = '${post}'",
+        "post_id = decodeURLComponent('${post}')",
+        "post_id = decodeURLComponent('${post:percentencode}', ${post:percentencode})",
+        "post_id = decodeURLComponent('${post:uriencode}')",
+        "post_id = '$post'",
+        "post_id = '[[post]]'",
+        "post_id = decodeURLComponent('[[post:percentencode]]')",
+        "$__timeFilter($post)",
+    ],
+)
+def test_an_unsafe_variable_is_seen(query: str) -> None:
+    assert _unsafe(query) is not None
+    assert _unsafe("$__timeFilter(a) AND b = decodeURLComponent('${post:percentencode}')") is None
+
+
+@pytest.mark.parametrize("name", sorted(DASHBOARDS))
+def test_variables_are_strings_wherever_sql_has_them(name: str) -> None:
+    assert {title: _unsafe(query) for title, query in sql_of(DASHBOARDS[name]).items() if _unsafe(query)} == {}
+    for variable in DASHBOARDS[name]["templating"]["list"]:
+        assert variable["name"] in NAMES
+        # A filter of its own, or a value for "all", would go into SQL without a format.
+        assert variable["type"] == "query"
+        assert (variable["multi"], variable["includeAll"], variable.get("allValue")) == (False, False, None)
+
+
+def test_links_lead_to_the_value_itself() -> None:
+    found = [url for dashboard in DASHBOARDS.values() for url in _urls(dashboard) if "${__value" in url]
+    assert len(found) >= 10
+    for url in found:
+        assert re.findall(r"\$\{__(?:value|data)\.[^}]*\}", url) == re.findall(
+            r"\$\{__(?:value|data)\.[\w.]*:percentencode\}", url
+        )
+        for hostile in HOSTILE:
+            variables: dict[str, Value] = {
+                "__value.raw": hostile,
+                "__data.fields.Channel": hostile,
+                "__url_time_range": "from=now-1h&to=now",
+            }
+            _, _, query = as_the_link_leads(url, variables).partition("?")
+            asked = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
+            assert [value for name, value in asked if name.startswith("var-")] == [hostile] * url.count("percentencode")
+
+
+def _urls(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(part.get("url"), str):
+            yield part["url"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from _urls(inner)
+
+
+def test_the_names_are_hostile_and_distinct() -> None:
+    assert len(set(HOSTILE)) == len(HOSTILE)
+    assert sum(map(len, PLACES.values())) == 13
+
+
+def _twin(number: int) -> str:
+    return f"twin-{number}"
+
+
+@pytest.fixture
+def client(tables: Settings) -> Iterator[ClickHouse]:
+    """A post, author, channel and conversation of each hostile name, and of its twin; each with another count."""
+    with ClickHouse(tables) as client:
+        rows = [(name, n) for n, hostile in enumerate(HOSTILE, 1) for name in (hostile, _twin(n))]
+        names, numbers = [name for name, _ in rows], [n for _, n in rows]
+        minutes = [FROM + 60 * (n % 7) for n in numbers]
+        version = [1] * len(rows)
+        counts = dict.fromkeys(("likes", "shares", "comments"), numbers)
+        client.insert("post_minutes", {"post_id": names, "minute": minutes, **counts, "version": version})
+        client.insert(
+            "post_metrics",
+            {
+                "post_id": names,
+                "as_of": minutes,
+                "spread_as_of": minutes,
+                **counts,
+                "share_parents_known": version,
+                "share_levels": [[n] for n in numbers],
+                "comment_levels": [[n] for n in numbers],
+                "shares_actors": numbers,
+                "reproduction": [float(n) for n in numbers],
+                "answered": numbers,
+                "first_response_p50": [float(n) for n in numbers],
+                "version": version,
+            },
+        )
+        client.insert(
+            "posts",
+            {
+                "post_id": names,
+                "author_id": names,
+                "channel": names,
+                "created_at": [FROM * 10**6] * len(rows),
+                "version": version,
+            },
+        )
+        client.insert(
+            "conversation_minutes",
+            {"conversation": names, "minute": minutes, "posts": numbers, **counts, "voices": numbers}
+            | {"channels": numbers, "version": version},
+        )
+        yield client
+
+
+def _shown(client: ClickHouse, query: str, variables: Mapping[str, Value]) -> list[tuple[Any, ...]]:
+    return list(zip(*client.select(as_the_data_source_sends_it(query, variables, FROM, TO)), strict=True))
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("dashboard", sorted(DASHBOARDS))
+def test_each_panel_shows_the_rows_of_exactly_that_name(client: ClickHouse, dashboard: str) -> None:
+    for title, query in PLACES[dashboard].items():
+        names = HOSTILE if title in WITH_ALL_NAMES else HOSTILE[:FEW]
+        seen = set()
+        for number, hostile in enumerate(names, 1):
+            twin = _twin(number)
+            wanted = _shown(client, query, dict.fromkeys(NAMES, twin))
+            assert wanted, title
+            seen.add(str(wanted))
+            as_its_twin = [tuple(hostile if value == twin else value for value in row) for row in wanted]
+            if title in OF_AUTHORS and not hostile:
+                as_its_twin = []
+            assert _shown(client, query, dict.fromkeys(NAMES, hostile)) == as_its_twin, (title, hostile[:80])
+        assert len(seen) == len(names), f"{title}: what is shown tells names apart"
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("dashboard", sorted(DASHBOARDS))
+def test_several_values_are_no_more_than_one_name(client: ClickHouse, dashboard: str) -> None:
+    """The same variable twice in an address, and `$__all`, which Grafana takes for all the options."""
+    for title, query in PLACES[dashboard].items():
+        nobody = _shown(client, query, dict.fromkeys(NAMES, "nobody"))
+        for values in (["twin-1", "\\' OR 1 = 1 -- "], list(HOSTILE), []):
+            assert _shown(client, query, dict.fromkeys(NAMES, values)) == nobody, title
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("unsafe", ["sqlstring", "singlequote"])
+def test_grafanas_own_quotes_let_a_name_run_as_sql(client: ClickHouse, unsafe: str) -> None:
+    """Why no format of Grafana that quotes is used: it knows nothing of backslashes."""
+    query = sql_of(DASHBOARDS["engagement"])["Totals as they were shown"]
+    quoted = SAFE.sub(f"${{post:{unsafe}}}", query)
+    assert (1, 2, 3, 4) in [row[1:] for row in _shown(client, quoted, {"post": HOSTILE[0]})]
+    assert (1, 2, 3, 4) not in [row[1:] for row in _shown(client, query, {"post": HOSTILE[0]})]
