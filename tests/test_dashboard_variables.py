@@ -14,71 +14,10 @@ import pytest
 from pipeline.clickhouse import ClickHouse
 from pipeline.settings import Settings
 from tests.grafana import DASHBOARDS, Value, as_the_data_source_sends_it, as_the_link_leads, sql_of
+from tests.hostile_names import HOSTILE
 
 FROM, TO = 1_767_225_600, 1_767_232_800
 """2026-01-01 00:00 to 02:00."""
-
-HOSTILE: Final = (
-    "\\' UNION ALL SELECT now() AS time, 1, 2, 3, 4 -- ",
-    "' UNION ALL SELECT now() AS time, 1, 2, 3, 4 -- ",
-    "\\' OR 1 = 1 -- ",
-    "' OR 1 = 1 -- ",
-    "\\') OR (1 = 1) -- ",
-    "\\",
-    "\\\\",
-    "\\'",
-    "'",
-    "''",
-    '"',
-    "`",
-    "\\N",
-    "\\x27",
-    "\\u0027",
-    "a\nb\r\n\tc",
-    "\x00",
-    "a\x00' OR 1 = 1 -- ",
-    "${post}",
-    "$post",
-    "[[post]]",
-    "${author:raw}",
-    "$__timeFilter(as_of)",
-    "$__fromTime",
-    "{{post}}",
-    "{post:String}",
-    "%(post)s",
-    "?",
-    "@post",
-    "%",
-    "%27",
-    "%2527",
-    "%27 OR 1 = 1 -- ",
-    "%E",
-    "+",
-    "a+b c",
-    "a&var-post=b#c",
-    "--",
-    "/*",
-    "*/",
-    ";",
-    "(",
-    ")",
-    "$",
-    "$$",
-    "61",
-    "0x61",
-    "true",
-    "null",
-    "",
-    " ",
-    " a ",
-    "caf\N{LATIN SMALL LETTER E WITH ACUTE}",
-    "cafe\N{COMBINING ACUTE ACCENT}",
-    "\N{FULLWIDTH APOSTROPHE} OR 1 = 1 -- ",
-    "\N{RIGHT-TO-LEFT OVERRIDE}\N{ZERO WIDTH JOINER}\N{LINE SEPARATOR}\N{BYTE ORDER MARK}",
-    "\N{WOMAN}\N{ZERO WIDTH JOINER}\N{PERSONAL COMPUTER}",
-    "'\\" * 5_000,
-    "x" * 50_000,
-)
 
 WITH_ALL_NAMES: Final = {"Totals as they were shown", "$channel", "Posts and comments"}
 """One place of a post, of an author and of a conversation; the other places are asked for the first few names."""

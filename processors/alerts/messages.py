@@ -116,8 +116,9 @@ def for_slack(notice: Notice, now: float, link: str | None) -> Content:
     page = link_to(link, alert["conversation"])
     if page and len(page) < SECTION_LIMIT - 20:
         blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"<{page}|Look at it>"}})
-    # Cut before it is fenced, so that the fence is never cut.
-    evidence = _cut(_escape(alert["evidence"]), SECTION_LIMIT - 10).replace("```", "'''")
+    # Cut before it is fenced, so that the fence is never cut. A backtick would end the fence; in SQL it stands in a
+    # literal alone, where its byte means the same.
+    evidence = _cut(_escape(alert["evidence"].replace("`", "\\x60")), SECTION_LIMIT - 10)
     blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"```{evidence}```"}})
     foot = f"{notice.severity} · as of {clock(alert['as_of'])} · {notice.key}"
     blocks.append({"type": "context", "elements": [_markdown(foot)]})

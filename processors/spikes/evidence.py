@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pipeline.clickhouse import ClickHouse
 from pipeline.errors import Exhausted, Refused, SchemaDrift
+from pipeline.literals import string_literal
 from processors.spikes.life import Change
 from processors.spikes.ports import Facts
 from schemas.tables import CONVERSATION_POSTS, POSTS
@@ -163,21 +164,11 @@ def evidence_of(database: str, conversation: str, until: int, scale: int) -> str
         "FROM (\n"
         "    SELECT minute, greatest(sum(toInt64(posts) + comments - comments_retracted), 0) AS count\n"
         f"    FROM {database}.{CONVERSATION_POSTS.name} FINAL\n"
-        f"    WHERE conversation = {quote(conversation)}\n"
+        f"    WHERE conversation = {string_literal(conversation)}\n"
         f"        AND minute >= {_time(until - scale)} AND minute < {_time(until)}\n"
         "    GROUP BY minute\n"
         ")"
     )
-
-
-def quote(text: str) -> str:
-    """A literal of ClickHouse's SQL, on one line.
-
-    >>> print(quote("a'b"))
-    'a\\'b'
-    """
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return "'" + escaped.replace("\0", "\\0").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + "'"
 
 
 def _wanted(number: int, change: Change) -> tuple[Any, ...]:
