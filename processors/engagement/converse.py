@@ -1,5 +1,4 @@
-"""The compiled loops behind threads.py: one pass over the comments of a post. A file of their own: numba's cache
-notices a change only in the file that a function stands in."""
+"""The compiled loops behind threads.py: one pass over the comments of a post."""
 
 from typing import Final
 

@@ -1,6 +1,5 @@
 """The compiled loops that run for every event. Each is a page of plain code over the tables of tables.py; nothing here
-allocates or knows of time. One file on purpose: numba's cache notices a change only in the file that a function stands
-in: after a change here, those of trees.py, anew.py and looks.py have to go as well (processors/engagement/__pycache__).
+allocates or knows of time.
 
 `t` is a `Tables`. The order in which events come changes nothing but which row number a thing gets; tests/test_fold.py
 shuffles.

@@ -1,5 +1,4 @@
-"""The detector's arithmetic: one row of fixed width per series, plain loops over it. One file on purpose: numba's cache
-notices a change only in the file that a function stands in.
+"""The detector's arithmetic: one row of fixed width per series, plain loops over it.
 
 A row changes only when a bucket closes, a block closes (5 minutes) or an hour closes; an empty stretch is skipped block
 by block, then hour by hour, and leaves the very same row as its zeros would have. `p` is a SpikePolicy, `g` a Grid, `r`

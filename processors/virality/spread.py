@@ -1,8 +1,7 @@
 """The compiled walk over a post's panes: all that R_t, the forecast and half-lives need to know of it.
 
-A file of its own: numba's cache notices a change only in the file that a function stands in. Panes are minutes: what
-happened in minute m counts as at m + 0.5, and the post itself as at created + 0.5. Nothing decays in memory; each sum
-is taken anew from the panes, so late events and retractions need no care.
+Panes are minutes: what happened in minute m counts as at m + 0.5, and the post itself as at created + 0.5. Nothing
+decays in memory; each sum is taken anew from the panes, so late events and retractions need no care.
 """
 
 from math import exp

@@ -1,0 +1,122 @@
+"""Where numba keeps compiled kernels: a folder for each state of their sources.
+
+numba looks for changes only in the file in which a function stands. After an edit of a callee, or of a constant in
+another file, its callers would be loaded as they were compiled before, without a word. So the folder's name is a hash
+of all files with compiled functions and of all that they import from here.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, MutableMapping
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from shutil import rmtree
+from typing import Final
+
+VARIABLE: Final = "NUMBA_CACHE_DIR"
+
+KEPT: Final = 8
+"""Folders that stay beside the newest: what other branches and versions have compiled, 20 MB each."""
+
+NAME: Final = re.compile(r"kernels-[0-9a-f]{16}")
+OURS: Final = ("processors", "pipeline", "schemas")
+COMPILERS: Final = ("numba", "llvmlite", "numpy")
+
+_USES_NUMBA: Final = re.compile(rb"^(?:from|import) numba\b", flags=re.MULTILINE)
+_IMPORTS: Final = re.compile(r"^from ([\w.]+) import (?:\(([^)]*)\)|(.*))|^import ([\w.]+)", flags=re.MULTILINE)
+
+
+def use_kernel_cache(package: Path, environment: MutableMapping[str, str]) -> Path | None:
+    """Chooses the folder for the kernels of `package`, before any of them is imported: sets NUMBA_CACHE_DIR.
+
+    The folder lies in the first of these that can be written: what NUMBA_CACHE_DIR names, `__pycache__` of the package,
+    the user's cache (XDG_CACHE_HOME). Where none can be written, nothing is set, and None is returned: numba says so.
+    """
+    name = f"kernels-{key_of(package)}"
+    for base in _bases(package, environment):
+        folder = base / name
+        is_new = not folder.exists()
+        if _is_writable(folder):
+            if is_new:
+                _prune(base)
+            environment[VARIABLE] = str(folder)
+            if numba := sys.modules.get("numba"):  # has read its settings already
+                numba.config.CACHE_DIR = str(folder)
+            return folder
+    return None
+
+
+def key_of(package: Path) -> str:
+    """A hash of the sources of all kernels, and of the versions of what compiles them."""
+    digest = blake2b(digest_size=8)
+    for part in (sys.version, *map(_version, COMPILERS)):
+        digest.update(part.encode() + b"\0")
+    for file in sources_of(package):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(package.parent)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def sources_of(package: Path) -> list[Path]:
+    """All files of the package that import numba, and what they import from here, which holds their constants."""
+    found: set[Path] = set()
+    new = {file for file in package.rglob("*.py") if _USES_NUMBA.search(file.read_bytes())}
+    while new:
+        found |= new
+        new = {imported for file in new for imported in _imported(file, package.parent)} - found
+    return sorted(found)
+
+
+def _imported(file: Path, root: Path) -> Iterable[Path]:
+    for module, several, names, whole in _IMPORTS.findall(file.read_text(encoding="utf-8")):
+        if (module or whole).split(".")[0] not in OURS:
+            continue
+        # What is imported from a package may be a module.
+        parts = [module or whole, *(f"{module}.{name}" for name in re.findall(r"\w+", several or names))]
+        for part in parts:
+            path = root.joinpath(*part.split("."))
+            yield from (file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file())
+
+
+def _bases(package: Path, environment: MutableMapping[str, str]) -> Iterable[Path]:
+    if named := environment.get(VARIABLE):
+        # A parent process has chosen a folder there already.
+        yield Path(named).parent if NAME.fullmatch(Path(named).name) else Path(named)
+    yield package / "__pycache__"
+    base = environment.get("XDG_CACHE_HOME", "")
+    yield (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "engagement" / "numba"
+
+
+def _is_writable(folder: Path) -> bool:
+    """Makes the folder, and notes that it is in use."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        os.utime(folder)
+    except OSError:
+        return False
+    return True
+
+
+def _prune(base: Path) -> None:
+    """Removes all folders but those that were used last. A process that runs from one compiles again where it must."""
+    used = sorted((_used_at(path), path) for path in base.iterdir() if NAME.fullmatch(path.name))
+    for _, path in used[: -KEPT - 1]:
+        rmtree(path, ignore_errors=True)
+
+
+def _used_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process has removed it
+        return 0.0
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
