@@ -1,9 +1,10 @@
 """`engagement work` that can be told to kill itself where no signal from outside would find it.
 
-    python -m tests.end_to_end.runner [--until-caught-up] [--die-after STEP --armed-by FILE]
+    python -m tests.end_to_end.runner [--until-caught-up] [--die-after STEP | --stop-before-events] [--armed-by FILE]
 
 Once FILE is there it dies by SIGKILL right after that step of the job (processors.engagement.job.STEPS), or with
-`panes` between the two halves of step 2: minutes stored, metrics not.
+`panes` between the two halves of step 2: minutes stored, metrics not. With --stop-before-events it stops itself
+(SIGSTOP), once, with a batch that is folded and not stored.
 With ENGAGEMENT_TEST_PAUSE it sleeps so many seconds after each batch: so a fast machine has work left when others come.
 With ENGAGEMENT_TEST_MEMORY_MB it has less memory than a setting may say, and its log tells of posts that are evicted.
 """
@@ -23,7 +24,7 @@ from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import load_settings
 from processors.engagement.job import STEPS
 from processors.worker import WorkOptions, run_worker
-from schemas.tables import POST_MINUTES
+from schemas.tables import EVENTS, POST_MINUTES
 
 PANES = "panes"
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--until-caught-up", action="store_true")
     parser.add_argument("--die-after", choices=(*STEPS, PANES))
+    parser.add_argument("--stop-before-events", action="store_true")
     parser.add_argument("--armed-by", type=Path)
     given = parser.parse_args(arguments)
 
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             time.sleep(pause)
 
     tell_of_panes(die_after)
+    if given.stop_before_events:
+        stop_before_events(given.armed_by)
     tell_of_evictions()
     try:
         settings = load_settings()
@@ -67,6 +71,20 @@ def tell_of_panes(tell: Callable[[str], None]) -> None:
         return rows
 
     ClickHouse.insert = insert_and_tell  # type: ignore[method-assign]
+
+
+def stop_before_events(armed_by: Path) -> None:
+    """Stops this process before its first INSERT of events once `armed_by` is there; then takes that file away."""
+    insert = ClickHouse.insert
+
+    def stop_and_insert(self: ClickHouse, table: str, columns: Any) -> int:
+        if table == EVENTS.name and armed_by.exists():
+            armed_by.unlink()
+            print(f"stopped with {len(columns['event_id'])} events in hand", flush=True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return insert(self, table, columns)
+
+    ClickHouse.insert = stop_and_insert  # type: ignore[method-assign]
 
 
 def tell_of_evictions() -> None:

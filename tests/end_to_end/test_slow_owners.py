@@ -1,0 +1,148 @@
+"""Owners that are slow, and partitions that are read unevenly: what others have written stays right.
+
+Truth is plain Python over what was sent.
+"""
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.migrations import migrate
+from pipeline.settings import Settings
+from pipeline.topics import ensure_topics
+from producers.simulation.policy import SimulationPolicy
+from producers.simulation.simulate import simulate
+from tests.cells_truth import cells_of
+from tests.end_to_end.checks import assert_exact, assert_recounted, environment_of
+from tests.end_to_end.group import Group
+from tests.end_to_end.inputs import Input
+from tests.end_to_end.workers import Workers, wait_until
+from tests.truth import microseconds
+
+SESSION_SECONDS = 10.0
+CLOSED = "SELECT conversation, intDiv(toUnixTimestamp(minute), 60), count FROM conversation_closed FINAL"
+
+
+@pytest.fixture
+def workers(settings: Settings, tmp_path: Path) -> Iterator[Workers]:
+    migrate(settings)
+    ensure_topics(settings)
+    with Workers(tmp_path, environment_of(settings, os.environ)) as workers:
+        yield workers
+
+
+def test_minutes_close_with_all_their_cells_where_partitions_are_read_unevenly(
+    settings: Settings, workers: Workers
+) -> None:
+    """A live conversation agent has a backlog of many batches, in which partitions come one after the other: a mark in
+    one partition says nothing of the cells of another."""
+    policy = SimulationPolicy(events=25_000, posts=800, hours=48, seed=7, retractions=0.02)
+    made = Input([event for record in simulate(policy) if (event := _parsed(record.value))])
+    made.send(settings)
+    workers.catch_up(flush_events=500)
+    with ClickHouse(settings) as client:
+        for table in ("conversation_minutes", "conversation_closed", "conversation_marks", "source_marks"):
+            client.execute(f"TRUNCATE TABLE {table}")
+    _forget(settings, f"{settings.topic_prefix}-conversations")
+    live = workers.start(idle_seconds=5)
+    counts = _counts_of(made.events)
+    last = max(minute for _, minute in counts)
+    with ClickHouse(settings) as client:
+        floor = "SELECT count(), intDiv(toUnixTimestamp(min(at)), 60) FROM (SELECT max(closed_until) AS at FROM "
+        floor += "conversation_marks GROUP BY partition)"
+
+        def is_closed() -> bool:
+            assert live.alive, live.tail
+            [partitions], [minute] = client.select(floor)
+            return partitions == settings.partitions and minute > last
+
+        wait_until(is_closed, 120, "not every minute is closed", lambda: live.tail)
+        assert live.end() == 0, live.tail
+        names, minutes, found = client.select(CLOSED)
+    closed = dict(zip(zip(names, minutes, strict=True), found, strict=True))
+    wrong = {spot: (closed.get(spot), count) for spot, count in counts.items() if closed.get(spot) != count}
+    kept = sum(closed.values()) / sum(counts.values())
+    assert not wrong, f"{len(wrong)} of {len(counts)} counts are wrong, {kept:.1%} kept; (found, true): {_some(wrong)}"
+    assert closed.keys() == counts.keys()
+    assert_recounted(environment_of(settings, os.environ))
+
+
+def test_an_owner_that_comes_back_with_a_batch_in_hand_overwrites_nothing(
+    settings: Settings, workers: Workers, tmp_path: Path
+) -> None:
+    """It has most of a post's events, but not those that the new owner met first, which are of a minute in its hand."""
+    likes = [_event("like", f"l{number}", 12 if number < 300 else 13 + number % 5) for number in range(40_000)]
+    comments = [_event("comment", f"c{number}", 12) for number in range(450)]
+    Input(likes).send(settings)
+    (armed := tmp_path / "armed").touch()
+    slow = workers.start("--stop-before-events", "--armed-by", str(armed), flush_events=1_000_000)
+    slow.wait_for("events in hand", 60)
+    wait_until(lambda: slow.process.status() == "stopped", 10, "it is not stopped")
+    Input(comments).send(settings)
+    other = workers.start(flush_events=1_000)
+    group = Group(settings)
+    try:
+        wait_until(lambda: group.committed() == 40_450, 90, "the new owner has not taken over", lambda: other.tail)
+        begun = slow.log.count("partitions of ours")
+        slow.signal(signal.SIGCONT)
+        slow.wait_for("partitions of ours", 60, times=begun + 1)
+        with ClickHouse(settings) as client:
+            wait_until(lambda: _closed_or_open(client) >= 450, 60, "comments are not in any minute", lambda: other.tail)
+        assert slow.end() == 0, slow.tail
+        assert other.end() == 0, other.tail
+    finally:
+        group.close()
+    events = likes + comments
+    assert_exact(settings, Input(events).truth)
+    with ClickHouse(settings) as client:
+        sql = (
+            "SELECT conversation, intDiv(toUnixTimestamp(minute), 60), posts + comments FROM conversation_minutes FINAL"
+        )
+        names, minutes, found = client.select(sql)
+    rows = dict(zip(zip(names, minutes, strict=True), found, strict=True))
+    assert rows == _counts_of(events)
+    assert_recounted(environment_of(settings, os.environ))
+
+
+def _closed_or_open(client: ClickHouse) -> int:
+    return int(client.select("SELECT sum(comments) FROM conversation_minutes FINAL")[0][0])
+
+
+def _event(kind: str, event_id: str, minute: int) -> dict[str, Any]:
+    at = f"2026-01-01T12:{minute:02}:07Z"
+    return {"kind": kind, "event_id": event_id, "post_id": "p", "actor_id": f"u{event_id[-3:]}", "occurred_at": at}
+
+
+def _counts_of(events: list[dict[str, Any]]) -> dict[tuple[str, int], int]:
+    """(conversation, minute) -> posts and net comments of its cells, at least 0; likes alone make a cell as well."""
+    counts: Counter[tuple[str, int]] = Counter()
+    for (conversation, minute, _), cell in cells_of(events).items():
+        counts[conversation, minute] += cell.counts[0] + cell.counts[3] - cell.counts[6]
+    return {spot: max(0, count) for spot, count in counts.items()}
+
+
+def _parsed(value: bytes | None) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(value or b"{}")
+    assert microseconds(event["occurred_at"])
+    return event
+
+
+def _forget(settings: Settings, group: str) -> None:
+    """Has the broker forget what a group has committed."""
+    client = KafkaAdminClient(bootstrap_servers=settings.bootstrap)
+    try:
+        client.delete_groups([group])
+    finally:
+        client.close()
+
+
+def _some(wrong: dict[Any, Any]) -> list[Any]:
+    return list(wrong.items())[:3]
