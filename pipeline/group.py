@@ -1,5 +1,5 @@
-"""A consumer group's member that takes whole runs: a thin skin around aiokafka, the client that Faust itself uses. It
-and parsed.py alone import it.
+"""A consumer group's member that takes whole runs: a thin skin around aiokafka, the client that Faust itself uses. It,
+parsed.py and static_member.py alone import it.
 
 The group assigns by range, so partition p of all topics goes to one member as long as all members subscribe to the same
 topics and these have the same number of partitions; `torn` says where that does not hold.
@@ -28,6 +28,7 @@ from aiokafka.errors import (
 from pipeline.errors import Refused, Unavailable
 from pipeline.parsed import as_parsed, hand_out_parsed
 from pipeline.settings import Settings
+from pipeline.static_member import StaticName, know_fencing
 
 Partition = tuple[str, int]
 """Topic and partition number."""
@@ -78,6 +79,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._settings, self._policy = settings, policy
         self._revoked, self._assigned = on_revoked, on_assigned
         self._consumer: Any = None
+        self._name = StaticName(policy.group, policy.instance)
         self._settled = False
         self._stands: dict[TopicPartition, int | None] = {}  # what is committed of ours, as far as we know
 
@@ -85,6 +87,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         """Connects and subscribes. Raises Unavailable when no broker answers, Refused when the topics are not what they
         have to be."""
         hand_out_parsed()
+        know_fencing()
         consumer = AIOKafkaConsumer(
             **connection(self._settings),
             key_deserializer=as_parsed,
@@ -120,7 +123,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             await _close(self._consumer)
 
     async def fetch(self, seconds: float, records: int) -> Mapping[Partition, Sequence[Any]]:
-        """What has come, at most `records`; empty after `seconds` without any."""
+        """What has come, at most `records`; empty after `seconds` without any. Raises Refused once another worker has
+        our static member's name."""
+        self._name.check(self._consumer)
         if not (self._settled and self._consumer.assignment()):
             # aiokafka would wait for an assignment however long it takes, and the listener that makes it for us to let
             # go of the lock.
@@ -151,7 +156,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         return True
 
     async def rewind(self, partitions: Iterable[Partition]) -> None:
-        """Goes back to the committed offsets."""
+        """Goes back to the committed offsets. Raises Refused as `fetch` does."""
+        self._name.check(self._consumer)
         await self._consumer.seek_to_committed(*(TopicPartition(*partition) for partition in partitions))
 
     async def rewind_to(self, partitions: Iterable[Partition], milliseconds: int) -> dict[Partition, int]:
@@ -197,9 +203,13 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         # aiokafka goes on handing out what it has read ahead of partitions that are not ours any more.
         self._settled, self._stands = False, {}
+        is_lost = await self._name.is_lost(self._consumer)
         await self._revoked()
+        if is_lost:
+            raise asyncio.CancelledError  # ends aiokafka's coordination, which would take the name back
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._name.note_assignment(self._consumer)
         self._settled = await self._assigned(
             frozenset((partition.topic, partition.partition) for partition in assigned)
         )

@@ -1,4 +1,4 @@
-"""Records as aiokafka has parsed them. Beside group.py the one file that knows aiokafka.
+"""Records as aiokafka has parsed them. Beside group.py and static_member.py the one file that knows aiokafka.
 
 Of each record that it has parsed aiokafka makes another one, with twelve fields: a third of what fetching costs. A
 consumer whose `key_deserializer` is `as_parsed` hands out what was parsed, which has the same offset, timestamp, key

@@ -57,7 +57,9 @@ class Settings(BaseSettings):
     durable: bool = Field(False, description="fsync every insert: survives power loss, not only kill -9")
 
     # Worker
-    instance: str | None = Field(None, description="Static group membership: a name that stays over restarts")
+    instance: str | None = Field(
+        None, description="Static group membership: a name that stays over restarts; of this worker alone"
+    )
     future_limit_seconds: float = Field(600, ge=0, description="An event further ahead of its receipt is a dead letter")
     flush_seconds: float = Field(
         0.5, gt=0, le=60, description="Rows are stored at the latest this long after their events are read"

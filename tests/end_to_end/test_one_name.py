@@ -1,0 +1,47 @@
+"""Two live workers of one ENGAGEMENT_INSTANCE: the later one has the name, the earlier one ends and says why."""
+
+import time
+
+from tests.end_to_end.conftest import Run
+from tests.end_to_end.test_outages import SLOW
+
+NOTICED_SECONDS = 15.0
+"""A heartbeat comes every 3.3 s; the rest is for a busy machine."""
+
+AGAIN = 2
+"""Assignments that the worker which stays may get in each of its groups: its own, and one more where the other was
+just about to join."""
+
+
+def test_the_earlier_one_ends_and_names_the_setting(run: Run) -> None:
+    first = run.workers.start(instance="one", **SLOW)
+    run.wait_for_commit()
+    second = run.workers.start(instance="one", **SLOW)
+    second.wait_until_ready()
+    assert first.wait(NOTICED_SECONDS) == 1, first.tail
+    last = first.log.splitlines()[-1]
+    assert "ENGAGEMENT_INSTANCE=one" in last
+    assert "a name of its own" in last
+    time.sleep(8)  # two heartbeats: the name would have changed hands again by then
+    assert second.alive, second.tail
+    assert second.log.count("partitions of ours:") <= AGAIN, second.log
+    assert second.log.count("partitions of conversations:") <= AGAIN, second.log
+    assert second.end() == 0, second.tail
+    run.workers.catch_up(instance="one")
+    run.assert_done()
+
+
+def test_both_at_once_leave_one(run: Run) -> None:
+    pair = [run.workers.start(instance="one", **SLOW) for _ in range(2)]
+    run.wait_for_commit()
+    ends = time.monotonic() + 40
+    while all(worker.alive for worker in pair) and time.monotonic() < ends:
+        time.sleep(0.2)
+    [loser], [winner] = ([worker for worker in pair if worker.alive is alive] for alive in (False, True))
+    assert loser.wait(1) == 1
+    assert "ENGAGEMENT_INSTANCE=one" in loser.log.splitlines()[-1], loser.tail
+    time.sleep(8)
+    assert winner.alive, winner.tail
+    assert winner.end() == 0, winner.tail
+    run.workers.catch_up(instance="one")
+    run.assert_done()
