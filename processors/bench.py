@@ -14,6 +14,8 @@ from pipeline.errors import Unavailable
 from pipeline.migrations import verify_tables
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.settings import Settings
+from processors.row_settings import row_settings
+from processors.row_settings_stored import StoredRowSettings, WorkerAgreement
 
 Result = TypeVar("Result")
 
@@ -41,6 +43,7 @@ class Bench:
         self._judged = (0, 0)
         self._first = ClickHouse(settings)
         self._connections: tuple[Connection, ...] = (self._first,)
+        self.agreement = WorkerAgreement(row_settings(settings), StoredRowSettings(self._first))
 
     def watch_over(self, *connections: Connection) -> None:
         """These belong to the thread as well: they are cut where nobody wants their answer any more."""
@@ -62,9 +65,11 @@ class Bench:
         return work.result()
 
     def look_at_tables(self) -> None:
-        """In the thread, before the first batch. Raises Unavailable, SchemaDrift."""
+        """In the thread, before the first batch: are they as declared, and their rows made with the settings of this
+        worker. Raises Unavailable, SchemaDrift, SettingsError."""
         try:
             verify_tables(self._first)
+            self.agreement.join()
         finally:
             self._first.close()
 

@@ -8,7 +8,7 @@ import click
 
 from pipeline.clickhouse import ClickHouse
 from pipeline.errors import CheckFailed
-from pipeline.settings import load_settings
+from pipeline.settings import Settings, load_settings
 from processors.conversation.recount import StoredMinutes, recount_minutes
 from processors.conversation.recount_closed import check_closed
 from processors.conversation.stored import ClickHouseConversations
@@ -16,6 +16,8 @@ from processors.engagement.bench import policy_of
 from processors.engagement.hashing import Hasher
 from processors.engagement.recount import recount as recount_posts
 from processors.engagement.stored import ClickHouseLog
+from processors.row_settings import row_settings
+from processors.row_settings_stored import StoredRowSettings, check_for_comparison, settle_for_recount
 from processors.worker import WorkOptions, run_worker
 
 SHOWN: Final = 20
@@ -47,14 +49,26 @@ def work(until_caught_up: bool, since: datetime | None) -> None:
 
 @click.command(epilog="Example: engagement recount --check")
 @click.option("--check", is_flag=True, help="Write nothing: compare, print the differences, exit 1 if there are any.")
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Replace the settings that stored rows follow from by those of this command; workers with others end.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def recount(check: bool, as_json: bool) -> None:
+def recount(check: bool, adopt: bool, as_json: bool) -> None:
     """Computes every derived row anew from the log of events, and says what was different.
 
     Without --check the rows are written too; workers may go on meanwhile. Counts at closing (conversation_closed) are
-    compared as far as the log tells what had come by then, and never written: detectors have judged by them.
+    compared as far as the log tells what had come by then, and never written: detectors have judged by them. Needs the
+    settings that workers have: where they differ it names them and does nothing, unless they are to be adopted.
     """
+    if check and adopt:
+        raise click.UsageError("--check writes nothing and --adopt does: leave one out")
     settings = load_settings()
+    if not _agree(settings, check, adopt):
+        if as_json:
+            click.echo(json.dumps({"posts": 0, "events": 0, "differences": 0, "first": []}))
+        return
     hasher = Hasher()
     log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
     cells = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
@@ -95,3 +109,13 @@ def recount(check: bool, as_json: bool) -> None:
     if check and differences:
         cure = "`engagement recount` writes them anew" if mendable else "nothing mends a count at closing"
         raise CheckFailed(f"{len(differences)} values are not what the log says: {cure}")
+
+
+def _agree(settings: Settings, check: bool, adopt: bool) -> bool:
+    """Whether rows have to be looked at. Raises SettingsError where they follow from other settings."""
+    with ClickHouse(settings) as clickhouse:
+        stored, here = StoredRowSettings(clickhouse), row_settings(settings)
+        if check:
+            check_for_comparison(here, stored)
+            return True
+        return settle_for_recount(here, stored, adopt, lambda said: click.echo(said, err=True))

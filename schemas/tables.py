@@ -614,6 +614,19 @@ SOURCE_MARKS: Final = Table(
     version="stored_at",
 )
 
+ROW_SETTINGS: Final = Table(
+    "row_settings",
+    "One row per setting that stored rows follow from: all workers of this database and recount need the same values",
+    (
+        Column("setting", WORD, "The variable ENGAGEMENT_..., or code: what the program itself makes of events"),
+        Column("value", STRING, "The value; of a file a digest of what the file says"),
+        Column("adopted_by", STRING, "The command that brought the value, and the host that it ran on"),
+        Column("adopted_at", CLOCK, "When the value was brought", "now64(3)"),
+        Column("version", "UInt64", "How often the setting was adopted: the highest wins"),
+    ),
+    ("setting",),
+)
+
 TABLES: Final = (
     EVENTS,
     KNOWN_POSTS,
@@ -630,4 +643,5 @@ TABLES: Final = (
     ALERT_DELIVERIES,
     DEAD_LETTERS,
     SOURCE_MARKS,
+    ROW_SETTINGS,
 )

@@ -146,6 +146,7 @@ def test_a_planted_spike_reaches_everybody_and_counts_once(
         if alertmanager is not None:
             time.sleep(max(0.0, killed + 2 * RESOLVE_SECONDS - time.monotonic()))
             assert firing(alertmanager), "nobody has said that it is over"
+        engagement(environment, "recount", "--adopt")  # minutes that stood still close again
         workers.catch_up(90)
         assert hook.states()[-1] == "resolved"
         if alertmanager is not None:

@@ -78,7 +78,7 @@ class EngagementBench:
         self._bench.watch_over(self._log, self._burial, self._shelf)
 
     async def prepare(self) -> None:
-        """Looks at the tables and loads the compiled loops. Raises Unavailable, SchemaDrift."""
+        """Looks at the tables and loads the compiled loops. Raises Unavailable, SchemaDrift, SettingsError."""
         await self._bench.run(self._prepare)
 
     async def claim(self, partitions: list[int], of: int) -> None:
@@ -86,7 +86,8 @@ class EngagementBench:
         await self._bench.run(self._claim, partitions, of)
 
     async def take(self, batch: Batch) -> bool:
-        """Folds and stores a batch, and sends marks; False when it was given up."""
+        """Folds and stores a batch, and sends marks; False when it was given up. Raises SettingsError once the stored
+        rows follow from other settings."""
         return await self._bench.run(self._take, batch, unwanted=batch.given_up.is_set)
 
     async def close(self) -> None:
@@ -101,12 +102,14 @@ class EngagementBench:
         tune()
 
     def _claim(self, partitions: list[int], of: int) -> None:
+        self._bench.agreement.look_soon()
         self._job.assign(partitions, of)
         self._marking.assign(partitions, of)
         if not partitions:
             self._bench.note_store(None)  # whoever has nothing to store does not wait for a store
 
     def _take(self, batch: Batch) -> bool:
+        self._bench.agreement.check()
         stored = not batch.runs or self._job.take(batch.runs, batch.given_up, time.time)
         self._bench.judge(self._job.judged)
         return stored and self._mark(batch)

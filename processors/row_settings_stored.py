@@ -1,0 +1,136 @@
+"""The settings that stored rows follow from, as the database has them: who compares with them, and who replaces them.
+
+a worker at its start    stores what nobody has stored yet and refuses to work with other values; a higher fold
+                         version is adopted, so that a new version of the program can come in worker by worker
+a worker at its work     looks again every CHECK_SECONDS and after each assignment, and ends where somebody has
+                         adopted other values; an older version of the program works on until it ends
+recount --check          compares before it looks at rows
+recount                  refuses to write rows of another shape
+recount --adopt          replaces the stored values, waits until workers must have noticed, and writes all rows anew
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final
+
+from pipeline.clickhouse import ClickHouse
+from pipeline.errors import CheckFailed, Unavailable
+from processors.row_settings import CODE, RECOUNTED, Adopted, is_newer, is_older, mismatches, refusal
+from schemas.tables import ROW_SETTINGS
+
+CHECK_SECONDS: Final = 5.0
+"""How often a worker looks; one small query of a few milliseconds."""
+
+NOTICE_SECONDS: Final = 2 * CHECK_SECONDS
+"""How long an adoption waits for workers: rows that they still store meanwhile are written anew afterwards."""
+
+log = logging.getLogger(__name__)
+
+
+class StoredRowSettings:
+    """The table `row_settings` on a connection for lists. Blocks; every method raises Unavailable, Refused."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+
+    def read(self) -> dict[str, Adopted]:
+        found = self._clickhouse.select(
+            "SELECT setting, value, adopted_by, toString(toDateTime(adopted_at, 'UTC')), version "
+            f"FROM {ROW_SETTINGS.name} FINAL"
+        )
+        return {name: Adopted(*row) for name, *row in zip(*found, strict=True)} if found else {}
+
+    def write(self, values: Mapping[str, str], command: str, stored: Mapping[str, Adopted]) -> None:
+        """Stores these values above those that were read."""
+        by = f"engagement {command} on {socket.gethostname()}"
+        self._clickhouse.insert(
+            ROW_SETTINGS.name,
+            {
+                "setting": list(values),
+                "value": list(values.values()),
+                "adopted_by": [by] * len(values),
+                "version": [stored[name].version + 1 if name in stored else 1 for name in values],
+            },
+        )
+
+
+class WorkerAgreement:
+    """A worker's side. One thread calls it."""
+
+    def __init__(self, here: Mapping[str, str], stored: StoredRowSettings) -> None:
+        self._here, self._stored = here, stored
+        self._due = 0.0
+        self._has_warned = False
+
+    def join(self) -> None:
+        """Before the worker joins its groups. Raises SettingsError where values differ; Unavailable, Refused."""
+        stored = self._stored.read()
+        found = mismatches(self._here, stored)
+        newer = next(filter(is_newer, found), None)
+        if refused := [mismatch for mismatch in found if mismatch is not newer]:
+            raise refusal(refused)
+        new = {name: value for name, value in self._here.items() if name not in stored}
+        if newer is not None:
+            log.warning("%s: rows of this version win; once all workers have it, run `engagement recount`", newer)
+            new[CODE] = newer.here
+        if new:
+            self._stored.write(new, "work", stored)
+        self.look_soon()
+
+    def look_soon(self) -> None:
+        """The next `check` looks."""
+        self._due = 0.0
+
+    def check(self) -> None:
+        """At work, before each batch. Raises SettingsError once others have adopted other values. A store that is away
+        is asked again by the next check."""
+        if time.monotonic() < self._due:
+            return
+        with suppress(Unavailable):
+            found = mismatches(self._here, self._stored.read())
+            if refused := [mismatch for mismatch in found if not is_older(mismatch)]:
+                raise refusal(refused)
+            if found and not self._has_warned:
+                log.warning("%s: a newer version has come, which may take over from this worker", found[0])
+                self._has_warned = True
+        self._due = time.monotonic() + CHECK_SECONDS
+
+
+def check_for_comparison(here: Mapping[str, str], stored: StoredRowSettings) -> None:
+    """Before `recount --check`. Raises SettingsError where rows cannot be compared with what these settings make of the
+    log, CheckFailed where all rows are older than this program."""
+    found = [mismatch for mismatch in mismatches(here, stored.read()) if mismatch.setting in RECOUNTED]
+    if found and all(map(is_newer, found)):
+        raise CheckFailed(f"{found[0]}: `engagement recount` writes all rows anew")
+    if found:
+        raise refusal(found)
+
+
+def settle_for_recount(
+    here: Mapping[str, str], stored: StoredRowSettings, adopt: bool, tell: Callable[[str], None]
+) -> bool:
+    """Before `recount` writes rows: the stored values are those of this program afterwards; False where no row needs
+    to be written for that. Raises SettingsError where values differ that `adopt` is needed for."""
+    before = stored.read()
+    found = mismatches(here, before)
+    shaping = [mismatch for mismatch in found if mismatch.setting in RECOUNTED]
+    allowed = [mismatch for mismatch in shaping if is_newer(mismatch) or (adopt and not is_older(mismatch))]
+    if len(allowed) < len(shaping):
+        raise refusal([mismatch for mismatch in shaping if mismatch not in allowed])
+    changed = found if adopt else allowed
+    missing = {name: value for name, value in here.items() if name in RECOUNTED and name not in before}
+    new = missing | {mismatch.setting: mismatch.here for mismatch in changed}
+    if new:
+        stored.write(new, "recount", before)
+    for mismatch in changed:
+        tell(f"adopted {mismatch}")
+    if adopt and changed and not shaping:
+        tell("no stored row follows from that: start workers with these settings")
+        return False
+    if any(not is_newer(mismatch) for mismatch in changed):
+        tell(f"waiting {NOTICE_SECONDS:g} s: workers with other settings end meanwhile")
+        time.sleep(NOTICE_SECONDS)
+    return True
