@@ -1,8 +1,11 @@
 """Commands that compute: work, recount."""
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final, Protocol, TypeVar
 
 import click
 
@@ -10,7 +13,7 @@ from pipeline.clickhouse import ClickHouse
 from pipeline.errors import CheckFailed
 from pipeline.settings import Settings, load_settings
 from processors.conversation.recount import StoredMinutes, recount_minutes
-from processors.conversation.recount_closed import check_closed
+from processors.conversation.recount_closed import NOTHING_CLOSED, ClosedChecked, check_closed
 from processors.conversation.stored import ClickHouseConversations
 from processors.engagement.bench import policy_of
 from processors.engagement.hashing import Hasher
@@ -19,6 +22,13 @@ from processors.engagement.stored import ClickHouseLog
 from processors.row_settings import row_settings
 from processors.row_settings_stored import StoredRowSettings, check_for_comparison, settle_for_recount
 from processors.worker import WorkOptions, run_worker
+
+
+class _Closes(Protocol):
+    def close(self) -> None: ...
+
+
+Connections = TypeVar("Connections", bound=_Closes)
 
 SHOWN: Final = 20
 """Differences that are printed; the rest is counted."""
@@ -65,50 +75,78 @@ def recount(check: bool, adopt: bool, as_json: bool) -> None:
     if check and adopt:
         raise click.UsageError("--check writes nothing and --adopt does: leave one out")
     settings = load_settings()
-    if not _agree(settings, check, adopt):
-        if as_json:
-            click.echo(json.dumps({"posts": 0, "events": 0, "differences": 0, "first": []}))
-        return
-    hasher = Hasher()
-    log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
-    cells = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
-    minutes = StoredMinutes(lambda numpy: ClickHouse(settings, numpy=numpy))
-    client = ClickHouse(settings)
-    posts = events = exact = bounded = bounded_count = 0
-    differences: list[str] = []
-    try:
-        for chunk in recount_posts(log, log, hasher, None if check else log, policy_of(settings, hasher)):
-            posts, events = posts + chunk.posts, events + chunk.events
-            differences += map(str, chunk.differences)
-        for found in recount_minutes(cells, minutes, check):
-            differences += map(str, found)
-        mendable = len(differences)
-        for closed in check_closed(cells, client, settings.partitions, settings.lateness_seconds):
-            exact, bounded = exact + closed.exact, bounded + closed.bounded
-            bounded_count += closed.bounded_count
-            differences += map(str, closed.differences)
-    finally:
-        for connections in (log, cells, minutes, client):
-            connections.close()
+    report = _Report(check)
+    is_needed = _agree(settings, check, adopt)
+    if is_needed:
+        _recount(settings, report)
     if as_json:
-        counts = {"compared": exact, "within_bounds": bounded, "count_within_bounds": bounded_count}
-        found_all = {"posts": posts, "events": events, "differences": len(differences), "conversation_closed": counts}
-        click.echo(json.dumps(found_all | {"first": differences[:SHOWN]}))
-    else:
-        for difference in differences[:SHOWN]:
-            click.echo(difference)
-        if exact or bounded:
-            click.echo(
-                f"conversation_closed: {exact:,} counts compared; {bounded:,} more, of {bounded_count:,} posts and "
-                "comments, rest on events that came so late that the log gives bounds alone"
+        click.echo(json.dumps(report.as_json()))
+    elif is_needed:
+        for line in report.lines():
+            click.echo(line)
+    if check and report.differences:
+        cure = "`engagement recount` writes them anew" if report.mendable else "nothing mends a count at closing"
+        raise CheckFailed(f"{len(report.differences)} values are not what the log says: {cure}")
+
+
+@dataclass
+class _Report:
+    """What a recount found. `mendable`: differences of rows that a recount writes."""
+
+    check: bool
+    posts: int = 0
+    events: int = 0
+    closed: ClosedChecked = NOTHING_CLOSED
+    differences: list[str] = field(default_factory=list)
+    mendable: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "posts": self.posts,
+            "events": self.events,
+            "differences": len(self.differences),
+            "conversation_closed": {
+                "compared": self.closed.exact,
+                "within_bounds": self.closed.bounded,
+                "count_within_bounds": self.closed.bounded_count,
+            },
+            "first": self.differences[:SHOWN],
+        }
+
+    def lines(self) -> Iterator[str]:
+        yield from self.differences[:SHOWN]
+        if self.closed.exact or self.closed.bounded:
+            yield (
+                f"conversation_closed: {self.closed.exact:,} counts compared; {self.closed.bounded:,} more, of "
+                f"{self.closed.bounded_count:,} posts and comments, rest on events that came so late that the log "
+                "gives bounds alone"
             )
-        click.echo(
-            f"{posts:,} posts, {events:,} events: {len(differences):,} differences"
-            + ("" if check else ", all rows written anew, but for counts at closing")
-        )
-    if check and differences:
-        cure = "`engagement recount` writes them anew" if mendable else "nothing mends a count at closing"
-        raise CheckFailed(f"{len(differences)} values are not what the log says: {cure}")
+        written = "" if self.check else ", all rows written anew, but for counts at closing"
+        yield f"{self.posts:,} posts, {self.events:,} events: {len(self.differences):,} differences{written}"
+
+
+def _recount(settings: Settings, report: _Report) -> None:
+    """Fills the report; writes rows unless it is of a check."""
+    hasher = Hasher()
+    with ExitStack() as connections:
+
+        def opened(made: Connections) -> Connections:
+            connections.callback(made.close)
+            return made
+
+        log = opened(ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher))
+        cells = opened(ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy)))
+        minutes = opened(StoredMinutes(lambda numpy: ClickHouse(settings, numpy=numpy)))
+        client = opened(ClickHouse(settings))
+        for chunk in recount_posts(log, log, hasher, None if report.check else log, policy_of(settings, hasher)):
+            report.posts, report.events = report.posts + chunk.posts, report.events + chunk.events
+            report.differences += map(str, chunk.differences)
+        for found in recount_minutes(cells, minutes, report.check):
+            report.differences += map(str, found)
+        report.mendable = len(report.differences)
+        for closed in check_closed(cells, client, settings.partitions, settings.lateness_seconds):
+            report.closed = report.closed.plus(closed)
+            report.differences += map(str, closed.differences)
 
 
 def _agree(settings: Settings, check: bool, adopt: bool) -> bool:

@@ -84,15 +84,12 @@ WHERE is_closed OR (bounds.minute < floors.closed_until AND bounds.least > 0)
 ANSWER: Final = f"""
 SELECT countIf(is_closed AND is_known AND least = most), countIf(is_closed AND is_known AND least < most),
        sumIf(count, is_closed AND is_known AND least < most),
-       groupArrayIf(%(most_shown)s)((name, start, if(is_closed, toString(count), ''),
+       groupArrayIf((name, start, if(is_closed, toString(count), ''),
                                      if(is_known, if(least = most, toString(least), concat(toString(least), ' to ',
                                      toString(most))), '')),
-                    NOT (is_closed AND is_known AND count BETWEEN least AND most)) AS shown,
-       countIf(NOT (is_closed AND is_known AND count BETWEEN least AND most))
+                    NOT (is_closed AND is_known AND count BETWEEN least AND most))
 FROM ({BOUNDS})
 """
-
-MOST_SHOWN: Final = 10_000
 
 
 class Selects(Protocol):
@@ -109,13 +106,21 @@ class StoredSizes(Protocol):
 
 class ClosedChecked(NamedTuple):
     """What came of some minutes: counts that were compared exactly, counts of which the log gives bounds alone and the
-    sum of these, and the differences, of which the first MOST_SHOWN are named."""
+    sum of these, and the differences."""
 
     exact: int
     bounded: int
     bounded_count: int
     differences: list[Difference]
-    found: int
+
+    def plus(self, other: "ClosedChecked") -> "ClosedChecked":
+        """Adds up the counts of both; differences are left out."""
+        return ClosedChecked(
+            self.exact + other.exact, self.bounded + other.bounded, self.bounded_count + other.bounded_count, []
+        )
+
+
+NOTHING_CLOSED: Final = ClosedChecked(0, 0, 0, [])
 
 
 def check_closed(cells: StoredSizes, client: Selects, of: int, lateness_seconds: float) -> Iterator[ClosedChecked]:
@@ -129,15 +134,14 @@ def check_closed(cells: StoredSizes, client: Selects, of: int, lateness_seconds:
                 "until": min(until * 60, (1 << 32) - 1),
                 "of": of,
                 "in_time": max(0, int(60 + lateness_seconds - SLACK_SECONDS)),
-                "most_shown": MOST_SHOWN,
             },
         )
-        exact, bounded, bounded_count, shown, found = (column[0] for column in answer)
+        exact, bounded, bounded_count, shown = (column[0] for column in answer)
         differences = [
             difference(CONVERSATION_CLOSED, (name, start), "count", stored or None, expected or None)
             for name, start, stored, expected in shown
         ]
-        yield ClosedChecked(exact, bounded, bounded_count, differences, found)
+        yield ClosedChecked(exact, bounded, bounded_count, differences)
 
 
 def windows(minutes: Array, sizes: Array, at_once: int, last: int) -> Iterator[tuple[int, int]]:

@@ -1,10 +1,12 @@
 """`engagement work` that can be told to kill itself where no signal from outside would find it.
 
-    python -m tests.end_to_end.runner [--until-caught-up] [--die-after STEP | --stop-before-events] [--armed-by FILE]
+    python -m tests.end_to_end.runner [--until-caught-up] [--armed-by FILE]
+        [--die-after STEP | --stop-before-events | --hold-minutes]
 
 Once FILE is there it dies by SIGKILL right after that step of the job (processors.engagement.job.STEPS), or with
 `panes` between the two halves of step 2: minutes stored, metrics not. With --stop-before-events it stops itself
-(SIGSTOP), once, with a batch that is folded and not stored.
+(SIGSTOP), once, with a batch that is folded and not stored. With --hold-minutes its conversation agent waits before it
+stores minutes, until FILE is gone.
 With ENGAGEMENT_TEST_PAUSE it sleeps so many seconds after each batch: so a fast machine has work left when others come.
 With ENGAGEMENT_TEST_MEMORY_MB it has less memory than a setting may say, and its log tells of posts that are evicted.
 """
@@ -24,7 +26,7 @@ from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import load_settings
 from processors.engagement.job import STEPS
 from processors.worker import WorkOptions, run_worker
-from schemas.tables import EVENTS, POST_MINUTES
+from schemas.tables import CONVERSATION_MINUTES, EVENTS, POST_MINUTES
 
 PANES = "panes"
 
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--until-caught-up", action="store_true")
     parser.add_argument("--die-after", choices=(*STEPS, PANES))
     parser.add_argument("--stop-before-events", action="store_true")
+    parser.add_argument("--hold-minutes", action="store_true")
     parser.add_argument("--armed-by", type=Path)
     given = parser.parse_args(arguments)
 
@@ -48,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     tell_of_panes(die_after)
     if given.stop_before_events:
-        stop_before_events(given.armed_by)
+        before_insert(EVENTS.name, lambda: stop(given.armed_by))
+    if given.hold_minutes:
+        before_insert(CONVERSATION_MINUTES.name, lambda: hold(given.armed_by))
     tell_of_evictions()
     try:
         settings = load_settings()
@@ -73,18 +78,29 @@ def tell_of_panes(tell: Callable[[str], None]) -> None:
     ClickHouse.insert = insert_and_tell  # type: ignore[method-assign]
 
 
-def stop_before_events(armed_by: Path) -> None:
-    """Stops this process before its first INSERT of events once `armed_by` is there; then takes that file away."""
+def before_insert(wanted: str, act: Callable[[], None]) -> None:
+    """Calls `act` before each INSERT into a table."""
     insert = ClickHouse.insert
 
-    def stop_and_insert(self: ClickHouse, table: str, columns: Any) -> int:
-        if table == EVENTS.name and armed_by.exists():
-            armed_by.unlink()
-            print(f"stopped with {len(columns['event_id'])} events in hand", flush=True)
-            os.kill(os.getpid(), signal.SIGSTOP)
+    def act_and_insert(self: ClickHouse, table: str, columns: Any) -> int:
+        if table == wanted:
+            act()
         return insert(self, table, columns)
 
-    ClickHouse.insert = stop_and_insert  # type: ignore[method-assign]
+    ClickHouse.insert = act_and_insert  # type: ignore[method-assign]
+
+
+def stop(armed_by: Path) -> None:
+    """Stops this process once."""
+    if armed_by.exists():
+        armed_by.unlink()
+        print("stopped with a batch in hand", flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def hold(armed_by: Path) -> None:
+    while armed_by.exists():
+        time.sleep(0.1)
 
 
 def tell_of_evictions() -> None:
