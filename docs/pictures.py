@@ -21,7 +21,7 @@ from processors.virality.columns import spread_columns
 from processors.virality.parameters import load_parameters
 from processors.virality.spread import Lookups
 from producers.simulation.policy import SimulationPolicy
-from producers.simulation.simulate import simulate
+from producers.simulation.records import simulate
 
 PICTURES = Path(__file__).with_name("pictures")
 POLICY = SimulationPolicy(events=30_000, posts=60, seed=5, hours=72, retractions=0.0)

@@ -14,14 +14,14 @@ from pipeline.event_files import STDIN
 from pipeline.publisher import open_publisher
 from pipeline.settings import Settings, load_settings
 from producers.bookmark import Bookmark
-from producers.inputs import read_posts
+from producers.event_lines import read_posts
 from producers.pacing import PacePolicy
 from producers.progress import Progress
-from producers.replay import ReplayPolicy
-from producers.replay import replay as send_files
-from producers.simulate import paced, send_records, write_records
 from producers.simulation.policy import SimulationPolicy, SpikePolicy
-from producers.simulation.simulate import simulate as run_simulation
+from producers.simulation.records import simulate as run_simulation
+from producers.sources.replay import ReplayPolicy
+from producers.sources.replay import replay as send_files
+from producers.sources.simulate import paced, send_records, write_records
 from producers.summary import Summary
 
 SHARE: Final = click.FloatRange(0, 1)

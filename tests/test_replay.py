@@ -25,10 +25,10 @@ from pipeline.kafka import read_topic
 from pipeline.settings import Settings
 from pipeline.topics import ensure_topics, partition_of
 from producers.bookmark import Bookmark, Place
-from producers.inputs import read_posts
+from producers.event_lines import read_posts
 from producers.pacing import Pace, PacePolicy
 from producers.progress import Progress
-from producers.replay import ReplayPolicy, replay
+from producers.sources.replay import ReplayPolicy, replay
 from schemas.events import parse_event
 from schemas.topics import Topics
 

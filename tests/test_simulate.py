@@ -19,12 +19,12 @@ from pipeline.errors import SettingsError
 from pipeline.kafka import read_topic
 from pipeline.settings import Settings
 from pipeline.topics import ensure_topics, partition_of
-from producers.replay import ReplayPolicy, replay
-from producers.simulate import send_records, write_records
 from producers.simulation.malformed import SPOILERS
 from producers.simulation.policy import SimulationPolicy, SpikePolicy
 from producers.simulation.record import Record
-from producers.simulation.simulate import simulate
+from producers.simulation.records import simulate
+from producers.sources.replay import ReplayPolicy, replay
+from producers.sources.simulate import send_records, write_records
 from schemas.events import InvalidEvent, parse_event
 from schemas.topics import Topics
 

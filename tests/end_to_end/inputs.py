@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.publisher import open_publisher
 from pipeline.settings import Settings
 from producers.simulation.policy import SimulationPolicy
-from producers.simulation.simulate import simulate
+from producers.simulation.records import simulate
 from tests.truth import PostTruth, truth_of
 
 CASCADES = "cascades/twitter15_16.ndjson.gz"

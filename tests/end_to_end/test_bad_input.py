@@ -7,9 +7,9 @@ from pathlib import Path
 from pipeline.clickhouse import ClickHouse
 from pipeline.publisher import open_publisher
 from pipeline.settings import Settings
-from producers.simulate import send_records
 from producers.simulation.policy import SimulationPolicy
-from producers.simulation.simulate import simulate
+from producers.simulation.records import simulate
+from producers.sources.simulate import send_records
 from tests.end_to_end.checks import assert_exact, assert_recounted, engagement, environment_of
 from tests.end_to_end.workers import Workers
 from tests.truth import truth_of

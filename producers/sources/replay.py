@@ -9,7 +9,7 @@ from pipeline.errors import CheckFailed
 from pipeline.event_files import EventFile
 from pipeline.outlet import Outlet
 from producers.bookmark import Bookmark, Place
-from producers.inputs import Parse, Parsed, format_of
+from producers.event_lines import Parse, Parsed, format_of
 from producers.pacing import Pace, PacePolicy
 from producers.progress import Progress
 from producers.summary import Summary
