@@ -26,7 +26,7 @@ from pipeline.observability.httpd import StatusServer
 from pipeline.observability.logs import log_config
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
-from processors.alerts.bench import AlertBench
+from processors.alerts.host import AlertBench
 from processors.batches import Batch, CatchUp, Host, SourcePolicy
 from processors.conversation.bench import ConversationBench
 from processors.engagement.bench import EngagementBench

@@ -1,7 +1,8 @@
 """What tests of alerts share: spikes, a record of deliveries in memory, a receiver that remembers, an HTTP server that
 misbehaves when it is told to.
 
-The fakes pass the same contract tests as the real ones (tests/test_alert_stored.py, tests/test_alert_receivers.py).
+The fakes pass the same contract tests as the real ones: tests/test_alert_delivery_store.py and
+tests/test_alert_receivers.py.
 """
 
 import asyncio

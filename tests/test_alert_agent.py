@@ -15,7 +15,7 @@ from processors.alerts.agent import AlertAgent
 from processors.alerts.config import AlertsConfig
 from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import SETTLED, Answer, Delivery, Receiver
-from processors.alerts.receivers import open_heartbeat, open_receivers
+from processors.alerts.receivers.http import open_heartbeat, open_receivers
 from processors.batches import Batch
 from processors.engagement.decoding import Run
 from schemas.alerts import SPIKE_ALERT, SpikeAlert

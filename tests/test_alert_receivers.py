@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from processors.alerts.messages import for_alertmanager, for_slack, for_webhook, sign
 from processors.alerts.ports import Answer, Notice, Receiver
-from processors.alerts.receivers import open_heartbeat, open_receivers
+from processors.alerts.receivers.http import open_heartbeat, open_receivers
+from processors.alerts.receivers.messages import for_alertmanager, for_slack, for_webhook, sign
 from schemas.alerts import SPIKE_ALERT
 from tests.fakes_alerts import T0, FakeReceiver, HttpServer, config_of, spike
 

@@ -12,7 +12,7 @@ MODULES = (
     "pipeline.group",
     "pipeline.topics",
     "pipeline.wire",
-    "processors.alerts.bucket",
+    "processors.alerts.rate_bucket",
     "processors.alerts.fields",
     "processors.spikes.detector",
     "processors.spikes.policy",

@@ -8,7 +8,7 @@ import pytest
 from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
-from processors.alerts.stored import ClickHouseDeliveries
+from processors.alerts.delivery_store import ClickHouseDeliveries
 from processors.spikes.evidence import LOUD, ClickHouseWitness
 from processors.spikes.life import RANKS, Change, open_early
 from processors.spikes.ports import Facts

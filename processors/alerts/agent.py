@@ -19,12 +19,12 @@ from typing import Any, Final, Protocol, TypeVar
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
 from pipeline.observability.alert_metrics import AlertMetrics
-from processors.alerts.book import BookState
 from processors.alerts.config import AlertmanagerReceiver, AlertsConfig
+from processors.alerts.delivery_queue import BookState
 from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import Answer, Beat, Deliveries, Delivery, Receiver
+from processors.alerts.receiver_state import Waiting
 from processors.alerts.records import read_alerts
-from processors.alerts.track import Waiting
 from processors.batches import Batch
 from schemas.alerts import SpikeAlert
 

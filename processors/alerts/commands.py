@@ -16,7 +16,7 @@ from pipeline.settings import load_settings
 from processors.alerts.config import SETTING, AlertmanagerReceiver, AlertsConfig, load_alerts
 from processors.alerts.fields import host_of
 from processors.alerts.ports import Answer, Notice
-from processors.alerts.receivers import open_receivers
+from processors.alerts.receivers.http import open_receivers
 from processors.alerts.routing import Routing
 from schemas.alerts import SpikeAlert, State
 

@@ -17,12 +17,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from processors.alerts.bucket import BucketState
 from processors.alerts.config import AlertsConfig
 from processors.alerts.policy import DeliveryPolicy, Tally
 from processors.alerts.ports import DELIVERED, GAVE_UP, OLD, SILENCED, SUPERSEDED, UNTOLD, Answer, Delivery, Notice
+from processors.alerts.rate_bucket import BucketState
+from processors.alerts.receiver_state import LIFE, SpikeState, TrackState, Waiting, minute_of, place
 from processors.alerts.routing import Routing
-from processors.alerts.track import LIFE, SpikeState, TrackState, Waiting, minute_of, place
 from schemas.alerts import SpikeAlert, State
 
 

@@ -14,8 +14,8 @@ from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.alerts.agent import AlertAgent
 from processors.alerts.config import SETTING, load_alerts
-from processors.alerts.receivers import open_heartbeat, open_receivers
-from processors.alerts.stored import ClickHouseDeliveries
+from processors.alerts.delivery_store import ClickHouseDeliveries
+from processors.alerts.receivers.http import open_heartbeat, open_receivers
 from processors.batches import Batch
 from processors.bench import Bench
 

@@ -9,8 +9,8 @@ from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from pipeline.topics import partition_of
+from processors.alerts.delivery_store import ClickHouseDeliveries
 from processors.alerts.ports import Deliveries, Delivery
-from processors.alerts.stored import ClickHouseDeliveries
 from schemas.alerts import SpikeAlert
 from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES
 from tests.fakes_alerts import T0, FakeDeliveries, spike

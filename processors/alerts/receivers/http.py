@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from pipeline.errors import SettingsError
 from processors.alerts.config import AlertmanagerReceiver, AlertsConfig, ReceiverConfig, SlackReceiver
 from processors.alerts.fields import host_of
-from processors.alerts.messages import Content, for_alertmanager, for_slack, for_webhook
 from processors.alerts.ports import Answer, Notice, Receiver
+from processors.alerts.receivers.messages import Content, for_alertmanager, for_slack, for_webhook
 
 SAID_BYTES: Final = 200
 """Of a refusal so much is shown."""

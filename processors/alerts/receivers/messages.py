@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from processors.alerts.ports import Notice
-from processors.alerts.words import clock, details, headline, link_to
+from processors.alerts.receivers.wording import clock, details, headline, link_to
 from schemas.alerts import SPIKE_ALERT
 
 ALERT_NAME: Final = "EngagementSpike"

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from processors.alerts.book import BookState
-from processors.alerts.bucket import BucketState
 from processors.alerts.config import AlertsConfig
+from processors.alerts.delivery_queue import BookState
 from processors.alerts.fields import Rate
 from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import Answer, Delivery
+from processors.alerts.rate_bucket import BucketState
 from schemas.alerts import SpikeAlert, State
 from tests.fakes_alerts import NOON, T0, Tally, config_of, spike
 
