@@ -26,7 +26,7 @@ from pipeline.observability.httpd import StatusServer
 from pipeline.observability.logs import log_config
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
-from processors.alerts.host import AlertBench
+from processors.alerts.host import AlertHost
 from processors.batches import Batch, CatchUp, Host, SourcePolicy
 from processors.conversation.bench import ConversationBench
 from processors.engagement.bench import EngagementBench
@@ -164,7 +164,7 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
 
     if settings.alerts is not None:
         watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
-        pager = AlertBench(settings, metrics, health, watchdog)
+        pager = AlertHost(settings, metrics, health, watchdog)
         policy = SourcePolicy(
             GroupPolicy(f"{group}-{ALERTS}", (settings.topics.alerts,), settings.instance, fetch_wait_ms=CALM_WAIT_MS),
             {settings.topics.alerts: ALERTS},

@@ -93,7 +93,7 @@ class Tally:
 
 
 @dataclass
-class FakeDeliveries:
+class FakeDeliveryStore:
     """Both tables, which survive every agent. `away`: raises Unavailable."""
 
     stood: dict[str, SpikeAlert] = field(default_factory=dict)

@@ -14,12 +14,12 @@ from pipeline.topics import partition_of
 from processors.alerts.agent import AlertAgent
 from processors.alerts.config import AlertsConfig
 from processors.alerts.policy import DeliveryPolicy
-from processors.alerts.ports import SETTLED, Answer, Delivery, Receiver
+from processors.alerts.ports import SETTLED, AlertPorts, Answer, Delivery, Receiver
 from processors.alerts.receivers.http import open_heartbeat, open_receivers
 from processors.batches import Batch
 from processors.engagement.decoding import Run
 from schemas.alerts import SPIKE_ALERT, SpikeAlert
-from tests.fakes_alerts import T0, FakeDeliveries, FakeReceiver, HttpServer, config_of, spike, until
+from tests.fakes_alerts import T0, FakeDeliveryStore, FakeReceiver, HttpServer, config_of, spike, until
 
 QUICK = DeliveryPolicy(first_wait=0.05, longest_wait=0.2)
 TOPIC = "engagement.alerts"
@@ -46,7 +46,7 @@ class Bench:
     def __init__(self, config: AlertsConfig | None = None, receivers: dict[str, Receiver] | None = None) -> None:
         self.config = config or config_of()
         self.receivers = receivers
-        self.deliveries = FakeDeliveries()
+        self.deliveries = FakeDeliveryStore()
         self.buried: list[DeadLetter] = []
         self.now, self.policy = T0, QUICK
         self.metrics = WorkerMetrics()
@@ -57,16 +57,18 @@ class Bench:
         receivers = open_receivers(self.config) if self.receivers is None else self.receivers
         self.agent = AlertAgent(
             self.config,
-            self.deliveries,
-            receivers,
-            self.buried.extend,
-            self.alert_metrics,
-            Thread(),
-            open_heartbeat(self.config),
+            AlertPorts(
+                self.deliveries,
+                receivers,
+                self.buried.extend,
+                self.alert_metrics,
+                Thread(),
+                open_heartbeat(self.config),
+            ),
             self.policy,
             clock=lambda: self.now,
         )
-        await self.agent.claim(list(partitions), 4)
+        await self.agent.assign(list(partitions), 4)
         if tick:
             self.ticking = asyncio.create_task(self._tick(self.agent))
         return self.agent
@@ -81,7 +83,7 @@ class Bench:
         """What the conversation agent does: the rows first, then the messages."""
         for alert in alerts:
             self.deliveries.put(alert)
-        return await self.agent.take(batch_of(*alerts))
+        return await self.agent.process(batch_of(*alerts))
 
     async def kill(self) -> None:
         """Nothing of it happens any more, nothing is stored."""
@@ -89,9 +91,9 @@ class Bench:
             self.ticking.cancel()
         for task in [*self.agent._attempts]:
             task.cancel()
-        self.agent._book = None
+        self.agent._queue = None
         await asyncio.sleep(0)
-        for receiver in self.agent._receivers.values():  # the system would close its sockets
+        for receiver in self.agent._ports.receivers.values():  # the system would close its sockets
             await receiver.close()
 
     async def stop(self) -> None:
@@ -239,7 +241,7 @@ def test_the_heartbeat_is_told_while_alerts_can_be_delivered(server: HttpServer)
         assert len(server.requests) == 2, "it cannot deliver, so it must not say that it can"
         bench.deliveries.away = False
         await until(lambda: len(server.requests) == 3)
-        await bench.agent.claim([], 1)
+        await bench.agent.assign([], 1)
         bench.now += 20
         await asyncio.sleep(0.2)
         assert len(server.requests) == 3, "a worker without partitions tells nobody of alerts"
@@ -261,7 +263,7 @@ def test_nothing_is_acked_before_it_can_be_found_again() -> None:
         bench.deliveries.away = True
         agent = await bench.start()
         batch = batch_of(spike())
-        taking = asyncio.create_task(agent.take(batch))
+        taking = asyncio.create_task(agent.process(batch))
         await asyncio.sleep(0.3)
         assert not taking.done()
         batch.given_up.set()
@@ -313,7 +315,7 @@ def test_a_spike_that_is_not_in_memory_is_looked_up() -> None:
 
     async def work() -> None:
         agent = await bench.start()
-        assert await agent.take(batch_of(spike(), spike(state="resolved", minute=1)))
+        assert await agent.process(batch_of(spike(), spike(state="resolved", minute=1)))
         await until(lambda: receiver.took == ["5f/resolved"])
         await bench.stop()
 
@@ -336,8 +338,8 @@ def test_what_was_read_for_partitions_that_are_gone_is_not_told() -> None:
         agent = await bench.start(tick=False)
         reading = asyncio.create_task(agent.tick())
         await asyncio.sleep(0.1)
-        await agent.claim([], 1)
-        await agent.claim([partition_of(b"hashtag:acme", 4) ^ 1], 4)
+        await agent.assign([], 1)
+        await agent.assign([partition_of(b"hashtag:acme", 4) ^ 1], 4)
         may_answer.set()
         await reading
         await agent.tick()
@@ -356,7 +358,7 @@ def test_a_partition_that_goes_to_another_agent_is_told_by_that_one() -> None:
         first = await bench.start()
         await bench.send(spike())
         await until(lambda: one.attempts)
-        await first.claim([], 1)
+        await first.assign([], 1)
         before = len(one.attempts)
         await asyncio.sleep(0.3)
         assert len(one.attempts) == before
@@ -425,7 +427,7 @@ def test_what_is_no_alert_is_a_dead_letter() -> None:
     async def work() -> None:
         agent = await bench.start()
         run_ = Run(TOPIC, "alert", 2, [Record(number, value) for number, value in enumerate(values)])
-        assert await agent.take(Batch([run_], {}))
+        assert await agent.process(Batch([run_], {}))
         await until(lambda: receiver.took)
         await bench.stop()
 
@@ -440,9 +442,10 @@ def test_what_is_no_alert_is_a_dead_letter() -> None:
 
 def test_without_a_file_alerts_are_taken_and_nobody_is_told() -> None:
     async def work() -> None:
-        agent = AlertAgent(None, FakeDeliveries(), {}, lambda letters: None, AlertMetrics(WorkerMetrics()), Thread())
-        await agent.claim([0], 4)
-        assert await agent.take(batch_of(spike()))
+        metrics = AlertMetrics(WorkerMetrics())
+        agent = AlertAgent(None, AlertPorts(FakeDeliveryStore(), {}, lambda letters: None, metrics, Thread()))
+        await agent.assign([0], 4)
+        assert await agent.process(batch_of(spike()))
         await agent.tick()
         assert agent.is_idle
         await agent.close()

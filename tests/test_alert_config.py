@@ -137,7 +137,7 @@ def test_the_first_route_that_fits_decides() -> None:
         {"match": "*", "to": ["c"], "severity": "info"},
     ]
     routing = Routing(config_of({"a": {}, "b": {}, "c": {}}, routes=routes))
-    for conversation, legs in (
+    for conversation, matched_routes in (
         ("brand:acme", [("a", "critical"), ("b", "warning")]),
         ("brand:Acme", [("a", "critical"), ("b", "warning")]),
         ("brand:acme2", [("a", "warning"), ("b", "warning")]),
@@ -145,7 +145,7 @@ def test_the_first_route_that_fits_decides() -> None:
         ("hashtag:acmes", [("c", "info")]),
         ("thread:brand:acme", [("c", "info")]),
     ):
-        assert routing.legs(conversation) == legs, conversation
+        assert routing.matched_routes(conversation) == matched_routes, conversation
 
 
 def test_a_silence_holds_from_its_beginning_until_before_its_end() -> None:

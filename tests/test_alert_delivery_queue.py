@@ -1,4 +1,4 @@
-"""What is due to whom, and when: pure, with a clock of its own."""
+"""The delivery queue: which notice is due to which receiver, and when. Pure, with a clock of its own."""
 
 from datetime import timedelta
 from random import Random
@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from processors.alerts.config import AlertsConfig
-from processors.alerts.delivery_queue import BookState
+from processors.alerts.delivery_queue import DeliveryQueue
 from processors.alerts.fields import Rate
 from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import Answer, Delivery
-from processors.alerts.rate_bucket import BucketState
+from processors.alerts.rate_bucket import RateBucket
 from schemas.alerts import SpikeAlert, State
 from tests.fakes_alerts import NOON, T0, Tally, config_of, spike
 
@@ -20,7 +20,7 @@ YES = Answer(True)
 
 
 class Bench:
-    """A book, what it told, and what is stored of it."""
+    """A delivery queue, the notices that it delivered, and its stored rows."""
 
     def __init__(self, config: AlertsConfig | None = None, forgetful: tuple[str, ...] = (), **policy: Any) -> None:
         self.config, self.forgetful = config or config_of(), forgetful
@@ -32,18 +32,18 @@ class Bench:
 
     def restart(self, *spikes: SpikeAlert) -> None:
         self.tally = Tally()
-        self.book = BookState(self.config, self.forgetful, self.tally, Random(1), self.now, self.policy)
+        self.queue = DeliveryQueue(self.config, self.forgetful, self.tally, Random(1), self.now, self.policy)
         for each in spikes:
             own = [row for row in self.rows.values() if row.spike_id == each["spike_id"]]
-            self.book.restore(each, own, self.now)
+            self.queue.restore(each, own, self.now)
         self.save()
 
-    def take(self, *alerts: SpikeAlert) -> None:
+    def add(self, *alerts: SpikeAlert) -> None:
         for alert in alerts:
-            if alert["spike_id"] not in self.book:
+            if alert["spike_id"] not in self.queue:
                 own = [row for row in self.rows.values() if row.spike_id == alert["spike_id"]]
-                self.book.restore(alert, own, self.now, is_news=True)
-            self.book.take(alert, self.now)
+                self.queue.restore(alert, own, self.now, is_new_alert=True)
+            self.queue.add_alert(alert, self.now)
         self.save()
 
     def run(self, seconds: float = 0, answer: Answer = YES, step: float = 1) -> list[str]:
@@ -51,21 +51,21 @@ class Bench:
         tried: list[str] = []
         end = self.now + seconds
         while True:
-            while due := self.book.due(self.now):
+            while due := self.queue.start_due(self.now):
                 for each in due:
                     tried.append(each.notice.key)
                     if answer.is_delivered:
                         self.told.append((each.receiver, each.notice.key))
-                    self.book.settle(each, answer, self.now)
+                    self.queue.record_answer(each, answer, self.now)
             self.save()
             if self.now >= end:
                 return tried
             self.now += step
 
     def save(self) -> None:
-        for row in self.book.unsaved():
+        for row in self.queue.unsaved_rows():
             self.rows[row.spike_id, row.receiver, row.state] = row
-            self.book.note_saved([row])
+            self.queue.mark_saved([row])
 
     def outcome(self, state: State, receiver: str = "hook", spike_id: str = "5f") -> str:
         return self.rows[spike_id, receiver, state].outcome
@@ -80,9 +80,9 @@ def test_each_state_is_told_once_in_the_order_of_its_life() -> None:
         spike(state="resolved", minute=9),
     ]
     for alert in alerts:
-        bench.take(alert, alert)
+        bench.add(alert, alert)
         bench.run()
-    bench.take(*alerts)
+    bench.add(*alerts)
     bench.run(100)
     assert [key for _, key in bench.told] == [
         "5f/opened",
@@ -96,12 +96,12 @@ def test_each_state_is_told_once_in_the_order_of_its_life() -> None:
 
 def test_a_failure_is_tried_again_later_and_later_with_jitter() -> None:
     bench = Bench()
-    bench.take(spike())
+    bench.add(spike())
     waits: list[float] = []
     for _ in range(9):
-        [sent] = bench.book.due(bench.now)
-        bench.book.settle(sent, NO, bench.now)
-        assert bench.book.due(sent.due - 0.01) == []
+        [sent] = bench.queue.start_due(bench.now)
+        bench.queue.record_answer(sent, NO, bench.now)
+        assert bench.queue.start_due(sent.due - 0.01) == []
         waits.append(sent.due - bench.now)
         bench.now = sent.due
     for number, wait in enumerate(waits):
@@ -117,7 +117,7 @@ def test_a_failure_is_tried_again_later_and_later_with_jitter() -> None:
 
 def test_whoever_asks_for_patience_gets_it() -> None:
     bench = Bench()
-    bench.take(spike())
+    bench.add(spike())
     assert bench.run(0, Answer(False, "429", wait=120)) == ["5f/opened"]
     assert bench.run(119) == []
     assert bench.run(2) == ["5f/opened"]
@@ -125,40 +125,40 @@ def test_whoever_asks_for_patience_gets_it() -> None:
 
 def test_what_comes_later_waits_for_what_came_before() -> None:
     bench = Bench()
-    bench.take(spike())
+    bench.add(spike())
     bench.run(0, NO)
-    bench.take(spike(state="resolved", minute=1))
+    bench.add(spike(state="resolved", minute=1))
     assert set(bench.run(100, NO)) == {"5f/opened"}
     assert bench.run(60) == ["5f/opened", "5f/resolved"]
 
 
 def test_nothing_overtakes_what_is_on_its_way() -> None:
     bench = Bench()
-    bench.take(spike())
-    [opened] = bench.book.due(bench.now)
-    bench.take(spike(state="grown", minute=1), spike(state="resolved", minute=2))
-    assert bench.book.due(bench.now) == []
-    bench.book.settle(opened, YES, bench.now)
+    bench.add(spike())
+    [opened] = bench.queue.start_due(bench.now)
+    bench.add(spike(state="grown", minute=1), spike(state="resolved", minute=2))
+    assert bench.queue.start_due(bench.now) == []
+    bench.queue.record_answer(opened, YES, bench.now)
     assert bench.run() == ["5f/grown/2026-03-01T12:01Z", "5f/resolved"]
 
 
 def test_a_receiver_that_fails_or_hangs_holds_up_nobody_but_itself() -> None:
     bench = Bench(config_of({"bad": {}, "good": {}}))
-    bench.take(*(spike(f"s{number}") for number in range(20)))
+    bench.add(*(spike(f"s{number}") for number in range(20)))
     hanging = 0
     for _ in range(10):
-        for each in bench.book.due(bench.now):
+        for each in bench.queue.start_due(bench.now):
             if each.receiver == "good":
-                bench.book.settle(each, YES, bench.now)
+                bench.queue.record_answer(each, YES, bench.now)
             else:
                 hanging += 1
     assert hanging == bench.policy.at_once
-    assert bench.book.waiting() == {"bad": 20, "good": 0}
+    assert bench.queue.count_pending() == {"bad": 20, "good": 0}
 
 
 def test_it_gives_up_when_a_state_is_old_and_not_before() -> None:
     bench = Bench(give_up={"opened": 7200.0, "grown": 600.0, "resolved": 7200.0})
-    bench.take(spike(), spike(state="resolved", minute=5))
+    bench.add(spike(), spike(state="resolved", minute=5))
     bench.run(7000, NO, step=30)
     assert bench.outcome("opened") == "no"
     bench.run(300, NO, step=30)
@@ -169,9 +169,9 @@ def test_it_gives_up_when_a_state_is_old_and_not_before() -> None:
 
 def test_growth_that_was_not_told_is_superseded_by_more() -> None:
     bench = Bench()
-    bench.take(spike())
+    bench.add(spike())
     bench.run(0, NO)
-    bench.take(spike(state="grown", minute=1), spike(state="grown", minute=3), spike(state="grown", minute=2))
+    bench.add(spike(state="grown", minute=1), spike(state="grown", minute=3), spike(state="grown", minute=2))
     assert bench.run(60) == ["5f/opened", "5f/grown/2026-03-01T12:03Z"]
     assert bench.tally.counts["suppressed superseded"] == 1
 
@@ -183,25 +183,25 @@ def test_what_is_old_is_recorded_and_never_told() -> None:
     bench = Bench(oldest_config := config_of(oldest="30m"))
     assert oldest_config.oldest == 1800
     bench.now = T0 + 86_400 * 30
-    bench.take(spike(), spike(state="grown", minute=3), spike(state="resolved", minute=9))
+    bench.add(spike(), spike(state="grown", minute=3), spike(state="resolved", minute=9))
     assert bench.run(10) == []
     assert [bench.outcome(state) for state in ("opened", "grown", "resolved")] == ["old", "old", "untold"]
     assert bench.tally.counts["suppressed old"] == 2
     bench.restart()
-    bench.take(spike())
+    bench.add(spike())
     assert bench.run(10) == []
 
 
 def test_what_is_just_young_enough_is_told() -> None:
     bench = Bench(config_of(oldest="30m"))
     bench.now = T0 + 1800
-    bench.take(spike())
+    bench.add(spike())
     assert bench.run() == ["5f/opened"]
 
 
 def test_a_resolution_goes_to_whoever_was_told_however_old_it_is() -> None:
     bench = Bench()
-    bench.take(spike())
+    bench.add(spike())
     bench.run()
     bench.now += 5 * 3600
     bench.restart(spike(state="resolved", minute=60))
@@ -213,10 +213,10 @@ def test_a_silence_holds_back_openings_and_growth_not_what_ends() -> None:
     bench = Bench(config_of(silences=silences))
     before = spike("old", since=NOON - timedelta(minutes=5))
     bench.now = T0 - 60
-    bench.take(before)
+    bench.add(before)
     assert bench.run() == ["old/opened"]
     bench.now = T0
-    bench.take(
+    bench.add(
         spike("new"),
         spike("other", conversation="hashtag:b"),
         {**before, "state": "grown"},
@@ -225,13 +225,13 @@ def test_a_silence_holds_back_openings_and_growth_not_what_ends() -> None:
     assert sorted(bench.run()) == ["old/resolved", "other/opened"]
     assert bench.outcome("opened", spike_id="new") == "silenced: known"
     bench.now = T0 + 601
-    bench.take(spike("new", "grown", 10), spike("new", "resolved", 11))
+    bench.add(spike("new", "grown", 10), spike("new", "resolved", 11))
     assert bench.run() == ["new/grown/2026-03-01T12:10Z", "new/resolved"]
 
 
 def test_what_no_route_fits_is_counted() -> None:
     bench = Bench(config_of(routes=[{"match": "brand:*", "to": ["hook"]}]))
-    bench.take(spike(), spike("b", conversation="brand:x"))
+    bench.add(spike(), spike("b", conversation="brand:x"))
     assert bench.run() == ["b/opened"]
     assert bench.tally.counts["suppressed unrouted"] == 1
 
@@ -241,7 +241,7 @@ def test_what_no_route_fits_is_counted() -> None:
 
 def test_what_exceeds_the_rate_comes_later() -> None:
     bench = Bench(config_of({"hook": {"rate": "2/minute"}}))
-    bench.take(*(spike(f"s{number}") for number in range(5)))
+    bench.add(*(spike(f"s{number}") for number in range(5)))
     assert len(bench.run(0)) == 2
     assert len(bench.run(29)) == 0
     assert len(bench.run(1)) == 1
@@ -250,7 +250,7 @@ def test_what_exceeds_the_rate_comes_later() -> None:
 
 def test_what_waits_for_the_rate_is_told_in_its_latest_state_alone() -> None:
     bench = Bench(config_of({"hook": {"rate": "1/minute"}}))
-    bench.take(spike("first"), spike(), spike(state="grown", minute=1), spike(state="resolved", minute=2))
+    bench.add(spike("first"), spike(), spike(state="grown", minute=1), spike(state="resolved", minute=2))
     assert bench.run(200) == ["first/opened", "5f/resolved"]
     assert bench.tally.counts["suppressed superseded"] == 2
     assert bench.outcome("opened") == "superseded"
@@ -260,7 +260,7 @@ def test_what_waits_for_the_rate_is_told_in_its_latest_state_alone() -> None:
 
 def test_after_a_restart_the_latest_state_is_still_told_where_the_rest_was_left_out() -> None:
     bench = Bench(config_of({"hook": {"rate": "1/minute"}}))
-    bench.take(spike("first"), spike(), spike(state="resolved", minute=2))
+    bench.add(spike("first"), spike(), spike(state="resolved", minute=2))
     assert bench.run(0) == ["first/opened"]
     bench.restart(spike(state="resolved", minute=2))
     assert bench.run(0) == ["5f/resolved"]
@@ -268,8 +268,8 @@ def test_after_a_restart_the_latest_state_is_still_told_where_the_rest_was_left_
 
 @pytest.mark.parametrize(("rate", "most"), [(Rate(1, 1.0), 61), (Rate(30, 60.0), 60), (None, 600)])
 def test_a_bucket_gives_no_more_than_it_has(rate: Rate | None, most: int) -> None:
-    bucket = BucketState(rate, 0)
-    assert sum(bucket.take(now / 10) for now in range(600)) == most - (rate is not None)
+    bucket = RateBucket(rate, 0)
+    assert sum(bucket.spend(now / 10) for now in range(600)) == most - (rate is not None)
 
 
 # ---------------------------------------------------------------- restarts
@@ -277,12 +277,12 @@ def test_a_bucket_gives_no_more_than_it_has(rate: Rate | None, most: int) -> Non
 
 def test_what_was_told_is_not_told_again_and_what_was_not_is() -> None:
     bench = Bench(config_of({"one": {}, "two": {}}))
-    bench.take(spike())
-    for each in bench.book.due(bench.now):
-        bench.book.settle(each, YES if each.receiver == "one" else NO, bench.now)
+    bench.add(spike())
+    for each in bench.queue.start_due(bench.now):
+        bench.queue.record_answer(each, YES if each.receiver == "one" else NO, bench.now)
     bench.save()
     bench.restart(spike())
-    bench.take(spike())  # Kafka repeats what was not committed
+    bench.add(spike())  # Kafka repeats what was not committed
     assert bench.run(60) == ["5f/opened"]
     assert bench.told == [("two", "5f/opened")]
     assert bench.rows["5f", "two", "opened"].attempts == 2
@@ -291,23 +291,23 @@ def test_what_was_told_is_not_told_again_and_what_was_not_is() -> None:
 def test_an_opening_that_was_never_told_is_told_from_what_is_known_of_the_spike() -> None:
     bench = Bench()
     bench.restart(spike(state="resolved", minute=9))
-    [opened] = bench.book.due(bench.now)
+    [opened] = bench.queue.start_due(bench.now)
     alert = opened.notice.alert
     assert (opened.notice.key, alert["as_of"], alert["ended_at"]) == ("5f/opened", NOON, None)
-    bench.book.settle(opened, NO, bench.now)
+    bench.queue.record_answer(opened, NO, bench.now)
     assert bench.run(60) == ["5f/opened", "5f/resolved"]
 
 
 def test_words_that_were_meant_replace_those_that_were_made_up() -> None:
     bench = Bench()
     bench.restart(spike(state="resolved", minute=9))
-    bench.take(spike(observed=81.0))
-    assert [each.notice.alert["observed"] for each in bench.book.due(bench.now)] == [81.0]
+    bench.add(spike(observed=81.0))
+    assert [each.notice.alert["observed"] for each in bench.queue.start_due(bench.now)] == [81.0]
 
 
 def test_what_was_tried_before_the_restart_is_tried_on_though_it_is_old_by_now() -> None:
     bench = Bench()
-    bench.take(spike())
+    bench.add(spike())
     bench.run(0, NO)
     bench.now += 7200
     bench.restart(spike())
@@ -325,7 +325,7 @@ def test_an_agent_that_was_away_for_hours_pages_nobody_for_what_it_missed() -> N
 def test_what_is_read_again_after_a_restart_takes_its_place_in_the_spikes_life() -> None:
     bench = Bench()
     bench.restart(spike(state="resolved", minute=9))
-    bench.take(spike(state="grown", minute=4))
+    bench.add(spike(state="grown", minute=4))
     assert bench.run() == ["5f/opened", "5f/grown/2026-03-01T12:04Z", "5f/resolved"]
 
 
@@ -333,17 +333,17 @@ def test_growth_that_is_read_after_the_end_was_told_is_left_out() -> None:
     bench = Bench()
     bench.restart(spike(state="resolved", minute=9))
     assert bench.run() == ["5f/opened", "5f/resolved"]
-    bench.take(spike(state="grown", minute=4))
+    bench.add(spike(state="grown", minute=4))
     assert bench.run() == []
     assert bench.outcome("grown") == "superseded"
 
 
 def test_a_spike_that_has_left_memory_is_not_news_when_it_comes_again() -> None:
     bench = Bench()
-    bench.take(spike())
+    bench.add(spike())
     bench.run()
     bench.restart()
-    bench.take(spike())
+    bench.add(spike())
     assert bench.run() == []
     assert bench.tally.counts["fired opened"] == 0
 
@@ -351,12 +351,12 @@ def test_a_spike_that_has_left_memory_is_not_news_when_it_comes_again() -> None:
 def test_rows_only_ever_win_over_what_they_know_more_than() -> None:
     bench = Bench()
     versions = []
-    bench.take(spike())
+    bench.add(spike())
     for answer in (NO, YES):
         bench.run(5, answer)
         versions.append(bench.rows["5f", "hook", "opened"].version)
     for minute in (1, 2):
-        bench.take(spike(state="grown", minute=minute))
+        bench.add(spike(state="grown", minute=minute))
         bench.run(5)
         versions.append(bench.rows["5f", "hook", "grown"].version)
     assert versions[0] < versions[1] < versions[2] < versions[3]
@@ -369,9 +369,9 @@ def test_rows_only_ever_win_over_what_they_know_more_than() -> None:
 
 def test_an_open_spike_is_told_again_and_again_until_it_is_over() -> None:
     bench = Bench(forgetful=("hook",))
-    bench.take(spike())
+    bench.add(spike())
     assert 10 <= len(bench.run(600)) <= 12
-    bench.take(spike(state="resolved", minute=10))
+    bench.add(spike(state="resolved", minute=10))
     after = bench.run(3600)
     assert set(after) == {"5f/resolved"}
     assert 15 <= len(after) <= 18
@@ -382,13 +382,13 @@ def test_an_open_spike_is_told_again_and_again_until_it_is_over() -> None:
 
 def test_a_receiver_that_remembers_is_told_once() -> None:
     bench = Bench()
-    bench.take(spike())
+    bench.add(spike())
     assert bench.run(600) == ["5f/opened"]
 
 
 def test_an_open_spike_is_told_again_at_once_after_a_restart() -> None:
     bench = Bench(forgetful=("hook",))
-    bench.take(spike())
+    bench.add(spike())
     bench.run()
     bench.now += 5 * 3600
     bench.restart(spike())
@@ -399,44 +399,44 @@ def test_an_open_spike_is_told_again_at_once_after_a_restart() -> None:
 def test_a_silenced_spike_is_not_told_again_either() -> None:
     silences = [{"match": "*", "until": NOON + timedelta(days=1), "comment": "x"}]
     bench = Bench(config_of(silences=silences), forgetful=("hook",))
-    bench.take(spike())
+    bench.add(spike())
     assert bench.run(600) == []
 
 
 def test_what_is_told_again_never_overtakes_nor_is_overtaken() -> None:
     bench = Bench(forgetful=("hook",))
-    bench.take(spike())
+    bench.add(spike())
     bench.run()
     bench.now += 61
-    [again] = bench.book.due(bench.now)
-    bench.take(spike(state="resolved", minute=1))
-    assert bench.book.due(bench.now) == []
-    bench.book.settle(again, YES, bench.now)
+    [again] = bench.queue.start_due(bench.now)
+    bench.add(spike(state="resolved", minute=1))
+    assert bench.queue.start_due(bench.now) == []
+    bench.queue.record_answer(again, YES, bench.now)
     assert bench.run() == ["5f/resolved"]
 
 
 def test_an_open_spike_that_nobody_judges_any_more_is_let_go() -> None:
     bench = Bench(forgetful=("hook",))
-    bench.take(spike())
+    bench.add(spike())
     bench.run()
-    assert bench.book.open_spikes == 1
+    assert bench.queue.open_spikes == 1
     bench.now += 8 * 86_400
     bench.run(200)
-    bench.book.sweep(bench.now)
-    assert bench.book.open_spikes == 0
-    assert "5f" not in bench.book
-    bench.take(spike(state="resolved", minute=60 * 24 * 8))
+    bench.queue.sweep(bench.now)
+    assert bench.queue.open_spikes == 0
+    assert "5f" not in bench.queue
+    bench.add(spike(state="resolved", minute=60 * 24 * 8))
     assert bench.run() == ["5f/resolved"]
 
 
 def test_memory_does_not_grow_with_what_is_over() -> None:
     bench = Bench()
     for number in range(50):
-        bench.take(spike(f"s{number}"), spike(f"s{number}", "resolved", 1))
+        bench.add(spike(f"s{number}"), spike(f"s{number}", "resolved", 1))
     bench.run()
     bench.now += 2 * 3600
-    bench.book.sweep(bench.now)
-    assert not any(f"s{number}" in bench.book for number in range(50))
+    bench.queue.sweep(bench.now)
+    assert not any(f"s{number}" in bench.queue for number in range(50))
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -448,13 +448,13 @@ def test_random_lives_are_told_in_order_at_least_once(seed: int) -> None:
     stored: SpikeAlert | None = None
     for alert in life:
         stored = alert
-        bench.take(*rng.choices(life[: life.index(alert) + 1], k=2), alert)
+        bench.add(*rng.choices(life[: life.index(alert) + 1], k=2), alert)
         for _ in range(rng.randrange(6)):
-            for each in bench.book.due(bench.now):
+            for each in bench.queue.start_due(bench.now):
                 answer = rng.choice((YES, NO))
                 if answer is YES or rng.random() < 0.2:  # it came, and the answer was lost
                     bench.told.append((each.receiver, each.notice.key))
-                bench.book.settle(each, answer, bench.now)
+                bench.queue.record_answer(each, answer, bench.now)
             if rng.random() < 0.7:
                 bench.save()
             if rng.random() < 0.3:

@@ -9,11 +9,11 @@ from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from pipeline.topics import partition_of
-from processors.alerts.delivery_store import ClickHouseDeliveries
-from processors.alerts.ports import Deliveries, Delivery
+from processors.alerts.delivery_store import ClickHouseDeliveryStore
+from processors.alerts.ports import Delivery, DeliveryStore
 from schemas.alerts import SpikeAlert
 from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES
-from tests.fakes_alerts import T0, FakeDeliveries, spike
+from tests.fakes_alerts import T0, FakeDeliveryStore, spike
 
 MINUTE = int(T0) // 60
 TRIED = Delivery("5f", "hook", "opened", MINUTE, 2, "it's said: \\ 'no'")
@@ -21,14 +21,14 @@ TOLD = Delivery("5f", "hook", "opened", MINUTE, 3, "delivered", int(T0 * 1000) +
 
 
 class Bench(NamedTuple):
-    deliveries: Deliveries
+    deliveries: DeliveryStore
     put: Callable[[SpikeAlert], None]
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     if request.param == "fake":
-        fake = FakeDeliveries()
+        fake = FakeDeliveryStore()
         yield Bench(fake, fake.put)
         return
     settings: Settings = request.getfixturevalue("settings")
@@ -42,7 +42,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
             assert set(row) == set(CONVERSATION_SPIKES.sent)
             writer.insert(CONVERSATION_SPIKES.name, {name: [value] for name, value in row.items()})
 
-        yield Bench(ClickHouseDeliveries(client), put)
+        yield Bench(ClickHouseDeliveryStore(client), put)
 
 
 def test_spikes_come_as_they_were_put(bench: Bench) -> None:
@@ -97,6 +97,6 @@ def test_who_knows_more_wins_whoever_comes_last(bench: Bench, rows: list[Deliver
 def test_people_see_deliveries_in_the_view(settings: Settings) -> None:
     migrate(settings)
     with ClickHouse(settings) as client:
-        ClickHouseDeliveries(client).save([TRIED, TOLD])
+        ClickHouseDeliveryStore(client).save([TRIED, TOLD])
         columns = client.select(f"SELECT state, attempts, outcome FROM {ALERT_DELIVERIES.name}_v")
     assert [list(column) for column in columns] == [["opened"], [3], ["delivered"]]

@@ -88,8 +88,8 @@ def test_it_says_what_was_taken_and_what_not(bench: Bench) -> None:
 
     answers = run(work(), bench.receiver)
     assert [answer.is_delivered for answer in answers] == [True, False, False, True]
-    assert "answers 500" in answers[1].said
-    assert "cannot be reached" in answers[2].said
+    assert "answers 500" in answers[1].reason
+    assert "cannot be reached" in answers[2].reason
     assert bench.took().count("5f/opened") >= 2
 
 
@@ -98,7 +98,7 @@ def test_it_does_not_wait_for_ever(bench: Bench) -> None:
     started = time.monotonic()
     answer = run(bench.receiver.send(NOTICE, T0), bench.receiver)
     assert time.monotonic() - started < 2
-    assert (answer.is_delivered, "has not answered" in answer.said) == (False, True)
+    assert (answer.is_delivered, "has not answered" in answer.reason) == (False, True)
 
 
 def test_several_at_once(bench: Bench) -> None:
@@ -135,7 +135,7 @@ def test_no_address_is_shown_but_its_host(server: HttpServer, status: int) -> No
         server.kill()
         return [*answers, await receiver.send(NOTICE, T0)]
 
-    said = " ".join(answer.said for answer in run(work(), receiver))
+    said = " ".join(answer.reason for answer in run(work(), receiver))
     assert f"127.0.0.1:{server.port}" in said
     assert "hunter2" not in said
 

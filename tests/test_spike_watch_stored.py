@@ -8,7 +8,7 @@ import pytest
 from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
-from processors.alerts.delivery_store import ClickHouseDeliveries
+from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.spikes.evidence import LOUD, ClickHouseWitness
 from processors.spikes.life import RANKS, Change, open_early
 from processors.spikes.ports import Facts
@@ -212,7 +212,7 @@ def test_rows_are_read_as_they_were_saved_also_by_the_alert_agent(bench: Bench) 
     assert bench.spikes.spikes({0: UNTIL}, 1, UNTIL + 21) == []
     assert [(each.state, each.is_told) for each in bench.spikes.spikes({0: UNTIL}, 1, 0)] == [("resolved", True)]
     assert bench.spikes.spikes({1: UNTIL}, 2, 0) + bench.spikes.spikes({0: UNTIL}, 2, 0) != []
-    assert ClickHouseDeliveries(bench.client).spikes([0], 1, 0) == [last]
+    assert ClickHouseDeliveryStore(bench.client).spikes([0], 1, 0) == [last]
 
 
 @pytest.mark.stack

@@ -1,123 +1,103 @@
-"""The alert agent: takes what the topic `alerts` says and tells receivers, each at its own pace. Knows nothing of Faust
-or Kafka.
+"""The alert agent: processes the records of the topic `alerts` and notifies receivers, each at its own pace. The agent
+knows nothing of Faust and Kafka.
 
-What has to be told follows from the spikes and the deliveries that are stored, so a record is acked once it is in
-memory and what was decided against telling is stored: after a crash the spikes are read again, and what no row says was
-told is told. Rows of attempts are stored within a second or so; where that comes too late, a receiver is told again,
+Pending deliveries follow from the stored spikes and the stored deliveries, so a batch is acked once its alerts are in
+memory and its suppressed states are stored: after a crash the spikes are read again, and states without a row are
+delivered. Rows of attempts are stored within a second or so; after a crash before that a receiver gets the notice again
 with the same idempotency key.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from random import Random
 from threading import Event
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
-from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
-from pipeline.observability.alert_metrics import AlertMetrics
-from processors.alerts.config import AlertmanagerReceiver, AlertsConfig
-from processors.alerts.delivery_queue import BookState
+from processors.alerts.config import AlertsConfig
+from processors.alerts.delivery_queue import DeliveryQueue
 from processors.alerts.policy import DeliveryPolicy
-from processors.alerts.ports import Answer, Beat, Deliveries, Delivery, Receiver
-from processors.alerts.receiver_state import Waiting
+from processors.alerts.ports import AlertPorts, Answer, Delivery, HeartbeatPort
+from processors.alerts.receiver_state import PendingDelivery
 from processors.alerts.records import read_alerts
 from processors.batches import Batch
 from schemas.alerts import SpikeAlert
 
-RETRY_SECONDS: Final = 0.5
+STORE_RETRY_SECONDS: Final = 0.5
 GRACE_SECONDS: Final = 2.0
 """How long a rebalance or a stop waits for requests that are on their way."""
 
 SWEEP_SECONDS: Final = 60.0
 SOON_SECONDS: Final = 0.02
-"""After an answer what is due is looked for at most so often: it is a look at every spike."""
+"""The least time between two looks for due deliveries after answers, since each look goes over every spike."""
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 log = logging.getLogger(__name__)
 
 
-class Thread(Protocol):
-    """Where what blocks is done, one thing after the other (processors/bench.py)."""
-
-    async def run(
-        self, action: Callable[..., Result], *arguments: Any, unwanted: Callable[[], bool] = lambda: False
-    ) -> Result:
-        """What the action returns. One that does not end is cut off once it is unwanted."""
-        ...
-
-
-class GivenUp(Exception):
-    """The store is away, and nobody waits for it any more."""
+class _GivenUp(Exception):
+    """The store is away, and the caller does not wait for it any longer."""
 
 
 class AlertAgent:
-    """Takes batches of SpikeAlerts. All of it runs in one event loop; the store blocks, in its own thread. `tick` is
-    to be called about once a second."""
+    """Processes batches of SpikeAlerts in one event loop; the store blocks, in a thread of its own. The owner calls
+    `tick` about once a second."""
 
     def __init__(
         self,
         config: AlertsConfig | None,
-        deliveries: Deliveries,
-        receivers: Mapping[str, Receiver],
-        bury: Callable[[Sequence[DeadLetter]], None],
-        metrics: AlertMetrics,
-        thread: Thread,
-        heartbeat: Beat | None = None,
+        ports: AlertPorts,
         policy: DeliveryPolicy | None = None,
-        on_store: Callable[[Unavailable | None], None] = lambda error: None,
         clock: Callable[[], float] = time.time,
         chance: Random | None = None,
     ) -> None:
-        """Without a `config` records are acked and nobody is told. `on_store` is told each time that the store fails,
-        or answers again (None)."""
-        self._config, self._deliveries, self._receivers, self._bury = config, deliveries, receivers, bury
-        self._metrics, self._heartbeat, self._policy = metrics, heartbeat, policy or DeliveryPolicy()
-        self._on_store, self._clock, self._chance = on_store, clock, chance or Random()
-        self._thread = thread
+        """Without a `config` records are acked and no receiver is notified."""
+        self._config, self._ports, self._policy = config, ports, policy or DeliveryPolicy()
+        self._clock, self._chance = clock, chance or Random()
         self._store = asyncio.Lock()
         self._partitions: tuple[int, ...] = ()
-        self._of = self._claims = 1
+        self._of = self._assignments = 1
         self._judged = (0, 0)
-        self._book: BookState | None = None
+        self._queue: DeliveryQueue | None = None
         self._attempts: set[asyncio.Task[None]] = set()
         self._soon: asyncio.TimerHandle | None = None
         self._is_away = self._is_closed = False
-        self._beat_at = self._sweep_at = 0.0
-        metrics.name_receivers(receivers)
+        self._heartbeat_at = self._sweep_at = 0.0
+        ports.metrics.name_receivers(ports.receivers)
 
-    async def claim(self, partitions: list[int], of: int) -> None:
-        """These partitions, out of `of`, are ours from now on. What was in memory goes; it is read again."""
-        await self._let_go()
+    async def assign(self, partitions: list[int], of: int) -> None:
+        """Makes these partitions, out of `of`, the agent's own. Empties the memory; the spikes are read again."""
+        await self._release()
         self._partitions, self._of = tuple(partitions), of
-        self._claims += 1
+        self._assignments += 1
 
-    async def take(self, batch: Batch) -> bool:
-        """True once all of it is in memory, and what is not to be told is stored; False when it was given up."""
+    async def process(self, batch: Batch) -> bool:
+        """Returns True once all alerts are in memory and suppressed states are stored, False when the batch was given
+        up."""
         if self._config is None:
             return True
         alerts, dead = read_alerts(batch.runs)
         try:
             if dead:
-                await self._patiently(lambda: self._bury(dead), batch.given_up)
-            book = await self._open_book(batch.given_up)
-            await self._look_up([alert for alert in alerts if alert["spike_id"] not in book], book, batch.given_up)
+                await self._retry_store(lambda: self._ports.write_dead_letters(dead), batch.given_up)
+            queue = await self._open_queue(batch.given_up)
+            await self._look_up([alert for alert in alerts if alert["spike_id"] not in queue], queue, batch.given_up)
             for alert in alerts:
-                book.take(alert, self._clock())
+                queue.add_alert(alert, self._clock())
             self._start_due()
-            await self._save(book, batch.given_up)
-        except GivenUp:
+            await self._save(queue, batch.given_up)
+        except _GivenUp:
             return False
-        records, buried = self._judged
-        self._judged = records + len(alerts) + len(dead), buried + len(dead)
+        records, dead_records = self._judged
+        self._judged = records + len(alerts) + len(dead), dead_records + len(dead)
         return True
 
     async def tick(self) -> None:
-        """Starts what is due, stores what came of it. Does not wait for receivers."""
+        """Starts due deliveries and stores the outcome of earlier ones. Does not wait for receivers."""
         now = self._clock()
         if self._config is None or not self._partitions or self._is_closed:
             return
@@ -125,95 +105,97 @@ class AlertAgent:
         if self._store.locked():
             return
         try:
-            book = await self._open_book(None)
+            queue = await self._open_queue(None)
             self._start_due()
-            await self._save(book, None)
-        except GivenUp:
+            await self._save(queue, None)
+        except _GivenUp:
             return
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS
-            book.sweep(now)
-        self._metrics.set_waiting(book.waiting(), book.open_spikes)
-        # Whoever cannot store does not come so far: nobody is told then that all is well.
-        if self._heartbeat is not None and self._config.heartbeat is not None and now >= self._beat_at:
-            self._beat_at = now + self._config.heartbeat.every
-            self._start(self._tell_that_we_live(self._heartbeat))
+            queue.sweep(now)
+        self._ports.metrics.set_waiting(queue.count_pending(), queue.open_spikes)
+        # An agent that cannot store has returned above: no heartbeat tells then that all is well.
+        heartbeat, settings = self._ports.heartbeat, self._config.heartbeat
+        if heartbeat is not None and settings is not None and now >= self._heartbeat_at:
+            self._heartbeat_at = now + settings.every
+            self._start(self._send_heartbeat(heartbeat))
 
     async def close(self) -> None:
-        """Ends what is on its way, within GRACE_SECONDS; stores what came of it; ends connections to receivers."""
+        """Waits at most GRACE_SECONDS for requests on their way, stores their outcome, closes all connections."""
         self._is_closed = True
-        await self._let_go()
-        for receiver in self._receivers.values():
+        await self._release()
+        for receiver in self._ports.receivers.values():
             await receiver.close()
-        if self._heartbeat is not None:
-            await self._heartbeat.close()
+        if self._ports.heartbeat is not None:
+            await self._ports.heartbeat.close()
 
     @property
     def judged(self) -> tuple[int, int]:
-        """Records that were judged so far, and those of them that were dead."""
+        """Records that were judged so far, and how many of them were dead letters."""
         return self._judged
 
     @property
     def is_idle(self) -> bool:
-        """Whatever is due has been tried at least once, and what came of it is stored."""
-        book = self._book
-        if book is None:
+        """Every due delivery was tried at least once, and all outcomes are stored."""
+        queue = self._queue
+        if queue is None:
             return self._config is None or not self._partitions
-        return not (book.in_flight or book.untried(self._clock()) or book.unsaved())
+        return not (queue.in_flight or queue.count_untried(self._clock()) or queue.unsaved_rows())
 
-    async def _let_go(self) -> None:
-        """Waits a little for requests that are on their way, and stores what came of all."""
-        book, self._book = self._book, None
+    async def _release(self) -> None:
+        """Waits at most GRACE_SECONDS for requests on their way, stores all outcomes and empties the memory."""
+        queue, self._queue = self._queue, None
         if self._attempts:
             await asyncio.wait(self._attempts, timeout=GRACE_SECONDS)
         for attempt in self._attempts:
             attempt.cancel()
-        if book is not None and book.unsaved():
+        if queue is not None and queue.unsaved_rows():
             late = Event()
             asyncio.get_running_loop().call_later(GRACE_SECONDS, late.set)
-            with suppress(GivenUp):
-                await self._save(book, late)
+            with suppress(_GivenUp):
+                await self._save(queue, late)
 
-    async def _open_book(self, given_up: Event | None) -> BookState:
-        """What is in memory, read from the store where it is not. Raises GivenUp."""
-        if self._book is None and self._config is not None:
-            forgetful = [n for n, each in self._config.receivers.items() if isinstance(each, AlertmanagerReceiver)]
-            claims, now = self._claims, self._clock()
-            book = BookState(self._config, forgetful, self._metrics, self._chance, now, self._policy)
-            spikes, rows = await self._patiently(self._read, given_up)
+    async def _open_queue(self, given_up: Event | None) -> DeliveryQueue:
+        """Returns the deliveries in memory, read from the store at the first call of an assignment. Raises
+        _GivenUp."""
+        if self._queue is None and self._config is not None:
+            forgetful = [name for name, receiver in self._config.receivers.items() if receiver.is_forgetful]
+            assignments, now = self._assignments, self._clock()
+            queue = DeliveryQueue(self._config, forgetful, self._ports.metrics, self._chance, now, self._policy)
+            spikes, rows = await self._retry_store(self._read_spikes, given_up)
             for spike in spikes:
-                book.restore(spike, rows.get(spike["spike_id"], ()), now)
-            if self._claims != claims:
-                raise GivenUp
-            self._book = self._book or book  # one that was opened meanwhile may know more
-        if self._book is None:
-            raise GivenUp
-        return self._book
+                queue.restore(spike, rows.get(spike["spike_id"], ()), now)
+            if self._assignments != assignments:
+                raise _GivenUp
+            self._queue = self._queue or queue  # a queue that was opened meanwhile may know more
+        if self._queue is None:
+            raise _GivenUp
+        return self._queue
 
-    def _read(self) -> tuple[Sequence[SpikeAlert], dict[str, list[Delivery]]]:
-        """Spikes that may have to be told, and what was. Blocks."""
+    def _read_spikes(self) -> tuple[Sequence[SpikeAlert], dict[str, list[Delivery]]]:
+        """Reads the spikes that may have pending deliveries, and their rows. Blocks."""
         oldest = self._config.oldest if self._config is not None else 0.0
         since = self._clock() - max(oldest, *self._policy.give_up.values())
-        spikes = self._deliveries.spikes(self._partitions, self._of, since)
-        return spikes, _by_spike(self._deliveries.load([spike["spike_id"] for spike in spikes]))
+        spikes = self._ports.deliveries.spikes(self._partitions, self._of, since)
+        return spikes, _by_spike(self._ports.deliveries.load([spike["spike_id"] for spike in spikes]))
 
-    async def _look_up(self, unknown: Sequence[SpikeAlert], book: BookState, given_up: Event) -> None:
-        """What was told of spikes that are not in memory."""
+    async def _look_up(self, unknown: Sequence[SpikeAlert], queue: DeliveryQueue, given_up: Event) -> None:
+        """Puts the stored rows of spikes that are not in memory into the queue."""
         if unknown:
             spike_ids = list({alert["spike_id"] for alert in unknown})
-            rows = _by_spike(await self._patiently(lambda: self._deliveries.load(spike_ids), given_up))
+            rows = _by_spike(await self._retry_store(lambda: self._ports.deliveries.load(spike_ids), given_up))
             for alert in unknown:
-                if alert["spike_id"] not in book:
-                    book.restore(alert, rows.get(alert["spike_id"], ()), self._clock(), is_news=True)
+                if alert["spike_id"] not in queue:
+                    queue.restore(alert, rows.get(alert["spike_id"], ()), self._clock(), is_new_alert=True)
 
     def _start_due(self) -> None:
-        self._soon, book = None, self._book
-        if book is not None and not self._is_closed:
-            for waiting in book.due(self._clock()):
-                self._start(self._attempt(book, waiting))
+        self._soon, queue = None, self._queue
+        if queue is not None and not self._is_closed:
+            for pending in queue.start_due(self._clock()):
+                self._start(self._attempt(queue, pending))
 
     def _start_soon(self) -> None:
-        if self._soon is None and self._book is not None:
+        if self._soon is None and self._queue is not None:
             self._soon = asyncio.get_running_loop().call_later(SOON_SECONDS, self._start_due)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -221,55 +203,56 @@ class AlertAgent:
         self._attempts.add(task)
         task.add_done_callback(self._attempts.discard)
 
-    async def _attempt(self, book: BookState, waiting: Waiting) -> None:
+    async def _attempt(self, queue: DeliveryQueue, pending: PendingDelivery) -> None:
         answer = Answer(False, "was cut off")
         try:
-            answer = await self._receivers[waiting.receiver].send(waiting.notice, self._clock())
+            answer = await self._ports.receivers[pending.receiver].send(pending.notice, self._clock())
         except Exception as error:
-            log.exception("receiver %s failed", waiting.receiver)
+            log.exception("receiver %s failed", pending.receiver)
             answer = Answer(False, type(error).__name__)
         finally:
-            book.settle(waiting, answer, self._clock())
+            queue.record_answer(pending, answer, self._clock())
         if not answer.is_delivered:
-            log.warning("%s was not told of %s: %s", waiting.receiver, waiting.notice.key, answer.said)
+            log.warning("%s was not told of %s: %s", pending.receiver, pending.notice.key, answer.reason)
         self._start_soon()
 
-    async def _tell_that_we_live(self, heartbeat: Beat) -> None:
+    async def _send_heartbeat(self, heartbeat: HeartbeatPort) -> None:
         answer = await heartbeat.post(b"", {})
-        self._metrics.count_heartbeat(answer.is_delivered)
+        self._ports.metrics.count_heartbeat(answer.is_delivered)
         if not answer.is_delivered:
-            log.warning("the heartbeat was not taken: %s", answer.said)
+            log.warning("the heartbeat was not taken: %s", answer.reason)
 
-    async def _save(self, book: BookState, given_up: Event | None) -> None:
-        """Stores what changed. Raises GivenUp."""
-        if rows := book.unsaved():
-            await self._patiently(lambda: self._deliveries.save(rows), given_up)
-            book.note_saved(rows)
+    async def _save(self, queue: DeliveryQueue, given_up: Event | None) -> None:
+        """Stores the rows that changed. Raises _GivenUp."""
+        if rows := queue.unsaved_rows():
+            await self._retry_store(lambda: self._ports.deliveries.save(rows), given_up)
+            queue.mark_saved(rows)
 
-    async def _patiently(self, action: Callable[[], Result], given_up: Event | None) -> Result:
-        """Tries until it works or is given up; once where nobody waits for it. Raises GivenUp."""
+    async def _retry_store(self, action: Callable[[], _Result], given_up: Event | None) -> _Result:
+        """Runs an action of the store until the store answers or the batch is given up; once where `given_up` is None.
+        Raises _GivenUp."""
         while given_up is None or not given_up.is_set():
             try:
                 async with self._store:
-                    result = await self._thread.run(
+                    result = await self._ports.thread.run(
                         action, unwanted=lambda: self._is_closed or (given_up is not None and given_up.is_set())
                     )
             except Unavailable as error:
                 self._is_away = True
-                self._on_store(error)
+                self._ports.on_store(error)
                 if given_up is None:
                     break
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(STORE_RETRY_SECONDS)
             else:
                 if self._is_away:
                     self._is_away = False
-                    self._on_store(None)
+                    self._ports.on_store(None)
                 return result
-        raise GivenUp
+        raise _GivenUp
 
 
 def _by_spike(rows: Iterable[Delivery]) -> dict[str, list[Delivery]]:
-    found: dict[str, list[Delivery]] = {}
+    grouped: dict[str, list[Delivery]] = {}
     for row in rows:
-        found.setdefault(row.spike_id, []).append(row)
-    return found
+        grouped.setdefault(row.spike_id, []).append(row)
+    return grouped

@@ -50,7 +50,7 @@ def check(file: Path | None, conversation: str | None, receiver: str | None, as_
     found = _Found(config, conversation, answers)
     click.echo(json.dumps(found.document(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
     if failed := [answer for _, answer in answers if not answer.is_delivered]:
-        raise CheckFailed(f"{receiver} did not take the test: {failed[0].said}")
+        raise CheckFailed(f"{receiver} did not take the test: {failed[0].reason}")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class _Found:
         said: dict[str, Any] = {
             "receivers": {name: {"kind": each.kind, "to": _to(each)} for name, each in self.config.receivers.items()},
             "routes": [
-                {"match": route.match, "to": route.to, "severity": route.severity, "continue": route.go_on}
+                {"match": route.match, "to": route.to, "severity": route.severity, "continue": route.continues}
                 for route in self.config.routes
             ],
             "silences": [
@@ -78,11 +78,11 @@ class _Found:
             silence = routing.silence(self.conversation, datetime.now(UTC))
             said["conversation"] = {
                 "key": self.conversation,
-                "legs": [leg._asdict() for leg in routing.legs(self.conversation)],
+                "legs": [leg._asdict() for leg in routing.matched_routes(self.conversation)],
                 "silence": silence and silence.comment,
             }
         if self.answers:
-            said["test"] = {state: answer.said for state, answer in self.answers}
+            said["test"] = {state: answer.reason for state, answer in self.answers}
         return said
 
     def lines(self) -> list[str]:
@@ -96,8 +96,12 @@ class _Found:
         lines += [f"{' or '.join(s['match'])} silent until {s['until']}: {s['comment']}" for s in said["silences"]]
         if "conversation" in said:
             own = said["conversation"]
-            legs = ", ".join(f"{leg['receiver']} ({leg['severity']})" for leg in own["legs"]) or "nobody: no route fits"
-            lines.append(f"{own['key']}: {legs}" + (f"; silent now: {own['silence']}" if own["silence"] else ""))
+            matched_routes = (
+                ", ".join(f"{leg['receiver']} ({leg['severity']})" for leg in own["legs"]) or "nobody: no route fits"
+            )
+            lines.append(
+                f"{own['key']}: {matched_routes}" + (f"; silent now: {own['silence']}" if own["silence"] else "")
+            )
         lines += [f"test {state}: {answer}" for state, answer in said.get("test", {}).items()]
         return lines
 

@@ -5,7 +5,7 @@ load_alerts(path, environment) -> AlertsConfig, all or nothing: an error names t
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import (
     AwareDatetime,
@@ -46,6 +46,8 @@ class _Part(BaseModel):
 class _Receiver(_Part):
     """What all receivers have. `rate`: requests that it bears; `timeout`: of one request, in seconds."""
 
+    is_forgetful: ClassVar[bool] = False
+
     rate: Limit | None = None
     timeout: Annotated[Seconds, Field(gt=0, le=120)] = 10.0
     ca: Path | None = Field(None, strict=False)
@@ -64,6 +66,8 @@ class _Receiver(_Part):
 class AlertmanagerReceiver(_Receiver):
     """`urls`: every instance of a cluster. `hold`: how long it keeps an open spike when nobody posts it again,
     seconds."""
+
+    is_forgetful: ClassVar[bool] = True
 
     kind: Literal["alertmanager"]
     urls: Annotated[list[Url], Field(min_length=1)]
@@ -95,7 +99,7 @@ class Route(_Part):
     match: Patterns
     to: Annotated[list[Name], BeforeValidator(_listed), Field(min_length=1)]
     severity: Words = "warning"
-    go_on: bool = Field(False, alias="continue")
+    continues: bool = Field(False, alias="continue")
 
 
 class Silence(_Part):

@@ -1,33 +1,41 @@
-"""All spikes that this agent tells of: what is due to whom, and when. Pure: no I/O, time is an argument (Unix time in
-seconds), chance is injected.
+"""The deliveries of one agent: which notice is due to which receiver, and when. Pure: no I/O, time is an argument (Unix
+time in seconds), chance is injected.
 
 The rules:
-- Each state is told at least once, in the order of the spike's life, to each receiver of its conversation.
-- A failure is tried again, later and later (exponential backoff with jitter), and given up when the state is too old.
-- An opening or growth that is old in event time, or silenced, is recorded, not told. A resolution goes to whoever was
-  told before, silenced or not, and to nobody else.
-- Growth that is not told when more growth comes is superseded. A spike that has to wait for a receiver's rate is told
-  in its latest state alone.
-- A receiver that forgets (Alertmanager) is told of an open spike again and again, and of a resolution for a while.
+- Each state is delivered at least once, in the order of the spike's life, to each receiver of its conversation.
+- A failed delivery is tried again with exponential backoff and jitter, and given up when the state is too old.
+- An opening or growth that is old in event time, or silenced, is recorded and not delivered. A resolution goes to each
+  receiver that knows of the spike, silenced or not, and to no other.
+- Growth that is still pending when more growth comes is superseded. Of a spike that has to wait for a receiver's rate
+  only the latest state is delivered.
+- A receiver that forgets (Alertmanager) gets an open spike again and again, and a resolution for a while.
 - A receiver holds up nobody but itself.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from random import Random
 
 from processors.alerts.config import AlertsConfig
 from processors.alerts.policy import DeliveryPolicy, Tally
 from processors.alerts.ports import DELIVERED, GAVE_UP, OLD, SILENCED, SUPERSEDED, UNTOLD, Answer, Delivery, Notice
-from processors.alerts.rate_bucket import BucketState
-from processors.alerts.receiver_state import LIFE, SpikeState, TrackState, Waiting, minute_of, place
+from processors.alerts.rate_bucket import RateBucket
+from processors.alerts.receiver_state import (
+    PendingDelivery,
+    ReceiverState,
+    SpikeState,
+    as_of_minute,
+    life_of,
+    life_position,
+    seen_position,
+)
 from processors.alerts.routing import Routing
 from schemas.alerts import SpikeAlert, State
 
 
-class BookState:
-    """Not thread-safe."""
+class DeliveryQueue:
+    """Pending deliveries of all spikes of an agent. Not thread-safe."""
 
     def __init__(
         self,
@@ -38,10 +46,10 @@ class BookState:
         now: float,
         policy: DeliveryPolicy | None = None,
     ) -> None:
-        """`forgetful`: names of the receivers that have to be told again."""
+        """`forgetful`: names of the receivers that need a delivered state again and again."""
         self._routing, self._oldest, self._forgetful = Routing(config), config.oldest, frozenset(forgetful)
         self._tally, self._chance, self._policy = tally, chance, policy or DeliveryPolicy()
-        self._buckets = {name: BucketState(each.rate, now) for name, each in config.receivers.items()}
+        self._buckets = {name: RateBucket(receiver.rate, now) for name, receiver in config.receivers.items()}
         self._in_flight: dict[str, int] = dict.fromkeys(config.receivers, 0)
         self._spikes: dict[str, SpikeState] = {}
         self._unsaved: dict[tuple[str, str, State], Delivery] = {}
@@ -57,227 +65,233 @@ class BookState:
     def in_flight(self) -> int:
         return sum(self._in_flight.values())
 
-    def waiting(self) -> dict[str, int]:
-        """States that are still to be told, by receiver."""
+    def count_pending(self) -> dict[str, int]:
+        """Counts pending states by receiver, refreshes left out."""
         counts = dict.fromkeys(self._in_flight, 0)
-        for track in self._tracks():
-            counts[track.receiver] += len(track.queue)
+        for receiver_state in self._receiver_states():
+            counts[receiver_state.receiver] += len(receiver_state.queue)
         return counts
 
-    def untried(self, now: float) -> int:
-        """States that are due and were never tried."""
-        return sum(1 for track in self._tracks() for each in track.queue if not each.attempts and each.due <= now)
+    def count_untried(self, now: float) -> int:
+        """Counts states that are due and were never tried."""
+        return sum(
+            not pending.attempts and pending.due <= now
+            for receiver_state in self._receiver_states()
+            for pending in receiver_state.queue
+        )
 
-    def unsaved(self) -> list[Delivery]:
-        """Rows that changed since they were saved."""
+    def unsaved_rows(self) -> list[Delivery]:
+        """Returns the rows that changed since they were saved."""
         return list(self._unsaved.values())
 
-    def note_saved(self, rows: Iterable[Delivery]) -> None:
-        """These are saved; what changed meanwhile is not."""
+    def mark_saved(self, rows: Iterable[Delivery]) -> None:
+        """Notes that `rows` are stored. A row that has changed meanwhile stays unsaved."""
         for row in rows:
             key = (row.spike_id, row.receiver, row.state)
             if self._unsaved.get(key) is row:
                 del self._unsaved[key]
 
-    def restore(self, spike: SpikeAlert, rows: Sequence[Delivery], now: float, is_news: bool = False) -> None:
-        """A spike that is not in memory: its newest state and what is recorded of it. What is not settled goes on.
-        `is_news`: nothing but its rows was known; the state has still to be taken."""
+    def restore(self, spike: SpikeAlert, rows: Sequence[Delivery], now: float, is_new_alert: bool = False) -> None:
+        """Puts a stored spike into memory: its newest state and its rows. Pending deliveries go on.
+
+        `is_new_alert`: `spike` comes from the topic and is not stored yet; only its rows are taken over, and the caller
+        adds the alert afterwards.
+        """
         by_receiver: defaultdict[str, dict[State, Delivery]] = defaultdict(dict)
         for row in rows:
             by_receiver[row.receiver][row.state] = row
-        legs = self._routing.legs(spike["conversation"])
-        tracks = {leg.receiver: TrackState(*leg, by_receiver[leg.receiver]) for leg in legs}
-        known = self._spikes[spike["spike_id"]] = SpikeState(spike, tracks)
-        if is_news:
-            known.seen = {_once(row.state, row.minute) for row in rows if row.is_settled}
+        routes = self._routing.matched_routes(spike["conversation"])
+        receivers = {route.receiver: ReceiverState(*route, by_receiver[route.receiver]) for route in routes}
+        known = self._spikes[spike["spike_id"]] = SpikeState(spike, receivers)
+        if is_new_alert:
+            known.seen = {seen_position(row.state, row.minute) for row in rows if row.is_settled}
             return
-        for alert in _life_of(spike):
-            known.seen.add(_once(alert["state"], minute_of(alert)))
-            for track in tracks.values():
-                self._decide(track, alert, now)
-        for track in tracks.values():
-            grown = track.rows.get("grown")
+        for alert in life_of(spike):
+            known.seen.add(seen_position(alert["state"], as_of_minute(alert)))
+            for receiver_state in receivers.values():
+                self._decide(receiver_state, alert, now)
+        for receiver_state in receivers.values():
+            grown = receiver_state.rows.get("grown")
             if spike["state"] == "resolved" and grown is not None and not grown.is_settled:
-                # What it said is not known any more; the resolution says it all.
-                self._note(track, Delivery(**{**vars(grown), "outcome": SUPERSEDED}))
+                # The content of the growth is not stored; the resolution says all that is known.
+                self._record(receiver_state, Delivery(**{**vars(grown), "outcome": SUPERSEDED}))
                 self._tally.count_suppressed(SUPERSEDED)
-            self._plan_refresh(known, track, now, now)
+            self._plan_refresh(known, receiver_state, now, now)
 
-    def take(self, alert: SpikeAlert, now: float) -> None:
-        """A state of a spike as it comes from the topic; one that was seen before changes nothing."""
+    def add_alert(self, alert: SpikeAlert, now: float) -> None:
+        """Adds a state of a spike from the topic. A state that was added before changes nothing."""
         spike = self._spikes.get(alert["spike_id"])
         if spike is None:
-            legs = self._routing.legs(alert["conversation"])
-            spike = SpikeState(alert, {leg.receiver: TrackState(*leg) for leg in legs})
+            routes = self._routing.matched_routes(alert["conversation"])
+            spike = SpikeState(alert, {route.receiver: ReceiverState(*route) for route in routes})
             self._spikes[alert["spike_id"]] = spike
-        if place(alert) > place(spike.latest):
+        if life_position(alert) > life_position(spike.latest):
             spike.latest = alert
-        once = _once(alert["state"], minute_of(alert))
-        if once in spike.seen:
-            for track in spike.tracks.values():
-                # Whatever was made of a row can be told in the words that were meant.
-                if (waiting := track.find(alert)) and not waiting.attempts:
-                    waiting.notice = Notice(alert, track.severity)
+        position = seen_position(alert["state"], as_of_minute(alert))
+        if position in spike.seen:
+            for receiver_state in spike.receivers.values():
+                # A notice that was reconstructed from a row is replaced by the original one.
+                if (pending := receiver_state.find_pending(alert)) and not pending.attempts:
+                    pending.notice = Notice(alert, receiver_state.severity)
             return
-        spike.seen.add(once)
+        spike.seen.add(position)
         self._tally.count_fired(alert["state"])
-        if not spike.tracks:
+        if not spike.receivers:
             self._tally.count_suppressed("unrouted")
-        for track in spike.tracks.values():
-            self._decide(track, alert, now)
+        for receiver_state in spike.receivers.values():
+            self._decide(receiver_state, alert, now)
 
-    def due(self, now: float) -> list[Waiting]:
-        """What is to be sent now; each must be settled. New states first, then what is told again."""
-        heads: defaultdict[str, list[Waiting]] = defaultdict(list)
-        for track in self._tracks():
-            head = track.queue[0] if track.queue else track.refresh
-            if head is not None and not track.is_busy and head.due <= now:
-                heads[track.receiver].append(head)
-        chosen: list[Waiting] = []
-        for receiver, waiting in heads.items():
+    def start_due(self, now: float) -> list[PendingDelivery]:
+        """Marks the deliveries to be sent now as in flight and returns them. New states come before refreshes. The
+        caller passes the answer of each to `record_answer`."""
+        heads: defaultdict[str, list[PendingDelivery]] = defaultdict(list)
+        for receiver_state in self._receiver_states():
+            head = receiver_state.queue[0] if receiver_state.queue else receiver_state.refresh
+            if head is not None and not receiver_state.is_busy and head.due <= now:
+                heads[receiver_state.receiver].append(head)
+        started: list[PendingDelivery] = []
+        for receiver, candidates in heads.items():
             is_limited = False
-            for each in sorted(waiting, key=lambda each: (each.is_refresh, each.due)):
+            for pending in sorted(candidates, key=lambda pending: (pending.is_refresh, pending.due)):
                 if self._in_flight[receiver] >= self._policy.at_once:
                     break
-                if not each.is_refresh and (is_limited or not self._buckets[receiver].take(now)):
-                    self._fold(receiver, each)
+                if not pending.is_refresh and (is_limited or not self._buckets[receiver].spend(now)):
+                    self._keep_latest(receiver, pending)
                     is_limited = True
                     continue
-                each.in_flight = True
+                pending.in_flight = True
                 self._in_flight[receiver] += 1
-                chosen.append(each)
-        return chosen
+                started.append(pending)
+        return started
 
-    def settle(self, sent: Waiting, answer: Answer, now: float) -> None:
-        """What came of something that was due. Whatever is not ours any more is left alone."""
+    def record_answer(self, sent: PendingDelivery, answer: Answer, now: float) -> None:
+        """Records the answer to a started delivery. The row of a spike that has left memory stays as it is."""
         sent.in_flight = False
         self._in_flight[sent.receiver] -= 1
         sent.attempts += 1
         alert = sent.notice.alert
         spike = self._spikes.get(alert["spike_id"])
-        track = spike.tracks.get(sent.receiver) if spike else None
+        receiver_state = spike.receivers.get(sent.receiver) if spike else None
         if not answer.is_delivered:
             self._tally.count_failed(sent.receiver)
-            sent.due = now + self._wait(sent.attempts, answer.wait)
+            sent.due = now + self._backoff(sent.attempts, answer.wait)
         elif not sent.is_refresh:
             self._tally.count_delivered(sent.receiver, alert["state"])
-        if spike is None or track is None:
+        if spike is None or receiver_state is None:
             return
-        if sent is track.refresh:
+        if sent is receiver_state.refresh:
             if answer.is_delivered:
-                self._plan_refresh(spike, track, now + self._policy.refresh * self._chance.uniform(0.9, 1), now)
-        elif sent in track.queue:
+                self._plan_refresh(spike, receiver_state, self._next_refresh(now), now)
+        elif sent in receiver_state.queue:
             if answer.is_delivered:
-                track.queue.remove(sent)
-                self._note(track, sent.outcome(DELIVERED, round(now * 1000)))
-                self._plan_refresh(spike, track, now + self._policy.refresh * self._chance.uniform(0.9, 1), now)
+                receiver_state.queue.remove(sent)
+                self._record(receiver_state, sent.outcome(DELIVERED, round(now * 1000)))
+                self._plan_refresh(spike, receiver_state, self._next_refresh(now), now)
             else:
-                self._note(track, sent.outcome(answer.said))
-                self._give_up(track, now)
+                self._record(receiver_state, sent.outcome(answer.reason))
+                self._give_up(receiver_state, now)
 
     def sweep(self, now: float) -> None:
-        """Lets go of spikes of which nothing more will be told. One that comes again is looked up."""
+        """Removes spikes without pending deliveries that are over and older than `oldest`. The agent looks up the rows
+        of a removed spike when an alert of the spike comes again."""
         for spike_id, spike in list(self._spikes.items()):
             age = now - spike.latest["as_of"].timestamp()
             is_open = spike.latest["state"] != "resolved" and age < self._policy.forget
-            if not is_open and age > self._oldest and all(track.is_over for track in spike.tracks.values()):
+            if (
+                not is_open
+                and age > self._oldest
+                and all(receiver_state.is_over for receiver_state in spike.receivers.values())
+            ):
                 del self._spikes[spike_id]
 
-    def _tracks(self) -> Iterator[TrackState]:
-        return (track for spike in self._spikes.values() for track in spike.tracks.values())
+    def _receiver_states(self) -> Iterator[ReceiverState]:
+        return (receiver_state for spike in self._spikes.values() for receiver_state in spike.receivers.values())
 
-    def _decide(self, track: TrackState, alert: SpikeAlert, now: float) -> None:
-        """What becomes of a state that was not seen before."""
-        if track.has_settled(alert) or track.has_newer(alert):
+    def _decide(self, receiver_state: ReceiverState, alert: SpikeAlert, now: float) -> None:
+        """Queues or suppresses a state of the spike that is new to this receiver."""
+        if receiver_state.has_settled(alert) or receiver_state.has_newer(alert):
             return
-        attempts = track.attempts(alert)
-        waiting = Waiting(Notice(alert, track.severity), track.receiver, now, attempts)
-        if track.is_beyond(alert):
-            self._suppress(track, waiting, SUPERSEDED)
+        attempts = receiver_state.attempts(alert)
+        pending = PendingDelivery(Notice(alert, receiver_state.severity), receiver_state.receiver, now, attempts)
+        if receiver_state.is_beyond(alert):
+            self._suppress(receiver_state, pending, SUPERSEDED)
         elif alert["state"] == "resolved":
-            if track.is_told or track.queue:
-                track.queue.append(waiting)
+            if receiver_state.knows_of_spike or receiver_state.queue:
+                receiver_state.queue.append(pending)
             else:
-                self._suppress(track, waiting, UNTOLD)
+                self._suppress(receiver_state, pending, UNTOLD)
         elif not attempts and now - alert["as_of"].timestamp() > self._oldest:
-            self._suppress(track, waiting, OLD)
-        elif not attempts and (silence := self._routing.silence(alert["conversation"], _time(now))):
-            self._suppress(track, waiting, SILENCED, silence.comment)
+            self._suppress(receiver_state, pending, OLD)
+        elif not attempts and (silence := self._routing.silence(alert["conversation"], _utc(now))):
+            self._suppress(receiver_state, pending, SILENCED, silence.comment)
         else:
             if alert["state"] == "grown":
-                self._supersede(track, [each for each in track.queue if each.notice.alert["state"] == "grown"])
-            track.queue.append(waiting)
-            track.queue.sort(key=lambda each: place(each.notice.alert))
+                self._supersede(
+                    receiver_state,
+                    [queued for queued in receiver_state.queue if queued.notice.alert["state"] == "grown"],
+                )
+            receiver_state.queue.append(pending)
+            receiver_state.queue.sort(key=lambda queued: life_position(queued.notice.alert))
 
-    def _fold(self, receiver: str, limited: Waiting) -> None:
-        """Of a spike that has to wait for the receiver's rate only the latest state is kept."""
-        track = self._spikes[limited.notice.alert["spike_id"]].tracks[receiver]
-        self._supersede(track, track.queue[:-1])
+    def _keep_latest(self, receiver: str, limited: PendingDelivery) -> None:
+        """Supersedes all but the latest state of a spike that has to wait for the receiver's rate."""
+        receiver_state = self._spikes[limited.notice.alert["spike_id"]].receivers[receiver]
+        self._supersede(receiver_state, receiver_state.queue[:-1])
 
-    def _supersede(self, track: TrackState, left_out: Iterable[Waiting]) -> None:
-        for each in list(left_out):
-            if not each.in_flight:
-                track.queue.remove(each)
-                self._suppress(track, each, SUPERSEDED)
+    def _supersede(self, receiver_state: ReceiverState, left_out: Iterable[PendingDelivery]) -> None:
+        for pending in list(left_out):
+            if not pending.in_flight:
+                receiver_state.queue.remove(pending)
+                self._suppress(receiver_state, pending, SUPERSEDED)
 
-    def _suppress(self, track: TrackState, waiting: Waiting, why: str, said: str = "") -> None:
-        self._note(track, waiting.outcome(f"{why}: {said}" if said else why))
-        self._tally.count_suppressed(why)
+    def _suppress(self, receiver_state: ReceiverState, pending: PendingDelivery, reason: str, detail: str = "") -> None:
+        self._record(receiver_state, pending.outcome(f"{reason}: {detail}" if detail else reason))
+        self._tally.count_suppressed(reason)
 
-    def _give_up(self, track: TrackState, now: float) -> None:
-        """Drops from the front what is too old to be tried again."""
-        while track.queue:
-            first = track.queue[0]
+    def _give_up(self, receiver_state: ReceiverState, now: float) -> None:
+        """Removes states from the front of the queue that are too old for another attempt."""
+        while receiver_state.queue:
+            first = receiver_state.queue[0]
             alert = first.notice.alert
             if first.attempts and now - alert["as_of"].timestamp() > self._policy.give_up[alert["state"]]:
-                last = track.rows[alert["state"]].outcome
-                track.queue.pop(0)
-                track.refresh = None if alert["state"] == "resolved" else track.refresh
-                self._suppress(track, first, GAVE_UP, last)
-            elif alert["state"] == "resolved" and not track.is_told:
-                track.queue.pop(0)
-                self._suppress(track, first, UNTOLD)
+                last = receiver_state.rows[alert["state"]].outcome
+                receiver_state.queue.pop(0)
+                receiver_state.refresh = None if alert["state"] == "resolved" else receiver_state.refresh
+                self._suppress(receiver_state, first, GAVE_UP, last)
+            elif alert["state"] == "resolved" and not receiver_state.knows_of_spike:
+                receiver_state.queue.pop(0)
+                self._suppress(receiver_state, first, UNTOLD)
             else:
                 break
 
-    def _plan_refresh(self, spike: SpikeState, track: TrackState, due: float, now: float) -> None:
-        """When a receiver that forgets is told again; never when it does not know of the spike."""
-        track.refresh = None
-        if track.receiver not in self._forgetful or not track.is_told:
+    def _plan_refresh(self, spike: SpikeState, receiver_state: ReceiverState, due: float, now: float) -> None:
+        """Plans the next repetition for a receiver that forgets, none where the receiver does not know of the spike."""
+        receiver_state.refresh = None
+        if receiver_state.receiver not in self._forgetful or not receiver_state.knows_of_spike:
             return
         alert = spike.latest
         if alert["state"] == "resolved":
-            row = track.rows.get("resolved")
+            row = receiver_state.rows.get("resolved")
             if row is None or row.delivered_ms is None or now - row.delivered_ms / 1000 > self._policy.after:
                 return
         elif now - alert["as_of"].timestamp() > self._policy.forget:
             return
-        track.refresh = Waiting(Notice(alert, track.severity), track.receiver, due, is_refresh=True)
+        receiver_state.refresh = PendingDelivery(
+            Notice(alert, receiver_state.severity), receiver_state.receiver, due, is_refresh=True
+        )
 
-    def _note(self, track: TrackState, row: Delivery) -> None:
-        track.rows[row.state] = row
+    def _next_refresh(self, now: float) -> float:
+        return now + self._policy.refresh * self._chance.uniform(0.9, 1)
+
+    def _record(self, receiver_state: ReceiverState, row: Delivery) -> None:
+        receiver_state.rows[row.state] = row
         self._unsaved[row.spike_id, row.receiver, row.state] = row
 
-    def _wait(self, attempts: int, asked: float) -> float:
+    def _backoff(self, attempts: int, asked: float) -> float:
+        """Returns the seconds until the next attempt; `asked`: what the receiver asks for."""
         wait: float = min(self._policy.first_wait * 2 ** min(attempts - 1, 20), self._policy.longest_wait)
         return max(wait * self._chance.uniform(0.5, 1), min(asked, self._policy.longest_asked))
 
 
-def _life_of(spike: SpikeAlert) -> Iterator[SpikeAlert]:
-    """The states that a spike has gone through as far as its newest one tells. An opening that is not known word for
-    word says what is known of it."""
-    if spike["state"] != "opened":
-        opened = spike.copy()
-        opened["state"], opened["ended_at"] = "opened", None
-        opened["as_of"] = spike["started_at"] + timedelta(minutes=1)
-        yield opened
-    yield spike
-
-
-def _once(state: State, minute: int) -> tuple[int, int]:
-    """A spike opens and resolves once, but may grow several times."""
-    return LIFE[state], minute if state == "grown" else 0
-
-
-def _time(now: float) -> datetime:
+def _utc(now: float) -> datetime:
     return datetime.fromtimestamp(now, UTC)

@@ -1,4 +1,4 @@
-"""Spikes and deliveries in ClickHouse: tables conversation_spikes, which the conversation agent writes, and
+"""The delivery store on ClickHouse: tables conversation_spikes, which the conversation agent writes, and
 alert_deliveries."""
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ from processors.alerts.ports import Delivery
 from schemas.alerts import SpikeAlert
 from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES
 
-AS_THEY_ARE: Final = tuple(
+PLAIN_COLUMNS: Final = tuple(
     name for name in SpikeAlert.__annotations__ if name not in ("started_at", "ended_at", "as_of")
 )
-TIMES: Final = ("started_at", "ended_at", "as_of")
+TIME_COLUMNS: Final = ("started_at", "ended_at", "as_of")
 
 
-class ClickHouseDeliveries:
-    """Deliveries on one connection. One thread calls it."""
+class ClickHouseDeliveryStore:
+    """A DeliveryStore on one ClickHouse connection, for use by one thread."""
 
     def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse
@@ -26,13 +26,15 @@ class ClickHouseDeliveries:
         if not partitions:
             return []
         wanted = ", ".join(str(int(partition)) for partition in partitions)
-        times = ", ".join(f"toUnixTimestamp({name})" for name in TIMES)
+        times = ", ".join(f"toUnixTimestamp({name})" for name in TIME_COLUMNS)
         columns = self._clickhouse.select(
-            f"SELECT {times}, {', '.join(AS_THEY_ARE)} FROM {CONVERSATION_SPIKES.name} FINAL "
+            f"SELECT {times}, {', '.join(PLAIN_COLUMNS)} FROM {CONVERSATION_SPIKES.name} FINAL "
             f"WHERE kafkaMurmurHash(conversation) % {int(of)} IN ({wanted}) "
             f"AND (state != 'resolved' OR toUnixTimestamp(as_of) >= {int(since)})"
         )
-        return [_alert(dict(zip((*TIMES, *AS_THEY_ARE), row, strict=True))) for row in zip(*columns, strict=True)]
+        return [
+            _alert(dict(zip((*TIME_COLUMNS, *PLAIN_COLUMNS), row, strict=True))) for row in zip(*columns, strict=True)
+        ]
 
     def load(self, spike_ids: Sequence[str]) -> list[Delivery]:
         if not spike_ids:
@@ -46,22 +48,22 @@ class ClickHouseDeliveries:
         return [Delivery(*row) for row in zip(*columns, strict=True)]
 
     def save(self, deliveries: Sequence[Delivery]) -> None:
-        self._clickhouse.insert(ALERT_DELIVERIES.name, columns_of(deliveries))
+        self._clickhouse.insert(ALERT_DELIVERIES.name, delivery_columns(deliveries))
 
 
-def columns_of(deliveries: Sequence[Delivery]) -> dict[str, list[Any]]:
-    """The columns of table alert_deliveries."""
+def delivery_columns(deliveries: Sequence[Delivery]) -> dict[str, list[Any]]:
+    """Returns the columns of table alert_deliveries."""
     return {
-        "spike_id": [each.spike_id for each in deliveries],
-        "receiver": [each.receiver for each in deliveries],
-        "state": [each.state for each in deliveries],
-        "delivered_at": [each.delivered_ms for each in deliveries],
-        "attempts": [each.attempts for each in deliveries],
-        "outcome": [each.outcome for each in deliveries],
-        "version": [each.version for each in deliveries],
+        "spike_id": [delivery.spike_id for delivery in deliveries],
+        "receiver": [delivery.receiver for delivery in deliveries],
+        "state": [delivery.state for delivery in deliveries],
+        "delivered_at": [delivery.delivered_ms for delivery in deliveries],
+        "attempts": [delivery.attempts for delivery in deliveries],
+        "outcome": [delivery.outcome for delivery in deliveries],
+        "version": [delivery.version for delivery in deliveries],
     }
 
 
 def _alert(row: Mapping[str, Any]) -> SpikeAlert:
-    times = {name: None if row[name] is None else datetime.fromtimestamp(row[name], UTC) for name in TIMES}
+    times = {name: None if row[name] is None else datetime.fromtimestamp(row[name], UTC) for name in TIME_COLUMNS}
     return {**row, **times}  # type: ignore[typeddict-item]  # the table's columns are the alert's fields

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
-UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-PERIODS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
+DURATION_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+RATE_PERIODS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 SOURCES: Final = ("env", "file", "clear")
 
 ELSEWHERE: Final = "{env: NAME} or {file: PATH}; {clear: ...} where it may stand here for all to read"
@@ -38,7 +38,7 @@ def read_duration(value: Any) -> Any:
     found = re.fullmatch(r"(\d{1,6})([smhd])", value) if isinstance(value, str) else None
     if found is None:
         raise ValueError("must be a number with its unit: 90s, 5m, 2h, 7d")
-    return timedelta(**{UNITS[found[2]]: int(found[1])}).total_seconds()
+    return timedelta(**{DURATION_UNITS[found[2]]: int(found[1])}).total_seconds()
 
 
 def read_rate(value: Any) -> Any:
@@ -50,7 +50,7 @@ def read_rate(value: Any) -> Any:
     found = re.fullmatch(r"([1-9]\d{0,5})/(second|minute|hour)", value) if isinstance(value, str) else None
     if found is None:
         raise ValueError("must be a number a second, minute or hour: 30/minute")
-    return Rate(int(found[1]), PERIODS[found[2]])
+    return Rate(int(found[1]), RATE_PERIODS[found[2]])
 
 
 def read_secret(value: Any, info: ValidationInfo) -> Any:

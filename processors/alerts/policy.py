@@ -1,4 +1,4 @@
-"""How patiently alerts are delivered, and who counts what becomes of them."""
+"""The delivery policy of alerts, and the port of their counters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from typing import Final, Protocol
 
 from schemas.alerts import State
 
-DAY: Final = 86_400.0
+ONE_DAY: Final = 86_400.0
 
 
 class Tally(Protocol):
-    """Who counts what becomes of alerts."""
+    """Counters of the fate of alerts, kept by AlertMetrics."""
 
     def count_fired(self, state: str) -> None: ...
     def count_suppressed(self, reason: str) -> None: ...
@@ -20,15 +20,21 @@ class Tally(Protocol):
 
 @dataclass(frozen=True)
 class DeliveryPolicy:
-    """Waits in seconds. `give_up`: how old in event time a state is when it is tried no more. `refresh`: how often an
-    open spike is told again; `after`: for how long a resolution is; `forget`: an open spike that nobody has judged for
-    so long is told no more. `at_once`: requests to one receiver."""
+    """Patience of deliveries, in seconds.
+
+    `first_wait`, `longest_wait`: bounds of the backoff. `longest_asked`: bound of a wait that a receiver asks for.
+    `give_up`: age in event time from which a failed state is not tried again. `refresh`: how often a receiver that
+    forgets gets an open spike; `after`: for how long such a receiver gets a resolution; `forget`: age from which an
+    open spike without newer alerts is not refreshed. `at_once`: requests in flight to one receiver.
+    """
 
     first_wait: float = 1.0
     longest_wait: float = 30.0
     longest_asked: float = 900.0
-    give_up: Mapping[State, float] = field(default_factory=lambda: {"opened": DAY, "grown": DAY / 24, "resolved": DAY})
+    give_up: Mapping[State, float] = field(
+        default_factory=lambda: {"opened": ONE_DAY, "grown": ONE_DAY / 24, "resolved": ONE_DAY}
+    )
     refresh: float = 60.0
     after: float = 900.0
-    forget: float = 7 * DAY
+    forget: float = 7 * ONE_DAY
     at_once: int = 4

@@ -1,12 +1,17 @@
-"""What the alert agent needs from outside: a record of deliveries that outlives it, and receivers that are told.
+"""Ports of the alert agent: the store of deliveries, which outlives the agent, the receivers and the thread for calls
+that block.
 
-ClickHouse is the one (stored.py), HTTP the other (receivers.py); fakes for tests pass the same contract tests.
+ClickHouse implements the store (delivery_store.py), HTTP the receivers (receivers/); the fakes of the tests pass the
+same contract tests.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+from pipeline.dead_letters import DeadLetter
+from pipeline.errors import Unavailable
+from pipeline.observability.alert_metrics import AlertMetrics
 from schemas.alerts import SpikeAlert, State, idempotency_key
 
 DELIVERED: Final = "delivered"
@@ -17,14 +22,16 @@ SUPERSEDED: Final = "superseded"
 GAVE_UP: Final = "gave up"
 
 SETTLED: Final = (DELIVERED, OLD, SILENCED, UNTOLD, SUPERSEDED, GAVE_UP)
-"""First words of an outcome after which nothing more is tried; any other outcome is the last failure."""
+"""First words of an outcome after which no attempt follows; any other outcome is the last failure."""
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """How far a receiver has been told of one state of a spike: a row of `alert_deliveries`.
+    """The delivery of one state of a spike to one receiver: a row of `alert_deliveries`.
 
-    `minute`: of the state's as_of, since 1970. A spike may grow several times: of these the newest has the row.
+    `minute`: of the state's as_of, since 1970. A spike may grow several times: the row is that of the newest growth.
     `delivered_ms`: Unix time in milliseconds.
     """
 
@@ -46,62 +53,88 @@ class Delivery:
         return self.minute << 32 | self.attempts << 1 | self.is_settled
 
 
-class Deliveries(Protocol):
-    """The record of what was delivered, and of the spikes. Each call blocks and may raise pipeline.errors.Unavailable
-    (worth another try: all of it is idempotent) or Refused."""
+class DeliveryStore(Protocol):
+    """The stored spikes and deliveries. Each call blocks and may raise pipeline.errors.Unavailable (worth another try:
+    every call is idempotent) or Refused."""
 
     def spikes(self, partitions: Sequence[int], of: int, since: float) -> Sequence[SpikeAlert]:
-        """The newest state of each spike whose conversation belongs to one of `partitions` out of `of`, and that is
-        open or was judged since then (Unix time in seconds)."""
+        """Reads the newest state of each spike whose conversation belongs to one of `partitions` out of `of`, and that
+        is open or was judged at or after `since` (Unix time in seconds)."""
         ...
 
     def load(self, spike_ids: Sequence[str]) -> Sequence[Delivery]:
-        """All that is recorded of these spikes."""
+        """Reads all deliveries of these spikes."""
         ...
 
     def save(self, deliveries: Sequence[Delivery]) -> None:
-        """Absolute rows. What is stored when the call returns can be read."""
+        """Stores absolute rows. Once the call returns, `load` returns them."""
         ...
 
 
 class Notice(NamedTuple):
-    """What a receiver is told: a spike in one state of its life, and how severe that is to it."""
+    """The content of one delivery: a spike in one state of its life, with the severity of the receiver's route."""
 
     alert: SpikeAlert
     severity: str
 
     @property
     def key(self) -> str:
-        """What the receiver counts once by."""
+        """The idempotency key, by which a receiver counts the notice once."""
         return idempotency_key(self.alert["spike_id"], self.alert["state"], self.alert["as_of"])
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of telling. `said`: why not, in words, without a secret. `wait`: seconds that the receiver asks for."""
+    """A receiver's answer to one attempt. `reason`: why the notice was not delivered, in words, without a secret.
+    `wait`: seconds that the receiver asks for."""
 
     is_delivered: bool
-    said: str = field(default=DELIVERED)
+    reason: str = field(default=DELIVERED)
     wait: float = 0.0
 
 
 class Receiver(Protocol):
-    """Somebody who is told. Belongs to one event loop."""
+    """A destination of notices. Belongs to one event loop."""
 
     async def send(self, notice: Notice, now: float) -> Answer:
-        """Tells once. Never raises but when cancelled; ends within its timeout. `now`: Unix time in seconds."""
+        """Makes one attempt. Never raises but when cancelled; ends within the receiver's timeout. `now`: Unix time in
+        seconds."""
         ...
 
     async def close(self) -> None:
-        """Ends its connections."""
+        """Closes the connections."""
         ...
 
 
-class Beat(Protocol):
-    """Whoever is told that alerts can be delivered."""
+class HeartbeatPort(Protocol):
+    """The address of the dead man's switch, which expects a request while alerts can be delivered."""
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """As Receiver.send."""
+        """Makes one attempt, under the contract of Receiver.send."""
         ...
 
     async def close(self) -> None: ...
+
+
+class BlockingThread(Protocol):
+    """A thread that runs blocking calls one after the other (processors/bench.py)."""
+
+    async def run(
+        self, action: Callable[..., _Result], *arguments: Any, unwanted: Callable[[], bool] = lambda: False
+    ) -> _Result:
+        """Returns the result of the action. An action that does not end is cut off once `unwanted` returns True."""
+        ...
+
+
+@dataclass(frozen=True)
+class AlertPorts:
+    """All that the alert agent reaches outside of itself. `on_store` is called with the error each time that the store
+    fails, and with None when the store answers again."""
+
+    deliveries: DeliveryStore
+    receivers: Mapping[str, Receiver]
+    write_dead_letters: Callable[[Sequence[DeadLetter]], None]
+    metrics: AlertMetrics
+    thread: BlockingThread
+    heartbeat: HeartbeatPort | None = None
+    on_store: Callable[[Unavailable | None], None] = lambda error: None

@@ -1,28 +1,50 @@
-"""What each receiver knows of a spike, and what it has still to be told: pure."""
+"""How far one receiver has been notified of one spike, and which states are still pending. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 from processors.alerts.ports import DELIVERED, GAVE_UP, SUPERSEDED, Delivery, Notice
 from schemas.alerts import SpikeAlert, State
 
-LIFE: Final[dict[State, int]] = {"opened": 0, "grown": 1, "resolved": 2}
-"""States in the order in which a spike goes through them."""
+LIFE_ORDER: Final[dict[State, int]] = {"opened": 0, "grown": 1, "resolved": 2}
+"""The order in which a spike goes through its states."""
+
+LifePosition = tuple[int, int]
+"""Number of the state in LIFE_ORDER and minute of its as_of: two states of a spike compare by their position."""
 
 
-def minute_of(alert: SpikeAlert) -> int:
-    """Minute of its as_of, since 1970."""
+def as_of_minute(alert: SpikeAlert) -> int:
+    """Returns the minute of the alert's as_of, since 1970."""
     return int(alert["as_of"].timestamp()) // 60
 
 
-def place(alert: SpikeAlert) -> tuple[int, int]:
-    """Where a state stands in the life of its spike: states compare by it."""
-    return LIFE[alert["state"]], minute_of(alert)
+def life_position(alert: SpikeAlert) -> LifePosition:
+    """Returns the alert's position in the life of its spike."""
+    return LIFE_ORDER[alert["state"]], as_of_minute(alert)
+
+
+def life_of(spike: SpikeAlert) -> Iterator[SpikeAlert]:
+    """Yields the states that a spike has gone through, as far as its newest state tells. An opening that is not stored
+    is reconstructed from the newest state."""
+    if spike["state"] != "opened":
+        opened = spike.copy()
+        opened["state"], opened["ended_at"] = "opened", None
+        opened["as_of"] = spike["started_at"] + timedelta(minutes=1)
+        yield opened
+    yield spike
+
+
+def seen_position(state: State, minute: int) -> LifePosition:
+    """Returns the key by which a state counts once: a spike opens and resolves once, but may grow several times."""
+    return LIFE_ORDER[state], minute if state == "grown" else 0
 
 
 @dataclass(eq=False)
-class Waiting:
-    """A notice that is to be told. `due`: Unix time in seconds. A refresh says again what was told before."""
+class PendingDelivery:
+    """A notice that a receiver has still to be sent. `due`: Unix time in seconds. A refresh repeats a delivered
+    notice."""
 
     notice: Notice
     receiver: str
@@ -31,34 +53,37 @@ class Waiting:
     in_flight: bool = False
     is_refresh: bool = False
 
-    def outcome(self, said: str, delivered_ms: int | None = None) -> Delivery:
-        """Its row, as it stands now."""
+    def outcome(self, text: str, delivered_ms: int | None = None) -> Delivery:
+        """Returns the row of this delivery with `text` as its outcome."""
         alert = self.notice.alert
         return Delivery(
             alert["spike_id"],
             self.receiver,
             alert["state"],
-            minute_of(alert),
+            as_of_minute(alert),
             self.attempts,
-            said,
+            text,
             delivered_ms,
         )
 
 
 @dataclass(eq=False)
-class TrackState:
-    """One spike to one receiver. `queue`: in the order of its life, only the first may be in flight. `refresh`: when
-    and what is told again."""
+class ReceiverState:
+    """One spike as one receiver knows it.
+
+    `rows`: the newest stored row of each state. `queue`: pending states in the order of the spike's life; only the
+    first may be in flight. `refresh`: the repetition of a delivered state, for a receiver that forgets.
+    """
 
     receiver: str
     severity: str
     rows: dict[State, Delivery] = field(default_factory=dict)
-    queue: list[Waiting] = field(default_factory=list)
-    refresh: Waiting | None = None
+    queue: list[PendingDelivery] = field(default_factory=list)
+    refresh: PendingDelivery | None = None
 
     @property
-    def is_told(self) -> bool:
-        """It knows of the spike: an opening or growth reached it, or was left out for what came after it."""
+    def knows_of_spike(self) -> bool:
+        """An opening or growth was delivered, or was left out in favour of a later state."""
         return any(
             self.rows[state].outcome.partition(":")[0] in (DELIVERED, SUPERSEDED)
             for state in ("opened", "grown")
@@ -67,48 +92,50 @@ class TrackState:
 
     @property
     def is_over(self) -> bool:
-        """Nothing more will be told."""
+        """Nothing is pending."""
         return not self.queue and self.refresh is None
 
     @property
     def is_busy(self) -> bool:
-        """Something is on its way: whatever comes after it has to wait, or they might arrive the other way round."""
-        return any(each.in_flight for each in self.queue) or (self.refresh is not None and self.refresh.in_flight)
+        """A request is in flight. Later states wait for its answer, since two requests may overtake each other."""
+        return any(pending.in_flight for pending in self.queue) or (self.refresh is not None and self.refresh.in_flight)
 
     def has_settled(self, alert: SpikeAlert) -> bool:
-        """This state is settled; of growth, this one or a newer."""
+        """Tells whether this state is settled; for growth, whether this growth or newer growth is."""
         row = self.rows.get(alert["state"])
-        return row is not None and row.is_settled and (alert["state"] != "grown" or row.minute >= minute_of(alert))
+        return row is not None and row.is_settled and (alert["state"] != "grown" or row.minute >= as_of_minute(alert))
 
     def attempts(self, alert: SpikeAlert) -> int:
-        """How often this state was tried by whoever had the spike before."""
+        """Returns how often this state was tried before, as its stored row says."""
         row = self.rows.get(alert["state"])
-        return 0 if row is None or (alert["state"] == "grown" and row.minute != minute_of(alert)) else row.attempts
+        return 0 if row is None or (alert["state"] == "grown" and row.minute != as_of_minute(alert)) else row.attempts
 
     def has_newer(self, alert: SpikeAlert) -> bool:
-        """Newer growth waits already."""
+        """Tells whether newer growth than this growth is already pending."""
         return alert["state"] == "grown" and any(
-            each.notice.alert["state"] == "grown" and minute_of(each.notice.alert) > minute_of(alert)
-            for each in self.queue
+            pending.notice.alert["state"] == "grown" and as_of_minute(pending.notice.alert) > as_of_minute(alert)
+            for pending in self.queue
         )
 
     def is_beyond(self, alert: SpikeAlert) -> bool:
-        """A later state of the spike has reached it, or been given up on: this one would only confuse."""
+        """Tells whether a later state of the spike was delivered or given up, so that this state would only confuse."""
         return any(
-            row.outcome.partition(":")[0] in (DELIVERED, GAVE_UP) and (LIFE[state], row.minute) > place(alert)
+            row.outcome.partition(":")[0] in (DELIVERED, GAVE_UP)
+            and (LIFE_ORDER[state], row.minute) > life_position(alert)
             for state, row in self.rows.items()
         )
 
-    def find(self, alert: SpikeAlert) -> Waiting | None:
-        """What waits of this state; of growth, of the same minute."""
-        return next((each for each in self.queue if place(each.notice.alert) == place(alert)), None)
+    def find_pending(self, alert: SpikeAlert) -> PendingDelivery | None:
+        """Returns the pending delivery of this state (for growth: of the same minute), None when there is none."""
+        position = life_position(alert)
+        return next((pending for pending in self.queue if life_position(pending.notice.alert) == position), None)
 
 
 @dataclass(eq=False)
 class SpikeState:
-    """A spike, as it is known now, and how far each of its receivers is. `seen`: its states, by their place in its
-    life."""
+    """A spike in its newest state, and how far each of its receivers is. `seen`: life positions of all states that were
+    processed; minutes count for growth alone."""
 
     latest: SpikeAlert
-    tracks: dict[str, TrackState]
-    seen: set[tuple[int, int]] = field(default_factory=set)
+    receivers: dict[str, ReceiverState]
+    seen: set[LifePosition] = field(default_factory=set)

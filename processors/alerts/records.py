@@ -1,4 +1,4 @@
-"""Records of the topic `alerts` become SpikeAlerts, or dead letters."""
+"""Decoding of the topic `alerts`: each record becomes a SpikeAlert or a dead letter."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from schemas.alerts import SPIKE_ALERT, SpikeAlert
 
 
 def read_alerts(runs: Iterable[Run]) -> tuple[list[SpikeAlert], list[DeadLetter]]:
-    """The alerts in order, and what is none."""
+    """Returns the alerts in order, and a dead letter for each record that is no alert."""
     alerts: list[SpikeAlert] = []
     dead: list[DeadLetter] = []
     for run in runs:

@@ -47,7 +47,7 @@ class Endpoint:
         if len(failed) == len(answers):
             return failed[0]
         for answer in failed:
-            log.warning("%s; another instance was told", answer.said)
+            log.warning("%s; another instance was told", answer.reason)
         return Answer(True)
 
     async def close(self) -> None:
