@@ -13,9 +13,9 @@ from pipeline.observability.metrics import WorkerMetrics
 from pipeline.topics import partition_of
 from processors.alerts.agent import AlertAgent
 from processors.alerts.config import AlertsConfig
+from processors.alerts.connections import open_heartbeat, open_receivers
 from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import SETTLED, AlertPorts, Answer, Delivery, Receiver
-from processors.alerts.receivers.http import open_heartbeat, open_receivers
 from processors.batches import Batch
 from processors.engagement.decoding import Run
 from schemas.alerts import SPIKE_ALERT, SpikeAlert
@@ -232,7 +232,7 @@ def test_the_heartbeat_is_told_while_alerts_can_be_delivered(server: HttpServer)
         await bench.start()
         await until(lambda: len(server.requests) == 1)
         bench.now += 10
-        await until(lambda: len(server.requests) == 2)
+        await until(lambda: bench.count('heartbeats_total{outcome="sent"}') == 2)
         await bench.kill()
         bench.deliveries.away = True
         await bench.start()

@@ -1,24 +1,32 @@
-"""What the agent relies on of a receiver, of the fake and of the real ones alike; and what these send."""
+"""The contract of a receiver, for the fake and for every kind of the table alike; and the messages of each kind."""
 
 import asyncio
 import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from processors.alerts.connections import open_heartbeat, open_receivers
+from processors.alerts.fields import host_of
 from processors.alerts.ports import Answer, Notice, Receiver
-from processors.alerts.receivers.http import open_heartbeat, open_receivers
-from processors.alerts.receivers.messages import for_alertmanager, for_slack, for_webhook, sign
-from schemas.alerts import SPIKE_ALERT
+from processors.alerts.receivers import RECEIVERS
+from processors.alerts.receivers.alertmanager import alertmanager_message
+from processors.alerts.receivers.slack import slack_message
+from processors.alerts.receivers.webhook import sign, webhook_message
+from schemas.alerts import SPIKE_ALERT, State
 from tests.fakes_alerts import T0, FakeReceiver, HttpServer, config_of, spike
 
 NOTICE = Notice(spike(), "critical")
+ROOT = Path(__file__).parent.parent
+EXAMPLE, PAGE = ROOT / "deploy/alerts.example.yaml", ROOT / "docs/alerts.md"
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 
 Misbehave = Callable[[str], None]
@@ -44,9 +52,7 @@ def fake() -> Iterator[Bench]:
 
 def real(kind: str) -> Iterator[Bench]:
     server = HttpServer()
-    address = {"urls": [server.url]} if kind == "alertmanager" else {"url": {"clear": server.url + "/hook"}}
-    config = config_of({"it": {"kind": kind, "timeout": "1s", **address}})
-    receiver = open_receivers(config)["it"]
+    receiver = open_receivers(config_of({"it": settings_of(kind, server, timeout="1s")}))["it"]
 
     def misbehave(how: str) -> None:
         server.status, server.seconds = {"fails": (500, 0.0), "hangs": (200, 3.0)}.get(how, (200, 0.0))
@@ -59,7 +65,17 @@ def real(kind: str) -> Iterator[Bench]:
     server.kill()
 
 
-@pytest.fixture(params=["fake", "alertmanager", "webhook", "slack"])
+def settings_of(kind: str, server: HttpServer, **more: Any) -> dict[str, Any]:
+    """The settings of a receiver of this kind behind which `server` stands."""
+    has_several = "urls" in RECEIVERS[kind].model_fields
+    return {
+        "kind": kind,
+        **({"urls": [server.url]} if has_several else {"url": {"clear": server.url + "/hook"}}),
+        **more,
+    }
+
+
+@pytest.fixture(params=["fake", *RECEIVERS])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     yield from fake() if request.param == "fake" else real(request.param)
 
@@ -107,6 +123,38 @@ def test_several_at_once(bench: Bench) -> None:
 
     assert all(answer.is_delivered for answer in run(work(), bench.receiver))
     assert sorted(bench.took()) == [f"s{n}/opened" for n in range(8)]
+
+
+@pytest.mark.parametrize("kind", RECEIVERS)
+@pytest.mark.parametrize("state", ["opened", "grown", "resolved"])
+def test_a_message_names_the_conversation_and_stays_the_same_when_it_is_repeated(
+    kind: str, state: State, server: HttpServer
+) -> None:
+    receiver = open_receivers(config_of({"it": settings_of(kind, server, headers={"X-Team": "social"})}))["it"]
+    notice = Notice(spike(state=state, conversation="hashtag:größe"), "critical")
+
+    async def work() -> None:
+        for _ in range(2):
+            assert (await receiver.send(notice, T0)).is_delivered
+
+    run(work(), receiver)
+    first, second = server.requests
+    assert first.body == second.body
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"] == notice.key
+    assert first.headers["x-team"] == "social"
+    assert "hashtag:größe" in first.body.decode()
+    assert json.loads(first.body)
+
+
+@pytest.mark.parametrize("kind", RECEIVERS)
+def test_every_kind_is_what_its_line_of_the_table_says(kind: str, server: HttpServer) -> None:
+    receiver = config_of({"it": settings_of(kind, server)}).receivers["it"]
+    assert type(receiver) is RECEIVERS[kind]
+    assert receiver.kind == kind
+    assert type(receiver).__module__ == f"processors.alerts.receivers.{kind}"
+    assert [host_of(address) for address in receiver.addresses] == [f"127.0.0.1:{server.port}"]
+    assert f"kind: {kind}" in EXAMPLE.read_text()
+    assert re.search(rf"^\*\*{kind}\*\*", PAGE.read_text(), re.MULTILINE | re.IGNORECASE)
 
 
 # ---------------------------------------------------------------- of HTTP alone
@@ -175,7 +223,7 @@ def test_the_heartbeat_asks_its_address(server: HttpServer) -> None:
 
 
 def test_a_webhook_gets_a_cloud_event() -> None:
-    content = for_webhook(Notice(spike(state="grown", minute=5), "warning"), T0, "engagement", None)
+    content = webhook_message(Notice(spike(state="grown", minute=5), "warning"), T0, "engagement", None)
     event = json.loads(content.body)
     assert content.headers == {"Content-Type": "application/cloudevents+json; charset=utf-8"}
     assert event.pop("data") == SPIKE_ALERT.dump_python(spike(state="grown", minute=5), mode="json")
@@ -193,7 +241,7 @@ def test_a_webhook_gets_a_cloud_event() -> None:
 
 @pytest.mark.parametrize(("secret", "key"), [(SECRET, b"0123456789abcdef01234567"), ("plain", b"plain")])
 def test_a_webhook_is_signed(secret: str, key: bytes) -> None:
-    content = for_webhook(NOTICE, T0 + 0.7, "engagement", secret)
+    content = webhook_message(NOTICE, T0 + 0.7, "engagement", secret)
     message, stamp = content.headers["Webhook-Id"], content.headers["Webhook-Timestamp"]
     assert (message, stamp) == ("5f/opened", str(int(T0)))
     signed = f"{message}.{stamp}.".encode() + content.body
@@ -210,7 +258,7 @@ def test_the_signature_is_that_of_the_specification() -> None:
 
 
 def test_an_open_spike_at_alertmanager_ends_later_unless_it_is_said_again() -> None:
-    [alert] = json.loads(for_alertmanager(NOTICE, T0 + 10, 900, "https://g.example/?c={conversation}").body)
+    [alert] = json.loads(alertmanager_message(NOTICE, T0 + 10, 900, "https://g.example/?c={conversation}").body)
     assert alert["labels"] == {
         "alertname": "EngagementSpike",
         "conversation": "hashtag:acme",
@@ -227,16 +275,16 @@ def test_an_open_spike_at_alertmanager_ends_later_unless_it_is_said_again() -> N
 
 def test_labels_at_alertmanager_stay_and_a_resolution_is_over_by_any_clock() -> None:
     resolved = Notice(spike(state="resolved", minute=5, observed=1.0), "critical")
-    [first] = json.loads(for_alertmanager(NOTICE, T0, 900, None).body)
+    [first] = json.loads(alertmanager_message(NOTICE, T0, 900, None).body)
     for now in (T0, T0 + 86_400):
-        [last] = json.loads(for_alertmanager(resolved, now, 900, None).body)
+        [last] = json.loads(alertmanager_message(resolved, now, 900, None).body)
         assert last["labels"] == first["labels"]
         assert datetime.fromisoformat(last["startsAt"]) <= datetime.fromisoformat(last["endsAt"])
         assert datetime.fromisoformat(last["endsAt"]) <= datetime.fromtimestamp(now, UTC)
 
 
 def test_slack_gets_what_people_need() -> None:
-    message = json.loads(for_slack(NOTICE, T0, "https://g.example/{conversation}").body)
+    message = json.loads(slack_message(NOTICE, T0, "https://g.example/{conversation}").body)
     assert message["text"].startswith("hashtag:acme spikes: 80 a minute")
     said = json.dumps(message["blocks"], ensure_ascii=False)
     for needed in ("many voices: 61", "p-1", "author:bluesky/ana", "SELECT sum(count)", "critical", "5f/opened"):
@@ -246,7 +294,7 @@ def test_slack_gets_what_people_need() -> None:
 
 def test_slack_takes_no_word_of_a_stranger_for_a_command() -> None:
     mean = spike(conversation="hashtag:<!channel>", reasons=["<http://evil.example|click>"], top_posts=["<@U1>"])
-    said = for_slack(Notice(mean, "x"), T0, None).body.decode()
+    said = slack_message(Notice(mean, "x"), T0, None).body.decode()
     assert not any(sign in said for sign in ("<!channel>", "<http", "<@"))
 
 
@@ -259,7 +307,7 @@ def test_slacks_limits_hold_whatever_a_spike_says() -> None:
         top_authors=[long] * 50,
         evidence=long + "```",
     )
-    message = json.loads(for_slack(Notice(huge, "x"), T0, "https://g.example/{conversation}").body)
+    message = json.loads(slack_message(Notice(huge, "x"), T0, "https://g.example/{conversation}").body)
     assert len(message["text"]) <= 4_000
     assert len(message["blocks"]) <= 50
     for block in message["blocks"]:

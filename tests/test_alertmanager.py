@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 import yaml
 
+from processors.alerts.connections import open_receivers
 from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import Notice
-from processors.alerts.receivers.http import open_receivers
 from tests.fakes_alerts import HttpServer, config_of, spike, until
 from tests.test_alert_agent import Bench, run
 

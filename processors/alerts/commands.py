@@ -1,4 +1,4 @@
-"""The command `alerts check`: is the file right, who gets what, does a receiver take what it is sent."""
+"""The command `alerts check`: validates the alerts file, shows the receivers of a conversation, sends a test."""
 
 import asyncio
 import json
@@ -13,10 +13,10 @@ import click
 
 from pipeline.errors import CheckFailed, SettingsError
 from pipeline.settings import load_settings
-from processors.alerts.config import SETTING, AlertmanagerReceiver, AlertsConfig, load_alerts
+from processors.alerts.config import SETTING, AlertsConfig, load_alerts
+from processors.alerts.connections import open_receivers
 from processors.alerts.fields import host_of
 from processors.alerts.ports import Answer, Notice
-from processors.alerts.receivers.http import open_receivers
 from processors.alerts.routing import Routing
 from schemas.alerts import SpikeAlert, State
 
@@ -25,19 +25,19 @@ TEST_CONVERSATION: Final = "test:engagement"
 
 @click.group(epilog="Example: engagement alerts check alerts.yaml --conversation hashtag:acme")
 def alerts() -> None:
-    """Who is told of sudden spikes: one YAML file, named by ENGAGEMENT_ALERTS."""
+    """Receivers of sudden spikes: one YAML file, named by ENGAGEMENT_ALERTS."""
 
 
-@alerts.command(epilog="Example: engagement alerts check alerts.yaml --conversation hashtag:acme")
+@alerts.command("check", epilog="Example: engagement alerts check alerts.yaml --conversation hashtag:acme")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--conversation", help="Show who is told of the spikes of this conversation, as of now.")
 @click.option("--send-test", "receiver", help="Send this receiver an opened and a resolved spike that never was.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(file: Path | None, conversation: str | None, receiver: str | None, as_json: bool) -> None:
-    """Is the file right, its secrets included, and which receiver gets what?
+def check_alerts(file: Path | None, conversation: str | None, receiver: str | None, as_json: bool) -> None:
+    """Check the alerts file and its secrets, and show which receiver gets which conversations.
 
-    FILE is that of ENGAGEMENT_ALERTS where it is not given. Exits with 1 when something is wrong with it, or a test
-    was not taken.
+    FILE is by default the file of ENGAGEMENT_ALERTS. Exits with 1 when the file has an error, or a receiver refuses the
+    test.
     """
     path = file or load_settings().alerts
     if path is None:
@@ -47,23 +47,27 @@ def check(file: Path | None, conversation: str | None, receiver: str | None, as_
         answers = _send_test(config, receiver) if receiver else []
     except SettingsError as error:
         raise CheckFailed(str(error)) from None
-    found = _Found(config, conversation, answers)
-    click.echo(json.dumps(found.document(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
+    report = _Report(config, conversation, answers)
+    click.echo(json.dumps(report.document(), ensure_ascii=False) if as_json else "\n".join(report.lines()))
     if failed := [answer for _, answer in answers if not answer.is_delivered]:
         raise CheckFailed(f"{receiver} did not take the test: {failed[0].reason}")
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What is said of a file. `answers`: (state, answer) of a test."""
+class _Report:
+    """The report on an alerts file. `answers`: (state, answer) of a test."""
 
     config: AlertsConfig
     conversation: str | None
     answers: list[tuple[State, Answer]]
 
     def document(self) -> dict[str, Any]:
-        said: dict[str, Any] = {
-            "receivers": {name: {"kind": each.kind, "to": _to(each)} for name, each in self.config.receivers.items()},
+        """Returns the report as one JSON object."""
+        document: dict[str, Any] = {
+            "receivers": {
+                name: {"kind": receiver.kind, "to": ", ".join(map(host_of, receiver.addresses))}
+                for name, receiver in self.config.receivers.items()
+            },
             "routes": [
                 {"match": route.match, "to": route.to, "severity": route.severity, "continue": route.continues}
                 for route in self.config.routes
@@ -76,43 +80,39 @@ class _Found:
         if self.conversation is not None:
             routing = Routing(self.config)
             silence = routing.silence(self.conversation, datetime.now(UTC))
-            said["conversation"] = {
+            document["conversation"] = {
                 "key": self.conversation,
-                "legs": [leg._asdict() for leg in routing.matched_routes(self.conversation)],
+                "legs": [route._asdict() for route in routing.matched_routes(self.conversation)],
                 "silence": silence and silence.comment,
             }
         if self.answers:
-            said["test"] = {state: answer.reason for state, answer in self.answers}
-        return said
+            document["test"] = {state: answer.reason for state, answer in self.answers}
+        return document
 
     def lines(self) -> list[str]:
-        said = self.document()
-        lines = [f"receiver {name}: {each['kind']} at {each['to']}" for name, each in said["receivers"].items()]
+        """Returns the report as lines for people."""
+        document = self.document()
+        lines = [
+            f"receiver {name}: {receiver['kind']} at {receiver['to']}"
+            for name, receiver in document["receivers"].items()
+        ]
         lines += [
             f"{' or '.join(route['match'])} -> {', '.join(route['to'])} ({route['severity']})"
             + (", and the next routes" if route["continue"] else "")
-            for route in said["routes"]
+            for route in document["routes"]
         ]
-        lines += [f"{' or '.join(s['match'])} silent until {s['until']}: {s['comment']}" for s in said["silences"]]
-        if "conversation" in said:
-            own = said["conversation"]
-            matched_routes = (
-                ", ".join(f"{leg['receiver']} ({leg['severity']})" for leg in own["legs"]) or "nobody: no route fits"
-            )
-            lines.append(
-                f"{own['key']}: {matched_routes}" + (f"; silent now: {own['silence']}" if own["silence"] else "")
-            )
-        lines += [f"test {state}: {answer}" for state, answer in said.get("test", {}).items()]
+        lines += [f"{' or '.join(s['match'])} silent until {s['until']}: {s['comment']}" for s in document["silences"]]
+        if "conversation" in document:
+            conversation = document["conversation"]
+            routes = ", ".join(f"{route['receiver']} ({route['severity']})" for route in conversation["legs"])
+            silence = f"; silent now: {conversation['silence']}" if conversation["silence"] else ""
+            lines.append(f"{conversation['key']}: {routes or 'nobody: no route fits'}{silence}")
+        lines += [f"test {state}: {answer}" for state, answer in document.get("test", {}).items()]
         return lines
 
 
-def _to(receiver: Any) -> str:
-    urls = receiver.urls if isinstance(receiver, AlertmanagerReceiver) else [receiver.url]
-    return ", ".join(map(host_of, urls))
-
-
 def _send_test(config: AlertsConfig, name: str) -> list[tuple[State, Answer]]:
-    """An opening and its resolution, in this order, until one is not taken."""
+    """Sends an opening and then its resolution; ends at the first failure."""
     if name not in config.receivers:
         raise CheckFailed(f"--send-test: {name!r} is no receiver; there are {', '.join(config.receivers)}")
 
@@ -122,19 +122,19 @@ def _send_test(config: AlertsConfig, name: str) -> list[tuple[State, Answer]]:
         try:
             for state in ("opened", "resolved"):
                 now = time.time()
-                answer = await receivers[name].send(Notice(_made_up(state, now), "info"), now)
+                answer = await receivers[name].send(Notice(_test_spike(state, now), "info"), now)
                 answers.append((state, answer))
                 if not answer.is_delivered:
                     break
         finally:
-            for each in receivers.values():
-                await each.close()
+            for receiver in receivers.values():
+                await receiver.close()
         return answers
 
     return asyncio.run(send())
 
 
-def _made_up(state: State, now: float) -> SpikeAlert:
+def _test_spike(state: State, now: float) -> SpikeAlert:
     minute = datetime.fromtimestamp(now, UTC).replace(second=0, microsecond=0)
     return SpikeAlert(
         spike_id=f"test-{minute:%Y%m%dT%H%M}",

@@ -1,17 +1,15 @@
-"""The alerts' file: receivers, routes by conversation, silences. deploy/alerts.example.yaml shows all of it.
+"""The alerts file: receivers, routes by conversation, silences. deploy/alerts.example.yaml shows every field.
 
 load_alerts(path, environment) -> AlertsConfig, all or nothing: an error names the field and the cure, never a secret.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     TypeAdapter,
@@ -21,12 +19,11 @@ from pydantic import (
 
 from pipeline.documents import read_yaml
 from pipeline.errors import SettingsError
-from processors.alerts.fields import Limit, Seconds, Secret, SecretUrl, Text, Url, check_header
+from processors.alerts.fields import Seconds, SecretUrl, Section
+from processors.alerts.receivers import RECEIVERS, AnyReceiver
 
 SETTING: Final = "ENGAGEMENT_ALERTS"
 EXAMPLE: Final = "deploy/alerts.example.yaml"
-
-KINDS: Final = ("alertmanager", "webhook", "slack")
 
 
 def _listed(value: Any) -> Any:
@@ -39,61 +36,8 @@ Patterns = Annotated[list[Pattern], BeforeValidator(_listed), Field(min_length=1
 Words = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class _Receiver(_Part):
-    """What all receivers have. `rate`: requests that it bears; `timeout`: of one request, in seconds."""
-
-    is_forgetful: ClassVar[bool] = False
-
-    rate: Limit | None = None
-    timeout: Annotated[Seconds, Field(gt=0, le=120)] = 10.0
-    ca: Path | None = Field(None, strict=False)
-    headers: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")], Text] = Field(default={})
-
-    @model_validator(mode="before")
-    @classmethod
-    def _headers_hide_secrets(cls, value: Any) -> Any:
-        headers = value.get("headers") if isinstance(value, dict) else None
-        if isinstance(headers, dict):
-            for name, said in headers.items():
-                check_header(str(name), said)
-        return value
-
-
-class AlertmanagerReceiver(_Receiver):
-    """`urls`: every instance of a cluster. `hold`: how long it keeps an open spike when nobody posts it again,
-    seconds."""
-
-    is_forgetful: ClassVar[bool] = True
-
-    kind: Literal["alertmanager"]
-    urls: Annotated[list[Url], Field(min_length=1)]
-    hold: Annotated[Seconds, Field(ge=120)] = 900.0
-
-
-class WebhookReceiver(_Receiver):
-    """`secret`: key of the HMAC; without it nothing is signed."""
-
-    kind: Literal["webhook"]
-    url: Url
-    secret: Secret | None = None
-
-
-class SlackReceiver(_Receiver):
-    """Whoever has its address may post: so the address is a secret."""
-
-    kind: Literal["slack"]
-    url: SecretUrl
-
-
-ReceiverConfig = Annotated[AlertmanagerReceiver | WebhookReceiver | SlackReceiver, Field(discriminator="kind")]
-
-
-class Route(_Part):
-    """Conversations that fit one of `match` go `to` these receivers; the routes after it are asked only with
+class Route(Section):
+    """A route: conversations that fit one of `match` go `to` these receivers. Later routes count only with
     `continue`."""
 
     match: Patterns
@@ -102,8 +46,8 @@ class Route(_Part):
     continues: bool = Field(False, alias="continue")
 
 
-class Silence(_Part):
-    """Openings and growth of these conversations are not told between `from` and `until`."""
+class Silence(Section):
+    """A silence: openings and growth of these conversations are not delivered between `from` and `until`."""
 
     match: Patterns
     begins: AwareDatetime | None = Field(None, alias="from")
@@ -117,19 +61,20 @@ class Silence(_Part):
         return self
 
 
-class Heartbeat(_Part):
-    """An address that is asked every so often while alerts can be delivered; whoever owns it tells when that ends."""
+class Heartbeat(Section):
+    """An address that gets a request every so often while alerts can be delivered. The service behind the address
+    alerts when the requests end."""
 
     url: SecretUrl
     every: Annotated[Seconds, Field(ge=10)] = 60.0
     timeout: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
 
 
-class AlertsConfig(_Part):
-    """The whole file. `oldest`: a state of a spike that is older in event time is recorded, not delivered, seconds.
-    `link`: what an alert links to, with {conversation} in it."""
+class AlertsConfig(Section):
+    """The whole alerts file. `oldest`: age in event time, in seconds, from which a state is recorded and not delivered.
+    `source`: name of the sender. `link`: address of a conversation's page, with {conversation} for its key."""
 
-    receivers: Annotated[dict[Name, ReceiverConfig], Field(min_length=1)]
+    receivers: Annotated[dict[Name, AnyReceiver], Field(min_length=1)]
     routes: Annotated[list[Route], Field(min_length=1)]
     silences: list[Silence] = Field(default=[])
     oldest: Seconds = 3600.0
@@ -154,7 +99,7 @@ FILE: Final[TypeAdapter[AlertsConfig]] = TypeAdapter(AlertsConfig)
 
 
 def load_alerts(path: Path, environment: Mapping[str, str]) -> AlertsConfig:
-    """The file's content, its secrets read. Blocks on reading. Raises SettingsError that names file, field and cure."""
+    """Reads the file and its secrets, which blocks. Raises SettingsError that names file, field and cure."""
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: must have receivers and routes, as {EXAMPLE}")
@@ -168,18 +113,18 @@ def _explain(error: ValidationError) -> str:
     flaws = error.errors(include_url=False, include_input=False, include_context=True)
     flaw = flaws[0]
     where = [str(part) for part in flaw["loc"]]
-    if where[:1] == ["receivers"] and where[2:3] and where[2] in KINDS:
+    if where[:1] == ["receivers"] and where[2:3] and where[2] in RECEIVERS:
         del where[2]  # the kind that pydantic took it for
-    said = flaw["msg"].removeprefix("Value error, ")
+    text = flaw["msg"].removeprefix("Value error, ")
     if where[-1:] == ["[key]"]:
-        where, said = where[:-1], "must be a name of letters, digits, _ . and -"
+        where, text = where[:-1], "must be a name of letters, digits, _ . and -"
     elif flaw["type"] == "extra_forbidden":
-        said = f"is not known here; {EXAMPLE} shows all there is"
+        text = f"is not known here; {EXAMPLE} shows all there is"
     elif flaw["type"] == "missing":
-        said = f"is missing; see {EXAMPLE}"
+        text = f"is missing; see {EXAMPLE}"
     elif flaw["type"].startswith("union_tag"):
-        said = f"kind must be one of {', '.join(KINDS)}"
+        text = f"kind must be one of {', '.join(RECEIVERS)}"
     elif flaw["type"] == "timezone_aware":
-        said = "names no zone; add Z for UTC: 2026-12-24T00:00:00Z"
+        text = "names no zone; add Z for UTC: 2026-12-24T00:00:00Z"
     more = f" (and {len(flaws) - 1} more)" if len(flaws) > 1 else ""
-    return ": ".join(filter(None, (".".join(where), said))) + more
+    return ": ".join(filter(None, (".".join(where), text))) + more

@@ -14,9 +14,9 @@ from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.alerts.agent import AlertAgent
 from processors.alerts.config import SETTING, load_alerts
+from processors.alerts.connections import open_heartbeat, open_receivers
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.alerts.ports import AlertPorts
-from processors.alerts.receivers.http import open_heartbeat, open_receivers
 from processors.batches import Batch
 from processors.bench import Bench
 

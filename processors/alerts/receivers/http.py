@@ -1,33 +1,43 @@
-"""Receivers over HTTP: the one file that imports aiohttp.
+"""Delivery over HTTP: the one file that imports aiohttp.
 
-No redirect is followed (an alert is for whom the file names), no proxy of the environment is asked, no address is shown
-but its host: the path of a webhook is a secret.
+An endpoint follows no redirect (an alert is for the address in the file), asks no proxy of the environment, and shows
+of an address its host alone: the path of a webhook is a secret.
 """
 
 import asyncio
+import json
 import logging
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 from pydantic import SecretStr
 
 from pipeline.errors import SettingsError
-from processors.alerts.config import AlertmanagerReceiver, AlertsConfig, ReceiverConfig, SlackReceiver
 from processors.alerts.fields import host_of
-from processors.alerts.ports import Answer, Notice, Receiver
-from processors.alerts.receivers.messages import Content, for_alertmanager, for_slack, for_webhook
+from processors.alerts.ports import Answer, Notice
 
-SAID_BYTES: Final = 200
-"""Of a refusal so much is shown."""
+REFUSAL_BYTES: Final = 200
+"""How much of the body of a refusal is shown."""
 
 log = logging.getLogger(__name__)
 
 
+class Message(NamedTuple):
+    """The body of a POST and its headers."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+MakeMessage = Callable[[Notice, float], Message]
+"""Makes the message of a notice; the time is Unix time in seconds."""
+
+
 class Endpoint:
-    """One address, or each instance of a cluster. Connects when first used; belongs to one event loop."""
+    """One address, or each instance of a cluster. Connects at the first request; belongs to one event loop."""
 
     def __init__(
         self,
@@ -41,7 +51,7 @@ class Endpoint:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Posts to all; delivered is what one of them took. Never raises but when cancelled."""
+        """Posts to all addresses; delivered when one of them accepts. Never raises but when cancelled."""
         answers = await asyncio.gather(*(self._post(url, body, headers) for url in self._urls))
         failed = [answer for answer in answers if not answer.is_delivered]
         if len(failed) == len(answers):
@@ -55,7 +65,7 @@ class Endpoint:
             await self._session.close()
 
     async def _post(self, url: SecretStr, body: bytes, headers: Mapping[str, str]) -> Answer:
-        where = host_of(url)
+        host = host_of(url)
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout))
         try:
@@ -68,65 +78,48 @@ class Endpoint:
             ) as response:
                 if 200 <= response.status < 300:
                     return Answer(True)
-                said = (await response.content.read(SAID_BYTES)).decode(errors="replace")
+                refusal = (await response.content.read(REFUSAL_BYTES)).decode(errors="replace")
                 return Answer(
                     False,
-                    " ".join(f"{where} answers {response.status} {response.reason or ''}: {said}".split()),
-                    _seconds(response.headers.get("Retry-After", "")),
+                    " ".join(f"{host} answers {response.status} {response.reason or ''}: {refusal}".split()),
+                    _retry_seconds(response.headers.get("Retry-After", "")),
                 )
         except TimeoutError:
-            return Answer(False, f"{where} has not answered within {self._timeout:g} s")
+            return Answer(False, f"{host} has not answered within {self._timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # Their texts may quote the address.
-            said = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            return Answer(False, f"{where} cannot be reached ({said})")
+            # The text of such an error may quote the address.
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+            return Answer(False, f"{host} cannot be reached ({reason})")
 
 
 class HttpReceiver:
-    """A Receiver: an endpoint, and what it is sent."""
+    """A Receiver that posts the message of each notice to an endpoint."""
 
-    def __init__(self, endpoint: Endpoint, make: Callable[[Notice, float], Content]) -> None:
-        self._endpoint, self._make = endpoint, make
+    def __init__(self, endpoint: Endpoint, make_message: MakeMessage) -> None:
+        self._endpoint, self._make_message = endpoint, make_message
 
     async def send(self, notice: Notice, now: float) -> Answer:
-        content = self._make(notice, now)
-        return await self._endpoint.post(content.body, {"Idempotency-Key": notice.key, **content.headers})
+        message = self._make_message(notice, now)
+        return await self._endpoint.post(message.body, {"Idempotency-Key": notice.key, **message.headers})
 
     async def close(self) -> None:
         await self._endpoint.close()
 
 
-def open_receivers(config: AlertsConfig) -> dict[str, Receiver]:
-    """A receiver of each name. Nothing is connected yet. Raises SettingsError for certificates that cannot be read."""
-    return {name: _open_receiver(name, each, config) for name, each in config.receivers.items()}
+def compact_json(value: Any) -> bytes:
+    """Returns a value as JSON without blanks, in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def open_heartbeat(config: AlertsConfig) -> Endpoint | None:
-    """Whoever is told that alerts can be delivered."""
-    beat = config.heartbeat
-    return None if beat is None else Endpoint([beat.url], beat.timeout)
+def tls_context(name: str, ca: Path) -> ssl.SSLContext:
+    """Returns a TLS context that trusts the certificates in `ca`. Raises SettingsError for the receiver `name`."""
+    try:
+        return ssl.create_default_context(cafile=str(ca))
+    except OSError as error:
+        reason = error.strerror or "not PEM"
+        raise SettingsError(f"receivers.{name}.ca: {ca} holds no certificates ({reason})") from None
 
 
-def _open_receiver(name: str, each: ReceiverConfig, config: AlertsConfig) -> HttpReceiver:
-    tls = None
-    if each.ca is not None:
-        try:
-            tls = ssl.create_default_context(cafile=str(each.ca))
-        except OSError as error:
-            why = error.strerror or "not PEM"
-            raise SettingsError(f"receivers.{name}.ca: {each.ca} holds no certificates ({why})") from None
-    headers = {header: text.get_secret_value() for header, text in each.headers.items()}
-    if isinstance(each, AlertmanagerReceiver):
-        urls = [SecretStr(url.get_secret_value().rstrip("/") + "/api/v2/alerts") for url in each.urls]
-        make = partial(for_alertmanager, hold=each.hold, link=config.link)
-        return HttpReceiver(Endpoint(urls, each.timeout, headers, tls), make)
-    endpoint = Endpoint([each.url], each.timeout, headers, tls)
-    if isinstance(each, SlackReceiver):
-        return HttpReceiver(endpoint, partial(for_slack, link=config.link))
-    secret = each.secret.get_secret_value() if each.secret else None
-    return HttpReceiver(endpoint, partial(for_webhook, source=config.source, secret=secret))
-
-
-def _seconds(said: str) -> float:
-    """Retry-After in seconds; as a date it is not asked for by those we tell."""
-    return float(said) if said.isdecimal() else 0.0
+def _retry_seconds(header: str) -> float:
+    """Returns a Retry-After in seconds, 0 for a date, which no known receiver sends."""
+    return float(header) if header.isdecimal() else 0.0

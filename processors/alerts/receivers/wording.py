@@ -1,4 +1,4 @@
-"""What people read of a spike."""
+"""The wording of a spike for people, which all kinds of receivers share."""
 
 from datetime import datetime
 from typing import Final
@@ -10,15 +10,15 @@ VERBS: Final[dict[State, str]] = {"opened": "spikes", "grown": "spikes, and grow
 
 
 def headline(alert: SpikeAlert) -> str:
-    """One line: `hashtag:acme spikes: 80 a minute, 8 times the usual 10`."""
-    said = f"{alert['conversation']} {VERBS[alert['state']]}: {_number(alert['observed'])} a minute"
+    """Returns one line: `hashtag:acme spikes: 80 a minute, 8 times the usual 10`."""
+    line = f"{alert['conversation']} {VERBS[alert['state']]}: {_number(alert['observed'])} a minute"
     if alert["expected"] > 0:
-        return f"{said}, {_number(alert['ratio'])} times the usual {_number(alert['expected'])}"
-    return f"{said}, usually none"
+        return f"{line}, {_number(alert['ratio'])} times the usual {_number(alert['expected'])}"
+    return f"{line}, usually none"
 
 
 def details(alert: SpikeAlert) -> dict[str, str]:
-    """Name -> what it is, for people."""
+    """Returns the numbers of a spike for people: name -> text."""
     return {
         "since": clock(alert["started_at"]),
         "until": clock(alert["ended_at"]) if alert["ended_at"] is not None else "it goes on",
@@ -32,12 +32,18 @@ def details(alert: SpikeAlert) -> dict[str, str]:
 
 
 def clock(at: datetime) -> str:
+    """Returns a time to the minute, in UTC."""
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def link_to(template: str | None, conversation: str) -> str | None:
-    """The page of a conversation."""
+    """Returns the address of a conversation's page, None without a template."""
     return None if template is None else template.replace("{conversation}", quote(conversation, safe=""))
+
+
+def cut(text: str, limit: int) -> str:
+    """Returns the text within `limit` characters, with an ellipsis where the end is cut off."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _number(value: float) -> str:

@@ -1,0 +1,68 @@
+"""Alertmanager: POST /api/v2/alerts (its OpenAPI 2.0 document, since 0.16)."""
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field, SecretStr
+
+from processors.alerts.fields import Seconds, Url
+from processors.alerts.ports import Notice, Receiver
+from processors.alerts.receivers.http import Message, compact_json
+from processors.alerts.receivers.settings import ReceiverSettings, Sender
+from processors.alerts.receivers.wording import cut, details, headline, link_to
+
+ALERT_NAME: Final = "EngagementSpike"
+ANNOTATION_LIMIT: Final = 4_000
+
+
+class AlertmanagerSettings(ReceiverSettings):
+    """An Alertmanager. `urls`: every instance of a cluster. `hold`: seconds for which an open spike stays open without
+    another post."""
+
+    is_forgetful: ClassVar[bool] = True
+
+    kind: Literal["alertmanager"]
+    urls: Annotated[list[Url], Field(min_length=1)]
+    hold: Annotated[Seconds, Field(ge=120)] = 900.0
+
+    @property
+    def addresses(self) -> list[SecretStr]:
+        return [SecretStr(url.get_secret_value().rstrip("/") + "/api/v2/alerts") for url in self.urls]
+
+    def open(self, name: str, sender: Sender) -> Receiver:
+        return self.open_http(name, partial(alertmanager_message, hold=self.hold, link=sender.link))
+
+
+def alertmanager_message(notice: Notice, now: float, hold: float, link: str | None) -> Message:
+    """Returns the message of a notice. Labels stay the same over the life of a spike: they are its identity at
+    Alertmanager. The alert ends `hold` seconds from `now` unless posted again, or with the resolution."""
+    alert = notice.alert
+    at = datetime.fromtimestamp(now, UTC)
+    ended = alert["ended_at"]
+    # A clock that is behind must not make a resolution an alert that goes on.
+    ends = datetime.fromtimestamp(now + hold, UTC) if alert["state"] != "resolved" else min(ended or at, at)
+    posted: dict[str, Any] = {
+        "labels": {
+            "alertname": ALERT_NAME,
+            "conversation": alert["conversation"],
+            "kind": alert["conversation"].partition(":")[0],
+            "spike_id": alert["spike_id"],
+            "severity": notice.severity,
+        },
+        "annotations": {
+            "summary": headline(alert),
+            "description": "\n".join(alert["reasons"]),
+            "state": alert["state"],
+            **{name.replace(" ", "_"): text for name, text in details(alert).items()},
+            "top_posts": cut("\n".join(alert["top_posts"]), ANNOTATION_LIMIT),
+            "top_authors": cut("\n".join(alert["top_authors"]), ANNOTATION_LIMIT),
+            "evidence": alert["evidence"],
+            "detector": alert["detector"],
+        },
+        "startsAt": min(alert["started_at"], ends).isoformat(),
+        "endsAt": ends.isoformat(),
+    }
+    if page := link_to(link, alert["conversation"]):
+        posted["generatorURL"] = page
+    return Message(compact_json([posted]), {"Content-Type": "application/json"})
