@@ -19,7 +19,7 @@ from typing import Any
 
 from pipeline.errors import Unavailable
 from pipeline.topics import partition_of
-from processors.alerts.config import FILE, AlertsConfig
+from processors.alerts.config import ALERTS_FILE, AlertsConfig
 from processors.alerts.ports import Answer, Delivery, Notice
 from schemas.alerts import SpikeAlert, State
 
@@ -70,7 +70,7 @@ def config_of(receivers: dict[str, Any] | None = None, **other: Any) -> AlertsCo
         for name, each in (receivers or {"hook": {}}).items()
     }
     routes = [{"match": "*", "to": list(named)}]
-    return FILE.validate_python({"receivers": named, "routes": routes, **other}, context={"environment": {}})
+    return ALERTS_FILE.validate_python({"receivers": named, "routes": routes, **other}, context={"environment": {}})
 
 
 class Tally:

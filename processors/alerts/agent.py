@@ -27,7 +27,7 @@ from processors.batches import Batch
 from schemas.alerts import SpikeAlert
 
 STORE_RETRY_SECONDS: Final = 0.5
-GRACE_SECONDS: Final = 2.0
+REQUEST_GRACE_SECONDS: Final = 2.0
 """How long a rebalance or a stop waits for requests that are on their way."""
 
 SWEEP_SECONDS: Final = 60.0
@@ -121,7 +121,7 @@ class AlertAgent:
             self._start(self._send_heartbeat(heartbeat))
 
     async def close(self) -> None:
-        """Waits at most GRACE_SECONDS for requests on their way, stores their outcome, closes all connections."""
+        """Waits briefly for requests on their way, stores their outcome and closes all connections."""
         self._is_closed = True
         await self._release()
         for receiver in self._ports.receivers.values():
@@ -131,7 +131,7 @@ class AlertAgent:
 
     @property
     def judged(self) -> tuple[int, int]:
-        """Records that were judged so far, and how many of them were dead letters."""
+        """Number of records judged so far, and number of dead letters among the records."""
         return self._judged
 
     @property
@@ -143,15 +143,15 @@ class AlertAgent:
         return not (queue.in_flight or queue.count_untried(self._clock()) or queue.unsaved_rows())
 
     async def _release(self) -> None:
-        """Waits at most GRACE_SECONDS for requests on their way, stores all outcomes and empties the memory."""
+        """Waits at most REQUEST_GRACE_SECONDS for requests on their way, stores all outcomes and empties the memory."""
         queue, self._queue = self._queue, None
         if self._attempts:
-            await asyncio.wait(self._attempts, timeout=GRACE_SECONDS)
+            await asyncio.wait(self._attempts, timeout=REQUEST_GRACE_SECONDS)
         for attempt in self._attempts:
             attempt.cancel()
         if queue is not None and queue.unsaved_rows():
             late = Event()
-            asyncio.get_running_loop().call_later(GRACE_SECONDS, late.set)
+            asyncio.get_running_loop().call_later(REQUEST_GRACE_SECONDS, late.set)
             with suppress(_GivenUp):
                 await self._save(queue, late)
 

@@ -13,7 +13,7 @@ import click
 
 from pipeline.errors import CheckFailed, SettingsError
 from pipeline.settings import load_settings
-from processors.alerts.config import SETTING, AlertsConfig, load_alerts
+from processors.alerts.config import ALERTS_SETTING, AlertsConfig, load_alerts
 from processors.alerts.connections import open_receivers
 from processors.alerts.fields import host_of
 from processors.alerts.ports import Answer, Notice
@@ -41,7 +41,7 @@ def check_alerts(file: Path | None, conversation: str | None, receiver: str | No
     """
     path = file or load_settings().alerts
     if path is None:
-        raise click.UsageError(f"name a file, or set {SETTING}")
+        raise click.UsageError(f"name a file, or set {ALERTS_SETTING}")
     try:
         config = load_alerts(path, os.environ)
         answers = _send_test(config, receiver) if receiver else []

@@ -22,7 +22,7 @@ from pipeline.errors import SettingsError
 from processors.alerts.fields import Seconds, SecretUrl, Section
 from processors.alerts.receivers import RECEIVERS, AnyReceiver
 
-SETTING: Final = "ENGAGEMENT_ALERTS"
+ALERTS_SETTING: Final = "ENGAGEMENT_ALERTS"
 EXAMPLE: Final = "deploy/alerts.example.yaml"
 
 
@@ -95,7 +95,7 @@ class AlertsConfig(Section):
         return self
 
 
-FILE: Final[TypeAdapter[AlertsConfig]] = TypeAdapter(AlertsConfig)
+ALERTS_FILE: Final[TypeAdapter[AlertsConfig]] = TypeAdapter(AlertsConfig)
 
 
 def load_alerts(path: Path, environment: Mapping[str, str]) -> AlertsConfig:
@@ -104,7 +104,7 @@ def load_alerts(path: Path, environment: Mapping[str, str]) -> AlertsConfig:
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: must have receivers and routes, as {EXAMPLE}")
     try:
-        return FILE.validate_python(content, context={"environment": environment})
+        return ALERTS_FILE.validate_python(content, context={"environment": environment})
     except ValidationError as error:
         raise SettingsError(f"{path}: {_explain(error)}") from None
 

@@ -81,7 +81,7 @@ class DeliveryQueue:
         )
 
     def unsaved_rows(self) -> list[Delivery]:
-        """Returns the rows that changed since they were saved."""
+        """Returns the rows with changes since their last save."""
         return list(self._unsaved.values())
 
     def mark_saved(self, rows: Iterable[Delivery]) -> None:
@@ -249,7 +249,7 @@ class DeliveryQueue:
         self._tally.count_suppressed(reason)
 
     def _give_up(self, receiver_state: ReceiverState, now: float) -> None:
-        """Removes states from the front of the queue that are too old for another attempt."""
+        """Removes states too old for a further attempt from the front of the queue."""
         while receiver_state.queue:
             first = receiver_state.queue[0]
             alert = first.notice.alert

@@ -17,7 +17,7 @@ TIME_COLUMNS: Final = ("started_at", "ended_at", "as_of")
 
 
 class ClickHouseDeliveryStore:
-    """A DeliveryStore on one ClickHouse connection, for use by one thread."""
+    """A DeliveryStore on a ClickHouse connection, for use by a single thread."""
 
     def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse

@@ -67,7 +67,7 @@ def read_secret(value: Any, info: ValidationInfo) -> Any:
 
 
 def read_text(value: Any, info: ValidationInfo) -> Any:
-    """Returns text that stands in the file, or in the place that the file names."""
+    """Returns text of the file itself, or of the place named in the file."""
     if isinstance(value, str):
         return SecretStr(value)
     if not isinstance(value, dict) or len(value) != 1 or not set(value) <= set(SECRET_PLACES):
@@ -131,5 +131,5 @@ Seconds = Annotated[float, BeforeValidator(read_duration)]
 Limit = Annotated[Rate, BeforeValidator(read_rate)]
 Secret = Annotated[SecretStr, BeforeValidator(read_secret)]
 Text = Annotated[SecretStr, BeforeValidator(read_text)]
-Url = Annotated[SecretStr, BeforeValidator(read_url), AfterValidator(check_url)]
+ReceiverUrl = Annotated[SecretStr, BeforeValidator(read_url), AfterValidator(check_url)]
 SecretUrl = Annotated[SecretStr, BeforeValidator(read_secret), AfterValidator(check_url)]

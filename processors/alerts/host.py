@@ -13,7 +13,7 @@ from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.alerts.agent import AlertAgent
-from processors.alerts.config import SETTING, load_alerts
+from processors.alerts.config import ALERTS_SETTING, load_alerts
 from processors.alerts.connections import open_heartbeat, open_receivers
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.alerts.ports import AlertPorts
@@ -35,7 +35,7 @@ class AlertHost:
         try:
             config = None if settings.alerts is None else load_alerts(settings.alerts, os.environ)
         except SettingsError as error:
-            raise SettingsError(f"{SETTING}: {error}") from None
+            raise SettingsError(f"{ALERTS_SETTING}: {error}") from None
         self._bench = Bench("alerts", settings, health, watchdog)
         self._clickhouse = ClickHouse(settings)
         self._burial = Burial(settings)

@@ -29,7 +29,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Delivery:
-    """The delivery of one state of a spike to one receiver: a row of `alert_deliveries`.
+    """The delivery of a spike in one state to a receiver: a row of `alert_deliveries`.
 
     `minute`: of the state's as_of, since 1970. A spike may grow several times: the row is that of the newest growth.
     `delivered_ms`: Unix time in milliseconds.
@@ -58,8 +58,8 @@ class DeliveryStore(Protocol):
     every call is idempotent) or Refused."""
 
     def spikes(self, partitions: Sequence[int], of: int, since: float) -> Sequence[SpikeAlert]:
-        """Reads the newest state of each spike whose conversation belongs to one of `partitions` out of `of`, and that
-        is open or was judged at or after `since` (Unix time in seconds)."""
+        """Reads the newest state of each spike of `partitions` out of `of` that is open, or was judged at or after
+        `since` (Unix time in seconds)."""
         ...
 
     def load(self, spike_ids: Sequence[str]) -> Sequence[Delivery]:
@@ -117,7 +117,7 @@ class HeartbeatPort(Protocol):
 
 
 class BlockingThread(Protocol):
-    """A thread that runs blocking calls one after the other (processors/bench.py)."""
+    """A thread for blocking calls, run in sequence (processors/bench.py)."""
 
     async def run(
         self, action: Callable[..., _Result], *arguments: Any, unwanted: Callable[[], bool] = lambda: False

@@ -1,4 +1,4 @@
-"""How far one receiver has been notified of one spike, and which states are still pending. Pure."""
+"""The state of a spike at each receiver: delivered rows and pending deliveries. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ def life_position(alert: SpikeAlert) -> LifePosition:
 
 
 def life_of(spike: SpikeAlert) -> Iterator[SpikeAlert]:
-    """Yields the states that a spike has gone through, as far as its newest state tells. An opening that is not stored
-    is reconstructed from the newest state."""
+    """Yields the past states of a spike, as far as the newest state tells. An opening that is not stored is
+    reconstructed from the newest state."""
     if spike["state"] != "opened":
         opened = spike.copy()
         opened["state"], opened["ended_at"] = "opened", None
@@ -69,7 +69,7 @@ class PendingDelivery:
 
 @dataclass(eq=False)
 class ReceiverState:
-    """One spike as one receiver knows it.
+    """A spike from the view of a single receiver.
 
     `rows`: the newest stored row of each state. `queue`: pending states in the order of the spike's life; only the
     first may be in flight. `refresh`: the repetition of a delivered state, for a receiver that forgets.
@@ -133,8 +133,8 @@ class ReceiverState:
 
 @dataclass(eq=False)
 class SpikeState:
-    """A spike in its newest state, and how far each of its receivers is. `seen`: life positions of all states that were
-    processed; minutes count for growth alone."""
+    """A spike in its newest state, with the state of each receiver. `seen`: life positions of all processed states;
+    minutes count for growth alone."""
 
     latest: SpikeAlert
     receivers: dict[str, ReceiverState]

@@ -9,7 +9,7 @@ from schemas.events import fold_name
 
 
 class MatchedRoute(NamedTuple):
-    """A receiver of a conversation's spikes, with the severity that its route gives them."""
+    """A receiver of a conversation's spikes, with the severity of the matched route."""
 
     receiver: str
     severity: str
@@ -31,7 +31,7 @@ class Routing:
         return list(matched.values())
 
     def silence(self, conversation: str, now: datetime) -> Silence | None:
-        """Returns a silence of the conversation that holds at `now`, None where there is none."""
+        """Returns the silence in force for the conversation at `now`, or None."""
         name = fold_name(conversation)
         for silence, patterns in self._silences:
             if (silence.begins is None or silence.begins <= now) and now < silence.until and _fits(name, patterns):
@@ -39,7 +39,7 @@ class Routing:
         return None
 
     def _deciding_routes(self, conversation: str) -> list[Route]:
-        """Returns the first route that fits, and the fitting routes after it as long as they have `continue`."""
+        """Returns the first route with a fitting pattern, and fitting later routes as long as `continue` is set."""
         name, deciding = fold_name(conversation), list[Route]()
         for route, patterns in self._routes:
             if _fits(name, patterns):

@@ -6,11 +6,11 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, SecretStr
 
-from processors.alerts.fields import Seconds, Url
+from processors.alerts.fields import ReceiverUrl, Seconds
 from processors.alerts.ports import Notice, Receiver
 from processors.alerts.receivers.http import Message, compact_json
 from processors.alerts.receivers.settings import ReceiverSettings, Sender
-from processors.alerts.receivers.wording import cut, details, headline, link_to
+from processors.alerts.receivers.wording import details, headline, link_to, shorten
 
 ALERT_NAME: Final = "EngagementSpike"
 ANNOTATION_LIMIT: Final = 4_000
@@ -23,7 +23,7 @@ class AlertmanagerSettings(ReceiverSettings):
     is_forgetful: ClassVar[bool] = True
 
     kind: Literal["alertmanager"]
-    urls: Annotated[list[Url], Field(min_length=1)]
+    urls: Annotated[list[ReceiverUrl], Field(min_length=1)]
     hold: Annotated[Seconds, Field(ge=120)] = 900.0
 
     @property
@@ -55,8 +55,8 @@ def alertmanager_message(notice: Notice, now: float, hold: float, link: str | No
             "description": "\n".join(alert["reasons"]),
             "state": alert["state"],
             **{name.replace(" ", "_"): text for name, text in details(alert).items()},
-            "top_posts": cut("\n".join(alert["top_posts"]), ANNOTATION_LIMIT),
-            "top_authors": cut("\n".join(alert["top_authors"]), ANNOTATION_LIMIT),
+            "top_posts": shorten("\n".join(alert["top_posts"]), ANNOTATION_LIMIT),
+            "top_authors": shorten("\n".join(alert["top_authors"]), ANNOTATION_LIMIT),
             "evidence": alert["evidence"],
             "detector": alert["detector"],
         },

@@ -1,4 +1,4 @@
-"""The settings that receivers of every kind have, and the port that a kind implements."""
+"""The settings common to all kinds of receivers, and the methods that a kind implements."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -53,8 +53,7 @@ class ReceiverSettings(Section):
         """Returns the receiver called `name`, not connected yet. Raises SettingsError."""
 
     def open_http(self, name: str, make_message: MakeMessage) -> Receiver:
-        """Returns a receiver that posts its messages to `addresses`. Raises SettingsError for certificates that cannot
-        be read."""
+        """Returns a receiver over HTTP to `addresses`. Raises SettingsError for certificates that cannot be read."""
         headers = {header: text.get_secret_value() for header, text in self.headers.items()}
         tls = None if self.ca is None else tls_context(name, self.ca)
         return HttpReceiver(Endpoint(self.addresses, self.timeout, headers, tls), make_message)

@@ -9,7 +9,7 @@ from processors.alerts.fields import SecretUrl
 from processors.alerts.ports import Notice, Receiver
 from processors.alerts.receivers.http import Message, compact_json
 from processors.alerts.receivers.settings import ReceiverSettings, Sender
-from processors.alerts.receivers.wording import clock, cut, details, headline, link_to
+from processors.alerts.receivers.wording import clock, details, headline, link_to, shorten
 
 HEADER_LIMIT: Final = 150
 SECTION_LIMIT: Final = 3_000
@@ -18,7 +18,7 @@ TEXT_LIMIT: Final = 4_000
 
 
 class SlackSettings(ReceiverSettings):
-    """A Slack channel, or another service that accepts Slack's incoming webhooks. Knowledge of the address is the
+    """A Slack channel, or any service with the format of Slack's incoming webhooks. Knowledge of the address is the
     permission to post: the address is a secret."""
 
     kind: Literal["slack"]
@@ -39,7 +39,7 @@ def slack_message(notice: Notice, now: float, link: str | None) -> Message:
     reasons = "\n".join(f"• {reason}" for reason in alert["reasons"]) or "no reasons were given"
     fields = [f"*{name}*\n{text}" for name, text in details(alert).items()]
     blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": {"type": "plain_text", "text": cut(_escape(line), HEADER_LIMIT)}},
+        {"type": "header", "text": {"type": "plain_text", "text": shorten(_escape(line), HEADER_LIMIT)}},
         {"type": "section", "text": _markdown(reasons)},
         {"type": "section", "fields": [_markdown(text) for text in fields]},
     ]
@@ -51,16 +51,16 @@ def slack_message(notice: Notice, now: float, link: str | None) -> Message:
         blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"<{page}|Look at it>"}})
     # Cut before it is fenced, so that the fence is never cut. A backtick would end the fence; in SQL it stands in a
     # literal alone, where its byte means the same.
-    evidence = cut(_escape(alert["evidence"].replace("`", "\\x60")), SECTION_LIMIT - 10)
+    evidence = shorten(_escape(alert["evidence"].replace("`", "\\x60")), SECTION_LIMIT - 10)
     blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"```{evidence}```"}})
     foot = f"{notice.severity} · as of {clock(alert['as_of'])} · {notice.key}"
     blocks.append({"type": "context", "elements": [_markdown(foot)]})
-    text = cut(_escape(f"{line}\n{reasons}"), TEXT_LIMIT)
+    text = shorten(_escape(f"{line}\n{reasons}"), TEXT_LIMIT)
     return Message(compact_json({"text": text, "blocks": blocks}), {"Content-Type": "application/json"})
 
 
 def _markdown(text: str) -> dict[str, str]:
-    return {"type": "mrkdwn", "text": cut(_escape(text), SECTION_LIMIT)}
+    return {"type": "mrkdwn", "text": shorten(_escape(text), SECTION_LIMIT)}
 
 
 def _escape(text: str) -> str:

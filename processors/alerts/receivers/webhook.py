@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import SecretStr
 
-from processors.alerts.fields import Secret, Url
+from processors.alerts.fields import ReceiverUrl, Secret
 from processors.alerts.ports import Notice, Receiver
 from processors.alerts.receivers.http import Message, compact_json
 from processors.alerts.receivers.settings import ReceiverSettings, Sender
@@ -22,7 +22,7 @@ class WebhookSettings(ReceiverSettings):
     """A webhook. `secret`: key of the HMAC; without a secret messages are not signed."""
 
     kind: Literal["webhook"]
-    url: Url
+    url: ReceiverUrl
     secret: Secret | None = None
 
     @property

@@ -41,7 +41,7 @@ def link_to(template: str | None, conversation: str) -> str | None:
     return None if template is None else template.replace("{conversation}", quote(conversation, safe=""))
 
 
-def cut(text: str, limit: int) -> str:
+def shorten(text: str, limit: int) -> str:
     """Returns the text within `limit` characters, with an ellipsis where the end is cut off."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
