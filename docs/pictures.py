@@ -21,7 +21,7 @@ from processors.virality.columns import spread_columns
 from processors.virality.parameters import load_parameters
 from processors.virality.spread import Lookups
 from producers.simulation.policy import SimulationPolicy
-from producers.simulation.records import simulate
+from producers.simulation.records import simulated_records
 
 PICTURES = Path(__file__).with_name("pictures")
 POLICY = SimulationPolicy(events=30_000, posts=60, seed=5, hours=72, retractions=0.0)
@@ -96,7 +96,7 @@ def draw_virality() -> None:
 def draw_spread() -> None:
     """R_t with its interval, and forecasts with theirs, along the simulated post with most shares."""
     by_post: dict[str, list[Event]] = {}
-    for record in simulate(POLICY):
+    for record in simulated_records(POLICY):
         event = json.loads(record.value or b"")
         by_post.setdefault(event["post_id"], []).append(event)
     events = max(by_post.values(), key=lambda some: sum(event["kind"] == "share" for event in some))

@@ -1,5 +1,5 @@
-"""Where a replay stands: a small file that is replaced in one step, so that kill -9 leaves the old or the new one,
-never half."""
+"""The bookmark of a replay: a small file that is replaced atomically, so that kill -9 leaves either the old or the new
+content."""
 
 import json
 import os
@@ -10,27 +10,29 @@ from pipeline.errors import Refused
 
 
 @dataclass(frozen=True)
-class Place:
-    """Everything up to and with `line` of file number `file` (from 0) is acked."""
+class FilePosition:
+    """A position in the files of a replay: `line` of file number `file` (from 0)."""
 
     file: int = 0
     line: int = 0
 
 
 class Bookmark:
-    """A place in the files of a replay. The file also names them: another replay's bookmark is refused."""
+    """The position up to which a replay is acked. The stored names of the replay's files keep the bookmark from a
+    replay of other files."""
 
     def __init__(self, path: Path, names: tuple[str, ...]) -> None:
         self._path = path
         self._names = [str(Path(name).resolve()) for name in names]
 
-    def read(self) -> Place:
-        """The start where there is no bookmark. Raises Refused for one that is damaged or of other files."""
+    def read(self) -> FilePosition:
+        """Returns the stored position, or the start. Raises Refused for a damaged bookmark and for one of other
+        files."""
         try:
-            said = json.loads(self._path.read_text("utf-8"))
-            place, names = Place(int(said["file"]), int(said["line"])), said["names"]
+            stored = json.loads(self._path.read_text("utf-8"))
+            position, names = FilePosition(int(stored["file"]), int(stored["line"])), stored["names"]
         except FileNotFoundError:
-            return Place()
+            return FilePosition()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Refused(f"{self._path}: unreadable ({error}); delete it to start anew") from None
         if names != self._names:
@@ -38,15 +40,15 @@ class Bookmark:
                 f"{self._path} is of another replay ({', '.join(map(str, names))}); delete it, or name another by "
                 "--state"
             )
-        return place
+        return position
 
-    def write(self, place: Place) -> None:
-        """Raises Refused when it cannot be written."""
+    def write(self, position: FilePosition) -> None:
+        """Replaces the bookmark. Raises Refused when the file cannot be written."""
         draft = self._path.with_name(self._path.name + ".new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("w", encoding="utf-8") as stream:
-                json.dump({**asdict(place), "names": self._names}, stream)
+                json.dump({**asdict(position), "names": self._names}, stream)
                 stream.flush()
                 os.fsync(stream.fileno())
             draft.replace(self._path)

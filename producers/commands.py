@@ -14,11 +14,11 @@ from pipeline.event_files import STDIN
 from pipeline.publisher import open_publisher
 from pipeline.settings import Settings, load_settings
 from producers.bookmark import Bookmark
-from producers.event_lines import read_posts
+from producers.event_lines import read_post_csv
 from producers.pacing import PacePolicy
 from producers.progress import Progress
-from producers.simulation.policy import SimulationPolicy, SpikePolicy
-from producers.simulation.records import simulate as run_simulation
+from producers.simulation.policy import PlantedSpike, SimulationPolicy
+from producers.simulation.records import simulated_records
 from producers.sources.replay import ReplayPolicy
 from producers.sources.replay import replay as send_files
 from producers.sources.simulate import paced, send_records, write_records
@@ -71,7 +71,7 @@ def replay(
     if posts is not None and not posts.is_file():
         raise click.UsageError(f"--posts: {posts} is not a file")
     bookmark = Bookmark(state or default_state(settings, events), events) if resume else None
-    known = read_posts(posts) if posts is not None else None
+    known = read_post_csv(posts) if posts is not None else None
     progress = Progress(sys.stderr, "replayed")
     with open_publisher(settings) as publisher:
         summary = send_files(
@@ -143,11 +143,11 @@ def simulate(
     Example: engagement simulate --events 100000 --posts 2000 --duplicates 0.05 --spike hashtag:launch@600x20
     """
     policy = SimulationPolicy(
-        start=parse_start(start, amounts["hours"]), spikes=tuple(map(SpikePolicy.parse, spikes)), **amounts
+        start=parse_start(start, amounts["hours"]), spikes=tuple(map(PlantedSpike.parse, spikes)), **amounts
     )
     if out is not None and as_json and str(out) == STDIN:
         raise click.UsageError("--out - and --json both want stdout; leave one out")
-    records = paced(run_simulation(policy), rate)
+    records = paced(simulated_records(policy), rate)
     progress = Progress(sys.stderr, "simulated")
     if out is not None:
         summary = write_records(records, out, progress)

@@ -1,4 +1,4 @@
-"""How fast records leave: as fast as they can, so many a second, or in the rhythm of their own time.
+"""The pace of sending: as fast as possible, at a rate, or on the time scale of the events.
 
 >>> pace = Pace(PacePolicy(speed=60), started=0.0)
 >>> pace.delay(now=0.0, occurred=1000.0), pace.delay(now=0.5, occurred=1060.0)
@@ -10,15 +10,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PacePolicy:
-    """`rate`: at most so many records a second. `speed`: seconds of event time that pass in one second. None: no
-    bound."""
+    """Bounds of the pace; None: no bound. `rate`: records a second at most. `speed`: seconds of event time a second."""
 
     rate: float | None = None
     speed: float | None = None
 
 
 class Pace:
-    """Says how long to wait before each record. Pure: the time is an argument, in seconds."""
+    """The wait before each record. Pure: the time is an argument, in seconds."""
 
     def __init__(self, policy: PacePolicy, started: float) -> None:
         self._policy, self._started = policy, started
@@ -26,7 +25,7 @@ class Pace:
         self._first: float | None = None
 
     def delay(self, now: float, occurred: float) -> float:
-        """Seconds until the next record, whose event time is `occurred`, is due; 0 when it is late."""
+        """Returns the seconds until the next record, whose event time is `occurred`, is due; 0 for a late record."""
         due = self._started
         if self._policy.rate is not None:
             due = max(due, self._started + self._records / self._policy.rate)

@@ -1,4 +1,4 @@
-"""What a producer did, at its end."""
+"""The summary of a producer's run."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from typing import Any
 
 @dataclass
 class Summary:
-    """What was sent. `seconds`: wall time until the last ack. `bad`, `skipped`: lines of a replay; `malformed`: records
-    that a simulation spoilt on purpose, not in `sent`."""
+    """Counts of a run. `sent`: events by kind; `bad`: inputs that were no events; `skipped`: inputs that an earlier run
+    has sent; `malformed`: records spoilt on purpose, not in `sent`. `seconds`: wall time until the last ack."""
 
     sent: Counter[str] = field(default_factory=Counter)
     bad: int = 0
@@ -17,6 +17,7 @@ class Summary:
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
+        """Returns the summary as --json prints it."""
         total = self.sent.total()
         return {
             "sent": dict(sorted(self.sent.items())),

@@ -24,8 +24,8 @@ from pipeline.errors import CheckFailed, Refused
 from pipeline.kafka import read_topic
 from pipeline.settings import Settings
 from pipeline.topics import ensure_topics, partition_of
-from producers.bookmark import Bookmark, Place
-from producers.event_lines import read_posts
+from producers.bookmark import Bookmark, FilePosition
+from producers.event_lines import read_post_csv
 from producers.pacing import Pace, PacePolicy
 from producers.progress import Progress
 from producers.sources.replay import ReplayPolicy, replay
@@ -97,7 +97,7 @@ def test_each_post_goes_before_its_first_event_and_none_is_left_out(tmp_path: Pa
     posts.write_text("post_id,author_id,created_at,channel,label,events\n" + rows)
     outlet = FakeOutlet()
     events = write(tmp_path / "e.ndjson", [cascade(number) for number in range(9)])
-    replay((events,), outlet, TOPICS, POLICY, posts=read_posts(posts))
+    replay((events,), outlet, TOPICS, POLICY, posts=read_post_csv(posts))
     sent = [parse_event(value or b"") for *_, value, _ in outlet.sent]
     assert Counter(event["event_id"] for event in sent if event["kind"] == "post") == {
         f"p{n}#post": 1 for n in range(5)
@@ -139,17 +139,17 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
 def test_it_goes_on_where_the_bookmark_stands(tmp_path: Path) -> None:
     names = tuple(write(tmp_path / f"{n}.ndjson", [cascade(10 * n + m) for m in range(10)]) for n in range(3))
     bookmark = Bookmark(tmp_path / "deep" / "state.json", names)
-    bookmark.write(Place(file=1, line=4))
+    bookmark.write(FilePosition(file=1, line=4))
     outlet = FakeOutlet()
     summary = replay(names, outlet, TOPICS, POLICY, bookmark=bookmark)
     assert [json.loads(value or b"")["event_id"] for *_, value, _ in outlet.sent] == [f"e{n}" for n in range(14, 30)]
     assert summary.skipped == 4
-    assert bookmark.read() == Place(), "a replay that is done leaves no bookmark"
+    assert bookmark.read() == FilePosition(), "a replay that is done leaves no bookmark"
 
 
 def test_a_bookmark_of_other_files_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    Bookmark(path, ("a",)).write(Place(0, 3))
+    Bookmark(path, ("a",)).write(FilePosition(0, 3))
     with pytest.raises(Refused, match="another replay"):
         Bookmark(path, ("b",)).read()
     path.write_text("{")
@@ -199,10 +199,10 @@ def test_posts_without_the_columns_are_refused(tmp_path: Path) -> None:
     posts = tmp_path / "posts.csv"
     posts.write_text("id,author\n1,2\n")
     with pytest.raises(Refused, match="post_id"):
-        read_posts(posts)
+        read_post_csv(posts)
     posts.write_text("post_id,author_id,created_at\np,a,yesterday\n")
     with pytest.raises(Refused, match=r"posts\.csv:2: occurred_at"):
-        read_posts(posts)
+        read_post_csv(posts)
 
 
 @pytest.mark.skipif(not (DATA / "cascades").is_dir(), reason="the cascades are not here: set ENGAGEMENT_TEST_DATA")
@@ -210,7 +210,7 @@ def test_the_posts_of_the_real_cascades() -> None:
     path = DATA / "cascades" / "twitter15_16_posts.csv"
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    posts = read_posts(path)
+    posts = read_post_csv(path)
     assert len(rows) == len(posts) == 2116
     for row in rows:
         event = posts[row["post_id"]].event

@@ -20,9 +20,9 @@ from pipeline.kafka import read_topic
 from pipeline.settings import Settings
 from pipeline.topics import ensure_topics, partition_of
 from producers.simulation.malformed import SPOILERS
-from producers.simulation.policy import SimulationPolicy, SpikePolicy
-from producers.simulation.record import Record
-from producers.simulation.records import simulate
+from producers.simulation.policy import PlantedSpike, SimulationPolicy
+from producers.simulation.record import SourceRecord
+from producers.simulation.records import simulated_records
 from producers.sources.replay import ReplayPolicy, replay
 from producers.sources.simulate import send_records, write_records
 from schemas.events import InvalidEvent, parse_event
@@ -33,13 +33,13 @@ TOPICS = Topics()
 
 
 @cache
-def records_of(policy: SimulationPolicy) -> tuple[Record, ...]:
-    return tuple(simulate(policy))
+def records_of(policy: SimulationPolicy) -> tuple[SourceRecord, ...]:
+    return tuple(simulated_records(policy))
 
 
 def events_of(policy: SimulationPolicy) -> list[dict[str, Any]]:
     """The good records as JSON, in the order of sending, with `at` as a datetime."""
-    events = [json.loads(record.value or b"") for record in records_of(policy) if record.good]
+    events = [json.loads(record.value or b"") for record in records_of(policy) if record.is_event]
     return [{**event, "at": datetime.fromisoformat(event["occurred_at"])} for event in events]
 
 
@@ -49,8 +49,8 @@ def adds(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
     untidy = replace(CLEAN, events=3000, duplicates=0.05, late=0.02, malformed=0.05, awkward=0.05, out_of_order=0.1)
-    assert list(simulate(untidy)) == list(simulate(untidy))
-    assert list(simulate(untidy)) != list(simulate(replace(untidy, seed=8)))
+    assert list(simulated_records(untidy)) == list(simulated_records(untidy))
+    assert list(simulated_records(untidy)) != list(simulated_records(replace(untidy, seed=8)))
 
 
 def test_as_many_events_as_asked_each_once_each_valid() -> None:
@@ -160,22 +160,22 @@ def test_future_ones_are_ahead_of_every_clock() -> None:
     assert sum(event["at"] > datetime(2099, 1, 1, tzinfo=UTC) for event in events) == 200
 
 
-def is_bad(record: Record) -> bool:
+def is_bad(record: SourceRecord) -> bool:
     try:
         event = parse_event(record.value or b"")
     except InvalidEvent:
         return True
     wrong_place = event["post_id"].encode() != record.key or event["kind"] != record.kind
-    return wrong_place or bool(record.shift)
+    return wrong_place or bool(record.partition_shift)
 
 
 def test_each_malformed_one_is_bad_and_the_others_are_not() -> None:
     records = records_of(replace(CLEAN, malformed=0.02))
-    bad = [record for record in records if not record.good]
+    bad = [record for record in records if not record.is_event]
     assert 300 < len(bad) < 500
     assert all(map(is_bad, bad))
-    assert not any(is_bad(record) for record in records if record.good)
-    assert [record for record in records if record.good] == list(records_of(CLEAN))
+    assert not any(is_bad(record) for record in records if record.is_event)
+    assert [record for record in records if record.is_event] == list(records_of(CLEAN))
 
 
 def test_every_flaw_is_one() -> None:
@@ -186,7 +186,7 @@ def test_every_flaw_is_one() -> None:
 
 def test_a_planted_spike_stands_out_and_only_there() -> None:
     policy = replace(
-        CLEAN, spikes=(SpikePolicy.parse("hashtag:planted@1200x20"), SpikePolicy.parse("mention:acme@900x5"))
+        CLEAN, spikes=(PlantedSpike.parse("hashtag:planted@1200x20"), PlantedSpike.parse("mention:acme@900x5"))
     )
     start = int(CLEAN.start.timestamp()) // 60
     planted: Counter[int] = Counter()
@@ -202,7 +202,7 @@ def test_a_planted_spike_stands_out_and_only_there() -> None:
 
 def test_a_spike_ends_with_the_simulation() -> None:
     last = int(CLEAN.hours * 60) - 1
-    policy = replace(CLEAN, spikes=(SpikePolicy.parse(f"hashtag:planted@{last}x90"),))
+    policy = replace(CLEAN, spikes=(PlantedSpike.parse(f"hashtag:planted@{last}x90"),))
     minutes = Counter(
         int((event["at"] - CLEAN.start).total_seconds()) // 60
         for event in events_of(policy)
@@ -215,7 +215,7 @@ def test_a_spike_ends_with_the_simulation() -> None:
 @pytest.mark.parametrize("said", ["planted@1x2", "hashtag:x", "hashtag:x@5", "hashtag:@5x2", 'hashtag:a"b@5x2'])
 def test_a_spike_that_cannot_be_read_says_how(said: str) -> None:
     with pytest.raises(SettingsError, match="hashtag:NAME@MINUTExFACTOR"):
-        SpikePolicy.parse(said)
+        PlantedSpike.parse(said)
 
 
 def test_awkward_ones_of_every_sort() -> None:
@@ -249,9 +249,11 @@ def test_awkward_ones_of_every_sort() -> None:
 
 def test_a_file_is_replayed_as_it_would_have_been_sent(tmp_path: Path) -> None:
     policy = replace(CLEAN, events=2000, duplicates=0.05, malformed=0.02)
-    written = write_records(simulate(policy), tmp_path / "sim.ndjson")
+    written = write_records(simulated_records(policy), tmp_path / "sim.ndjson")
     direct, replayed = FakeOutlet(), FakeOutlet()
-    sent = send_records((record for record in simulate(policy) if record.good), direct, TOPICS, direct.partitions)
+    sent = send_records(
+        (record for record in simulated_records(policy) if record.is_event), direct, TOPICS, direct.partitions
+    )
     assert replay((str(tmp_path / "sim.ndjson"),), replayed, TOPICS, ReplayPolicy(strict=True)).sent == sent.sent
     assert replayed.sent == direct.sent
     spoilt = [json.loads(line) for line in (tmp_path / "sim.ndjson.malformed").read_text().splitlines()]
@@ -260,7 +262,9 @@ def test_a_file_is_replayed_as_it_would_have_been_sent(tmp_path: Path) -> None:
 
 def test_a_record_for_the_wrong_partition_lies_there() -> None:
     outlet = FakeOutlet()
-    send_records(iter([Record("like", b"p", b"{}", shift=1, good=False)]), outlet, TOPICS, outlet.partitions)
+    send_records(
+        iter([SourceRecord("like", b"p", b"{}", partition_shift=1, is_event=False)]), outlet, TOPICS, outlet.partitions
+    )
     assert outlet.sent[0][1] == (partition_of(b"p", outlet.partitions) + 1) % outlet.partitions
 
 
@@ -282,7 +286,8 @@ def test_into_kafka_and_back(settings: Settings, environment: dict[str, str]) ->
     done = CliRunner(env=environment).invoke(engagement, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     wanted = Counter(
-        (record.kind, record.key, record.value) for record in simulate(SimulationPolicy(3000, 50, 5, malformed=0.02))
+        (record.kind, record.key, record.value)
+        for record in simulated_records(SimulationPolicy(3000, 50, 5, malformed=0.02))
     )
     found = Counter(
         (kind, record.key, record.value)

@@ -1,41 +1,41 @@
-"""What comes on top of cascades: things taken back, planted spikes, and everything awkward that a fold must get
-right."""
+"""Additions to cascades: retractions, planted spikes, and awkward events that a careless fold gets wrong."""
 
 from typing import Final
 
 import numpy as np
 
-from producers.simulation.columns import COMMENT, LIKE, NONE, POST, SHARE, Columns, Ints
-from producers.simulation.policy import SpikePolicy
+from producers.simulation.columns import COMMENT, LIKE, NO_ROW, POST, SHARE, Ints, SimulatedColumns
+from producers.simulation.policy import PlantedSpike
 from schemas.events import UNDO
 
-MINUTE: Final = 60_000_000
+MINUTE_MICROSECONDS: Final = 60_000_000
 FADING_MINUTES: Final = 10.0
 SPIKE_MINUTES: Final = 30
 UNDO_SECONDS: Final = 600.0
-"""Mean time until somebody takes back what he did."""
+"""Mean time from an event to its retraction."""
 
 
-def take_back(rng: np.random.Generator, columns: Columns, count: int, end: int) -> None:
-    """`count` retractions of different likes, shares and comments, each by its own actor, some time after it."""
+def add_retractions(rng: np.random.Generator, columns: SimulatedColumns, count: int, end: int) -> None:
+    """Adds `count` retractions of different likes, shares and comments, each by the actor and some time after the
+    event."""
     candidates = np.flatnonzero(columns.kind != POST)
     targets = np.sort(rng.choice(candidates, min(count, len(candidates)), replace=False))
     _retract(columns, targets, np.minimum(columns.occurred[targets] + _delays(rng, len(targets)), end))
 
 
-def plant_spike(rng: np.random.Generator, columns: Columns, spike: SpikePolicy, start: int, end: int) -> int:
-    """Comments under posts that are there, each naming the spike's conversation. Returns how many.
+def plant_spike(rng: np.random.Generator, columns: SimulatedColumns, spike: PlantedSpike, start: int, end: int) -> int:
+    """Adds comments under existing posts with the spike's hashtag or mention. Returns their number.
 
     Minute m of the spike brings (factor - 1) x base x e^(-m / 10) on average; base: all comments per minute, / 10, at
     least 1. What would come after the end is left out.
     """
-    minutes = max(1.0, (end - start) / MINUTE)
+    minutes = max(1.0, (end - start) / MINUTE_MICROSECONDS)
     base = max(1.0, int((columns.kind == COMMENT).sum()) / minutes / 10)
     per_minute = rng.poisson((spike.factor - 1) * base * np.exp(-np.arange(SPIKE_MINUTES) / FADING_MINUTES))
     minute = np.repeat(np.arange(SPIKE_MINUTES), per_minute)
-    occurred = start + (spike.minute + minute) * MINUTE + rng.integers(0, MINUTE, len(minute))
+    occurred = start + (spike.minute + minute) * MINUTE_MICROSECONDS + rng.integers(0, MINUTE_MICROSECONDS, len(minute))
     occurred = occurred[occurred < end]
-    there = np.flatnonzero((columns.kind == POST) & (columns.occurred <= start + spike.minute * MINUTE))
+    there = np.flatnonzero((columns.kind == POST) & (columns.occurred <= start + spike.minute * MINUTE_MICROSECONDS))
     if not len(there):
         there = np.flatnonzero(columns.kind == POST)[:1]
     actors = int(columns.actor.max()) + 1 + rng.integers(0, max(1, len(occurred)), len(occurred))
@@ -44,9 +44,9 @@ def plant_spike(rng: np.random.Generator, columns: Columns, spike: SpikePolicy, 
     return len(occurred)
 
 
-def make_awkward(rng: np.random.Generator, columns: Columns, count: int, end: int) -> None:
-    """`count` rows in six equal sorts, each of which breaks a fold that is careless."""
-    likes = np.flatnonzero((columns.kind == LIKE) & (columns.target == NONE))
+def make_awkward(rng: np.random.Generator, columns: SimulatedColumns, count: int, end: int) -> None:
+    """Adds `count` rows in six equal sorts, each of which breaks a careless fold."""
+    likes = np.flatnonzero((columns.kind == LIKE) & (columns.target == NO_ROW))
     posts = max(1, int((columns.kind == POST).sum()))
     each = max(1, count // 6) if count and len(likes) else 0
 
@@ -79,14 +79,14 @@ def make_awkward(rng: np.random.Generator, columns: Columns, count: int, end: in
         columns.ids.update({int(row): default_id(columns, int(model)) for row, model in zip(rows, models, strict=True)})
 
 
-def default_id(columns: Columns, row: int) -> str:
-    """The event_id that follows from a row: kind and number, or its target's with '#undo'."""
-    if columns.target[row] != NONE:
+def default_id(columns: SimulatedColumns, row: int) -> str:
+    """Returns the event_id that follows from a row: kind and number, or the id of the target with '#undo'."""
+    if columns.target[row] != NO_ROW:
         return default_id(columns, int(columns.target[row])) + UNDO
     return f"{'plsc'[columns.kind[row]]}{row}"
 
 
-def _retract(columns: Columns, targets: Ints, occurred: Ints, kind: Ints | None = None) -> Ints:
+def _retract(columns: SimulatedColumns, targets: Ints, occurred: Ints, kind: Ints | None = None) -> Ints:
     kinds = columns.kind[targets] if kind is None else kind
     return columns.add(kinds, columns.post[targets], columns.actor[targets], occurred, target=targets)
 

@@ -1,4 +1,4 @@
-"""Self-exciting cascades: who reacted to what, generation by generation.
+"""Self-exciting cascades: posts and reactions to them, generation by generation.
 
 A marked Hawkes process in its cluster form (Hawkes & Oakes 1974; Mishra, Rizoiu & Xie 2016 for cascades): each post,
 share and comment has a Poisson number of reactions with a power-law mark (how much people look at it), each reaction is
@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 
 from producers.simulation.clock import Clock, Reals
-from producers.simulation.columns import COMMENT, LIKE, NONE, POST, SHARE, Columns, Ints
+from producers.simulation.columns import COMMENT, LIKE, NO_ROW, POST, SHARE, Ints, SimulatedColumns
 
 LIKES, SHARES, COMMENTS = 0.62, 0.18, 0.20
-"""What a reaction is."""
+"""Shares of the kinds of reactions."""
 
 R: Final = 0.7
 REACTIONS: Final = R / (SHARES + COMMENTS)
@@ -32,12 +32,12 @@ ANSWERS_BY_AUTHOR: Final = 0.12
 """Of the reactions to comments that are comments themselves, how many are the post's author's."""
 
 
-def grow(rng: np.random.Generator, clock: Clock, posts: int, reactions: int, start: int) -> Columns:
-    """`posts` posts (rows 0 to posts - 1, written by actors 0 to ...) and exactly `reactions` reactions, parents before
-    children."""
+def grow_cascades(rng: np.random.Generator, clock: Clock, posts: int, reactions: int, start: int) -> SimulatedColumns:
+    """Returns `posts` posts (rows 0 to posts - 1, written by actors 0 to ...) and exactly `reactions` reactions,
+    parents before children."""
     authors = rng.integers(0, max(1, posts // 5), posts)
     times: list[Reals] = [np.sort(rng.random(posts)) * clock.length * POSTING_ENDS]
-    kinds, roots, parents, actors = [np.full(posts, POST)], [np.arange(posts)], [np.full(posts, NONE)], [authors]
+    kinds, roots, parents, actors = [np.full(posts, POST)], [np.arange(posts)], [np.full(posts, NO_ROW)], [authors]
 
     def append(who: list[Ints], when: Reals) -> None:
         for column, values in zip((kinds, roots, parents, actors), who, strict=True):
@@ -67,7 +67,7 @@ def grow(rng: np.random.Generator, clock: Clock, posts: int, reactions: int, sta
         append(who, when)
     occurred = start + (clock.seconds(np.concatenate(times)) * 1e6).astype(np.int64)
     kind, post, actor, parent = (np.concatenate(column).astype(np.int64) for column in (kinds, roots, actors, parents))
-    return Columns(kind, post, actor, parent, np.full(len(occurred), NONE), occurred)
+    return SimulatedColumns(kind, post, actor, parent, np.full(len(occurred), NO_ROW), occurred)
 
 
 def _react(
@@ -81,11 +81,12 @@ def _react(
     authors: Ints,
     crowd: int,
 ) -> tuple[Ints, Ints, Ints, Ints, Reals]:
-    """One reaction for each of `causes`, which are places in the generation before; `first` is that one's first row."""
+    """Returns a reaction for each of `causes`, which are places in the generation before; `first`: first row of that
+    generation."""
     count = len(causes)
     kind = rng.choice([LIKE, SHARE, COMMENT], count, p=[LIKES, SHARES, COMMENTS])
     # Reactions to a post have no parent; likes of a comment are likes of its post here, as most networks tell them.
-    parent = np.where((kinds[causes] == POST) | (kind == LIKE), NONE, first + causes)
+    parent = np.where((kinds[causes] == POST) | (kind == LIKE), NO_ROW, first + causes)
     actor = len(authors) + (crowd * rng.random(count) ** 2).astype(np.int64)
     answers = (kind == COMMENT) & (kinds[causes] == COMMENT) & (rng.random(count) < ANSWERS_BY_AUTHOR)
     actor[answers] = authors[roots[causes]][answers]
@@ -93,5 +94,5 @@ def _react(
 
 
 def _power_law(rng: np.random.Generator, count: int, exponent: float) -> Reals:
-    """Pareto variates of mean 1: P(X > x) falls as x^-exponent."""
+    """Returns Pareto variates of mean 1: P(X > x) falls as x^-exponent."""
     return (rng.pareto(exponent, count) + 1) * (exponent - 1) / exponent

@@ -1,4 +1,4 @@
-"""Simulated events as columns: row i is one event; a row's number is its name for parents and targets."""
+"""Simulated events as columns: row i is an event, and parents and targets name events by row number."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
@@ -10,13 +10,13 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 POST, LIKE, SHARE, COMMENT = range(4)
 """Kinds, as in `schemas.topics.KINDS`."""
 
-NONE: Final = -1
+NO_ROW: Final = -1
 
 
 @dataclass
-class Columns:
-    """`occurred`: microseconds since 1970. `parent`, `target`: rows or NONE; a row with a target takes that one
-    back."""
+class SimulatedColumns:
+    """The columns of a simulation. `occurred`: microseconds since 1970. `parent`, `target`: rows or NO_ROW; a row with
+    a target is a retraction."""
 
     kind: Ints
     post: Ints
@@ -27,9 +27,9 @@ class Columns:
     ids: dict[int, str] = field(default_factory=dict)
     """event_ids that do not follow from the row."""
     targets: dict[int, str] = field(default_factory=dict)
-    """target_ids that do not follow from a row: of what is not there."""
+    """target_ids that do not follow from a row: of events that do not exist."""
     tags: dict[int, tuple[str, str]] = field(default_factory=dict)
-    """What a row is about by a planted spike: (hashtag or mention, name)."""
+    """Conversation of a row of a planted spike: (hashtag or mention, name)."""
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -44,7 +44,7 @@ class Columns:
         target: Ints | None = None,
     ) -> Ints:
         """Appends rows and returns their numbers."""
-        first, nothing = len(self), np.full(len(kind), NONE)
+        first, nothing = len(self), np.full(len(kind), NO_ROW)
         added = {"kind": kind, "post": post, "actor": actor, "occurred": occurred, "parent": parent, "target": target}
         for column in fields(self):
             if column.name in added:

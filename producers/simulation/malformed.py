@@ -1,25 +1,26 @@
-"""Records that must become dead letters, each for a reason of its own."""
+"""Malformed records, each with a different flaw, that must become dead letters."""
 
 from collections.abc import Callable
 from typing import Final
 
-from producers.simulation.record import Record
+from producers.simulation.record import SourceRecord
 
-Spoil = Callable[[Record, int], Record]
+Spoil = Callable[[SourceRecord, int], SourceRecord]
 
 
-def spoil(record: Record, number: int) -> Record:
-    """The record with flaw `number` mod the number of flaws. `record` is a good one with a one-object JSON value."""
+def spoil(record: SourceRecord, number: int) -> SourceRecord:
+    """Returns the record with flaw `number` mod the number of flaws. `record` is a good one with a one-object JSON
+    value."""
     return SPOILERS[number % len(SPOILERS)](record, number)
 
 
 def _value(change: Callable[[bytes], bytes | None]) -> Spoil:
-    return lambda record, _: record.with_(value=change(record.value or b""))
+    return lambda record, _: record.spoilt(value=change(record.value or b""))
 
 
 def _field(name: bytes, text: bytes) -> Spoil:
-    """The record with a member before all others; a JSON reader takes the last of equal names, so it goes at the
-    end."""
+    """Returns a flaw that gives the record a second member `name`, at the end: a JSON reader takes the last of equal
+    names."""
     return _value(lambda value: value[:-1] + b',"' + name + b'":' + text + b"}")
 
 
@@ -39,10 +40,10 @@ SPOILERS: Final[tuple[Spoil, ...]] = (
     _field(b"occurred_at", b"1767225600"),
     _field(b"kind", b'"poke"'),
     _field(b"action", b'"retract","target_id":null'),
-    lambda record, _: record.with_(key=b"another-" + (record.key or b"")),
-    lambda record, _: record.with_(key=None),
-    lambda record, number: record.with_(shift=1 + number % 3),
-    lambda record, _: record.with_(kind="share" if record.kind != "share" else "like"),
+    lambda record, _: record.spoilt(key=b"another-" + (record.key or b"")),
+    lambda record, _: record.spoilt(key=None),
+    lambda record, number: record.spoilt(partition_shift=1 + number % 3),
+    lambda record, _: record.spoilt(kind="share" if record.kind != "share" else "like"),
 )
 """Not UTF-8, cut off, not JSON, nested deeply, a field missing, a tombstone, empty, a huge id, NUL, a wrong type,
 beyond int64, no zone, a number as time, an unknown kind, a retraction without target, a wrong key, none, the wrong

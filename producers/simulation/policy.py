@@ -1,4 +1,4 @@
-"""What is simulated: how much, when, how untidy."""
+"""The policy of a simulation: how many events, when, how untidy."""
 
 import re
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Final
 
 from pipeline.errors import SettingsError
 
-SPIKE: Final = re.compile(r"""(hashtag|mention):([^@\s"\\]{1,200})@(\d+)x(\d+(?:\.\d+)?)""")
+SPIKE_PATTERN: Final = re.compile(r"""(hashtag|mention):([^@\s"\\]{1,200})@(\d+)x(\d+(?:\.\d+)?)""")
 
 
 @dataclass(frozen=True)
-class SpikePolicy:
-    """Comments that name `name` come `factor` times as often from `minute` on, and fade within half an hour. They end
-    with the simulation.
+class PlantedSpike:
+    """A planted spike: comments that name `name` come `factor` times as often from `minute` on, and fade within half an
+    hour. They end with the simulation.
 
-    >>> SpikePolicy.parse("hashtag:launch@120x20")
-    SpikePolicy(where='hashtag', name='launch', minute=120, factor=20.0)
+    >>> PlantedSpike.parse("hashtag:launch@120x20")
+    PlantedSpike(where='hashtag', name='launch', minute=120, factor=20.0)
     """
 
     where: str
@@ -25,19 +25,20 @@ class SpikePolicy:
     factor: float
 
     @classmethod
-    def parse(cls, said: str) -> "SpikePolicy":
-        """Raises SettingsError for anything but hashtag:NAME@MINUTExFACTOR or mention:NAME@MINUTExFACTOR."""
-        if (found := SPIKE.fullmatch(said)) is None:
+    def parse(cls, text: str) -> "PlantedSpike":
+        """Parses a spike. Raises SettingsError for anything but hashtag:NAME@MINUTExFACTOR or
+        mention:NAME@MINUTExFACTOR."""
+        if (match := SPIKE_PATTERN.fullmatch(text)) is None:
             raise SettingsError(
-                f"--spike {said[:80]}: must be hashtag:NAME@MINUTExFACTOR (or mention:...), like hashtag:launch@120x20"
+                f"--spike {text[:80]}: must be hashtag:NAME@MINUTExFACTOR (or mention:...), like hashtag:launch@120x20"
             )
-        return cls(found[1], found[2], int(found[3]), float(found[4]))
+        return cls(match[1], match[2], int(match[3]), float(match[4]))
 
 
 @dataclass(frozen=True)
 class SimulationPolicy:
-    """`events`: likes, shares, comments and retractions; posts, spikes, awkward, repeated and malformed ones come on
-    top.
+    """The policy of a simulation. `events`: likes, shares, comments and retractions; posts, spikes, awkward, repeated
+    and malformed ones come on top.
 
     Shares are of `events`: `retractions` (taken back), `duplicates` (sent again), `late` (sent hours after they
     occurred), `out_of_order` (sent minutes after), `future` (dated far ahead of their receipt), `malformed` (not events
@@ -57,4 +58,4 @@ class SimulationPolicy:
     future: float = 0.0
     malformed: float = 0.0
     awkward: float = 0.0
-    spikes: tuple[SpikePolicy, ...] = ()
+    spikes: tuple[PlantedSpike, ...] = ()

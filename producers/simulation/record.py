@@ -5,15 +5,15 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """`kind` decides the topic. `shift`: so many partitions beside the right one. `good`: it is an event."""
+class SourceRecord:
+    """A record on its way. `kind` decides the topic; `partition_shift`: so many partitions beside the right one."""
 
     kind: str
     key: bytes | None
     value: bytes | None
-    shift: int = 0
-    good: bool = True
+    partition_shift: int = 0
+    is_event: bool = True
 
-    def with_(self, **changes: Any) -> "Record":
+    def spoilt(self, **changes: Any) -> "SourceRecord":
         """A spoilt copy."""
-        return replace(self, good=False, **changes)
+        return replace(self, is_event=False, **changes)

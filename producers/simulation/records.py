@@ -1,4 +1,4 @@
-"""A whole simulation: from a policy to the records, in the order of sending. The same policy gives the same bytes."""
+"""A whole simulation: from a policy to records in the order of sending. The same policy gives the same bytes."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -6,33 +6,34 @@ from typing import Final
 import numpy as np
 
 from pipeline.errors import SettingsError
-from producers.simulation.additions import make_awkward, plant_spike, take_back
-from producers.simulation.cascades import grow
+from producers.simulation.additions import add_retractions, make_awkward, plant_spike
+from producers.simulation.cascades import grow_cascades
 from producers.simulation.clock import Clock
-from producers.simulation.columns import POST, Columns, Ints
+from producers.simulation.columns import POST, Ints, SimulatedColumns
 from producers.simulation.malformed import spoil
 from producers.simulation.policy import SimulationPolicy
-from producers.simulation.record import Record
+from producers.simulation.record import SourceRecord
 from producers.simulation.world import make_world
 from producers.simulation.writing import Writer
 
-HOUR: Final = 3_600_000_000
+HOUR_MICROSECONDS: Final = 3_600_000_000
 """Microseconds, as all times here."""
 
 FAR_AHEAD: Final = 4_102_444_800_000_000
 """2100-01-01: ahead of every clock."""
 
 
-def simulate(policy: SimulationPolicy) -> Iterator[Record]:
-    """All records. Needs 150 bytes of memory an event. Raises SettingsError for a policy that makes no sense."""
+def simulated_records(policy: SimulationPolicy) -> Iterator[SourceRecord]:
+    """Returns all records. Needs 150 bytes of memory an event. Raises SettingsError for a policy that makes no
+    sense."""
     if policy.posts < 1 or policy.events < 0 or policy.hours <= 0:
         raise SettingsError("a simulation needs at least one post, no fewer than 0 events and more than 0 hours")
     rng = np.random.Generator(np.random.PCG64(policy.seed))
-    start, length = int(policy.start.timestamp() * 1e6), int(policy.hours * HOUR)
+    start, length = int(policy.start.timestamp() * 1e6), int(policy.hours * HOUR_MICROSECONDS)
     end = start + length
     taken_back = round(policy.events * policy.retractions)
-    columns = grow(rng, Clock(start / 1e6, length / 1e6), policy.posts, policy.events - taken_back, start)
-    take_back(rng, columns, taken_back, end)
+    columns = grow_cascades(rng, Clock(start / 1e6, length / 1e6), policy.posts, policy.events - taken_back, start)
+    add_retractions(rng, columns, taken_back, end)
     for spike in policy.spikes:
         plant_spike(rng, columns, spike, start, end)
     make_awkward(rng, columns, round(policy.events * policy.awkward), end)
@@ -43,8 +44,8 @@ def simulate(policy: SimulationPolicy) -> Iterator[Record]:
     return _with_malformed(writer.records(order, occurred), iter(flaws.tolist()))
 
 
-def _order(rng: np.random.Generator, columns: Columns, policy: SimulationPolicy) -> tuple[Ints, Ints]:
-    """Rows in the order of sending, some twice, and the time that each of them says."""
+def _order(rng: np.random.Generator, columns: SimulatedColumns, policy: SimulationPolicy) -> tuple[Ints, Ints]:
+    """Returns rows in the order of sending, some twice, and the time of each record."""
     rows, count = len(columns), policy.events
     reactions = np.flatnonzero(columns.kind != POST)
 
@@ -53,18 +54,18 @@ def _order(rng: np.random.Generator, columns: Columns, policy: SimulationPolicy)
 
     occurred, sent = columns.occurred.copy(), columns.occurred.copy()
     late, shuffled, ahead = some(policy.late), some(policy.out_of_order), some(policy.future)
-    sent[late] += (rng.uniform(1, 6, len(late)) * HOUR).astype(np.int64)
-    sent[shuffled] += (rng.exponential(HOUR / 12, len(shuffled))).astype(np.int64)
+    sent[late] += (rng.uniform(1, 6, len(late)) * HOUR_MICROSECONDS).astype(np.int64)
+    sent[shuffled] += (rng.exponential(HOUR_MICROSECONDS / 12, len(shuffled))).astype(np.int64)
     occurred[ahead] = FAR_AHEAD + np.arange(len(ahead))
     again = some(policy.duplicates)
     order = np.concatenate([np.arange(rows), again])
-    sent = np.concatenate([sent, sent[again] + (rng.exponential(HOUR / 60, len(again))).astype(np.int64)])
+    sent = np.concatenate([sent, sent[again] + (rng.exponential(HOUR_MICROSECONDS / 60, len(again))).astype(np.int64)])
     order = order[np.argsort(sent, kind="stable")]
     return order, occurred[order]
 
 
-def _with_malformed(records: Iterator[Record], flaws: Iterator[int]) -> Iterator[Record]:
-    """Behind some records a spoilt copy of theirs."""
+def _with_malformed(records: Iterator[SourceRecord], flaws: Iterator[int]) -> Iterator[SourceRecord]:
+    """Yields the records, with spoilt copies behind some of them."""
     flaw, number = next(flaws, None), 0
     for place, record in enumerate(records):
         yield record

@@ -1,5 +1,5 @@
-"""Columns into JSON, in the order of sending. One loop and f-strings: 3 us an event; names are ours, so nothing needs
-escaping."""
+"""Writing of simulated events as JSON records, in the order of sending. A loop with f-strings takes 3 us an event; all
+names are made here, so nothing needs escaping."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -7,32 +7,34 @@ from typing import Final
 import numpy as np
 
 from producers.simulation.additions import default_id
-from producers.simulation.columns import NONE, Columns, Ints
-from producers.simulation.record import Record
-from producers.simulation.world import BRANDS, CHANNELS, CROSSING, World, actor_names, tag_name
+from producers.simulation.columns import NO_ROW, Ints, SimulatedColumns
+from producers.simulation.record import SourceRecord
+from producers.simulation.world import BRANDS, CHANNEL_NAMES, CROSSING, World, actor_names, tag_name
 from schemas.topics import KINDS
 
 CHUNK: Final = 50_000
-"""Rows that are made into text at a time: bounds memory."""
+"""Rows written as text at a time, which bounds memory."""
 
 
 class Writer:
-    """Writes rows of one simulation. `name` is the prefix of its posts."""
+    """A writer of the rows of a simulation. `name`: prefix of post_ids."""
 
-    def __init__(self, rng: np.random.Generator, columns: Columns, world: World, name: str) -> None:
+    def __init__(self, rng: np.random.Generator, columns: SimulatedColumns, world: World, name: str) -> None:
         self._columns, self._world, self._name = columns, world, name
         self._authors = int(world.author.max()) + 1
         crossing = rng.random(len(columns)) < CROSSING
-        self._channel = np.where(crossing, rng.integers(0, len(CHANNELS), len(columns)), world.channel[columns.post])
+        self._channel = np.where(
+            crossing, rng.integers(0, len(CHANNEL_NAMES), len(columns)), world.channel[columns.post]
+        )
         self._own_tag = np.where(rng.random(len(columns)) < 0.1, rng.integers(0, 10, len(columns)), -1)
 
-    def records(self, order: Ints, occurred: Ints) -> Iterator[Record]:
-        """`order`: rows, in the order of sending, some twice; `occurred`: what each of them says, microseconds since
-        1970."""
+    def records(self, order: Ints, occurred: Ints) -> Iterator[SourceRecord]:
+        """Yields the records of `order`, rows in the order of sending, some twice. `occurred`: time of each record,
+        microseconds since 1970."""
         for first in range(0, len(order), CHUNK):
             yield from self._chunk(order[first : first + CHUNK], occurred[first : first + CHUNK])
 
-    def _chunk(self, rows: Ints, occurred: Ints) -> Iterator[Record]:
+    def _chunk(self, rows: Ints, occurred: Ints) -> Iterator[SourceRecord]:
         columns, world = self._columns, self._world
         times = np.datetime_as_string(occurred.astype("datetime64[us]")).tolist()
         actors = actor_names(columns.actor[rows], self._authors)
@@ -42,23 +44,23 @@ class Writer:
         ):
             post_id = f"{self._name}-{post}"
             event_id = self._id(row) if kind else f"{post_id}#post"
-            network = CHANNELS[channel if kind else world.channel[post]]
-            said = (
+            network = CHANNEL_NAMES[channel if kind else world.channel[post]]
+            text = (
                 f'{{"event_id":"{event_id}","kind":"{KINDS[kind]}","post_id":"{post_id}","actor_id":"{actor}",'
                 f'"occurred_at":"{time}Z","channel":"{network}"'
             )
-            if parent != NONE:
-                said += f',"parent_id":"{self._id(parent)}"'
-            if target != NONE:
-                said += f',"action":"retract","target_id":"{columns.targets.get(row) or self._id(target)}"'
+            if parent != NO_ROW:
+                text += f',"parent_id":"{self._id(parent)}"'
+            if target != NO_ROW:
+                text += f',"action":"retract","target_id":"{columns.targets.get(row) or self._id(target)}"'
             elif kind == 0:
-                said += self._post_fields(post)
+                text += self._post_fields(post)
             elif row in columns.tags:
                 where, name = columns.tags[row]
-                said += f',"{where}s":["{name}"]'
+                text += f',"{where}s":["{name}"]'
             elif kind == 3 and tag >= 0:
-                said += f',"hashtags":["{tag_name(tag)}"]'
-            yield Record(KINDS[kind], post_id.encode(), (said + "}").encode())
+                text += f',"hashtags":["{tag_name(tag)}"]'
+            yield SourceRecord(KINDS[kind], post_id.encode(), (text + "}").encode())
 
     def _id(self, row: int) -> str:
         return self._columns.ids.get(row) or default_id(self._columns, row)

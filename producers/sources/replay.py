@@ -8,8 +8,8 @@ from typing import Final
 from pipeline.errors import CheckFailed
 from pipeline.event_files import EventFile
 from pipeline.outlet import Outlet
-from producers.bookmark import Bookmark, Place
-from producers.event_lines import Parse, Parsed, format_of
+from producers.bookmark import Bookmark, FilePosition
+from producers.event_lines import Parse, ParsedLine, format_of
 from producers.pacing import Pace, PacePolicy
 from producers.progress import Progress
 from producers.summary import Summary
@@ -19,7 +19,7 @@ from schemas.topics import Topics
 BOOKMARK_SECONDS: Final = 2.0
 """How often a resumable replay waits for its acks and writes where it stands: at most this much is sent twice."""
 
-REPORTED: Final = 20
+REPORTED_BAD_INPUTS: Final = 20
 """Bad lines that are shown; the rest is counted."""
 
 
@@ -37,7 +37,7 @@ def replay(
     topics: Topics,
     policy: ReplayPolicy,
     *,
-    posts: dict[str, Parsed] | None = None,
+    posts: dict[str, ParsedLine] | None = None,
     bookmark: Bookmark | None = None,
     progress: Progress | None = None,
     complain: Callable[[str], None] = lambda _: None,
@@ -50,10 +50,10 @@ def replay(
     summary, started = Summary(), time.monotonic()
     waiting = dict(posts or {})
     pace = Pace(policy.pace, started) if policy.pace != PacePolicy() else None
-    start = bookmark.read() if bookmark else Place()
+    start = bookmark.read() if bookmark else FilePosition()
     marked = started
 
-    def send(parsed: Parsed) -> None:
+    def send(parsed: ParsedLine) -> None:
         kind = parsed.event["kind"]
         outlet.send(topics.of(kind), parsed.event["post_id"].encode(), parsed.value)
         summary.sent[kind] += 1
@@ -64,9 +64,9 @@ def replay(
             if policy.strict:
                 outlet.flush()
                 raise CheckFailed(f"{where}: {found}; mend the line, or leave out --strict to skip such lines")
-            if summary.bad <= REPORTED:
+            if summary.bad <= REPORTED_BAD_INPUTS:
                 complain(f"{where}: {found}")
-            elif summary.bad == REPORTED + 1:
+            elif summary.bad == REPORTED_BAD_INPUTS + 1:
                 complain("more bad lines are only counted")
         else:
             if pace is not None:
@@ -88,8 +88,8 @@ def replay(
 
 
 def _events(
-    names: tuple[str, ...], start: Place, summary: Summary, progress: Progress | None
-) -> Iterator[tuple[Place, str, Parsed | InvalidEvent]]:
+    names: tuple[str, ...], start: FilePosition, summary: Summary, progress: Progress | None
+) -> Iterator[tuple[FilePosition, str, ParsedLine | InvalidEvent]]:
     """Every line from `start` on: its place, its name for people, and what it holds."""
     for number, name in enumerate(names):
         if number < start.file:
@@ -104,13 +104,13 @@ def _events(
                 summary.skipped += 1
                 continue
             try:
-                found: Parsed | InvalidEvent = parse(line)
+                found: ParsedLine | InvalidEvent = parse(line)
             except InvalidEvent as error:
                 found = error
-            yield Place(number, line_number), f"{name}:{line_number}", found
+            yield FilePosition(number, line_number), f"{name}:{line_number}", found
 
 
-def _wait(pace: Pace, parsed: Parsed) -> None:
+def _wait(pace: Pace, parsed: ParsedLine) -> None:
     delay = pace.delay(time.monotonic(), parsed.event["occurred_at"].timestamp())
     if delay > 0:
         time.sleep(delay)

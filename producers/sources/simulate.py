@@ -14,12 +14,12 @@ from pipeline.outlet import Outlet
 from pipeline.topics import partition_of
 from producers.pacing import Pace, PacePolicy
 from producers.progress import Progress
-from producers.simulation.record import Record
+from producers.simulation.record import SourceRecord
 from producers.summary import Summary
 from schemas.topics import Topics
 
 
-def paced(records: Iterator[Record], rate: float | None) -> Iterator[Record]:
+def paced(records: Iterator[SourceRecord], rate: float | None) -> Iterator[SourceRecord]:
     """The records, at most `rate` a second."""
     if rate is None:
         yield from records
@@ -32,13 +32,17 @@ def paced(records: Iterator[Record], rate: float | None) -> Iterator[Record]:
 
 
 def send_records(
-    records: Iterator[Record], outlet: Outlet, topics: Topics, partitions: int, progress: Progress | None = None
+    records: Iterator[SourceRecord], outlet: Outlet, topics: Topics, partitions: int, progress: Progress | None = None
 ) -> Summary:
     """Sends all and waits for all acks. With one partition, records meant for the wrong one cannot be: they are
     duplicates then."""
     summary, started = Summary(), time.monotonic()
     for number, record in enumerate(records):
-        partition = (partition_of(record.key or b"", partitions) + record.shift) % partitions if record.shift else None
+        partition = (
+            (partition_of(record.key or b"", partitions) + record.partition_shift) % partitions
+            if record.partition_shift
+            else None
+        )
         outlet.send(topics.of(record.kind), record.key, record.value, partition=partition)
         _count(summary, record)
         if progress is not None and number % 500 == 0:
@@ -48,7 +52,7 @@ def send_records(
     return summary
 
 
-def write_records(records: Iterator[Record], out: Path, progress: Progress | None = None) -> Summary:
+def write_records(records: Iterator[SourceRecord], out: Path, progress: Progress | None = None) -> Summary:
     """Events as NDJSON into `out` (- is stdout), which `replay` reads; malformed records, which no NDJSON can hold,
     into `out`.malformed: one JSON object a line, {kind, key_base64, value_base64, shift}. To stdout the malformed ones
     are left out. Raises Refused."""
@@ -58,7 +62,7 @@ def write_records(records: Iterator[Record], out: Path, progress: Progress | Non
             good = sys.stdout.buffer if str(out) == STDIN else stack.enter_context(out.open("wb"))
             bad = None
             for number, record in enumerate(records):
-                if record.good and record.value is not None:
+                if record.is_event and record.value is not None:
                     good.write(record.value + b"\n")
                 elif str(out) != STDIN:
                     bad = bad or stack.enter_context(out.with_name(out.name + ".malformed").open("w", encoding="ascii"))
@@ -73,14 +77,14 @@ def write_records(records: Iterator[Record], out: Path, progress: Progress | Non
     return summary
 
 
-def _count(summary: Summary, record: Record) -> None:
-    if record.good:
+def _count(summary: Summary, record: SourceRecord) -> None:
+    if record.is_event:
         summary.sent[record.kind] += 1
     else:
         summary.malformed += 1
 
 
-def _as_json(record: Record) -> dict[str, str | int | None]:
+def _as_json(record: SourceRecord) -> dict[str, str | int | None]:
     def text(value: bytes | None) -> str | None:
         return None if value is None else b64encode(value).decode("ascii")
 
@@ -88,5 +92,5 @@ def _as_json(record: Record) -> dict[str, str | int | None]:
         "kind": record.kind,
         "key_base64": text(record.key),
         "value_base64": text(record.value),
-        "shift": record.shift,
+        "shift": record.partition_shift,
     }

@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.publisher import open_publisher
 from pipeline.settings import Settings
 from producers.simulation.policy import SimulationPolicy
-from producers.simulation.records import simulate
+from producers.simulation.records import simulated_records
 from tests.truth import PostTruth, truth_of
 
 CASCADES = "cascades/twitter15_16.ndjson.gz"
@@ -59,7 +59,7 @@ class Input:
 def simulated(events: int, posts: int, seed: int = 7) -> Input:
     """A simulation with everything awkward in it."""
     policy = SimulationPolicy(events=events, posts=posts, seed=seed, **UNTIDY)  # type: ignore[arg-type]
-    return Input([json.loads(record.value or b"") for record in simulate(policy)])
+    return Input([json.loads(record.value or b"") for record in simulated_records(policy)])
 
 
 def cascades(data: Path, every: int = 1) -> Input:

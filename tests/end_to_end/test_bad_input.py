@@ -8,7 +8,7 @@ from pipeline.clickhouse import ClickHouse
 from pipeline.publisher import open_publisher
 from pipeline.settings import Settings
 from producers.simulation.policy import SimulationPolicy
-from producers.simulation.records import simulate
+from producers.simulation.records import simulated_records
 from producers.sources.simulate import send_records
 from tests.end_to_end.checks import assert_exact, assert_recounted, engagement, environment_of
 from tests.end_to_end.workers import Workers
@@ -22,16 +22,16 @@ def test_bad_records_beside_good_ones(settings: Settings, tmp_path: Path) -> Non
     environment = environment_of(settings, os.environ)
     engagement(environment, "init")
     policy = SimulationPolicy(events=10_000, posts=200, malformed=0.05, future=0.02, duplicates=0.05, seed=4)
-    records = list(simulate(policy))
+    records = list(simulated_records(policy))
     with open_publisher(settings) as publisher:
         # The largest that a record can be, and not an event.
         publisher.send(settings.topics.of("like"), b"p", b'{"x":"' + b"y" * (settings.record_limit - 500) + b'"}')
         send_records(iter(records), publisher, settings.topics, settings.partitions)
     with Workers(tmp_path, environment) as workers:
         workers.catch_up()
-    events = [json.loads(record.value or b"") for record in records if record.good]
+    events = [json.loads(record.value or b"") for record in records if record.is_event]
     ahead = sum(event["occurred_at"].startswith(FAR) for event in events)
-    spoilt = sum(not record.good for record in records)
+    spoilt = sum(not record.is_event for record in records)
     assert ahead > 100
     assert spoilt > 100
     assert_exact(settings, truth_of(event for event in events if not event["occurred_at"].startswith(FAR)))
