@@ -1,6 +1,7 @@
-"""The command `engagement`: a literal table of commands, each loaded only when it is called."""
+"""The command `engagement`: literal tables of commands, each imported only when it is called."""
 
 import sys
+from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
@@ -9,7 +10,10 @@ import click
 from pipeline.errors import EngagementError
 from pipeline.observability.logs import quiet_clients
 
-COMMANDS: Final[dict[str, tuple[str, str]]] = {
+CommandTable = dict[str, tuple[str, str]]
+"""Name -> place and help of a command."""
+
+SETUP_COMMANDS: Final[CommandTable] = {
     "demo": (
         "pipeline.demo.command:demo",
         "Everything on the embedded stack, results shown and checked against a recount.",
@@ -17,11 +21,13 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "stack": ("pipeline.embedded.commands:stack", "The embedded Kafka and ClickHouse: up, down, status."),
     "check": ("pipeline.commands:check", "Is everything that is needed here, reachable, of a known version?"),
     "init": ("pipeline.commands:init", "Topics, tables and views, again and again without harm."),
-    "simulate": (
-        "producers.commands:simulate",
-        "Made-up cascades of posts, likes, shares and comments, seeded and repeatable.",
-    ),
-    "replay": ("producers.commands:replay", "Events from files, as fast as possible or on a time scale."),
+}
+
+SOURCES_TABLE: Final = "producers.sources:SOURCES"
+"""The place of the table of sources, whose commands are all in that table. Modules of producers and processors are
+named, not imported: imports go one way."""
+
+PROCESSING_COMMANDS: Final[CommandTable] = {
     "work": ("processors.commands:work", "The Faust worker: reads Kafka, folds, keeps the tables exact."),
     "recount": ("processors.commands:recount", "Derived rows anew from the log of events, or only compared."),
     "dead-letters": (
@@ -39,27 +45,36 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "schema": ("pipeline.commands:schema", "JSON Schema of events, AsyncAPI of all topics."),
 }
-"""Name -> where it lives and what it does. Modules of producers and processors are named, not imported: imports go one
-way."""
+
+
+@cache
+def all_commands() -> CommandTable:
+    """Returns the commands of all tables, in the order of the help text."""
+    return {**SETUP_COMMANDS, **load_attribute(SOURCES_TABLE), **PROCESSING_COMMANDS}
+
+
+def load_attribute(place: str) -> Any:
+    """Imports `module:attribute`."""
+    module, attribute = place.split(":")
+    return getattr(import_module(module), attribute)
 
 
 class LazyGroup(click.Group):
-    """Imports a command when it is asked for, so that `engagement schema` does not wait for numba."""
+    """A group that imports a command when it is called, so that `engagement schema` does not wait for numba."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(all_commands())
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
+        if name not in all_commands():
             return None
-        module, attribute = COMMANDS[name][0].split(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        command: click.Command = load_attribute(all_commands()[name][0])
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table, without loading what it names."""
+        """Writes names and help texts without importing the commands."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, said) for name, (_, said) in COMMANDS.items()])
+            formatter.write_dl([(name, help_text) for name, (_, help_text) in all_commands().items()])
 
 
 @click.group(

@@ -8,7 +8,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import COMMANDS, engagement
+from pipeline.cli import all_commands, engagement
 from processors.worker import WorkOptions
 
 NOWHERE = {
@@ -25,7 +25,8 @@ def _engagement(*arguments: str, **variables: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize(
-    "command", [*([name] for name in COMMANDS), *([name, each] for name, them in GROUPS.items() for each in them), []]
+    "command",
+    [*([name] for name in all_commands()), *([name, each] for name, them in GROUPS.items() for each in them), []],
 )
 def test_help_has_an_example(command: list[str]) -> None:
     done = CliRunner().invoke(engagement, [*command, "--help"], prog_name="engagement")

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from pipeline.cli import COMMANDS
+from pipeline.cli import all_commands
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 
@@ -114,7 +114,7 @@ def test_settings_and_commands_are_known() -> None:
     assert named <= fields
     commands = [service["command"][0] for service in SERVICES.values() if "build" in service]
     commands += [c["args"][0] for doc in KUBERNETES if doc["kind"] == "StatefulSet" for c in _containers(doc)]
-    assert set(commands) == {"init", "work"} <= COMMANDS.keys()
+    assert set(commands) == {"init", "work"} <= all_commands().keys()
 
 
 # ---------------------------------------------------------------- Kubernetes

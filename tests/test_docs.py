@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from deploy.clickhouse.views import all_views
-from pipeline.cli import COMMANDS
+from pipeline.cli import all_commands
 from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
 from pipeline.observability.metrics import OUTCOMES, STEPS, WorkerMetrics
@@ -59,7 +59,7 @@ def test_named_paths_exist(page: Path) -> None:
 def test_named_commands_exist(page: Path) -> None:
     in_code = re.findall(r"`engagement ([a-z-]+)", page.read_text())
     in_blocks = re.findall(r"^ {4}(?:eval \"\$\()?engagement ([a-z-]+)", page.read_text(), re.MULTILINE)
-    assert set(in_code) | set(in_blocks) <= COMMANDS.keys()
+    assert set(in_code) | set(in_blocks) <= all_commands().keys()
 
 
 def test_named_make_targets_exist() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,25 @@ from pipeline.kafka import read_topic
 from pipeline.settings import Settings
 from pipeline.topics import ensure_topics, partition_of
 from producers.bookmark import Bookmark, FilePosition
+from producers.destinations import KafkaDestination
 from producers.event_lines import read_post_csv
 from producers.pacing import Pace, PacePolicy
 from producers.progress import Progress
-from producers.sources.replay import ReplayPolicy, replay
+from producers.sending import SendPolicy, send_all
+from producers.sources.replay import ReplaySource
+from producers.summary import Summary
 from schemas.events import parse_event
 from schemas.topics import Topics
 
 TOPICS = Topics()
-POLICY = ReplayPolicy()
+
+
+def replay(
+    *names: str, to: FakeOutlet, strict: bool = False, complain: Callable[[str], None] = lambda _: None, **options: Any
+) -> Summary:
+    """Sends files through the send loop."""
+    destination = KafkaDestination(to, TOPICS, to.partitions)
+    return send_all(ReplaySource(names, **options), destination, SendPolicy(strict), complain=complain)
 
 
 def cascade(number: int, **changes: Any) -> dict[str, Any]:
@@ -70,7 +81,7 @@ def write(path: Path, lines: list[Any]) -> str:
 def test_cascades_become_events(tmp_path: Path, name: str) -> None:
     lines = [cascade(number) for number in range(50)]
     outlet = FakeOutlet()
-    summary = replay((write(tmp_path / name, lines),), outlet, TOPICS, POLICY)
+    summary = replay(write(tmp_path / name, lines), to=outlet)
     assert summary.as_dict()["sent"] == {"comment": 25, "share": 25}
     for line, (topic, partition, key, value, _) in zip(lines, outlet.sent, strict=True):
         event = parse_event(value or b"")
@@ -87,7 +98,7 @@ def test_cascades_become_events(tmp_path: Path, name: str) -> None:
 def test_our_own_lines_are_sent_byte_for_byte(tmp_path: Path) -> None:
     lines = [json.dumps(own(number), ensure_ascii=False) for number in range(5)]
     outlet = FakeOutlet()
-    replay((write(tmp_path / "own.ndjson", lines),), outlet, TOPICS, POLICY)
+    replay(write(tmp_path / "own.ndjson", lines), to=outlet)
     assert [value for *_, value, _ in outlet.sent] == [line.encode() for line in lines]
 
 
@@ -97,7 +108,7 @@ def test_each_post_goes_before_its_first_event_and_none_is_left_out(tmp_path: Pa
     posts.write_text("post_id,author_id,created_at,channel,label,events\n" + rows)
     outlet = FakeOutlet()
     events = write(tmp_path / "e.ndjson", [cascade(number) for number in range(9)])
-    replay((events,), outlet, TOPICS, POLICY, posts=read_post_csv(posts))
+    replay(events, to=outlet, posts=read_post_csv(posts))
     sent = [parse_event(value or b"") for *_, value, _ in outlet.sent]
     assert Counter(event["event_id"] for event in sent if event["kind"] == "post") == {
         f"p{n}#post": 1 for n in range(5)
@@ -120,20 +131,20 @@ def test_bad_lines_are_named_and_counted(tmp_path: Path) -> None:
     events = write(tmp_path / "e.ndjson", lines)
     complaints: list[str] = []
     outlet = FakeOutlet()
-    summary = replay((events,), outlet, TOPICS, POLICY, complain=complaints.append)
+    summary = replay(events, to=outlet, complain=complaints.append)
     assert (summary.sent.total(), summary.bad) == (2, 4)
     assert [said.split(": ")[0] for said in complaints] == [f"{events}:{line}" for line in (2, 4, 6, 7)]
     assert "kind" in complaints[1]
     assert "timezone" in complaints[3]
     with pytest.raises(CheckFailed, match=r"e\.ndjson:2: .*--strict"):
-        replay((events,), FakeOutlet(), TOPICS, ReplayPolicy(strict=True))
+        replay(events, to=FakeOutlet(), strict=True)
 
 
 def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
     events = Path(write(tmp_path / "e.ndjson.gz", [cascade(number) for number in range(1000)]))
     events.write_bytes(events.read_bytes()[:-20])
     with pytest.raises(Refused, match="damaged"):
-        replay((str(events),), FakeOutlet(), TOPICS, POLICY)
+        replay(str(events), to=FakeOutlet())
 
 
 def test_it_goes_on_where_the_bookmark_stands(tmp_path: Path) -> None:
@@ -141,7 +152,7 @@ def test_it_goes_on_where_the_bookmark_stands(tmp_path: Path) -> None:
     bookmark = Bookmark(tmp_path / "deep" / "state.json", names)
     bookmark.write(FilePosition(file=1, line=4))
     outlet = FakeOutlet()
-    summary = replay(names, outlet, TOPICS, POLICY, bookmark=bookmark)
+    summary = replay(*names, to=outlet, bookmark=bookmark)
     assert [json.loads(value or b"")["event_id"] for *_, value, _ in outlet.sent] == [f"e{n}" for n in range(14, 30)]
     assert summary.skipped == 4
     assert bookmark.read() == FilePosition(), "a replay that is done leaves no bookmark"

@@ -19,12 +19,14 @@ from pipeline.errors import SettingsError
 from pipeline.kafka import read_topic
 from pipeline.settings import Settings
 from pipeline.topics import ensure_topics, partition_of
+from producers.destinations import FileDestination, KafkaDestination
+from producers.sending import SendPolicy, send_all
 from producers.simulation.malformed import SPOILERS
 from producers.simulation.policy import PlantedSpike, SimulationPolicy
-from producers.simulation.record import SourceRecord
 from producers.simulation.records import simulated_records
-from producers.sources.replay import ReplayPolicy, replay
-from producers.sources.simulate import send_records, write_records
+from producers.source import SourceRecord
+from producers.sources.replay import ReplaySource
+from producers.sources.simulate import SimulationSource
 from schemas.events import InvalidEvent, parse_event
 from schemas.topics import Topics
 
@@ -249,22 +251,27 @@ def test_awkward_ones_of_every_sort() -> None:
 
 def test_a_file_is_replayed_as_it_would_have_been_sent(tmp_path: Path) -> None:
     policy = replace(CLEAN, events=2000, duplicates=0.05, malformed=0.02)
-    written = write_records(simulated_records(policy), tmp_path / "sim.ndjson")
+    file = tmp_path / "sim.ndjson"
+    with FileDestination(file) as destination:
+        written = send_all(SimulationSource(policy), destination)
     direct, replayed = FakeOutlet(), FakeOutlet()
-    sent = send_records(
-        (record for record in simulated_records(policy) if record.is_event), direct, TOPICS, direct.partitions
-    )
-    assert replay((str(tmp_path / "sim.ndjson"),), replayed, TOPICS, ReplayPolicy(strict=True)).sent == sent.sent
+    for record in records_of(policy):
+        if record.is_event:
+            to_kafka(direct).add(record)
+    summary = send_all(ReplaySource((str(file),)), to_kafka(replayed), SendPolicy(strict=True))
+    assert summary.sent == written.sent == Counter(record.kind for record in records_of(policy) if record.is_event)
     assert replayed.sent == direct.sent
     spoilt = [json.loads(line) for line in (tmp_path / "sim.ndjson.malformed").read_text().splitlines()]
     assert len(spoilt) == written.malformed > 10
 
 
+def to_kafka(outlet: FakeOutlet) -> KafkaDestination:
+    return KafkaDestination(outlet, TOPICS, outlet.partitions)
+
+
 def test_a_record_for_the_wrong_partition_lies_there() -> None:
     outlet = FakeOutlet()
-    send_records(
-        iter([SourceRecord("like", b"p", b"{}", partition_shift=1, is_event=False)]), outlet, TOPICS, outlet.partitions
-    )
+    to_kafka(outlet).add(SourceRecord("like", b"p", b"{}", partition_shift=1, is_event=False))
     assert outlet.sent[0][1] == (partition_of(b"p", outlet.partitions) + 1) % outlet.partitions
 
 

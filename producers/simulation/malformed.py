@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from producers.simulation.record import SourceRecord
+from producers.source import SourceRecord
 
 Spoil = Callable[[SourceRecord, int], SourceRecord]
 

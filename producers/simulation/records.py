@@ -12,9 +12,9 @@ from producers.simulation.clock import Clock
 from producers.simulation.columns import POST, Ints, SimulatedColumns
 from producers.simulation.malformed import spoil
 from producers.simulation.policy import SimulationPolicy
-from producers.simulation.record import SourceRecord
 from producers.simulation.world import make_world
 from producers.simulation.writing import Writer
+from producers.source import SourceRecord
 
 HOUR_MICROSECONDS: Final = 3_600_000_000
 """Microseconds, as all times here."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from producers.simulation.additions import default_id
 from producers.simulation.columns import NO_ROW, Ints, SimulatedColumns
-from producers.simulation.record import SourceRecord
 from producers.simulation.world import BRANDS, CHANNEL_NAMES, CROSSING, World, actor_names, tag_name
+from producers.source import SourceRecord
 from schemas.topics import KINDS
 
 CHUNK: Final = 50_000

@@ -1,0 +1,15 @@
+"""The sources of events: one file a source, one line in the table.
+
+A source's file has a subclass of Source and the command that sends it. CONTRIBUTING.md ("Add a source") has the steps.
+"""
+
+from typing import Final
+
+SOURCES: Final[dict[str, tuple[str, str]]] = {
+    "simulate": (
+        "producers.sources.simulate:simulate",
+        "Made-up cascades of posts, likes, shares and comments, seeded and repeatable.",
+    ),
+    "replay": ("producers.sources.replay:replay", "Events from files, as fast as possible or on a time scale."),
+}
+"""Command -> its place and its help, as in pipeline/cli.py. A source is imported when its command is called."""

@@ -1,116 +1,137 @@
-"""Files of events into Kafka, at least once: what a replay has acked, a later one need not send again."""
+"""Replay: files of events, at least once. A resumed replay goes on behind the last acked line."""
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Final
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 
-from pipeline.errors import CheckFailed
-from pipeline.event_files import EventFile
-from pipeline.outlet import Outlet
+import click
+
+from pipeline.event_files import STDIN, EventFile
+from pipeline.settings import Settings, load_settings
 from producers.bookmark import Bookmark, FilePosition
-from producers.event_lines import Parse, ParsedLine, format_of
-from producers.pacing import Pace, PacePolicy
-from producers.progress import Progress
-from producers.summary import Summary
+from producers.command import JSON_OPTION, RATE_OPTION, print_summary, send_to_kafka
+from producers.event_lines import Parse, ParsedLine, format_of, read_post_csv
+from producers.pacing import PacePolicy
+from producers.sending import SendPolicy
+from producers.source import SKIPPED, BadInput, Source, SourceItem, SourceRecord
 from schemas.events import InvalidEvent
-from schemas.topics import Topics
-
-BOOKMARK_SECONDS: Final = 2.0
-"""How often a resumable replay waits for its acks and writes where it stands: at most this much is sent twice."""
-
-REPORTED_BAD_INPUTS: Final = 20
-"""Bad lines that are shown; the rest is counted."""
 
 
-@dataclass(frozen=True)
-class ReplayPolicy:
-    """`strict`: the first bad line ends the replay. `pace`: how fast."""
+class ReplaySource(Source):
+    """The events of files in order, each post of `posts` before its first event. With a bookmark the source is
+    resumable."""
 
-    strict: bool = False
-    pace: PacePolicy = field(default_factory=PacePolicy)
+    verb = "replayed"
 
+    def __init__(
+        self, names: tuple[str, ...], posts: dict[str, ParsedLine] | None = None, bookmark: Bookmark | None = None
+    ) -> None:
+        self._names, self._posts, self._bookmark = names, posts or {}, bookmark
+        self.is_resumable = bookmark is not None
+        self._position = (0, 0)
+        self._file: EventFile | None = None
 
-def replay(
-    names: tuple[str, ...],
-    outlet: Outlet,
-    topics: Topics,
-    policy: ReplayPolicy,
-    *,
-    posts: dict[str, ParsedLine] | None = None,
-    bookmark: Bookmark | None = None,
-    progress: Progress | None = None,
-    complain: Callable[[str], None] = lambda _: None,
-) -> Summary:
-    """Sends every event of the files in order, each post of `posts` before its first event, and waits for all acks.
+    def items(self) -> Iterator[SourceItem]:
+        start = self._bookmark.read() if self._bookmark else FilePosition()
+        self._position = (start.file, start.line)
+        unsent_posts = dict(self._posts)
+        for number in range(start.file, len(self._names)):
+            yield from self._items_of_file(number, start.line if number == start.file else 0, unsent_posts)
+        for post in unsent_posts.values():
+            yield _record(post, goes_along=True)
 
-    With a bookmark it starts where that stands, and keeps it. `complain` is told of bad lines, as file:line: what is
-    wrong. Raises CheckFailed for a bad line where strict, Refused and Unavailable as the outlet does.
-    """
-    summary, started = Summary(), time.monotonic()
-    waiting = dict(posts or {})
-    pace = Pace(policy.pace, started) if policy.pace != PacePolicy() else None
-    start = bookmark.read() if bookmark else FilePosition()
-    marked = started
+    @property
+    def fraction(self) -> float | None:
+        return None if self._file is None else self._file.fraction
 
-    def send(parsed: ParsedLine) -> None:
-        kind = parsed.event["kind"]
-        outlet.send(topics.of(kind), parsed.event["post_id"].encode(), parsed.value)
-        summary.sent[kind] += 1
+    def save_position(self) -> None:
+        if self._bookmark is not None:
+            self._bookmark.write(FilePosition(*self._position))
 
-    for place, where, found in _events(names, start, summary, progress):
-        if isinstance(found, InvalidEvent):
-            summary.bad += 1
-            if policy.strict:
-                outlet.flush()
-                raise CheckFailed(f"{where}: {found}; mend the line, or leave out --strict to skip such lines")
-            if summary.bad <= REPORTED_BAD_INPUTS:
-                complain(f"{where}: {found}")
-            elif summary.bad == REPORTED_BAD_INPUTS + 1:
-                complain("more bad lines are only counted")
-        else:
-            if pace is not None:
-                _wait(pace, found)
-            if waiting and (post := waiting.pop(found.event["post_id"], None)) is not None:
-                send(post)
-            send(found)
-        if bookmark is not None and time.monotonic() - marked > BOOKMARK_SECONDS:
-            outlet.flush()
-            bookmark.write(place)
-            marked = time.monotonic()
-    for post in waiting.values():
-        send(post)
-    outlet.flush()
-    if bookmark is not None:
-        bookmark.remove()
-    summary.seconds = time.monotonic() - started
-    return summary
+    def forget_position(self) -> None:
+        if self._bookmark is not None:
+            self._bookmark.remove()
 
-
-def _events(
-    names: tuple[str, ...], start: FilePosition, summary: Summary, progress: Progress | None
-) -> Iterator[tuple[FilePosition, str, ParsedLine | InvalidEvent]]:
-    """Every line from `start` on: its place, its name for people, and what it holds."""
-    for number, name in enumerate(names):
-        if number < start.file:
-            continue
+    def _items_of_file(self, number: int, sent_lines: int, unsent_posts: dict[str, ParsedLine]) -> Iterator[SourceItem]:
+        """Yields the items of file `number`, whose first `sent_lines` lines an earlier replay has sent."""
+        name = self._names[number]
+        self._file = EventFile(name)
         parse: Parse | None = None
-        file = EventFile(name)
-        for line_number, line in file.lines():
+        for line_number, line in self._file.lines():
             parse = parse or format_of(line)
-            if progress is not None and line_number % 500 == 0:
-                progress.show(summary.sent.total(), file.fraction)
-            if number == start.file and line_number <= start.line:
-                summary.skipped += 1
+            if line_number <= sent_lines:
+                yield SKIPPED
                 continue
             try:
-                found: ParsedLine | InvalidEvent = parse(line)
+                parsed = parse(line)
             except InvalidEvent as error:
-                found = error
-            yield FilePosition(number, line_number), f"{name}:{line_number}", found
+                self._position = (number, line_number)
+                yield BadInput(f"{name}:{line_number}", str(error))
+                continue
+            post = unsent_posts.pop(parsed.event["post_id"], None) if unsent_posts else None
+            if post is not None:
+                yield _record(post, parsed.event["occurred_at"])
+            self._position = (number, line_number)
+            yield _record(parsed, parsed.event["occurred_at"], goes_along=post is not None)
 
 
-def _wait(pace: Pace, parsed: ParsedLine) -> None:
-    delay = pace.delay(time.monotonic(), parsed.event["occurred_at"].timestamp())
-    if delay > 0:
-        time.sleep(delay)
+def _record(parsed: ParsedLine, occurred: datetime | None = None, goes_along: bool = False) -> SourceRecord:
+    return SourceRecord(parsed.event["kind"], parsed.event["post_id"].encode(), parsed.value, occurred, goes_along)
+
+
+@click.command()
+@click.argument("events", nargs=-1, required=True)
+@click.option(
+    "--posts", type=click.Path(path_type=Path), help="CSV: post_id,author_id,created_at,channel; sent as post events."
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds of event time a second; as fast as it can without.",
+)
+@RATE_OPTION
+@click.option(
+    "--resume", is_flag=True, help="Go on where the last --resume of these files stopped, and keep a bookmark."
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    help="The bookmark's file; by default one below ~/.local/state/engagement.",
+)
+@click.option("--strict", is_flag=True, help="Stop at the first bad line instead of skipping it.")
+@JSON_OPTION
+def replay(
+    events: tuple[str, ...],
+    posts: Path | None,
+    speed: float | None,
+    rate: float | None,
+    resume: bool,
+    state: Path | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Send files of EVENTS (- is stdin) into Kafka: our NDJSON or the cascades format, plain or gzipped.
+
+    \b
+    Example: engagement replay cascades.ndjson.gz --posts posts.csv --resume
+    """
+    settings = load_settings()
+    if state is not None and not resume:
+        raise click.UsageError("--state is the bookmark of --resume; add --resume")
+    if resume and STDIN in events:
+        raise click.UsageError("--resume needs files: standard input cannot be read again")
+    if posts is not None and not posts.is_file():
+        raise click.UsageError(f"--posts: {posts} is not a file")
+    bookmark = Bookmark(state or default_state(settings, events), events) if resume else None
+    source = ReplaySource(events, read_post_csv(posts) if posts is not None else None, bookmark)
+    print_summary(send_to_kafka(source, settings, SendPolicy(strict, PacePolicy(rate, speed))), as_json)
+
+
+def default_state(settings: Settings, events: tuple[str, ...]) -> Path:
+    """Returns the file of the bookmark: one for each set of files, cluster and topic prefix."""
+    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    named = [settings.kafka, settings.topic_prefix, *(str(Path(name).resolve()) for name in events)]
+    return base / "engagement" / f"replay-{hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]}.json"

@@ -7,9 +7,11 @@ from pathlib import Path
 from pipeline.clickhouse import ClickHouse
 from pipeline.publisher import open_publisher
 from pipeline.settings import Settings
+from producers.destinations import KafkaDestination
+from producers.sending import send_all
 from producers.simulation.policy import SimulationPolicy
 from producers.simulation.records import simulated_records
-from producers.sources.simulate import send_records
+from producers.sources.simulate import SimulationSource
 from tests.end_to_end.checks import assert_exact, assert_recounted, engagement, environment_of
 from tests.end_to_end.workers import Workers
 from tests.truth import truth_of
@@ -26,7 +28,7 @@ def test_bad_records_beside_good_ones(settings: Settings, tmp_path: Path) -> Non
     with open_publisher(settings) as publisher:
         # The largest that a record can be, and not an event.
         publisher.send(settings.topics.of("like"), b"p", b'{"x":"' + b"y" * (settings.record_limit - 500) + b'"}')
-        send_records(iter(records), publisher, settings.topics, settings.partitions)
+        send_all(SimulationSource(policy), KafkaDestination(publisher, settings.topics, settings.partitions))
     with Workers(tmp_path, environment) as workers:
         workers.catch_up()
     events = [json.loads(record.value or b"") for record in records if record.is_event]

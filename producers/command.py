@@ -1,0 +1,53 @@
+"""The parts that the commands of all sources share: options, a run into Kafka, the summary at its end."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+
+from pipeline.publisher import open_publisher
+from pipeline.settings import Settings
+from producers.destinations import Destination, KafkaDestination
+from producers.progress import Progress
+from producers.sending import SendPolicy, send_all
+from producers.source import Source
+from producers.summary import Summary
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+RATE_OPTION: Final[Decorator] = click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many events a second."
+)
+JSON_OPTION: Final[Decorator] = click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
+
+
+def send_to_kafka(source: Source, settings: Settings, policy: SendPolicy) -> Summary:
+    """Sends a source into the topics of the settings. Raises as `send_all` and `open_publisher` do."""
+    with open_publisher(settings) as publisher:
+        return send_to(source, KafkaDestination(publisher, settings.topics, settings.partitions), policy)
+
+
+def send_to(source: Source, destination: Destination, policy: SendPolicy) -> Summary:
+    """Sends a source, with progress and bad inputs on stderr. Raises as `send_all` does."""
+    progress = Progress(sys.stderr, source.verb)
+    summary = send_all(source, destination, policy, progress=progress, complain=lambda text: click.echo(text, err=True))
+    progress.end()
+    return summary
+
+
+def print_summary(summary: Summary, as_json: bool) -> None:
+    """Prints the summary of a run, for a program or for people."""
+    counts = summary.as_dict()
+    if as_json:
+        click.echo(json.dumps(counts))
+        return
+    kinds = ", ".join(f"{count:,} {kind}s" for kind, count in counts["sent"].items()) or "nothing"
+    click.echo(f"sent {counts['total']:,} events ({kinds}) in {counts['seconds']:.1f} s: {counts['per_second']:,.0f}/s")
+    if counts["skipped_lines"]:
+        click.echo(f"{counts['skipped_lines']:,} lines were sent by an earlier replay")
+    if counts["bad_lines"]:
+        click.echo(f"{counts['bad_lines']:,} lines were not events and were left out", err=True)
+    if counts["malformed"]:
+        click.echo(f"{counts['malformed']:,} more records were malformed on purpose")

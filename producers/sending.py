@@ -1,0 +1,88 @@
+"""The send loop of all sources: at least once, paced, counted, resumable where the source is."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from pipeline.errors import CheckFailed
+from producers.destinations import Destination
+from producers.pacing import Pace, PacePolicy
+from producers.progress import Progress
+from producers.source import BadInput, Source, SourceRecord
+from producers.summary import Summary
+
+SAVE_SECONDS: Final = 2.0
+"""How often the loop waits for all acks and saves the position of a resumable source: after a crash the records of at
+most this time are sent twice."""
+
+SHOWN_BAD_INPUTS: Final = 20
+"""Bad inputs beyond this number are only counted."""
+
+ITEMS_PER_PROGRESS: Final = 500
+
+
+@dataclass(frozen=True)
+class SendPolicy:
+    """`strict`: the first bad input ends the run. `pace`: bounds of the pace."""
+
+    strict: bool = False
+    pace: PacePolicy = field(default_factory=PacePolicy)
+
+
+def send_all(
+    source: Source,
+    destination: Destination,
+    policy: SendPolicy | None = None,
+    *,
+    progress: Progress | None = None,
+    complain: Callable[[str], None] = lambda _: None,
+) -> Summary:
+    """Sends every record of a source and waits until all are safe.
+
+    `complain` is called with the place and the flaw of bad inputs. Raises CheckFailed for a bad input where strict,
+    Refused and Unavailable as the destination does.
+    """
+    policy = policy or SendPolicy()
+    summary, started = Summary(), time.monotonic()
+    pace = Pace(policy.pace, started) if policy.pace != PacePolicy() else None
+    saved = started
+    for number, item in enumerate(source.items()):
+        if progress is not None and number % ITEMS_PER_PROGRESS == 0:
+            progress.show(summary.sent.total(), source.fraction)
+        if isinstance(item, SourceRecord):
+            if pace is not None and not item.goes_along:
+                _wait(pace, item)
+            destination.add(item)
+            if item.is_event:
+                summary.sent[item.kind] += 1
+            else:
+                summary.malformed += 1
+        elif isinstance(item, BadInput):
+            summary.bad += 1
+            if policy.strict:
+                destination.flush()
+                raise CheckFailed(
+                    f"{item.place}: {item.reason}; mend the line, or leave out --strict to skip such lines"
+                )
+            if summary.bad <= SHOWN_BAD_INPUTS:
+                complain(f"{item.place}: {item.reason}")
+            elif summary.bad == SHOWN_BAD_INPUTS + 1:
+                complain("more bad lines are only counted")
+        else:
+            summary.skipped += 1
+        if source.is_resumable and time.monotonic() - saved > SAVE_SECONDS:
+            destination.flush()
+            source.save_position()
+            saved = time.monotonic()
+    destination.flush()
+    if source.is_resumable:
+        source.forget_position()
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _wait(pace: Pace, record: SourceRecord) -> None:
+    occurred = 0.0 if record.occurred is None else record.occurred.timestamp()
+    if (delay := pace.delay(time.monotonic(), occurred)) > 0:
+        time.sleep(delay)

@@ -1,0 +1,194 @@
+"""The contract of a source, for every source of the table: valid events in a repeatable order, bad input with its
+place, and a position to go on from where the source says so.
+
+A new source needs an example here: how it is opened, with bad input where it can have some.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from fakes_kafka import FakeOutlet
+
+from pipeline.cli import all_commands, engagement, load_attribute
+from pipeline.errors import CheckFailed
+from pipeline.topics import partition_of
+from producers import sending
+from producers.bookmark import Bookmark
+from producers.destinations import KafkaDestination
+from producers.sending import SendPolicy, send_all
+from producers.simulation.policy import SimulationPolicy
+from producers.source import SKIPPED, BadInput, Source, SourceRecord
+from producers.sources import SOURCES
+from producers.sources.replay import ReplaySource
+from producers.sources.simulate import SimulationSource
+from schemas.events import parse_event
+from schemas.topics import Topics
+
+TOPICS = Topics()
+
+
+@dataclass(frozen=True)
+class Example:
+    """How a source is opened on the files of a folder. `bad`: the source with bad input, and the places of it."""
+
+    open: Callable[[Path], Source]
+    bad: Callable[[Path], tuple[Source, list[str]]] | None = None
+
+
+def replay_files(folder: Path, bad: bool = False) -> tuple[str, ...]:
+    names = []
+    for file in range(2):
+        lines = [
+            f'{{"event_id":"e{file}-{n}","kind":"share","post_id":"p{n % 7}","actor_id":"u{n}",'
+            f'"occurred_at":"2026-01-01T00:00:{n % 60:02d}Z"}}'
+            for n in range(30)
+        ]
+        if bad:
+            lines[4] = "{"
+        (folder / f"{file}.ndjson").write_text("\n".join(lines) + "\n")
+        names.append(str(folder / f"{file}.ndjson"))
+    return tuple(names)
+
+
+def open_replay(folder: Path) -> Source:
+    names = replay_files(folder)
+    return ReplaySource(names, bookmark=Bookmark(folder / "bookmark.json", names))
+
+
+def open_bad_replay(folder: Path) -> tuple[Source, list[str]]:
+    names = replay_files(folder, bad=True)
+    return ReplaySource(names), [f"{name}:5" for name in names]
+
+
+EXAMPLES = {
+    "simulate": Example(lambda folder: SimulationSource(SimulationPolicy(300, 20, malformed=0.1, duplicates=0.1))),
+    "replay": Example(open_replay, open_bad_replay),
+}
+
+
+@pytest.fixture(params=SOURCES)
+def example(request: pytest.FixtureRequest) -> Example:
+    return EXAMPLES[request.param]
+
+
+def to_kafka(outlet: FakeOutlet) -> KafkaDestination:
+    return KafkaDestination(outlet, TOPICS, outlet.partitions)
+
+
+def test_every_source_is_a_command_in_a_file_of_its_own() -> None:
+    assert EXAMPLES.keys() == SOURCES.keys() <= all_commands().keys()
+    for name, (place, _) in SOURCES.items():
+        command = load_attribute(place)
+        assert place.split(":")[0] == f"producers.sources.{name}"
+        assert command.name == name
+        assert {"--rate", "--json"} <= {option for each in command.params for option in each.opts}
+        assert CliRunner().invoke(engagement, [name, "--no-such-option"]).exit_code == 2
+
+
+def test_records_are_events_with_the_key_of_their_post(example: Example, tmp_path: Path) -> None:
+    records = [item for item in example.open(tmp_path).items() if isinstance(item, SourceRecord)]
+    events = [record for record in records if record.is_event]
+    assert len(events) >= 60
+    for record in events:
+        event = parse_event(record.value or b"")
+        assert (record.kind, record.key) == (event["kind"], event["post_id"].encode())
+        assert record.occurred in (None, event["occurred_at"])
+        assert record.partition_shift == 0
+
+
+def test_the_same_input_gives_the_same_items(example: Example, tmp_path: Path) -> None:
+    assert list(example.open(tmp_path).items()) == list(example.open(tmp_path).items())
+
+
+def test_the_loop_sends_all_and_counts_by_kind(example: Example, tmp_path: Path) -> None:
+    items = [item for item in example.open(tmp_path).items() if isinstance(item, SourceRecord)]
+    outlet = FakeOutlet()
+    summary = send_all(example.open(tmp_path), to_kafka(outlet))
+    assert [(topic, key, value) for topic, _, key, value, _ in outlet.sent] == [
+        (TOPICS.of(item.kind), item.key, item.value) for item in items
+    ]
+    for item, (_, partition, key, *_) in zip(items, outlet.sent, strict=True):
+        assert (partition == partition_of(key or b"", outlet.partitions)) == (item.partition_shift == 0)
+    assert summary.sent == Counter(item.kind for item in items if item.is_event)
+    assert summary.malformed == sum(not item.is_event for item in items)
+    assert (summary.bad, summary.skipped) == (0, 0)
+
+
+def test_the_fraction_lies_between_nothing_and_all(example: Example, tmp_path: Path) -> None:
+    source = example.open(tmp_path)
+    fractions = [source.fraction for _ in source.items()]
+    assert all(fraction is None or 0 <= fraction <= 1 for fraction in fractions)
+
+
+def test_bad_input_is_counted_and_its_place_is_named(example: Example, tmp_path: Path) -> None:
+    if example.bad is None:
+        assert not any(isinstance(item, BadInput) for item in example.open(tmp_path).items())
+        return
+    source, places = example.bad(tmp_path)
+    complaints: list[str] = []
+    outlet = FakeOutlet()
+    summary = send_all(source, to_kafka(outlet), complain=complaints.append)
+    assert summary.bad == len(places) > 0
+    assert len(outlet.sent) == summary.sent.total() > 0
+    assert [text[: len(place)] for text, place in zip(complaints, places, strict=True)] == places
+    assert all(len(text) > len(place) + 4 for text, place in zip(complaints, places, strict=True))
+
+
+def test_strict_ends_at_the_first_bad_input(example: Example, tmp_path: Path) -> None:
+    if example.bad is None:
+        return
+    outlet = FakeOutlet()
+    sent_when_flushed: list[int] = []
+
+    class Flushed(KafkaDestination):
+        def flush(self) -> None:
+            super().flush()
+            sent_when_flushed.append(len(outlet.sent))
+
+    source, places = example.bad(tmp_path)
+    with pytest.raises(CheckFailed) as caught:
+        send_all(source, Flushed(outlet, TOPICS, outlet.partitions), SendPolicy(strict=True))
+    assert str(caught.value).startswith(places[0])
+    source, _ = example.bad(tmp_path)
+    before = 0
+    for item in source.items():
+        if isinstance(item, BadInput):
+            break
+        before += 1
+    assert sent_when_flushed == [before], "what was sent before the bad input is acked"
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("kill_after", [1, 17, 30, 31, 47])
+def test_a_resumable_source_goes_on_behind_the_last_acked_record(
+    example: Example, tmp_path: Path, kill_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "SAVE_SECONDS", -1.0)  # a position is saved behind every item
+    source = example.open(tmp_path)
+    if not source.is_resumable:
+        for refused in (source.save_position, source.forget_position):
+            with pytest.raises(NotImplementedError):
+                refused()
+        return
+    expected = [item.value for item in example.open(tmp_path).items() if isinstance(item, SourceRecord)]
+    first, second = FakeOutlet(), FakeOutlet()
+
+    class Dying(KafkaDestination):
+        def add(self, record: SourceRecord) -> None:
+            if len(first.sent) == kill_after:
+                raise Killed
+            super().add(record)
+
+    with pytest.raises(Killed):
+        send_all(source, Dying(first, TOPICS, first.partitions))
+    summary = send_all(example.open(tmp_path), to_kafka(second))
+    assert [value for *_, value, _ in first.sent + second.sent] == expected
+    assert summary.skipped > 0
+    assert SKIPPED not in list(example.open(tmp_path).items()), "a run that is done leaves no position"
