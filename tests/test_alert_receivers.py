@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from cloudevents.core.formats.json import JSONFormat
+from pydantic import SecretStr
 
+from pipeline.errors import SettingsError
 from processors.alerts.connections import open_heartbeat, open_receivers
 from processors.alerts.fields import host_of
 from processors.alerts.ports import Answer, Notice, Receiver
 from processors.alerts.receivers import RECEIVERS
 from processors.alerts.receivers.alertmanager import alertmanager_message
 from processors.alerts.receivers.slack import slack_message
-from processors.alerts.receivers.webhook import sign, webhook_message
+from processors.alerts.receivers.webhook import signer_of, webhook_message
 from schemas.alerts import SPIKE_ALERT, State
 from tests.fakes_alerts import T0, FakeReceiver, HttpServer, config_of, spike
 
@@ -239,9 +242,23 @@ def test_a_webhook_gets_a_cloud_event() -> None:
     }
 
 
+@pytest.mark.parametrize("state", ["opened", "grown", "resolved"])
+def test_the_library_of_cloud_events_reads_what_a_webhook_gets(state: State) -> None:
+    notice = Notice(spike(state=state, conversation="hashtag:größe"), "warning")
+    event = JSONFormat().read(None, webhook_message(notice, T0, "engagement", None).body)
+    assert (event.get_id(), event.get_source(), event.get_type()) == (
+        notice.key,
+        "engagement",
+        f"engagement.spike.{state}",
+    )
+    assert (event.get_subject(), event.get_time()) == ("hashtag:größe", notice.alert["as_of"])
+    assert event.get_extension("severity") == "warning"
+    assert SPIKE_ALERT.validate_python(event.get_data()) == notice.alert
+
+
 @pytest.mark.parametrize(("secret", "key"), [(SECRET, b"0123456789abcdef01234567"), ("plain", b"plain")])
 def test_a_webhook_is_signed(secret: str, key: bytes) -> None:
-    content = webhook_message(NOTICE, T0 + 0.7, "engagement", secret)
+    content = webhook_message(NOTICE, T0 + 0.7, "engagement", signer_of("hook", SecretStr(secret)))
     message, stamp = content.headers["Webhook-Id"], content.headers["Webhook-Timestamp"]
     assert (message, stamp) == ("5f/opened", str(int(T0)))
     signed = f"{message}.{stamp}.".encode() + content.body
@@ -251,10 +268,16 @@ def test_a_webhook_is_signed(secret: str, key: bytes) -> None:
 
 def test_the_signature_is_that_of_the_specification() -> None:
     """The example of https://github.com/standard-webhooks/standard-webhooks."""
-    said = sign(
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
-    )
-    assert said == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    signer = signer_of("hook", SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    stamp = datetime.fromtimestamp(1614265330, UTC)
+    signature = signer.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", stamp, '{"test": 2432232314}')
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_a"])
+def test_a_secret_that_is_none_is_refused_by_name_and_not_shown(secret: str) -> None:
+    with pytest.raises(SettingsError, match=r"^receivers\.hook\.secret: must be base64 after whsec_, and not empty$"):
+        open_receivers(config_of({"hook": {"secret": {"clear": secret}}}))
 
 
 def test_an_open_spike_at_alertmanager_ends_later_unless_it_is_said_again() -> None:

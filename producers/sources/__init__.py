@@ -10,6 +10,6 @@ SOURCES: Final[dict[str, tuple[str, str]]] = {
         "producers.sources.simulate:simulate",
         "Made-up cascades of posts, likes, shares and comments, seeded and repeatable.",
     ),
-    "replay": ("producers.sources.replay:replay", "Events from files, as fast as possible or on a time scale."),
+    "replay": ("producers.sources.replay:replay_files", "Events from files, as fast as possible or on a time scale."),
 }
 """Command -> its place and its help, as in pipeline/cli.py. A source is imported when its command is called."""

@@ -82,7 +82,7 @@ def _record(parsed: ParsedLine, occurred: datetime | None = None, goes_along: bo
     return SourceRecord(parsed.event["kind"], parsed.event["post_id"].encode(), parsed.value, occurred, goes_along)
 
 
-@click.command()
+@click.command("replay")
 @click.argument("events", nargs=-1, required=True)
 @click.option(
     "--posts", type=click.Path(path_type=Path), help="CSV: post_id,author_id,created_at,channel; sent as post events."
@@ -103,7 +103,7 @@ def _record(parsed: ParsedLine, occurred: datetime | None = None, goes_along: bo
 )
 @click.option("--strict", is_flag=True, help="Stop at the first bad line instead of skipping it.")
 @JSON_OPTION
-def replay(
+def replay_files(
     events: tuple[str, ...],
     posts: Path | None,
     speed: float | None,

@@ -1,14 +1,14 @@
 """A webhook: a CloudEvent 1.0 in structured JSON mode, signed as Standard Webhooks 1.0.0 specify."""
 
-import base64
-import hashlib
-import hmac
-from datetime import UTC
+import binascii
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Literal
 
 from pydantic import SecretStr
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
+from pipeline.errors import SettingsError
 from processors.alerts.fields import ReceiverUrl, Secret
 from processors.alerts.ports import Notice, Receiver
 from processors.alerts.receivers.http import Message, compact_json
@@ -30,11 +30,11 @@ class WebhookSettings(ReceiverSettings):
         return [self.url]
 
     def open(self, name: str, sender: Sender) -> Receiver:
-        secret = self.secret.get_secret_value() if self.secret else None
-        return self.open_http(name, partial(webhook_message, source=sender.source, secret=secret))
+        signer = None if self.secret is None else signer_of(name, self.secret)
+        return self.open_http(name, partial(webhook_message, source=sender.source, signer=signer))
 
 
-def webhook_message(notice: Notice, now: float, source: str, secret: str | None) -> Message:
+def webhook_message(notice: Notice, now: float, source: str, signer: Webhook | None) -> Message:
     """Returns the message of a notice. The id of the event is the idempotency key; `data` is the SpikeAlert as the
     topic has it."""
     event = {
@@ -50,18 +50,20 @@ def webhook_message(notice: Notice, now: float, source: str, secret: str | None)
     }
     body = compact_json(event)
     headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
-    if secret is not None:
+    if signer is not None:
         headers |= {
             "Webhook-Id": notice.key,
             "Webhook-Timestamp": str(int(now)),
-            "Webhook-Signature": sign(secret, notice.key, int(now), body),
+            "Webhook-Signature": signer.sign(notice.key, datetime.fromtimestamp(int(now), UTC), body.decode()),
         }
     return Message(body, headers)
 
 
-def sign(secret: str, key: str, timestamp: int, body: bytes) -> str:
-    """Returns `v1,` and the base64 of the HMAC-SHA256 of `key.timestamp.body`. A secret that begins with `whsec_` is
-    base64 after the prefix; any other secret is used as it stands."""
-    raw = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
-    digest = hmac.new(raw, f"{key}.{timestamp}.".encode() + body, hashlib.sha256).digest()
-    return "v1," + base64.b64encode(digest).decode()
+def signer_of(name: str, secret: SecretStr) -> Webhook:
+    """Returns the signer of the receiver `name`. A secret that begins with `whsec_` is base64 after the prefix; any
+    other secret is used as it stands. Raises SettingsError."""
+    text = secret.get_secret_value()
+    try:
+        return Webhook(text if text.startswith("whsec_") else text.encode())
+    except (binascii.Error, EmptyWebhookSecretError):
+        raise SettingsError(f"receivers.{name}.secret: must be base64 after whsec_, and not empty") from None
