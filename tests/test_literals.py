@@ -10,8 +10,8 @@ import pytest
 from pipeline.clickhouse import ClickHouse
 from pipeline.literals import string_literal
 from pipeline.settings import Settings
-from processors.alerts.messages import SECTION_LIMIT, for_slack
 from processors.alerts.ports import Notice
+from processors.alerts.receivers.slack import SECTION_LIMIT, slack_message
 from processors.spikes.evidence import evidence_of
 from tests.fakes_alerts import T0, spike
 from tests.hostile_names import HOSTILE
@@ -65,7 +65,7 @@ def test_slack_keeps_in_a_literal_what_an_older_version_wrote(client: ClickHouse
 
 
 def _copied_from_slack(evidence: str) -> str:
-    message = json.loads(for_slack(Notice(spike(evidence=evidence), "x"), T0, None).body)
+    message = json.loads(slack_message(Notice(spike(evidence=evidence), "x"), T0, None).body)
     [fenced] = [b["text"]["text"] for b in message["blocks"] if b.get("text", {}).get("text", "").startswith("```")]
     before, copied, after = fenced.split("```")
     assert before == after == ""

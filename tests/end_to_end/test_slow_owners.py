@@ -18,7 +18,7 @@ from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from pipeline.topics import ensure_topics
 from producers.simulation.policy import SimulationPolicy
-from producers.simulation.simulate import simulate
+from producers.simulation.records import simulated_records
 from tests.cells_truth import cells_of
 from tests.end_to_end.checks import assert_exact, assert_recounted, environment_of
 from tests.end_to_end.group import Group
@@ -43,7 +43,7 @@ def test_minutes_close_with_all_their_cells_where_partitions_are_read_unevenly(
     """A live conversation agent has a backlog of many batches, in which partitions come one after the other: a mark in
     one partition says nothing of the cells of another, which it has not read."""
     policy = SimulationPolicy(events=25_000, posts=800, hours=48, seed=7, retractions=0.02)
-    made = Input([json.loads(record.value or b"") for record in simulate(policy)])
+    made = Input([json.loads(record.value or b"") for record in simulated_records(policy)])
     (held := tmp_path / "held").touch()
     live = workers.start("--hold-minutes", "--armed-by", str(held), flush_events=500, idle_seconds=5)
     live.wait_for("partitions of conversations", 60)
