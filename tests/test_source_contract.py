@@ -16,7 +16,7 @@ from fakes_kafka import FakeOutlet
 from pipeline.cli import all_commands, engagement, load_attribute
 from pipeline.errors import CheckFailed
 from pipeline.topics import partition_of
-from producers import sending
+from producers import sending, sources
 from producers.bookmark import Bookmark
 from producers.destinations import KafkaDestination
 from producers.sending import SendPolicy, send_all
@@ -81,6 +81,7 @@ def to_kafka(outlet: FakeOutlet) -> KafkaDestination:
 
 def test_every_source_is_a_command_in_a_file_of_its_own() -> None:
     assert EXAMPLES.keys() == SOURCES.keys() <= all_commands().keys()
+    assert {file.stem for file in Path(sources.__file__).parent.glob("[a-z]*.py")} == SOURCES.keys()
     for name, (place, _) in SOURCES.items():
         command = load_attribute(place)
         assert place.split(":")[0] == f"producers.sources.{name}"

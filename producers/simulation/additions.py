@@ -48,19 +48,19 @@ def make_awkward(rng: np.random.Generator, columns: SimulatedColumns, count: int
     """Adds `count` rows in six equal sorts, each of which breaks a careless fold."""
     likes = np.flatnonzero((columns.kind == LIKE) & (columns.target == NO_ROW))
     posts = max(1, int((columns.kind == POST).sum()))
-    each = max(1, count // 6) if count and len(likes) else 0
+    per_sort = max(1, count // 6) if count and len(likes) else 0
 
     def some() -> Ints:
-        return rng.choice(likes, each)
+        return rng.choice(likes, per_sort)
 
     # Before its target: dated earlier, therefore also sent earlier.
     targets = some()
-    rows = _retract(columns, targets, columns.occurred[targets] - _delays(rng, each))
+    rows = _retract(columns, targets, columns.occurred[targets] - _delays(rng, per_sort))
     columns.ids.update({int(row): f"early-{row}" for row in rows})
     # Twice, by two ids.
     targets = some()
     for again in ("once", "twice"):
-        rows = _retract(columns, targets, np.minimum(columns.occurred[targets] + _delays(rng, each), end))
+        rows = _retract(columns, targets, np.minimum(columns.occurred[targets] + _delays(rng, per_sort), end))
         columns.ids.update({int(row): f"{again}-{row}" for row in rows})
     # Of what is not there.
     targets = some()
@@ -69,13 +69,13 @@ def make_awkward(rng: np.random.Generator, columns: SimulatedColumns, count: int
     columns.targets.update({int(row): f"never-was-{row}" for row in rows})
     # Of another kind than its target: takes nothing back.
     targets = some()
-    rows = _retract(columns, targets, columns.occurred[targets], np.full(each, SHARE))
+    rows = _retract(columns, targets, columns.occurred[targets], np.full(per_sort, SHARE))
     columns.ids.update({int(row): f"astray-{row}" for row in rows})
     # One id on two kinds of a post, and on two posts.
     for kind, elsewhere in ((SHARE, False), (LIKE, True)):
         models = some()
         post = (columns.post[models] + elsewhere) % posts
-        rows = columns.add(np.full(each, kind), post, columns.actor[models], columns.occurred[models])
+        rows = columns.add(np.full(per_sort, kind), post, columns.actor[models], columns.occurred[models])
         columns.ids.update({int(row): default_id(columns, int(model)) for row, model in zip(rows, models, strict=True)})
 
 
