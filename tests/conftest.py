@@ -17,12 +17,16 @@ from pydantic import SecretStr
 
 from pipeline.clickhouse import ClickHouse
 from pipeline.embedded.addresses import StackAddresses
+from pipeline.embedded.plan import PortsPolicy
+from pipeline.embedded.ports import find_free_port
 from pipeline.embedded.stack import Stack
+from pipeline.embedded.state import load_state
 from pipeline.errors import SchemaDrift
 from pipeline.migrations import migrate, verify_tables
 from pipeline.settings import Settings
 from schemas.tables import TABLES
 from tests.fakes_alerts import HttpServer
+from tests.tcp_proxy import TcpProxy
 
 REQUIRE_DATA = os.environ.get("ENGAGEMENT_REQUIRE_DATA", "") not in ("", "0")
 END_TO_END = Path(__file__).parent / "end_to_end"
@@ -53,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack with one broker, the same for all tests; a test that breaks it takes `fragile_stack`."""
-    the_stack = Stack(tmp_path_factory.mktemp("stack"))
+    the_stack = Stack(tmp_path_factory.mktemp("stack"), ports=PortsPolicy(proxy=find_free_port(())))
     try:
         the_stack.up()
         yield the_stack
@@ -68,6 +72,19 @@ def fragile_stack(stack: Stack) -> Iterator[Stack]:
     for name in set(stack.part_names()) - set(stack.dead_parts()):
         stack.signal(name, signal.SIGCONT)
     stack.up()
+
+
+@pytest.fixture
+def broker_link(stack: Stack) -> Iterator[TcpProxy]:
+    """A way of its own to the stack's broker: whoever has its address as ENGAGEMENT_KAFKA goes through it with all that
+    he asks."""
+    state = load_state(stack.directory)
+    assert state is not None
+    broker = state.brokers[0]
+    assert broker.behind_proxy is not None
+    assert broker.proxy is not None
+    with TcpProxy(("127.0.0.1", broker.behind_proxy), broker.proxy) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -15,11 +15,15 @@ CLICKHOUSE: Final = "clickhouse"
 
 @dataclass(frozen=True)
 class PortsPolicy:
-    """Ports by request; None keeps the earlier one, or takes a free one. Node n of Kafka takes kafka + n - 1."""
+    """Ports by request; None keeps the earlier one, or takes a free one. Node n of Kafka takes kafka + n - 1.
+
+    `proxy`: where a proxy in front of kafka-1 is going to be, which is nobody's of this stack. kafka-1 then has a
+    listener more, whose clients are told to come to the proxy."""
 
     kafka: int | None = None
     clickhouse: int | None = None
     http: int | None = None
+    proxy: int | None = None
 
 
 ANY_PORTS: Final = PortsPolicy()
@@ -31,7 +35,8 @@ def plan_state(old: StackState | None, brokers: int | None, ports: PortsPolicy) 
     if brokers not in (None, count):
         raise StackError(f"this stack has {count} broker(s), not {brokers}: name another folder with --dir")
     asked = {ports.kafka + index for index in range(count)} if ports.kafka else set()
-    taken = (set(old.ports()) if old else set()) | asked | {port for port in (ports.clickhouse, ports.http) if port}
+    others = {port for port in (ports.clickhouse, ports.http, ports.proxy) if port}
+    taken = (set(old.ports()) if old else set()) | asked | others
 
     def choose(asked_for: int | None, kept: int | None) -> int:
         chosen = asked_for or kept or find_free_port(taken)
@@ -42,7 +47,10 @@ def plan_state(old: StackState | None, brokers: int | None, ports: PortsPolicy) 
     for index in range(count):
         kept = old.brokers[index] if old else None
         client = choose(ports.kafka + index if ports.kafka else None, kept.client if kept else None)
-        nodes.append(BrokerPorts(client=client, controller=choose(None, kept.controller if kept else None)))
+        controller = choose(None, kept.controller if kept else None)
+        proxy = ((kept.proxy if kept else None) or ports.proxy) if index == 0 else None
+        behind = choose(None, kept.behind_proxy if kept else None) if proxy else None
+        nodes.append(BrokerPorts(client=client, controller=controller, behind_proxy=behind, proxy=proxy))
     state = StackState(
         cluster_id=old.cluster_id if old else base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
         brokers=nodes,
@@ -81,5 +89,4 @@ def ports_of(state: StackState, name: str) -> list[int]:
     """Where one part listens, the one for clients first."""
     if name == CLICKHOUSE:
         return [state.clickhouse_tcp, state.clickhouse_http]
-    broker = state.brokers[node_number(name) - 1]
-    return [broker.client, broker.controller]
+    return state.brokers[node_number(name) - 1].all()

@@ -14,12 +14,19 @@ from pipeline.errors import StackError
 
 
 class BrokerPorts(BaseModel):
-    """Where one node of Kafka listens: for clients and other brokers, and for controllers."""
+    """Where one node of Kafka listens: for clients and other brokers, and for controllers; and, where there is a proxy
+    at the port `proxy`, for what that passes on."""
 
     model_config = ConfigDict(frozen=True)
 
     client: int
     controller: int
+    behind_proxy: int | None = None
+    proxy: int | None = None
+
+    def all(self) -> list[int]:
+        """All that the node listens on, the one for clients first."""
+        return [self.client, self.controller, *([self.behind_proxy] if self.behind_proxy else [])]
 
 
 class StackState(BaseModel):
@@ -33,7 +40,7 @@ class StackState(BaseModel):
 
     def ports(self) -> list[int]:
         """All of them, brokers first."""
-        kafka = [port for broker in self.brokers for port in (broker.client, broker.controller)]
+        kafka = [port for broker in self.brokers for port in broker.all()]
         return [*kafka, self.clickhouse_tcp, self.clickhouse_http]
 
 
