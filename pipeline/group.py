@@ -1,18 +1,20 @@
 """A consumer group's member that takes whole runs: a thin skin around aiokafka, the client that Faust itself uses. It,
-parsed.py and static_member.py alone import it.
+parsed.py, static_member.py and roster.py alone import it.
 
 The group assigns by range, so partition p of all topics goes to one member as long as all members subscribe to the same
-topics and these have the same number of partitions; `torn` says where that does not hold.
+topics and these have the same number of partitions; `group_topics.torn` says where that does not hold.
+
+Whoever calls a member holds a lock that a rebalance wants, so every wait here ends in time, whatever aiokafka waits
+for. Much of what it does waits without a limit: a fetch, for the end of a rebalance that waits for us; a question for a
+committed offset, for a broker that is away.
 """
 
 import asyncio
 import logging
-import ssl
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
@@ -25,10 +27,16 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 
+from pipeline.bounded import abandon, within
 from pipeline.errors import Refused, Unavailable
+from pipeline.group_offsets import lags_of, look_behind, offsets_at
+from pipeline.group_topics import check_topics
 from pipeline.parsed import as_parsed, hand_out_parsed
+from pipeline.roster import REQUEST_SECONDS, Roster, Standing, connection
 from pipeline.settings import Settings
 from pipeline.static_member import StaticName, know_fencing
+
+Answer = TypeVar("Answer")
 
 Partition = tuple[str, int]
 """Topic and partition number."""
@@ -44,11 +52,10 @@ time."""
 CALM_WAIT_MS: Final = 250
 """The same for what is read by the minute: each empty answer costs a millisecond or two."""
 
-REQUEST_SECONDS: Final = 5.0
-"""How long a question to the broker may take before it counts as away."""
-
 UNASSIGNED_SECONDS: Final = 0.05
 POSITION_SECONDS: Final = 0.05
+LATE_SECONDS: Final = 0.1
+"""A fetch that has not ended so long after its time waits for something else than records."""
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +88,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer: Any = None
         self._name = StaticName(policy.group, policy.instance)
         self._settled = False
+        self._fetching: asyncio.Task[Any] | None = None
+        self._failure: Exception | None = None
+        self._roster = Roster(settings, policy.group)
         self._stands: dict[TopicPartition, int | None] = {}  # what is committed of ours, as far as we know
 
     async def join(self) -> None:
@@ -105,7 +115,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         )
         try:
             await consumer.start()
-            await self._check_topics(consumer)
+            await check_topics(consumer, self._policy.topics)
         except KafkaError as error:
             await _close(consumer)
             raise Unavailable(
@@ -120,26 +130,40 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
     async def leave(self) -> None:
         """Leaves the group, in bounded time also while the broker is away."""
         if self._consumer is not None:
-            await _close(self._consumer)
+            await asyncio.gather(_close(self._consumer), self._roster.close())
 
     async def fetch(self, seconds: float, records: int) -> Mapping[Partition, Sequence[Any]]:
-        """What has come, at most `records`; empty after `seconds` without any. Raises Refused once another worker has
-        our static member's name."""
+        """What has come, at most `records`; empty after `seconds` without any, and at once when a rebalance begins to
+        take our partitions away. Raises Refused when the group does not let us in, a listener has failed, or
+        another worker has our static member's name.
+
+        A fetch that waits holds no records: aiokafka takes them out of its buffer, and moves the position, in the very
+        step in which it returns them. So a fetch may be cancelled. What it returns once a rebalance has begun is
+        dropped, and its positions with it: the next assignment begins at the committed offsets.
+        """
         self._name.check(self._consumer)
         if not (self._settled and self._consumer.assignment()):
-            # aiokafka would wait for an assignment however long it takes, and the listener that makes it for us to let
-            # go of the lock.
+            self._raise_failure()
             await asyncio.sleep(min(seconds, UNASSIGNED_SECONDS))
             return {}
-        runs = await self._consumer.getmany(timeout_ms=int(seconds * 1000), max_records=records)
-        return {(partition.topic, partition.partition): run for partition, run in runs.items()}
+        fetching = self._fetching = asyncio.ensure_future(
+            self._consumer.getmany(timeout_ms=int(seconds * 1000), max_records=records)
+        )
+        try:
+            await asyncio.wait({fetching}, timeout=seconds + LATE_SECONDS)
+            is_ours = self._fetching is fetching
+        finally:
+            self._forget_fetch()
+        if not is_ours or not fetching.done():
+            return {}
+        return {_place(partition): run for partition, run in fetching.result().items()}
 
     async def commit(self, offsets: Mapping[Partition, int]) -> bool:
         """Commits the next offsets to read. False when we are not the owner any more: then the new owner reads them
         again. Raises Unavailable."""
         stands = {TopicPartition(*partition): offset for partition, offset in offsets.items()}
         try:
-            await asyncio.wait_for(self._consumer.commit(stands), REQUEST_SECONDS)
+            await within(REQUEST_SECONDS, self._consumer.commit(stands))
         except (
             CommitFailedError,
             IllegalGenerationError,
@@ -155,46 +179,46 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             self._stands |= stands
         return True
 
-    async def rewind(self, partitions: Iterable[Partition]) -> None:
-        """Goes back to the committed offsets. Raises Refused as `fetch` does."""
-        self._name.check(self._consumer)
-        await self._consumer.seek_to_committed(*(TopicPartition(*partition) for partition in partitions))
+    def rewind(self, offsets: Mapping[Partition, int]) -> None:
+        """Goes back to these offsets, where the partitions are still ours. Asks nobody."""
+        ours = self._consumer.assignment()
+        for partition, offset in offsets.items():
+            if (place := TopicPartition(*partition)) in ours:
+                self._consumer.seek(place, offset)
 
     async def rewind_to(self, partitions: Iterable[Partition], milliseconds: int) -> dict[Partition, int]:
         """Goes to the first record that Kafka received at or after that time, never past what is committed; returns
-        where that is."""
+        where that is. Raises Unavailable, and then has gone nowhere."""
         wanted = [TopicPartition(*partition) for partition in partitions]
-        found = await self._consumer.offsets_for_times(dict.fromkeys(wanted, milliseconds))
-        starts = await self._consumer.beginning_offsets(wanted)
-        offsets = {}
-        for partition in wanted:
-            committed = max(await self._consumer.committed(partition) or 0, starts[partition])
-            offsets[partition] = min(found[partition].offset, committed) if found.get(partition) else committed
-            self._consumer.seek(partition, offsets[partition])
-        return {(partition.topic, partition.partition): offset for partition, offset in offsets.items()}
+        offsets = await self._ask(offsets_at(self._consumer, wanted, milliseconds))
+        for partition, offset in offsets.items():
+            self._consumer.seek(partition, offset)
+        return {_place(partition): offset for partition, offset in offsets.items()}
 
     async def lags(self, of_group: bool = False) -> dict[Partition, int]:
         """Records that are not committed, per partition: ours, or those of the whole group. Raises Unavailable."""
-        try:
-            return await asyncio.wait_for(self._lags(of_group), REQUEST_SECONDS)
-        except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"Kafka at {self._settings.kafka} does not say how far it is ({error!r})") from None
+        return await self._ask(self._lags(of_group))
+
+    async def standing(self) -> Standing:
+        """Whether the broker counts us in the group, and we have what it gave us. Raises Unavailable."""
+        # aiokafka tells nobody its id, which changes with each time that it has to join anew.
+        standing = await self._roster.standing(self._consumer._coordinator.member_id)
+        return "rebalancing" if standing == "member" and not self._settled else standing
+
+    @property
+    def is_settled(self) -> bool:
+        """Our partitions are ours to read, as far as we know."""
+        return self._settled
 
     async def behind(self) -> dict[Partition, int | None]:
         """Records of each partition of ours that were not fetched, as far as the broker has said with what was; asks
         nobody. None where it has not said anything yet."""
         if not self._settled:
             return {}
-        partitions = self._consumer.assignment()
-        found: dict[Partition, int | None] = {(partition.topic, partition.partition): None for partition in partitions}
-        # A position is known where records were fetched; after a rewind it may not be, and asking would wait.
+        found: dict[TopicPartition, int | None] = dict.fromkeys(self._consumer.assignment())
         with suppress(TimeoutError, KafkaError, AssertionError):
-            async with asyncio.timeout(POSITION_SECONDS):
-                for partition in partitions:
-                    if (end := self._consumer.highwater(partition)) is not None:
-                        left = end - await self._consumer.position(partition)
-                        found[partition.topic, partition.partition] = max(0, left)
-        return found
+            await within(POSITION_SECONDS, look_behind(self._consumer, list(found), found))
+        return {_place(partition): left for partition, left in found.items()}
 
     def partition_count(self) -> int:
         """Partitions of each of our topics."""
@@ -203,16 +227,51 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         # aiokafka goes on handing out what it has read ahead of partitions that are not ours any more.
         self._settled, self._stands = False, {}
+        self._forget_fetch()
         is_lost = await self._name.is_lost(self._consumer)
-        await self._revoked()
+        with self._noting_failure():
+            await self._revoked()
         if is_lost:
             raise asyncio.CancelledError  # ends aiokafka's coordination, which would take the name back
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._name.note_assignment(self._consumer)
-        self._settled = await self._assigned(
-            frozenset((partition.topic, partition.partition) for partition in assigned)
-        )
+        with self._noting_failure():
+            self._settled = await self._assigned(frozenset(map(_place, assigned)))
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        """aiokafka logs what a listener raises and goes on as if nothing were: then nobody would read the partitions,
+        and nobody else would get them. So the next fetch raises it."""
+        try:
+            yield
+        except Exception as error:
+            self._failure = error
+            raise
+
+    def _forget_fetch(self) -> None:
+        """Ends the fetch that is under way; what it returns is nobody's."""
+        fetching, self._fetching = self._fetching, None
+        if fetching is not None:
+            abandon(fetching)
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            # Where joining fails for good, aiokafka waits until its user has heard of it, which a fetch would do.
+            self._consumer._coordinator.check_errors()
+        except KafkaError as error:
+            raise Refused(
+                f"the consumer group {self._policy.group} does not let this worker in ({error!r}): "
+                "look at the access that the broker gives it and at ENGAGEMENT_INSTANCE, which no two workers may share"
+            ) from error
+
+    async def _ask(self, question: Coroutine[Any, Any, Answer]) -> Answer:
+        try:
+            return await within(REQUEST_SECONDS, question)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka at {self._settings.kafka} does not say how far it is ({error!r})") from None
 
     async def _lags(self, of_group: bool) -> dict[Partition, int]:
         consumer = self._consumer
@@ -226,66 +285,20 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             partitions = list(consumer.assignment())
         if not partitions:
             return {}
-        ends = await consumer.end_offsets(partitions)
-        starts = await consumer.beginning_offsets(partitions)
-        # Nobody else commits what is ours, so that is asked for once: aiokafka takes a request a partition for it.
-        stands = {} if of_group else dict(self._stands)
-        unknown = [partition for partition in partitions if partition not in stands]
-        asked = await asyncio.gather(*(consumer.committed(partition) for partition in unknown))
-        stands |= dict(zip(unknown, asked, strict=True))
-        if not of_group and self._settled:
-            self._stands = stands | self._stands
-        return {
-            (partition.topic, partition.partition): ends[partition] - max(stands[partition] or 0, starts[partition])
-            for partition in partitions
-        }
-
-    async def _check_topics(self, consumer: Any) -> None:
-        known = await consumer.topics()
-        missing = [topic for topic in self._policy.topics if topic not in known]
-        if missing:
-            raise Refused(f"there is no topic {', '.join(missing)}: run `engagement init`")
-        counts = {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in self._policy.topics}
-        if len(set(counts.values())) > 1:
-            said = ", ".join(f"{topic} {count}" for topic, count in counts.items())
-            raise Refused(
-                f"partition counts differ ({said}): make the topics anew under another ENGAGEMENT_TOPIC_PREFIX"
-            )
+        known = self._stands
+        lags, stands = await lags_of(consumer, partitions, {} if of_group else dict(known))
+        # Nobody else commits what is ours, so that is asked for once; a rebalance meanwhile has put another dict there.
+        if not of_group and self._settled and self._stands is known:
+            known |= stands | known
+        return {_place(partition): lag for partition, lag in lags.items()}
 
 
-def torn(partitions: Iterable[Partition], topics: Sequence[str]) -> dict[int, list[str]]:
-    """Partition numbers of which only some topics are ours, with the topics that are: a post's events would have two
-    owners.
-
-    >>> torn([("a", 0), ("b", 0), ("a", 1)], ["a", "b"])
-    {1: ['a']}
-    """
-    ours: dict[int, list[str]] = defaultdict(list)
-    for topic, number in sorted(partitions):
-        ours[number].append(topic)
-    return {number: found for number, found in ours.items() if len(found) != len(topics)}
-
-
-def connection(settings: Settings) -> dict[str, Any]:
-    """aiokafka's options for where Kafka is and how to be let in."""
-    options: dict[str, Any] = {
-        "bootstrap_servers": settings.bootstrap,
-        "client_id": "engagement",
-        "security_protocol": settings.kafka_security,
-    }
-    if settings.kafka_security in ("SSL", "SASL_SSL"):
-        options["ssl_context"] = ssl.create_default_context(
-            cafile=str(settings.kafka_ca) if settings.kafka_ca else None
-        )
-    if settings.kafka_security.startswith("SASL"):
-        options["sasl_mechanism"] = settings.kafka_sasl
-        options["sasl_plain_username"] = settings.kafka_user
-        options["sasl_plain_password"] = settings.kafka_password.get_secret_value() if settings.kafka_password else None
-    return options
+def _place(partition: TopicPartition) -> Partition:
+    return partition.topic, partition.partition
 
 
 async def _close(consumer: Any) -> None:
     try:
-        await asyncio.wait_for(consumer.stop(), REQUEST_SECONDS)
+        await within(REQUEST_SECONDS, consumer.stop())
     except (KafkaError, TimeoutError) as error:
         log.warning("left Kafka without a farewell: %r", error)

@@ -35,6 +35,13 @@ class Batch:
     stored: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     given_up: Event = field(default_factory=Event)
 
+    def first_offsets(self) -> dict[Partition, int]:
+        """Where each partition goes on when this batch is to be read again."""
+        first: dict[Partition, int] = {}
+        for run in self.runs:
+            first.setdefault((run.topic, run.partition), run.records[0].offset)
+        return first
+
     def settle(self, outcome: bool | Exception) -> None:
         """Says what became of it; an exception ends the worker."""
         if self.stored.done():

@@ -4,7 +4,8 @@ commits.
 One lock is held around fetch, hand-over, storing and commit, and a rebalance takes the same lock: so a rebalance comes
 only between two batches, nothing is delivered before we own it, and "stored" is the only offset there is. A batch that
 waits for a store that is away is given up when a rebalance or a stop wants the lock: it is never committed, and whoever
-folded it forgets what it touched.
+folded it forgets what it touched. Whatever is asked of Kafka under the lock ends in time (`pipeline/group.py`): else a
+rebalance that waits for the lock would wait for ever, and the broker drop us meanwhile.
 """
 
 import asyncio
@@ -18,12 +19,14 @@ import faust
 from faust.types import ChannelT
 
 from pipeline.errors import EngagementError, Refused, Unavailable
-from pipeline.group import Member, Partition, torn
+from pipeline.group import Member, Partition
+from pipeline.group_topics import torn
 from pipeline.observability.health import HealthState, Store, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.batches import Batch, CatchUp, Host, SourcePolicy
 from processors.engagement.decoding import Run
+from processors.source_reports import SourceReports
 
 FETCH_SECONDS: Final = 0.2
 FETCH_RECORDS: Final = 50_000
@@ -62,8 +65,8 @@ class RunSource(faust.Service):  # type: ignore[misc]
     ) -> None:
         """`allies`: the sources of this worker, which end together; it joins them."""
         super().__init__(**service)
-        self._policy, self._channel, self._host = policy, channel, host
-        self._metrics, self._health, self._watchdog = metrics, health, watchdog
+        self._policy, self._channel, self._host, self._metrics = policy, channel, host, metrics
+        self._reports = SourceReports(policy, metrics, health, watchdog)
         self._catch_up = catch_up
         self._allies = [] if allies is None else allies
         self._allies.append(self)
@@ -73,6 +76,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
         self._wanted = 0  # how many want the lock besides the pump
         self._joined = False
         self._rewound = policy.rewind_to is None
+        self._to_rewind: frozenset[Partition] = frozenset()
         self._uncommitted: dict[Partition, int] = {}
         self._committed_at = self._cut_at = self._handed_at = 0.0
         self._idle = self._is_resting = self._has_rested = self._is_stopping = False
@@ -89,16 +93,21 @@ class RunSource(faust.Service):  # type: ignore[misc]
         self._joined = await self._try_until_done(self._member.join, "kafka")
         while not self.should_stop:
             async with self._between_batches:
-                batch = await self._next_batch()
-                has_come = batch is not None
-                if batch is None and self._is_tick_due():
-                    batch = Batch([], {}, await self._member.behind(), self._is_resting)
-                if batch is not None:
-                    await self._hand_over(batch)
-                if self._uncommitted and (not has_come or time.monotonic() - self._committed_at >= COMMIT_SECONDS):
-                    await self._commit()
-                self._idle = not has_come and not self._uncommitted
-            await asyncio.sleep(0)  # lets a rebalance have the lock
+                if has_rewound := await self._rewind_first():
+                    await self._go_on()
+            await (asyncio.sleep(0) if has_rewound else self.sleep(RETRY_SECONDS))  # a rebalance can have the lock
+
+    async def _go_on(self) -> None:
+        """Reads, hands over and commits, as far as there is something to."""
+        batch = await self._next_batch()
+        has_come = batch is not None
+        if batch is None and self._is_tick_due():
+            batch = Batch([], {}, await self._member.behind(), self._is_resting)
+        if batch is not None:
+            await self._hand_over(batch)
+        if self._uncommitted and (not has_come or time.monotonic() - self._committed_at >= COMMIT_SECONDS):
+            await self._commit()
+        self._idle = not has_come and not self._uncommitted
 
     async def _try_until_done(self, action: Callable[[], Awaitable[None]], store: Store) -> bool:
         """Waits for a store that is away at the start. False when stopped meanwhile."""
@@ -106,12 +115,23 @@ class RunSource(faust.Service):  # type: ignore[misc]
             try:
                 await action()
             except Unavailable as error:
-                self._away(error, store)
+                self._reports.note_away(error, store)
                 await self.sleep(RETRY_SECONDS)
             else:
-                self._back(store)
+                self._reports.note_back(store)
                 return True
         return False
+
+    async def _rewind_first(self) -> bool:
+        """Rewinds a first assignment before it is read, where that is asked for. False when Kafka did not answer."""
+        if self._to_rewind and not self._wanted and self._policy.rewind_to is not None:
+            try:
+                self._uncommitted = await self._member.rewind_to(self._to_rewind, self._policy.rewind_to)
+            except Unavailable as error:
+                self._reports.note_away(error)
+                return False
+            self._to_rewind, self._rewound = frozenset(), True
+        return True
 
     async def _next_batch(self) -> Batch | None:
         """What comes until the flush is due; None where nothing came."""
@@ -168,7 +188,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
             elif batch.next_offsets:
                 log.info("gave a batch up, it will be read again")
                 if not self._wanted and not self.should_stop:
-                    await self._member.rewind(batch.next_offsets)
+                    self._member.rewind(batch.first_offsets())
         finally:
             self._open = None
 
@@ -180,15 +200,14 @@ class RunSource(faust.Service):  # type: ignore[misc]
                 with self._metrics.time_step(self._policy.commit_step):
                     ours = await self._member.commit(offsets)
             except Unavailable as error:
-                self._away(error)
+                self._reports.note_away(error)
                 if attempt == 2 or self.should_stop:
                     self._uncommitted = offsets | self._uncommitted
                     break
             else:
-                self._back()
+                self._reports.note_back()
                 if ours:
-                    self._metrics.note_commit(time.time())
-                    self._watchdog.note_commit(time.monotonic())
+                    self._reports.note_commit()
                 break
         self._committed_at = time.monotonic()
 
@@ -196,7 +215,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
         async with self._taking_over():
             if self._uncommitted:
                 await self._commit()
-            self._uncommitted = {}
+            self._uncommitted, self._to_rewind = {}, frozenset()
             self._is_resting = self._has_rested = False
             await self._host.claim([], 1)
 
@@ -212,10 +231,9 @@ class RunSource(faust.Service):  # type: ignore[misc]
                 return False
             numbers = sorted({number for _, number in assigned})
             await self._host.claim(numbers, self._member.partition_count())
-            if not self._rewound and self._policy.rewind_to is not None and assigned:
-                self._uncommitted = await self._member.rewind_to(assigned, self._policy.rewind_to)
-                self._rewound = True
-            self._health.note_assignment(len(numbers), self._policy.name)
+            if not self._rewound:
+                self._to_rewind, self._idle = assigned, False
+            self._reports.note_assignment(len(numbers))
             log.info("partitions of %s: %s", self._policy.name or "ours", ", ".join(map(str, numbers)) or "none")
             return True
 
@@ -234,32 +252,34 @@ class RunSource(faust.Service):  # type: ignore[misc]
 
     @faust.Service.task
     async def _watch(self) -> None:
-        """Lag, health and the watchdog, once a second; says when all is caught up."""
+        """Lag, membership, health and the watchdog, once a second; says when all is caught up."""
         while not self.should_stop:
             await self.sleep(CATCH_UP_SECONDS if self._catch_up is not None and self._idle else WATCH_SECONDS)
-            self._health.beat(time.monotonic())
+            self._reports.beat()
             if not self._joined:
                 continue
             idle = self._idle and (self._catch_up is None or self._catch_up.is_due())
             try:
                 lags = await self._member.lags()
-                left = sum(lags.values())
-                if idle and not left and self._catch_up is not None:
-                    left = sum((await self._member.lags(of_group=True)).values())
-                    if not left and self._idle and self._health.report(time.monotonic()).ready:
-                        if self._has_rested:
-                            self._catch_up.then()
-                        else:
-                            self._is_resting = True
+                await self._reports.look_at_membership(self._member)
+                if idle and not sum(lags.values()) and self._catch_up is not None:
+                    await self._end_at_the_end(self._catch_up)
             except Unavailable as error:
-                self._away(error)
+                self._reports.note_away(error)
                 continue
-            self._back()
-            self._metrics.set_lag(lags, self._policy.name)
-            self._watchdog.note_lag(sum(lags.values()), time.monotonic())
-            if reason := self._watchdog.stuck(time.monotonic()):
-                self._health.note_failure(reason)
+            self._reports.note_back()
+            self._reports.note_lags(lags)
+            if reason := self._reports.stuck():
                 await self.crash(EngagementError(reason))
+
+    async def _end_at_the_end(self, catch_up: CatchUp) -> None:
+        """Once the whole group has committed all there is: our agent is told so, and when it has been, the run ends."""
+        left = sum((await self._member.lags(of_group=True)).values())
+        if not left and self._idle and self._reports.is_ready:
+            if self._has_rested:
+                catch_up.then()
+            else:
+                self._is_resting = True
 
     async def stop(self) -> None:
         if self._is_stopping:
@@ -278,14 +298,3 @@ class RunSource(faust.Service):  # type: ignore[misc]
                     await self._commit()
         await self._member.leave()
         await self._host.close()
-
-    def _away(self, error: Unavailable, store: Store = "kafka") -> None:
-        log.warning("%s", error)
-        if store == "kafka":
-            self._metrics.count_kafka_error()
-        self._health.note_away(store, str(error), time.monotonic())
-        self._watchdog.note_away(store, time.monotonic())
-
-    def _back(self, store: Store = "kafka") -> None:
-        self._health.note_back(store)
-        self._watchdog.note_back(store, time.monotonic())

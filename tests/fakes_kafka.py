@@ -1,14 +1,18 @@
 """Kafka in memory: a broker, a producer connection that is poisoned as the real one is, and an outlet that remembers.
 
-They pass the same contract tests as the real ones (tests/test_publisher.py).
+They pass the same contract tests as the real ones (tests/test_publisher.py). And a consumer whose fetch is as unkind as
+aiokafka's can be, which tests/test_rebalance.py holds against aiokafka's own.
 """
 
+import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
+
+from aiokafka import TopicPartition
 
 from pipeline.errors import EngagementError, RecordTooLarge, Refused, Unavailable
 from pipeline.outlet import Headers, OnDone
@@ -180,3 +184,54 @@ class FakeOutlet:
                 on_done(error)
             elif error is not None:
                 self._refusal = error
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    """What a source looks at."""
+
+    offset: int
+    timestamp: int
+    key: bytes = b"p"
+    value: bytes = b"{}"
+
+
+class FakeConsumer:
+    """Has an assignment at any time, and answers a fetch at once, never, or with records although it is cancelled."""
+
+    LIKES: ClassVar = TopicPartition("e.likes", 0)
+
+    def __init__(self, answers: str = "at once", refusal: Exception | None = None) -> None:
+        self.answers, self.refusal = answers, refusal
+        self._coordinator = SimpleNamespace(check_errors=self._check_errors, member_id="m")
+
+    def assignment(self) -> set[TopicPartition]:
+        return {self.LIKES}
+
+    async def getmany(self, **_: Any) -> dict[TopicPartition, list[str]]:
+        if self.answers != "at once":
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                if self.answers == "never":
+                    raise
+        await asyncio.sleep(0)
+        return {self.LIKES: [FakeRecord(0, int(time.time() * 1000))]}
+
+    def highwater(self, partition: TopicPartition) -> None:
+        return None
+
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 0)
+
+    beginning_offsets = end_offsets
+
+    async def committed(self, partition: TopicPartition) -> None:
+        return None
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return {0}
+
+    def _check_errors(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal

@@ -9,7 +9,7 @@ MODULES = (
     "deploy.clickhouse.drafting",
     "deploy.clickhouse.views",
     "pipeline.dead_letters.fuse",
-    "pipeline.group",
+    "pipeline.group_topics",
     "pipeline.topics",
     "pipeline.wire",
     "processors.alerts.rate_bucket",

@@ -126,6 +126,64 @@ def test_flapping_stores_do_not_hide_a_stuck_worker() -> None:
     assert watchdog.stuck(600), "300 of 600 s counted"
 
 
+def test_a_worker_that_is_in_no_group_is_unready_not_dead() -> None:
+    health = HealthState(groups=("", "conversations"))
+    health.note_assignment(2)
+    health.note_assignment(2, "conversations")
+    health.note_outside("not a member of the consumer group e-conversations", "conversations")
+    report = health.report(0)
+    assert (report.live, report.ready) == (True, False)
+    assert report.reasons == ("not a member of the consumer group e-conversations",)
+    health.note_member()
+    assert not health.report(0).ready, "another group has it"
+    health.note_member("conversations")
+    assert health.report(0).ready
+
+
+def test_the_ready_gauge_follows_the_group() -> None:
+    metrics = WorkerMetrics()
+    health = HealthState(on_ready=metrics.set_ready)
+    health.note_assignment(1)
+    health.note_outside("not a member")
+    assert metrics.snapshot()["engagement_ready"] == 0
+    health.note_member()
+    assert metrics.snapshot()["engagement_ready"] == 1
+
+
+def test_a_worker_that_its_group_does_not_have_for_long_is_stuck_without_lag_too() -> None:
+    watchdog = WatchdogState(WatchdogPolicy(minutes=5, outside_seconds=120))
+    for second in range(0, 120, 3):
+        watchdog.note_outside("e-conversations", second)
+        watchdog.note_lag(0, second)
+        assert watchdog.stuck(second) is None
+    reason = watchdog.stuck(120)
+    assert reason is not None
+    assert "Kafka answers" in reason
+    assert "for 120 s" in reason
+    assert "consumer group e-conversations" in reason
+
+
+def test_a_worker_that_was_let_in_again_begins_anew() -> None:
+    watchdog = WatchdogState(WatchdogPolicy(outside_seconds=120))
+    watchdog.note_outside("e", 0)
+    watchdog.note_member(119)
+    assert watchdog.stuck(1_000) is None
+    watchdog.note_outside("e", 1_000)
+    assert watchdog.stuck(1_119) is None
+    assert watchdog.stuck(1_120)
+
+
+def test_time_without_kafka_does_not_count_outside_and_time_without_clickhouse_does() -> None:
+    watchdog = WatchdogState(WatchdogPolicy(outside_seconds=120))
+    watchdog.note_outside("e", 0)
+    watchdog.note_away("kafka", 50)
+    assert watchdog.stuck(10_000) is None
+    watchdog.note_back("kafka", 10_000)
+    watchdog.note_away("clickhouse", 10_001)
+    assert watchdog.stuck(10_069) is None
+    assert watchdog.stuck(10_070), "50 s before the outage and 70 s after it"
+
+
 def test_ready_once_every_group_has_spoken() -> None:
     health = HealthState(groups=("", "conversations"))
     health.note_assignment(2, "conversations")

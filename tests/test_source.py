@@ -3,36 +3,34 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pipeline.errors import Refused, Unavailable
-from pipeline.group import GroupPolicy, Partition
+from pipeline.group import GroupPolicy, Member, Partition
 from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
+from pipeline.roster import Standing
 from pipeline.settings import Settings
 from processors.batches import Batch, CatchUp, SourcePolicy
+from processors.engagement.decoding import Run
 from processors.source import RunSource
+from tests.fakes_kafka import FakeConsumer
+from tests.fakes_kafka import FakeRecord as Record
 
 TOPICS = ("engagement.likes", "engagement.shares")
 LIKES, SHARES = ((topic, 0) for topic in TOPICS)
 
 
-@dataclass(frozen=True)
-class Record:
-    offset: int
-    timestamp: int
-    key: bytes = b"p"
-    value: bytes = b"{}"
-
-
 class FakeMember:
-    """Answers what it was told to, and remembers what it was asked."""
+    """Answers what it was told to, and remembers what it was asked. `rewinds`: to which offsets it was told to go."""
 
     def __init__(self) -> None:
+        self.standings: list[Standing] = []
+        self.is_settled = True
         self.fetches: list[dict[Partition, list[Record]]] = []
         self.commits: list[dict[Partition, int]] = []
         self.rewinds: list[dict[Partition, int]] = []
@@ -53,11 +51,18 @@ class FakeMember:
         self.commits.append(offsets)
         return self.ours
 
-    async def rewind(self, offsets: dict[Partition, int]) -> None:
+    def rewind(self, offsets: dict[Partition, int]) -> None:
         self.rewinds.append(offsets)
 
     async def rewind_to(self, assigned: frozenset[Partition], at: int) -> dict[Partition, int]:
+        if self.away:
+            self.away -= 1
+            raise Unavailable("the broker is away")
         return dict.fromkeys(assigned, at)
+
+    async def standing(self, member_id: str = "") -> Standing:
+        """What comes next of `standings`, the last of them from then on."""
+        return self.standings.pop(0) if len(self.standings) > 1 else [*self.standings, "member"][0]
 
     async def lags(self, of_group: bool = False) -> dict[Partition, int]:
         return dict(self.lag_of_group if of_group else self.lag)
@@ -105,14 +110,15 @@ class Bench:
         self.member, self.channel, self.host = FakeMember(), FakeChannel(), FakeHost()
         kinds = {topic: topic.rpartition(".")[2].removesuffix("s") for topic in TOPICS}
         group = GroupPolicy("engagement", TOPICS)
+        self.health = HealthState()
         self.source = RunSource(
             Settings(),
             SourcePolicy(group, kinds, **{"flush_seconds": 0.05, **policy}),
             self.channel,  # type: ignore[arg-type]
             self.host,
             WorkerMetrics(),
-            HealthState(),
-            WatchdogState(WatchdogPolicy(5)),
+            self.health,
+            WatchdogState(WatchdogPolicy(5, outside_seconds=0.5)),
             catch_up,
             allies,
         )
@@ -181,10 +187,11 @@ def test_what_is_stored_is_committed_and_what_is_given_up_is_read_again() -> Non
         await source._hand_over(Batch([], {LIKES: 3}))
         await source._hand_over(Batch([], {SHARES: 7}))
         bench.channel.outcome = lambda batch: False
-        await source._hand_over(Batch([], {LIKES: 9}))
+        runs = [Run(LIKES[0], "like", 0, records(first, 3)) for first in (3, 6)]
+        await source._hand_over(Batch(runs, {LIKES: 9}))
         await source._commit()
         assert bench.member.commits == [{LIKES: 3, SHARES: 7}]
-        assert bench.member.rewinds == [{LIKES: 9}]
+        assert bench.member.rewinds == [{LIKES: 3}]
         assert source._uncommitted == {}
 
     alone(test)
@@ -268,10 +275,30 @@ def test_an_assignment_is_claimed_and_the_first_one_rewound_where_asked() -> Non
         assigned = frozenset((topic, number) for topic in TOPICS for number in (2, 0))
         await bench.source._assign(assigned)
         assert bench.host.claims == [([0, 2], 4)]
+        assert await bench.source._rewind_first()
         assert bench.source._uncommitted == dict.fromkeys(assigned, 99)
         bench.source._uncommitted = {}
         await bench.source._assign(assigned)
+        assert await bench.source._rewind_first()
         assert bench.source._uncommitted == {}
+
+    alone(test, rewind_to=99)
+
+
+def test_nothing_is_read_before_a_rewind_has_been_done_and_a_rebalance_does_not_wait_for_it() -> None:
+    async def test(bench: Bench) -> None:
+        bench.member.away, bench.member.fetches = 1_000, [{LIKES: records(0, 1)}]
+        await bench.source._assign(frozenset({LIKES, SHARES}))
+        async with bench.source:
+            await until(lambda: bench.member.away < 1_000)
+            assert not bench.health.report(time.monotonic()).ready
+            async with asyncio.timeout(3):
+                await bench.source._revoke()
+            assert bench.channel.sent == [], "fetched before"
+            assert bench.member.commits == []
+            await bench.source._assign(frozenset({LIKES, SHARES}))
+            bench.member.away = 0
+            await until(lambda: bench.member.commits[:1] == [{LIKES: 1, SHARES: 99}])
 
     alone(test, rewind_to=99)
 
@@ -300,6 +327,9 @@ def test_a_batch_is_settled_once() -> None:
         assert await batch.stored
 
     alone(test)
+
+
+async def _nothing() -> None: ...
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -342,7 +372,7 @@ def test_caught_up_once_the_group_is_and_its_agent_was_told() -> None:
     async def test(bench: Bench) -> None:
         source, member = bench.source, bench.member
         source._catch_up = CatchUp(lambda: due[0], lambda: told.append("caught up"))
-        source._health.note_assignment(1)
+        bench.health.note_assignment(1)
         member.lag_of_group = {SHARES: 1}
         async with source:
             await asyncio.sleep(0.6)
@@ -360,6 +390,59 @@ def test_caught_up_once_the_group_is_and_its_agent_was_told() -> None:
             await asyncio.sleep(0.6)
             assert not source.is_caught_up
             assert not bench.channel.sent[-1].all_read
+
+    alone(test)
+
+
+@pytest.mark.parametrize("answers", ["never", "although cancelled"])
+def test_a_rebalance_ends_although_a_fetch_would_wait_for_it(answers: str) -> None:
+    """With the member and the lock as they are: aiokafka's fetch waits for the end of the rebalance."""
+
+    async def test(bench: Bench) -> None:
+        source = bench.source
+        member = Member(Settings(), GroupPolicy("e", ("e.likes",)), source._revoke, source._assign)
+        consumer = FakeConsumer(answers)
+        member._consumer = consumer
+        member._roster = bench.member  # type: ignore[assignment]
+        source._policy = replace(source._policy, group=GroupPolicy("e", ("e.likes",)), kinds={"e.likes": "like"})
+        source._member = member
+        member.join = member.leave = _nothing  # type: ignore[method-assign,assignment]
+        async with source:
+            await member.on_partitions_assigned([consumer.LIKES])
+            await until(lambda: member._fetching is not None)
+            async with asyncio.timeout(3):
+                await member.on_partitions_revoked([consumer.LIKES])
+            assert bench.host.claims[-1] == ([], 1)
+            assert not any(batch.runs for batch in bench.channel.sent), "what came too late was folded"
+
+    alone(test)
+
+
+def test_a_worker_that_its_group_does_not_have_is_not_ready_and_ends() -> None:
+    async def test(bench: Bench) -> None:
+        crashes: list[BaseException] = []
+
+        async def crash(reason: BaseException) -> None:
+            crashes.append(reason)
+
+        source, member = bench.source, bench.member
+        source.crash = crash
+        member.is_settled, member.standings = False, ["rebalancing", "member", "outside"]
+        bench.health.note_assignment(1)
+        seen: list[tuple[str, ...]] = []
+        async with source:
+            while not crashes:
+                reasons = bench.health.report(time.monotonic()).reasons
+                if seen[-1:] != [reasons]:
+                    seen.append(reasons)
+                await asyncio.sleep(0.01)
+        assert seen[:4] == [
+            (),
+            ("the consumer group engagement is rebalancing: waiting for partitions",),
+            (),
+            ("not a member of the consumer group engagement: waiting to be let in",),
+        ]
+        assert "consumer group engagement; the process ends" in str(crashes[0])
 
     alone(test)
 

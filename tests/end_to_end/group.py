@@ -43,6 +43,16 @@ class Group:
             return 0
         return sum(max(said.offset, 0) for partition, said in found.items() if partition.topic in sources)
 
+    def members(self, of: str = "") -> int:
+        """How many the broker counts in the group, or in the one with that suffix; 0 during a rebalance."""
+        group = self._settings.topic_prefix + of
+        try:
+            found = self._admin.describe_groups([group])[group]
+        except KafkaError:
+            self.close()
+            return 0
+        return len(found["members"]) if found["group_state"] == "Stable" else 0
+
     def sent(self) -> int:
         """Records in all source topics."""
         partitions = {

@@ -1,0 +1,87 @@
+"""Whom the broker counts in a consumer group. aiokafka asks here too, through its admin client.
+
+A consumer does not know it: it finds out from the answer to its next heartbeat, commit or request to join, and if it
+waits for something else it never does. So the group's coordinator is asked over a connection of its own.
+"""
+
+import asyncio
+import ssl
+from contextlib import suppress
+from typing import Any, Final, Literal
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, for_code
+
+from pipeline.bounded import within
+from pipeline.errors import Unavailable
+from pipeline.settings import Settings
+
+Standing = Literal["member", "rebalancing", "outside"]
+"""`rebalancing`: a member of a group whose partitions are just being handed out anew."""
+
+REQUEST_SECONDS: Final = 5.0
+"""How long a question to the broker may take before it counts as away."""
+
+STABLE: Final = "Stable"
+
+
+class Roster:
+    """The members of one group, as its coordinator has them."""
+
+    def __init__(self, settings: Settings, group: str) -> None:
+        self._settings, self._group = settings, group
+        self._client: Any = None
+
+    async def standing(self, member_id: str) -> Standing:
+        """Where a member stands. Raises Unavailable when the group's coordinator does not say so in time."""
+        try:
+            state, members = await within(REQUEST_SECONDS, self._describe())
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()
+            raise Unavailable(
+                f"Kafka at {self._settings.kafka} does not say who is in the group {self._group} ({error!r})"
+            ) from None
+        if not member_id or member_id not in members:
+            return "outside"
+        return "member" if state == STABLE else "rebalancing"
+
+    async def close(self) -> None:
+        """Ends the connection, in bounded time; the next question opens another."""
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(KafkaError, OSError, TimeoutError):
+                await within(REQUEST_SECONDS, client.close())
+
+    async def _describe(self) -> tuple[str, set[str]]:
+        """The state of the group and the ids of its members."""
+        if self._client is None:
+            client = AIOKafkaAdminClient(**connection(self._settings), request_timeout_ms=int(REQUEST_SECONDS * 1000))
+            try:
+                await client.start()
+            except BaseException:
+                await asyncio.shield(client.close())
+                raise
+            self._client = client
+        [answer] = await self._client.describe_consumer_groups([self._group])
+        [(error, _, state, _, _, members, *_)] = answer.groups
+        if error:
+            raise for_code(error)(self._group)
+        return state, {member_id for member_id, *_ in members}
+
+
+def connection(settings: Settings) -> dict[str, Any]:
+    """aiokafka's options for where Kafka is and how to be let in."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap,
+        "client_id": "engagement",
+        "security_protocol": settings.kafka_security,
+    }
+    if settings.kafka_security in ("SSL", "SASL_SSL"):
+        options["ssl_context"] = ssl.create_default_context(
+            cafile=str(settings.kafka_ca) if settings.kafka_ca else None
+        )
+    if settings.kafka_security.startswith("SASL"):
+        options["sasl_mechanism"] = settings.kafka_sasl
+        options["sasl_plain_username"] = settings.kafka_user
+        options["sasl_plain_password"] = settings.kafka_password.get_secret_value() if settings.kafka_password else None
+    return options
