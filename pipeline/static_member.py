@@ -6,7 +6,6 @@ processes do that to each other for ever. So before a member joins again it asks
 group.py and parsed.py the one file that knows aiokafka.
 """
 
-import asyncio
 import logging
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from aiokafka.protocol.api import Request, RequestStruct
 from aiokafka.protocol.group import HeartbeatResponse_v1
 from aiokafka.protocol.types import Int32, Schema, String
 
+from pipeline.bounded import within
 from pipeline.errors import Refused
 
 FENCED: Final = 82
@@ -78,7 +78,7 @@ class StaticName:
             return False
         question = consumer._coordinator._send_req(_Heartbeat(self._group, *self._held, self._instance))
         try:
-            answer = await asyncio.wait_for(question, ASK_SECONDS)
+            answer = await within(ASK_SECONDS, question)
         except (KafkaError, NotImplementedError, TimeoutError) as error:
             log.warning("Kafka does not say who %s is in %s: %r", self._instance, self._group, error)
             return False
