@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from processors.engagement.columns import Identities
-from processors.engagement.fold import Fold
+from processors.engagement.fold.columns import Identities
+from processors.engagement.fold.fold import Fold
 from processors.virality.columns import spread_columns
 from processors.virality.forecast import forecast, reproduce
 from processors.virality.parameters import load_parameters

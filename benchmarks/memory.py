@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from processors.engagement import trees
-from processors.engagement.columns import Identities
-from processors.engagement.fold import Fold
-from processors.process import tune
+from processors.engagement.fold import trees
+from processors.engagement.fold.columns import Identities
+from processors.engagement.fold.fold import Fold
+from processors.runtime.process_tuning import tune
 
 RUN = 20_000
 LIKES = 1_000_000

@@ -19,12 +19,12 @@ import click
 import numpy as np
 from pydantic import TypeAdapter
 
-from processors.engagement import rows
-from processors.engagement.columns import identify
+from processors.columnar.hashing import Hasher
+from processors.columnar.partitioning import partitions_of
 from processors.engagement.decoding import Decoded, DecodingPolicy, Run, decode
-from processors.engagement.fold import Fold
-from processors.engagement.hashing import Hasher
-from processors.engagement.partitioning import partitions_of
+from processors.engagement.fold.columns import identify
+from processors.engagement.fold.fold import Fold
+from processors.engagement.rows import post_rows
 from schemas.events import Event
 
 RUN = 5_000
@@ -80,8 +80,8 @@ def once(runs: Sequence[Run], count: int) -> dict[str, float]:
         taken.append(timed("fold", fold.take, posts, events))
     panes = np.unique(np.concatenate([part.panes for part in taken]))
     owners = np.unique(np.concatenate([part.posts for part in taken]))
-    timed("rows of post_minutes", rows.of_panes, fold, panes)
-    timed("rows of post_metrics", rows.of_posts, fold, owners)
+    timed("rows of post_minutes", post_rows.of_panes, fold, panes)
+    timed("rows of post_metrics", post_rows.of_posts, fold, owners)
     return costs
 
 

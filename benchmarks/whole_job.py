@@ -173,7 +173,7 @@ def child(kind: str, core: int, until: int) -> dict[str, Any]:
 
 def run_job(settings: Settings, until: int) -> dict[str, Any]:
     """`engagement work --until-caught-up`, and what it cost."""
-    from processors.engagement.bench import EngagementBench
+    from processors.engagement.agent import EngagementBench
     from processors.worker import WorkOptions, build_worker, start_worker
 
     started = {"cpu": 0.0, "wall": 0.0}

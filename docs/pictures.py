@@ -13,10 +13,10 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from processors.engagement import rows
-from processors.engagement.columns import ACTION_NUMBER, KIND_NUMBER, identities
-from processors.engagement.fold import Fold
-from processors.engagement.hashing import Hasher
+from processors.columnar.hashing import Hasher
+from processors.engagement.fold.columns import ACTION_NUMBER, KIND_NUMBER, identities
+from processors.engagement.fold.fold import Fold
+from processors.engagement.rows import post_rows
 from processors.virality.columns import spread_columns
 from processors.virality.parameters import load_parameters
 from processors.virality.spread import Lookups
@@ -80,7 +80,7 @@ def draw_virality() -> None:
             }
             for number, parent in enumerate(parents)
         ]
-        virality = rows.of_posts(fold_of(events), np.array([0]))["share_structural_virality"][0]
+        virality = post_rows.of_posts(fold_of(events), np.array([0]))["share_structural_virality"][0]
         at = {"p": (0.0, 0.0)}
         for number, parent in enumerate(parents):
             at[f"s{number}"] = (number - (NODES - 2) / 2, -2.0) if name == "broadcast" else (number + 1.0, 0.0)

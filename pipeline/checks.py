@@ -76,7 +76,7 @@ def _packages(_: Settings) -> str:
 
 
 def _cache(_: Settings) -> str:
-    """Compiled machine code is kept where processors/kernel_cache.py chooses; else each start compiles."""
+    """Compiled machine code is kept where processors/runtime/kernel_cache.py chooses; else each start compiles."""
     # To look for a package within `processors` imports that, which sets NUMBA_CACHE_DIR where a folder can be written.
     spec = find_spec("processors.engagement")
     beside = Path(spec.origin).parent / "__pycache__" if spec and spec.origin else Path()

@@ -3,6 +3,6 @@
 import os
 from pathlib import Path
 
-from processors.kernel_cache import use_kernel_cache
+from processors.runtime.kernel_cache import use_kernel_cache
 
 use_kernel_cache(Path(__file__).parent, os.environ)

@@ -12,15 +12,15 @@ import click
 from pipeline.clickhouse import ClickHouse
 from pipeline.errors import CheckFailed
 from pipeline.settings import Settings, load_settings
+from processors.columnar.hashing import Hasher
 from processors.conversation.recount import StoredMinutes, recount_minutes
 from processors.conversation.recount_closed import NOTHING_CLOSED, ClosedChecked, check_closed
-from processors.conversation.stored import ClickHouseConversations
-from processors.engagement.bench import policy_of
-from processors.engagement.hashing import Hasher
+from processors.conversation.store import ClickHouseConversations
+from processors.engagement.agent import policy_of
 from processors.engagement.recount import recount as recount_posts
-from processors.engagement.stored import ClickHouseLog
+from processors.engagement.store import ClickHouseLog
 from processors.row_settings import row_settings
-from processors.row_settings_stored import StoredRowSettings, check_for_comparison, settle_for_recount
+from processors.row_settings_store import StoredRowSettings, check_for_comparison, settle_for_recount
 from processors.worker import WorkOptions, run_worker
 
 

@@ -1,7 +1,7 @@
 """The settings that stored rows follow from, each as a short text that can be stored, compared and printed.
 
 Workers of one database that differ in one of them would mix rows of two shapes without a word, and `recount --check`
-would blame the rows. So the values are stored beside the rows (`processors/row_settings_stored.py`). A file stands for
+would blame the rows. So the values are stored beside the rows (`processors/row_settings_store.py`). A file stands for
 what it says, not for its bytes: another order or a comment changes nothing. No value is a secret: a digest of a file is
 all that is shown of it.
 """

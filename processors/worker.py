@@ -27,10 +27,10 @@ from pipeline.observability.logs import log_config
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.alerts.host import AlertHost
-from processors.batches import Batch, CatchUp, Host, SourcePolicy
-from processors.conversation.bench import ConversationBench
-from processors.engagement.bench import EngagementBench
-from processors.source import RunSource
+from processors.conversation.agent import ConversationBench
+from processors.engagement.agent import EngagementBench
+from processors.runtime.batch import Batch, CatchUp, Host, SourcePolicy
+from processors.runtime.source import RunSource
 from schemas.topics import KINDS
 
 CONVERSATIONS: Final = "conversations"

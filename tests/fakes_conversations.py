@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import Unavailable
+from processors.columnar.partitioning import partitions_of
+from processors.columnar.sets import Array
 from processors.conversation.cells import COUNTS, Cells, join
 from processors.conversation.decoding import cells_of
-from processors.conversation.voices import Array
-from processors.engagement.partitioning import partitions_of
 from schemas.conversations import Cells as Columns
 from schemas.metrics import FOLD_VERSION
 from tests.fakes_store import Faults

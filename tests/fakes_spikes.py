@@ -12,11 +12,11 @@ import numpy as np
 
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.observability.spike_metrics import SpikeMetrics
-from processors.engagement.partitioning import partitions_of
+from processors.columnar.partitioning import partitions_of
 from processors.spikes.life import Change
+from processors.spikes.monitor import Watch
 from processors.spikes.ports import Facts, StoredSpike
 from processors.spikes.state import WatchPolicy
-from processors.spikes.watch import Watch
 from schemas.alerts import SPIKE_ALERT, SpikeAlert, idempotency_key
 
 START = 29_000_000 - 29_000_000 % 60

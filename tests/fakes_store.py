@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import Unavailable
-from processors.engagement.columns import POST, EventColumns, identities
-from processors.engagement.facts import PostEvent
-from processors.engagement.hashing import Hasher, Hashes
-from processors.engagement.partitioning import partitions_of
+from processors.columnar.hashing import Hasher, Hashes
+from processors.columnar.partitioning import partitions_of
+from processors.engagement.fold.columns import POST, EventColumns, identities
 from processors.engagement.ports import LoggedEvents
+from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import Tagged
 from schemas.tables import TABLES, Table
 from schemas.topics import KINDS

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from processors.engagement import rows
-from processors.engagement.columns import KIND_NUMBER, Identities, identities
-from processors.engagement.fold import Fold, Taken
-from processors.engagement.hashing import Hasher
+from processors.columnar.hashing import Hasher
+from processors.engagement.fold.columns import KIND_NUMBER, Identities, identities
+from processors.engagement.fold.fold import Fold, Taken
+from processors.engagement.rows import post_rows
 from tests.truth import PostTruth, microseconds
 
 Event = dict[str, Any]
@@ -66,12 +66,12 @@ def learn(fold: Fold, truth: Mapping[str, PostTruth]) -> None:
 
 def metrics_of(fold: Fold) -> dict[str, dict[str, Any]]:
     """post_id -> its row of post_metrics, as `PostTruth.metrics` has it."""
-    return by_key(rows.of_posts(fold, np.arange(len(fold))), "post_id")
+    return by_key(post_rows.of_posts(fold, np.arange(len(fold))), "post_id")
 
 
 def minutes_of(fold: Fold) -> dict[str, dict[int, tuple[int, ...]]]:
     """post_id -> minute -> counts, as `PostTruth.minutes` has it, rows of zeros left out."""
-    columns = rows.of_panes(fold, fold.panes_of(np.arange(len(fold))))
+    columns = post_rows.of_panes(fold, fold.panes_of(np.arange(len(fold))))
     found: dict[str, dict[int, tuple[int, ...]]] = {post_id: {} for post_id in fold.post_ids}
     for post_id, second, *counts, _ in zip(*(plain(column) for column in columns.values()), strict=True):
         assert second // 60 not in found[post_id], "a minute has two panes"

@@ -11,14 +11,14 @@ import pytest
 from pipeline.brands import Brand, brands_of
 from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
-from processors.conversation.voices import Sets
-from processors.engagement import voices
-from processors.engagement.cells import COUNTS, Cells
+from processors.columnar.hashing import Hasher
+from processors.columnar.partitioning import partitions_of
+from processors.columnar.sets import Sets
+from processors.engagement.cells import cell_kernels
+from processors.engagement.cells.cells import COUNTS, Cells
 from processors.engagement.decoding import Run
-from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.engagement.outbox import RECORD_BYTES, KafkaOutbox, records_of
-from processors.engagement.partitioning import partitions_of
 from processors.engagement.warmup import compile_loops
 from schemas.conversations import CONVERSATION_RUN
 from schemas.topics import KINDS
@@ -428,4 +428,4 @@ def test_all_loops_of_a_job_are_compiled_before_it_joins_a_group() -> None:
     compile_loops()
     for name in ("panes_of", "look", "listen", "own_conversations", "present", "speakers"):
         # In a run of several files others have compiled some already.
-        assert getattr(voices, name).signatures, name
+        assert getattr(cell_kernels, name).signatures, name

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processors.columnar.sets import Pool, Sets, count_voices
 from processors.conversation.cells import Minutes
 from processors.conversation.fold import ConversationFold
 from processors.conversation.rows import minute_columns
-from processors.conversation.voices import Pool, Sets, count_voices
 from schemas.metrics import FOLD_VERSION
 from tests.fakes_conversations import Cell, Spot, as_cells
 

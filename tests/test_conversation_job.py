@@ -22,13 +22,13 @@ from pydantic_core import to_json
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Refused, Unavailable
 from pipeline.observability.metrics import WorkerMetrics
+from processors.columnar.partitioning import partitions_of
 from processors.conversation.fold import ConversationFold
 from processors.conversation.job import ConversationJob, ConversationPolicy
 from processors.conversation.rows import minute_columns
 from processors.engagement.decoding import Run
-from processors.engagement.marks import MINUTE_US
-from processors.engagement.partitioning import partitions_of
-from processors.patience import WaitPolicy
+from processors.engagement.watermarks.watermarks import MINUTE_US
+from processors.runtime.retry import WaitPolicy
 from schemas.conversations import CONVERSATION_RUN
 from schemas.metrics import FOLD_VERSION
 from tests.cut_off import Crash, CutOffStep

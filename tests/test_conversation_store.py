@@ -9,11 +9,11 @@ import pytest
 from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
+from processors.columnar.partitioning import partitions_of
 from processors.conversation.cells import COUNTS, Cells, join
 from processors.conversation.fold import ConversationFold
 from processors.conversation.rows import closing_columns, minute_columns
-from processors.conversation.stored import ClickHouseConversations
-from processors.engagement.partitioning import partitions_of
+from processors.conversation.store import ClickHouseConversations
 from tests.fakes_conversations import Cell, FakeConversations, Shelf, as_cells
 from tests.test_conversation_fold import rows_of, truth_of
 
@@ -78,7 +78,7 @@ def test_what_was_closed_is_found(made: Made) -> None:
     assert store.since([int(partitions_of([SPOTS[0][0]], OF)[0]) ^ 1], OF, SPOTS[0][1]) == {}
     assert store.floors([0]) == {0: 29_000_001}
     assert store.floors([0, 1, 2]) == {0: 29_000_001, 1: 1}
-    store.upsert("source_marks", {"partition": [2, 3], "watermark": [4_102_444_800_000_000] * 2, "idle": [1, 1]})
+    store.upsert("source_marks", {"partition": [3], "watermark": [4_102_444_800_000_000], "idle": [1]})
     assert store.watermarks() == {2: 1_790_000_000_123_456}, "nothing is known of the year 2100"
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.brands import Brand, Brands, brands_of
-from processors.engagement.facts import Facts, PostEvent
-from processors.engagement.facts import facts_of as facts_with
+from processors.engagement.rows.post_facts import Facts, PostEvent
+from processors.engagement.rows.post_facts import facts_of as facts_with
 
 
 def event(event_id: str, at: int = 0, retracts: str = "", **more: Any) -> PostEvent:

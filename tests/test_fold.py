@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.engagement import kernels
-from processors.engagement.fold import Fold
-from processors.engagement.hashing import Hasher
+from processors.columnar.hashing import Hasher
+from processors.engagement.fold import kernels
+from processors.engagement.fold.fold import Fold
 from tests.folding import Event, assert_true, like, metrics_of, minutes_of, same, take, undo
 from tests.truth import microseconds, truth_of
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from processors.engagement.hashing import Hasher
-from processors.engagement.spreading import Spreading
+from processors.columnar.hashing import Hasher
+from processors.engagement.rows.spread import Spreading
 from processors.virality.backtest import backtest, samples_of
 from processors.virality.cascades import Cascades
 from processors.virality.fitting import fit

@@ -21,11 +21,11 @@ import pytest
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
-from processors.engagement.cells import COUNTS
+from processors.columnar.hashing import Hasher
+from processors.columnar.partitioning import partitions_of
+from processors.engagement.cells.cells import COUNTS
 from processors.engagement.decoding import Run
-from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob, JobPolicy
-from processors.engagement.partitioning import partitions_of
 from schemas.conversations import CONVERSATION_RUN
 from schemas.tables import POST_METRICS
 from tests.cells_truth import Cell, carried_by, cells_of

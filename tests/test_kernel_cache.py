@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from processors.kernel_cache import KEPT, VARIABLE, key_of, sources_of, use_kernel_cache
+from processors.runtime.kernel_cache import KEPT, VARIABLE, key_of, sources_of, use_kernel_cache
 
 ROOT: Final = Path(__file__).parent.parent
 PACKAGE: Final = ROOT / "processors"
@@ -174,7 +174,7 @@ def test_folders_of_older_sources_are_removed(package: Path, tmp_path: Path) -> 
 
 def test_every_kernel_is_kept_there() -> None:
     """In this process, whatever was imported first."""
-    from processors.engagement import kernels, trees
+    from processors.engagement.fold import kernels, trees
 
     folder = os.environ[VARIABLE]
     assert Path(folder).name == f"kernels-{key_of(PACKAGE)}"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.engagement.marking import Marking
-from processors.engagement.marks import MINUTE_US, MarksPolicy, MarksState
+from processors.engagement.watermarks.publisher import Marking
+from processors.engagement.watermarks.watermarks import MINUTE_US, MarksPolicy, MarksState
 from schemas.conversations import CONVERSATION_RUN
 
 POLICY = MarksPolicy(lateness_seconds=60, idle_seconds=30)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from processors.engagement import rows
-from processors.engagement.fold import Fold
+from processors.engagement.fold.fold import Fold
+from processors.engagement.rows import post_rows
 from processors.virality.columns import spread_columns
 from processors.virality.parameters import load_parameters
 from processors.virality.spread import Lookups
@@ -31,7 +31,7 @@ def row() -> dict[str, Any]:
     truth = truth_of(EVENTS)
     learn(fold, truth)
     post = np.array([0])
-    columns = dict(rows.of_posts(fold, post))
+    columns = dict(post_rows.of_posts(fold, post))
     created = np.array([truth["p"].facts()["created_at"] // 60_000_000])  # type: ignore[index]
     columns |= spread_columns(fold._tables, post, created, fold.snapshot(post).as_of, load_parameters(), Lookups())
     return {name: plain(values)[0] for name, values in columns.items()}

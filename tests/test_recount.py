@@ -14,12 +14,12 @@ from pipeline.errors import CheckFailed
 from pipeline.kafka import Record
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
+from processors.columnar.hashing import Hasher
+from processors.columnar.partitioning import partitions_of
 from processors.commands import recount
 from processors.engagement.decoding import Run
-from processors.engagement.hashing import Hasher
 from processors.engagement.job import EngagementJob
-from processors.engagement.partitioning import partitions_of
-from processors.engagement.stored import ClickHouseLog
+from processors.engagement.store import ClickHouseLog
 from schemas.topics import KINDS
 from tests.end_to_end.checks import environment_of
 

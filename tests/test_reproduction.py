@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.engagement.columns import Identities
-from processors.engagement.fold import Fold
+from processors.engagement.fold.columns import Identities
+from processors.engagement.fold.fold import Fold
 from processors.virality import clock
 from processors.virality.generation import HALF_MINUTES, MINUTES, WEIGHTS, survival, survival_table
 from processors.virality.reproduction import exposure, rate_half_life, reproduction

@@ -10,10 +10,10 @@ from click.testing import CliRunner, Result
 from pipeline.clickhouse import ClickHouse
 from pipeline.errors import CheckFailed, EngagementError, SettingsError
 from pipeline.settings import Settings
-from processors import row_settings_stored
+from processors import row_settings_store
 from processors.commands import recount
 from processors.row_settings import CODE, RECOUNTED, row_settings
-from processors.row_settings_stored import (
+from processors.row_settings_store import (
     StoredRowSettings,
     WorkerAgreement,
     check_for_comparison,
@@ -52,7 +52,7 @@ class Place(NamedTuple):
 
 @pytest.fixture
 def place(tables: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setattr(row_settings_stored, "NOTICE_SECONDS", 0.01)
+    monkeypatch.setattr(row_settings_store, "NOTICE_SECONDS", 0.01)
     with ClickHouse(tables) as client:
         yield Place(tables, client, StoredRowSettings(client))
 
@@ -98,7 +98,7 @@ def test_each_setting_counts(changed: dict[str, object]) -> None:
 
 
 def test_parameters_of_another_fit_count(file: Callable[[str], Path]) -> None:
-    shipped = (Path(row_settings_stored.__file__).parent / "virality/forecast.json").read_text()
+    shipped = (Path(row_settings_store.__file__).parent / "virality/forecast.json").read_text()
     name = "ENGAGEMENT_FORECAST"
     assert row_settings(Settings())[name] == row_settings(Settings(forecast=file(shipped)))[name] == "shipped"
     other = shipped.replace('"habits": {', '"habits": {"ann": 0.5, ').replace("0.5, }", "0.5}")

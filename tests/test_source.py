@@ -15,9 +15,9 @@ from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogS
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.roster import Standing
 from pipeline.settings import Settings
-from processors.batches import Batch, CatchUp, SourcePolicy
 from processors.engagement.decoding import Run
-from processors.source import RunSource
+from processors.runtime.batch import Batch, CatchUp, SourcePolicy
+from processors.runtime.source import RunSource
 from tests.fakes_kafka import FakeConsumer
 from tests.fakes_kafka import FakeRecord as Record
 
@@ -350,7 +350,7 @@ def test_a_batch_tells_what_is_left_behind_it() -> None:
 
 
 def test_an_empty_batch_comes_once_a_second_where_no_records_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("processors.source.TICK_SECONDS", 0.3)
+    monkeypatch.setattr("processors.runtime.source.TICK_SECONDS", 0.3)
 
     async def test(bench: Bench) -> None:
         bench.source._handed_at = time.monotonic()

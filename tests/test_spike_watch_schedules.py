@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from pipeline.observability.metrics import WorkerMetrics
-from processors.engagement.partitioning import partitions_of
-from processors.patience import GivenUp
+from processors.columnar.partitioning import partitions_of
+from processors.runtime.retry import GivenUp
 from processors.spikes.life import Change
+from processors.spikes.monitor import Watch
 from processors.spikes.state import WatchPolicy, WatchState
-from processors.spikes.watch import Watch
 from schemas.alerts import idempotency_key
 from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, minute_of, series, watch_on
 

@@ -9,11 +9,11 @@ from pipeline.clickhouse import ClickHouse
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
+from processors.spikes.alert_message import alert_of
 from processors.spikes.evidence import LOUD, ClickHouseWitness
 from processors.spikes.life import RANKS, Change, open_early
 from processors.spikes.ports import Facts
-from processors.spikes.stored import ClickHouseSpikes
-from processors.spikes.telling import alert_of
+from processors.spikes.store import ClickHouseSpikes
 from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, watch_on
 from tests.test_spike_watch import AT, FIRED, NAME, QUIET
 

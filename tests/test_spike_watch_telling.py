@@ -12,9 +12,9 @@ from pipeline.errors import Unavailable
 from pipeline.observability.health import WatchdogPolicy, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
-from processors.spikes.lookout import Lookout
+from processors.spikes.live import Lookout
+from processors.spikes.monitor import FIRST, FORGOTTEN, Watch
 from processors.spikes.state import DAY_MINUTES, KINDS
-from processors.spikes.watch import FIRST, FORGOTTEN, Watch
 from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, minute_of, series, watch_on
 from tests.test_spike_watch import AT, NAME, QUIET, quiet
 

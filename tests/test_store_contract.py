@@ -10,15 +10,15 @@ import pytest
 
 from pipeline.clickhouse import ClickHouse
 from pipeline.settings import Settings
-from processors.conversation.voices import Sets
-from processors.engagement import rows
-from processors.engagement.cells import COUNTS, Cells, conversation_posts
-from processors.engagement.columns import KIND_NUMBER, EventColumns
-from processors.engagement.facts import Facts, PostEvent
-from processors.engagement.fold import Fold
-from processors.engagement.hashing import Hasher
-from processors.engagement.partitioning import partitions_of
-from processors.engagement.stored import ClickHouseLog
+from processors.columnar.hashing import Hasher
+from processors.columnar.partitioning import partitions_of
+from processors.columnar.sets import Sets
+from processors.engagement.cells.cells import COUNTS, Cells, conversation_posts
+from processors.engagement.fold.columns import KIND_NUMBER, EventColumns
+from processors.engagement.fold.fold import Fold
+from processors.engagement.rows import post_rows
+from processors.engagement.rows.post_facts import Facts, PostEvent
+from processors.engagement.store import ClickHouseLog
 from schemas.tables import TABLES
 from tests.fakes_store import Database, FakeStore
 from tests.folding import HASHER, Event, assert_true, learn, like, metrics_of, take, undo
@@ -212,8 +212,8 @@ def test_rows_of_the_fold_are_stored_as_they_are(bench: Bench) -> None:
     take(fold, EVENTS + [like(f"n{number}", channel="ab"[number % 2]) for number in range(30)])
     every = np.arange(len(fold))
     for table, columns in (
-        ("post_metrics", rows.of_posts(fold, every)),
-        ("post_minutes", rows.of_panes(fold, fold.panes_of(every))),
+        ("post_metrics", post_rows.of_posts(fold, every)),
+        ("post_minutes", post_rows.of_panes(fold, fold.panes_of(every))),
     ):
         bench.store.upsert(table, columns)
         sent = [
@@ -230,7 +230,7 @@ def test_rows_of_the_fold_are_stored_as_they_are(bench: Bench) -> None:
 def test_rows_of_posts_are_stored_as_they_are(bench: Bench) -> None:
     known = Facts("ann", "x", 1_772_359_200_123_456, "u", ["hashtag:é", "mention:b"], ["b"], ["l"], "q", 7, None)
     gone = Facts("bob", "", 0, "", [], [], [], "", None, 1_772_359_200_000_001)
-    bench.store.upsert("posts", rows.posts(["p", "q"], [known, gone], np.array([1, 2], np.uint64)))
+    bench.store.upsert("posts", post_rows.posts(["p", "q"], [known, gone], np.array([1, 2], np.uint64)))
     found = {row["post_id"]: row for row in bench.rows("posts")}
     for post_id, facts in (("p", known), ("q", gone)):
         assert {name: _ticks(found[post_id][name]) for name in Facts._fields} == facts._asdict()

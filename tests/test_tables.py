@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka.partitioner.default import murmur2
 
-from processors.engagement import kernels
-from processors.engagement.columns import Identities
-from processors.engagement.fold import Fold
-from processors.engagement.partitioning import partitions_of
-from processors.engagement.tables import KEYED, LOAD, Tables, index_of
+from processors.columnar.partitioning import partitions_of
+from processors.engagement.fold import kernels
+from processors.engagement.fold.columns import Identities
+from processors.engagement.fold.fold import Fold
+from processors.engagement.fold.tables import KEYED, LOAD, Tables, index_of
 from tests.folding import Event, assert_true, like, metrics_of, minutes_of, take, undo
 from tests.truth import truth_of
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline.brands import Brand, Brands, brands_of
-from processors.engagement.business import BusinessHours
-from processors.engagement.fold import Fold
-from processors.engagement.threads import ThreadPolicy, turns_of
+from processors.engagement.fold.business_hours import BusinessHours
+from processors.engagement.fold.fold import Fold
+from processors.engagement.fold.threads import ThreadPolicy, turns_of
 from tests.folding import HASHER, differences, plain, take
 from tests.thread_truth import OFFICE, Hours, thread_of
 from tests.truth import truth_of

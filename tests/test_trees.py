@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.engagement import trees
-from processors.engagement.columns import Identities
-from processors.engagement.fold import Fold
+from processors.engagement.fold import trees
+from processors.engagement.fold.columns import Identities
+from processors.engagement.fold.fold import Fold
 from tests.folding import Event, assert_true, like, metrics_of, take, undo
 from tests.truth import truth_of
 

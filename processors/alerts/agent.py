@@ -23,7 +23,7 @@ from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import AlertPorts, Answer, Delivery, HeartbeatPort
 from processors.alerts.receiver_state import PendingDelivery
 from processors.alerts.records import read_alerts
-from processors.batches import Batch
+from processors.runtime.batch import Batch
 from schemas.alerts import SpikeAlert
 
 STORE_RETRY_SECONDS: Final = 0.5

@@ -17,8 +17,8 @@ from processors.alerts.config import ALERTS_SETTING, load_alerts
 from processors.alerts.connections import open_heartbeat, open_receivers
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.alerts.ports import AlertPorts
-from processors.batches import Batch
-from processors.bench import Bench
+from processors.runtime.agent_thread import Bench
+from processors.runtime.batch import Batch
 
 ALERTS_TICK_SECONDS: Final = 0.5
 IDLE_SECONDS: Final = 10.0
@@ -26,7 +26,7 @@ IDLE_SECONDS: Final = 10.0
 
 
 class AlertHost:
-    """Runs the alert agent for the source (processors.batches.Host)."""
+    """Runs the alert agent for the source (processors.runtime.batch.Host)."""
 
     def __init__(
         self, settings: Settings, metrics: WorkerMetrics, health: HealthState, watchdog: WatchdogState

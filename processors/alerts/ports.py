@@ -117,7 +117,7 @@ class HeartbeatPort(Protocol):
 
 
 class BlockingThread(Protocol):
-    """A thread for blocking calls, run in sequence (processors/bench.py)."""
+    """A thread for blocking calls, run in sequence (processors/runtime/agent_thread.py)."""
 
     async def run(
         self, action: Callable[..., _Result], *arguments: Any, unwanted: Callable[[], bool] = lambda: False

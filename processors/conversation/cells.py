@@ -7,8 +7,8 @@ from typing import Final, Self
 
 import numpy as np
 
+from processors.columnar.sets import Array, Sets, join_sets
 from processors.conversation.index import hashes_of
-from processors.conversation.voices import Array, Sets, join_sets
 
 COUNTS: Final = (
     "posts",

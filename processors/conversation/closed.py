@@ -10,11 +10,11 @@ from typing import Final
 
 import numpy as np
 
+from processors.columnar.sets import Array
 from processors.conversation.cells import Minutes
 from processors.conversation.ports import Closings
 from processors.conversation.rows import closing_columns
-from processors.conversation.voices import Array
-from processors.patience import Patience
+from processors.runtime.retry import Patience
 
 AT_ONCE: Final = 20_000
 """Rows of a statement; and what is asked for of what stands."""

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from processors.columnar.sets import Array, Pool, Sets, count_distinct, count_voices, grown
 from processors.conversation import kernels
 from processors.conversation.cells import (
     COMMENTS,
@@ -24,7 +25,6 @@ from processors.conversation.cells import (
     texts,
 )
 from processors.conversation.index import ROOM, Index, hashes_of
-from processors.conversation.voices import Array, Pool, Sets, count_distinct, count_voices, grown
 from schemas.metrics import FOLD_VERSION
 
 OF_THIS_CODE: Final = np.uint64(FOLD_VERSION) << np.uint64(56)

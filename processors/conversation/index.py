@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
+from processors.columnar.sets import Array, grown
 from processors.conversation import kernels
-from processors.conversation.voices import Array, grown
 
 ROOM: Final = 1024
 

@@ -22,17 +22,17 @@ import numpy as np
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
+from processors.columnar.partitioning import partitions_of
+from processors.columnar.sets import Array
 from processors.conversation.cells import Cells, Minutes
 from processors.conversation.closed import ClosedOnce
 from processors.conversation.decoding import decode
 from processors.conversation.fold import ConversationFold
 from processors.conversation.ports import Audience, CellLog, Closings, Rows
 from processors.conversation.rows import by_minute, minute_columns, open_columns
-from processors.conversation.voices import Array
 from processors.engagement.decoding import Run
-from processors.engagement.marks import MINUTE_US
-from processors.engagement.partitioning import partitions_of
-from processors.patience import GivenUp, Patience, WaitPolicy
+from processors.engagement.watermarks.watermarks import MINUTE_US
+from processors.runtime.retry import GivenUp, Patience, WaitPolicy
 from schemas.conversations import Mark
 from schemas.tables import CONVERSATION_MARKS, CONVERSATION_MINUTES
 

@@ -10,12 +10,12 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from pipeline.clickhouse import ClickHouse
+from processors.columnar.compare_rows import Columns, Difference, Key, compare, difference, keys_of
+from processors.columnar.sets import Array
 from processors.conversation.cells import Cells
 from processors.conversation.fold import ConversationFold
 from processors.conversation.recount_closed import windows
 from processors.conversation.rows import minute_columns
-from processors.conversation.voices import Array
-from processors.engagement.comparing import Columns, Difference, Key, compare, difference, keys_of
 from schemas.tables import CONVERSATION_MINUTES
 
 CELLS_AT_ONCE: Final = 500_000

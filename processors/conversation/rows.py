@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from processors.columnar.sets import Array
 from processors.conversation.cells import Minutes
-from processors.conversation.voices import Array
 
 SEEN_BITS: Final = 55
 

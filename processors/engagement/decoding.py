@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.dead_letters import DeadLetter
-from processors.engagement.columns import KIND_NUMBER, EventColumns
+from processors.engagement.fold.columns import KIND_NUMBER, EventColumns
 from schemas.events import (
     EARLY_SAID,
     Event,

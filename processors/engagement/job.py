@@ -26,23 +26,23 @@ from pipeline.brands import Brands
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
-from processors.engagement import rows
-from processors.engagement.carried import carry_over
-from processors.engagement.cells import NO_MORE, cells_of, conversation_posts
-from processors.engagement.cold import ColdPosts
-from processors.engagement.columns import MINUTE_US, EventColumns, identify
+from processors.columnar.hashing import Hasher
+from processors.columnar.partitioning import partitions_of
+from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
 from processors.engagement.decoding import DecodingPolicy, Run, decode, misplaced, parts_of
-from processors.engagement.facts import BrandKeys, PostEvent
-from processors.engagement.fold import Array
-from processors.engagement.hashing import Hasher
+from processors.engagement.fold.columns import MINUTE_US, EventColumns, identify
+from processors.engagement.fold.fold import Array
+from processors.engagement.fold.threads import ThreadPolicy
 from processors.engagement.outbox import records_of
-from processors.engagement.partitioning import partitions_of
 from processors.engagement.pending import Pending, Place, further
 from processors.engagement.ports import Log, Outbox, Store
-from processors.engagement.spreading import Spreading
+from processors.engagement.read_through import ColdPosts
+from processors.engagement.rows import post_rows
+from processors.engagement.rows.carry_over import carry_over
+from processors.engagement.rows.post_facts import BrandKeys, PostEvent
+from processors.engagement.rows.spread import Spreading
 from processors.engagement.state import Said, State
-from processors.engagement.threads import ThreadPolicy
-from processors.patience import GivenUp, Patience, WaitPolicy
+from processors.runtime.retry import GivenUp, Patience, WaitPolicy
 from processors.virality.parameters import ForecastParameters, load_parameters
 from schemas.tables import CARRY_OVER, CONVERSATION_POSTS, POST_METRICS, POST_MINUTES, POSTS
 from schemas.topics import KINDS
@@ -234,16 +234,16 @@ class EngagementJob:
             self._metrics.observe_freshness(now() - received / 1000)
         return pending.reached
 
-    def _derived(self, pending: Pending, messages: list[Record]) -> Iterable[tuple[str, rows.Columns]]:
+    def _derived(self, pending: Pending, messages: list[Record]) -> Iterable[tuple[str, post_rows.Columns]]:
         """Tables and rows to be written; what is to be sent on is appended to `messages`."""
         fold, known, panes = self._state.fold, self._state.known, pending.panes()
         # First what the posts say: all that follows rests on it.
         said = self._learn(pending.owners(), pending.post_events())
         if len(panes):
-            yield POST_MINUTES.name, rows.of_panes(fold, panes)
+            yield POST_MINUTES.name, post_rows.of_panes(fold, panes)
         if said:
-            versions = rows.versions(fold.post_events(fold.find(list(said))))
-            yield POSTS.name, rows.posts(list(said), [one.facts for one in said.values()], versions)
+            versions = post_rows.versions(fold.post_events(fold.find(list(said))))
+            yield POSTS.name, post_rows.posts(list(said), [one.facts for one in said.values()], versions)
             if (carried := carry_over(said, versions))["message"]:
                 yield CARRY_OVER.name, carried
         if len(posts := pending.posts()):

@@ -12,8 +12,8 @@ import numpy as np
 from pydantic_core import to_json
 
 from pipeline.outlet import Outlet
-from processors.engagement.cells import Array, Cells
-from processors.engagement.numbering import number
+from processors.columnar.factorize import number
+from processors.engagement.cells.cells import Array, Cells
 from schemas.conversations import HASHES, NUMBERS, VERSIONS
 from schemas.conversations import Cells as Said
 

@@ -7,9 +7,9 @@ Each call blocks. Each may raise pipeline.errors.Unavailable (worth another try:
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from processors.engagement.columns import EventColumns, Identities
-from processors.engagement.facts import PostEvent
-from processors.engagement.hashing import Hashes
+from processors.columnar.hashing import Hashes
+from processors.engagement.fold.columns import EventColumns, Identities
+from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import Tagged
 
 

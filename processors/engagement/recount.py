@@ -13,16 +13,16 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from processors.engagement import rows
-from processors.engagement.carried import carry_over
-from processors.engagement.cells import cells_of, conversation_posts
-from processors.engagement.cold import read_posts, take_posts
-from processors.engagement.comparing import Columns, Difference, Key, compare, difference, emptied, keys_of, plain
-from processors.engagement.fold import Array, Fold
-from processors.engagement.hashing import Hasher
+from processors.columnar.compare_rows import Columns, Difference, Key, compare, difference, emptied, keys_of, plain
+from processors.columnar.hashing import Hasher
+from processors.engagement.cells.cells import cells_of, conversation_posts
+from processors.engagement.fold.fold import Array, Fold
 from processors.engagement.job import JobPolicy
 from processors.engagement.ports import Log, Store
-from processors.engagement.spreading import Spreading
+from processors.engagement.read_through import read_posts, take_posts
+from processors.engagement.rows import post_rows
+from processors.engagement.rows.carry_over import carry_over
+from processors.engagement.rows.spread import Spreading
 from processors.engagement.state import State
 from processors.virality.parameters import load_parameters
 from schemas.metrics import MINUTE
@@ -90,7 +90,7 @@ class _Expected:
             known = [key for key in keys if key[place] in self.post_events]
             # An empty pane has seen nothing, an empty cell what the post says of itself.
             seen = [self.post_events[key[place]] if table is CONVERSATION_POSTS else 0 for key in known]
-            found |= zip(known, rows.versions(np.array(seen, np.int64)).tolist(), strict=True)
+            found |= zip(known, post_rows.versions(np.array(seen, np.int64)).tolist(), strict=True)
         columns = self.rows[table]
         return found | dict(zip(keys_of(table, columns), plain(columns["version"]), strict=True))
 
@@ -170,13 +170,13 @@ def _expected(
     seen, _ = fold.seen(np.arange(len(fold)))
     real = np.flatnonzero(seen > 0)
     panes = fold.panes_of(real)
-    versions = rows.versions(fold.post_events(fold.find(list(said))))
+    versions = post_rows.versions(fold.post_events(fold.find(list(said))))
     cells = [conversation_posts(cells) for cells in cells_of(fold, state.known, panes, state.again(said), 1)]
     return _Expected(
         {
             POST_METRICS: spreading.rows(fold, real, _as_shown(fold, real, shown)),
-            POST_MINUTES: rows.of_panes(fold, panes),
-            POSTS: rows.posts(list(said), [one.facts for one in said.values()], versions),
+            POST_MINUTES: post_rows.of_panes(fold, panes),
+            POSTS: post_rows.posts(list(said), [one.facts for one in said.values()], versions),
             CONVERSATION_POSTS: _joined(cells),
             CARRY_OVER: carry_over(said, versions),
         },

@@ -7,14 +7,15 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from processors.engagement import kernels, voices
-from processors.engagement.cells import Again
-from processors.engagement.columns import CODE, MINUTE_US, EventColumns, Identities
-from processors.engagement.facts import BrandKeys, Facts, PostEvent, added_of, facts_of, keys_of, own_keys
-from processors.engagement.fold import Fold, Taken
-from processors.engagement.hashing import Hasher
-from processors.engagement.memberships import Memberships
-from processors.engagement.threads import ThreadPolicy
+from processors.columnar.hashing import Hasher
+from processors.engagement.cells import cell_kernels
+from processors.engagement.cells.cells import Again
+from processors.engagement.cells.memberships import Memberships
+from processors.engagement.fold import kernels
+from processors.engagement.fold.columns import CODE, MINUTE_US, EventColumns, Identities
+from processors.engagement.fold.fold import Fold, Taken
+from processors.engagement.fold.threads import ThreadPolicy
+from processors.engagement.rows.post_facts import BrandKeys, Facts, PostEvent, added_of, facts_of, keys_of, own_keys
 
 Array = np.ndarray[Any, Any]
 
@@ -77,7 +78,7 @@ class State:
                 keys = self._hasher.hashes([one.event_id for one in tagged]) + (2 * kinds + np.uint64(1)) * CODE
             rows = self.fold.find([one.post_id for one in tagged])
             # The log may have got more since it was folded: what is missing comes again, as new.
-            there = voices.present(self.fold._tables, rows, keys)
+            there = cell_kernels.present(self.fold._tables, rows, keys)
             named = [own_keys(one.conversations, self._brands) for one in compress(tagged, there.tolist())]
             self.known.tag(rows[there], keys[there], named)
 

@@ -9,16 +9,16 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.observability.metrics import WorkerMetrics
-from processors.engagement import voices
-from processors.engagement.columns import EventColumns
+from processors.columnar.hashing import Hasher, Hashes
+from processors.engagement.cells import cell_kernels
 from processors.engagement.decoding import Run
-from processors.engagement.facts import PostEvent
-from processors.engagement.fold import Fold
-from processors.engagement.hashing import Hasher, Hashes
+from processors.engagement.fold.columns import EventColumns
+from processors.engagement.fold.fold import Fold
+from processors.engagement.fold.tables import kept
 from processors.engagement.job import EngagementJob
 from processors.engagement.ports import LoggedEvents
+from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import Tagged
-from processors.engagement.tables import kept
 from schemas.topics import KINDS
 
 EVENTS: Final[dict[str, dict[str, Any]]] = {
@@ -40,7 +40,7 @@ def compile_loops() -> None:
         job.take(batch, Event(), lambda: 0.0)
     job.advance(1 << 51)
     nothing = Fold()._tables
-    voices.present(nothing, np.empty(0, np.int64), np.empty(0, np.uint64))
+    cell_kernels.present(nothing, np.empty(0, np.int64), np.empty(0, np.uint64))
     kept(nothing, np.empty(0, np.bool_))
 
 

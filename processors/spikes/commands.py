@@ -17,8 +17,8 @@ from processors.spikes import numenta
 from processors.spikes.backtest import THRESHOLDS, Judged, Tried, compare, rate_all, run, spikes_of, summarize, weeks_of
 from processors.spikes.bank import Verdicts
 from processors.spikes.detector import verdicts_of
-from processors.spikes.past import read_past
-from processors.spikes.picture import check_picture, draw
+from processors.spikes.history import read_past
+from processors.spikes.plot import check_picture, draw
 from processors.spikes.policy import SHIPPED, cut
 from processors.spikes.series import Labels, Series, read_labels, read_series
 

@@ -15,7 +15,7 @@ from processors.virality.generation import MINUTES, WEIGHTS, survival_table
 Array = np.ndarray[Any, Any]
 
 NONE: Final = np.uint32(0xFFFFFFFF)
-"""No such row, or a minute that is not known; as in processors/engagement/kernels.py."""
+"""No such row, or a minute that is not known; as in processors/engagement/fold/kernels.py."""
 
 SHARES: Final = 1
 

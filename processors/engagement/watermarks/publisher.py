@@ -11,9 +11,9 @@ from typing import Any, Final, Protocol
 
 from pydantic_core import to_json
 
-from processors.engagement.broker_clock import BrokerClock
-from processors.engagement.marks import Lags, MarksPolicy, MarksState, Reached, minute_of
 from processors.engagement.ports import Outbox
+from processors.engagement.watermarks.broker_clock import BrokerClock
+from processors.engagement.watermarks.watermarks import Lags, MarksPolicy, MarksState, Reached, minute_of
 from schemas.conversations import ConversationRun
 from schemas.tables import SOURCE_MARKS
 

@@ -7,10 +7,10 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.clickhouse import ClickHouse
-from processors.engagement.columns import EventColumns, identities
-from processors.engagement.facts import PostEvent
-from processors.engagement.hashing import Hasher, Hashes
+from processors.columnar.hashing import Hasher, Hashes
+from processors.engagement.fold.columns import EventColumns, identities
 from processors.engagement.ports import LoggedEvents
+from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import Tagged
 from schemas.tables import (
     CARRY_OVER,

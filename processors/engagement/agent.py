@@ -13,21 +13,21 @@ from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.publisher import PublisherPolicy, open_publisher
 from pipeline.settings import Settings
-from processors.batches import Batch
-from processors.bench import Bench
-from processors.conversation.stored import ClickHouseConversations
-from processors.engagement.business import BusinessHours, clock_of
+from processors.columnar.hashing import Hasher
+from processors.conversation.store import ClickHouseConversations
 from processors.engagement.decoding import DecodingPolicy
-from processors.engagement.hashing import Hasher
+from processors.engagement.fold.business_hours import BusinessHours, clock_of
+from processors.engagement.fold.threads import ThreadPolicy, turns_of
 from processors.engagement.job import EngagementJob, JobPolicy
-from processors.engagement.marking import Marking
-from processors.engagement.marks import MarksPolicy
 from processors.engagement.outbox import KafkaOutbox
-from processors.engagement.stored import ClickHouseLog
-from processors.engagement.threads import ThreadPolicy, turns_of
+from processors.engagement.store import ClickHouseLog
 from processors.engagement.warmup import compile_loops
-from processors.patience import GivenUp, Patience
-from processors.process import tune
+from processors.engagement.watermarks.publisher import Marking
+from processors.engagement.watermarks.watermarks import MarksPolicy
+from processors.runtime.agent_thread import Bench
+from processors.runtime.batch import Batch
+from processors.runtime.process_tuning import tune
+from processors.runtime.retry import GivenUp, Patience
 from processors.virality.parameters import load_parameters
 
 CLOSE_SECONDS: Final = 2.0

@@ -7,7 +7,7 @@ from math import log2
 import numpy as np
 from numba import njit
 
-from processors.engagement.kernels import NONE, warm
+from processors.engagement.fold.kernels import NONE, warm
 
 
 @njit(cache=True, nogil=True)

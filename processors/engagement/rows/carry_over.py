@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.addresses import canonical
-from processors.engagement.facts import Facts, PostEvent
+from processors.engagement.rows.post_facts import Facts, PostEvent
 from processors.engagement.state import Said
 
 Array = np.ndarray[Any, Any]

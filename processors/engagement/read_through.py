@@ -5,10 +5,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from processors.engagement import kernels
-from processors.engagement.facts import PostEvent
-from processors.engagement.hashing import Hasher
+from processors.columnar.hashing import Hasher
+from processors.engagement.fold import kernels
 from processors.engagement.ports import Log, LoggedEvents
+from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import Said, State, Tagged
 
 Array = np.ndarray[Any, Any]
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 class Patiently(Protocol):
-    """Calls an action until it works; see processors.patience."""
+    """Calls an action until it works; see processors.runtime.retry."""
 
     def __call__(self, action: Callable[[], Result]) -> Result: ...
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from processors.engagement import rows
-from processors.engagement.fold import Fold
-from processors.engagement.hashing import Hasher
+from processors.columnar.hashing import Hasher
+from processors.engagement.fold.fold import Fold
+from processors.engagement.rows import post_rows
 from processors.virality import clock
 from processors.virality.columns import spread_columns
 from processors.virality.parameters import ForecastParameters
@@ -28,12 +28,12 @@ class Spreading:
         self._authors = np.append(authors[order], np.uint64(0))
         self._habits = np.append(np.array(list(parameters.habits.values()), np.float64)[order], 0.0)
 
-    def rows(self, fold: Fold, posts: Array, at: Array) -> rows.Columns:
+    def rows(self, fold: Fold, posts: Array, at: Array) -> post_rows.Columns:
         """Rows of post_metrics of these posts, spread as of `at` (minutes since 1970, what `times` says, never before a
         post's as_of). The version has that minute: of two rows that have seen the same events the later one wins."""
         snapshot = fold.snapshot(posts)
         columns = {
-            **rows.of_snapshot(fold, posts, snapshot),
+            **post_rows.of_snapshot(fold, posts, snapshot),
             **spread_columns(
                 fold._tables,
                 posts,
@@ -47,7 +47,7 @@ class Spreading:
         for number, (window, minutes) in enumerate(WINDOWS.items()):
             new, old = snapshot.windows[:, number].sum(axis=2).T
             columns[f"rate_half_life_{window}"] = rate_half_life(minutes, old, new)
-        return columns | {"version": rows.versions(columns["events_seen"], at)}
+        return columns | {"version": post_rows.versions(columns["events_seen"], at)}
 
     def _habits_of(self, fold: Fold, posts: Array) -> Array:
         """The habit of each post's author, 0 where not known."""

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from processors.engagement.hashing import Hasher
-from processors.engagement.pages import zeros
-from processors.engagement.partitioning import partitions_of
+from processors.columnar.hashing import Hasher
+from processors.columnar.mmap_arrays import zeros
+from processors.columnar.partitioning import partitions_of
 
 Array = np.ndarray[Any, Any]
 

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from processors.engagement.kernels import COUNTED, NAMES, NONE
-from processors.engagement.trees import ALL, attach, id_of, kin_of, kind_of, named_by, parent_hash
+from processors.engagement.fold.kernels import COUNTED, NAMES, NONE
+from processors.engagement.fold.trees import ALL, attach, id_of, kin_of, kind_of, named_by, parent_hash
 
 UNSEEN: Final = np.uint32(NONE - 1)
 """In place of a level, while trees are built anew."""

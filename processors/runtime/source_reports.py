@@ -8,7 +8,7 @@ from pipeline.errors import Unavailable
 from pipeline.group import Member, Partition
 from pipeline.observability.health import HealthState, Store, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
-from processors.batches import SourcePolicy
+from processors.runtime.batch import SourcePolicy
 
 MEMBERSHIP_SECONDS: Final = 3.0
 """How often the broker is asked whether it counts us in the group; each second while it does not. Two requests."""

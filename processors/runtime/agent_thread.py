@@ -15,7 +15,7 @@ from pipeline.migrations import verify_tables
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.settings import Settings
 from processors.row_settings import row_settings
-from processors.row_settings_stored import StoredRowSettings, WorkerAgreement
+from processors.row_settings_store import StoredRowSettings, WorkerAgreement
 
 Result = TypeVar("Result")
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from processors.engagement.kernels import COMMENT, COUNTED, NONE, find
+from processors.engagement.fold.kernels import COMMENT, COUNTED, NONE, find
 
 COMMENTED: Final = 1
 TOUCHED: Final = 4

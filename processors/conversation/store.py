@@ -6,9 +6,9 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.clickhouse import ClickHouse, ExternalTables
+from processors.columnar.sets import Array, Sets
 from processors.conversation.cells import COUNTS, Cells, name_channels, texts
 from processors.conversation.index import hashes_of
-from processors.conversation.voices import Array, Sets
 from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS, SOURCE_MARKS
 
 CELL: Final = (

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from pipeline.brands import Brands
-from processors.engagement.business import BusinessHours
-from processors.engagement.converse import COMMENTS, NEVER, NUMBERS, converse, link, places_for
-from processors.engagement.hashing import Hasher
-from processors.engagement.kernels import NODES, NONE
-from processors.engagement.tables import Tables
+from processors.columnar.hashing import Hasher
+from processors.engagement.fold.business_hours import BusinessHours
+from processors.engagement.fold.kernels import NODES, NONE
+from processors.engagement.fold.tables import Tables
+from processors.engagement.fold.thread_kernels import COMMENTS, NEVER, NUMBERS, converse, link, places_for
 from schemas.metrics import MINUTE
 
 Array = np.ndarray[Any, Any]

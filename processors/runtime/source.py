@@ -24,9 +24,9 @@ from pipeline.group_topics import torn
 from pipeline.observability.health import HealthState, Store, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
-from processors.batches import Batch, CatchUp, Host, SourcePolicy
 from processors.engagement.decoding import Run
-from processors.source_reports import SourceReports
+from processors.runtime.batch import Batch, CatchUp, Host, SourcePolicy
+from processors.runtime.source_reports import SourceReports
 
 FETCH_SECONDS: Final = 0.2
 FETCH_RECORDS: Final = 50_000

@@ -20,11 +20,11 @@ from time import perf_counter
 from typing import Final, Protocol, TypeVar
 
 from pipeline.observability.spike_metrics import SpikeMetrics
-from processors.engagement.partitioning import partitions_of
+from processors.columnar.partitioning import partitions_of
+from processors.spikes.alert_message import alert_of
 from processors.spikes.life import EARLY, RANKS, Change
 from processors.spikes.ports import Messages, Past, Spikes, StoredSpike, Witness
 from processors.spikes.state import AHEAD_MINUTES, DAY_MINUTES, WatchPolicy, WatchState
-from processors.spikes.telling import alert_of
 from schemas.alerts import SPIKE_ALERT
 
 AT_ONCE: Final = 50
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class Patiently(Protocol):
-    """Tries an action until it works (processors/patience.py). Raises what is not worth another try, and GivenUp."""
+    """Tries an action until it works (see processors/runtime/retry.py). Raises GivenUp and final errors."""
 
     def __call__(self, action: Callable[[], Result]) -> Result: ...
 

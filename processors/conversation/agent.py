@@ -8,12 +8,12 @@ from pipeline.dead_letters import Burial
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
-from processors.batches import Batch
-from processors.bench import Bench
 from processors.conversation.fold import compile_loops
 from processors.conversation.job import ConversationJob, ConversationPolicy
-from processors.conversation.stored import ClickHouseConversations
-from processors.spikes.lookout import Lookout
+from processors.conversation.store import ClickHouseConversations
+from processors.runtime.agent_thread import Bench
+from processors.runtime.batch import Batch
+from processors.spikes.live import Lookout
 
 
 class ConversationBench:

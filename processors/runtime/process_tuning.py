@@ -24,7 +24,8 @@ longer."""
 def tune() -> None:
     """Once, before the first record.
 
-    What lives long has pages of its own and does not lie between what batches leave (processors/engagement/pages.py).
+    What lives long has pages of its own and does not lie between what batches leave
+    (processors/columnar/mmap_arrays.py).
     What is loaded by now lives as long as the process, so the collector need not look at it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

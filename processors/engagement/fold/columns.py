@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from processors.engagement.hashing import Hasher, Hashes
+from processors.columnar.hashing import Hasher, Hashes
 from schemas.topics import KINDS
 
 MINUTE_US: Final = 60_000_000

@@ -26,9 +26,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from processors.engagement import kernels
-from processors.engagement.pages import zeros
-from processors.engagement.trees import mark_levels
+from processors.columnar.mmap_arrays import zeros
+from processors.engagement.fold import kernels
+from processors.engagement.fold.trees import mark_levels
 
 NONE: Final = kernels.NONE
 

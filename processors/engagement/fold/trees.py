@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from processors.engagement.columns import CODE
-from processors.engagement.kernels import (
+from processors.engagement.fold.columns import CODE
+from processors.engagement.fold.kernels import (
     COMMENT,
     COUNTED,
     LEVELS,

@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from processors.engagement.kernels import COMMENT, COUNTED, NODES, NONE, find
-from processors.engagement.trees import kin_of
+from processors.engagement.fold.kernels import COMMENT, COUNTED, NODES, NONE, find
+from processors.engagement.fold.trees import kin_of
 
 COMMENTS: Final = 2
 """The comments' place among measures and among the trees of a post."""

@@ -10,13 +10,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from processors.conversation.voices import Sets, join_sets
-from processors.engagement import rows, voices
-from processors.engagement.facts import THREAD
-from processors.engagement.fold import Fold
-from processors.engagement.memberships import Memberships
-from processors.engagement.numbering import number
-from processors.engagement.partitioning import partitions_of
+from processors.columnar.factorize import number
+from processors.columnar.partitioning import partitions_of
+from processors.columnar.sets import Sets, join_sets
+from processors.engagement.cells import cell_kernels
+from processors.engagement.cells.memberships import Memberships
+from processors.engagement.fold.fold import Fold
+from processors.engagement.rows import post_rows
+from processors.engagement.rows.post_facts import THREAD
 from schemas.metrics import MEASURES, MINUTE, VOICES
 
 Array = np.ndarray[Any, Any]
@@ -85,7 +86,7 @@ def cells_of(fold: Fold, known: Memberships, panes: Array, again: Again, of: int
             yield _cells(fold, known, part, of)
 
 
-def conversation_posts(cells: Cells) -> rows.Columns:
+def conversation_posts(cells: Cells) -> post_rows.Columns:
     """Rows of conversation_posts."""
     spots = cells.spots
     counts = cells.counts[spots]
@@ -107,9 +108,9 @@ def _cells(fold: Fold, known: Memberships, numbers: Array, of: int) -> Cells:
     posts = (numbers >> SHIFT).astype(np.int64)
     whole, seen = _look(tables, known, numbers, texts)
     # What a cell says follows from the events of its minute and from what the post says of itself.
-    versions = rows.versions(seen + fold.post_events(posts))
+    versions = post_rows.versions(seen + fold.post_events(posts))
     owners, place = np.unique(posts, return_inverse=True)
-    ids = rows.names(fold, owners)
+    ids = post_rows.names(fold, owners)
     at, names = _shared(known, posts)
     part_at, part_names, parts = _parts(tables, known, numbers, texts)
     used, named = number(np.concatenate((names, part_names)), len(known.names))
@@ -141,10 +142,10 @@ def _numbers(posts: Array, minutes: Array) -> Array:
 
 def _panes_of(tables: Any, posts: Array) -> Array:
     posts, found = posts.astype(np.int64), np.empty(4096, np.int64)
-    count = voices.panes_of(tables, posts, found)
+    count = cell_kernels.panes_of(tables, posts, found)
     if count > len(found):
         found = np.empty(count, np.int64)
-        voices.panes_of(tables, posts, found)
+        cell_kernels.panes_of(tables, posts, found)
     return found[:count]
 
 
@@ -154,13 +155,13 @@ def _look(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> t
     posts = (numbers >> SHIFT).astype(np.int64)
     counts, starts = np.zeros((size, len(COUNTS)), np.uint32), np.empty(size, np.int64)
     seen = np.zeros(size, np.int64)
-    born = voices.look(tables, numbers, counts[:, 1:], seen, starts)
+    born = cell_kernels.look(tables, numbers, counts[:, 1:], seen, starts)
     counts[:, 0] = born & (known.posts["stands"][posts] != 0)
     room = int(starts[-1]) if size else 0
     heard, spoken = np.empty(room, np.uint64), np.empty(room, np.uint64)
     voice_ends, spoken_ends = np.empty(size, np.int64), np.empty(size, np.int64)
     exact = np.ones(size, np.uint8)
-    voices.listen(
+    cell_kernels.listen(
         tables, numbers, known.posts["channel"], VOICES, starts, heard, spoken, voice_ends, spoken_ends, exact
     )
     return _Spots(counts, texts.places(_until(spoken, spoken_ends)), _until(heard, voice_ends), exact), seen
@@ -183,9 +184,9 @@ def _parts(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> 
     counts = np.zeros((size, len(COUNTS)), np.uint32)
     for kind, column in enumerate((2, 3, 5, 6)):
         counts[:, column] = np.bincount(cell[what == kind], minlength=size)
-    adds = np.flatnonzero(what <= voices.COMMENTED)
+    adds = np.flatnonzero(what <= cell_kernels.COMMENTED)
     actors, channels = np.empty(len(adds), np.uint64), np.empty(len(adds), np.uint64)
-    voices.speakers(tables, events[adds], actors, channels)
+    cell_kernels.speakers(tables, events[adds], actors, channels)
     heard, exact = _distinct(cell[adds], actors, size, VOICES)
     spoken, _ = _distinct(cell[adds], channels, size, len(adds))
     name = (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
@@ -193,7 +194,7 @@ def _parts(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> 
 
 
 def _own(tables: Any, known: Memberships, numbers: Array) -> tuple[Array, Array, Array, Array]:
-    """Spot, name, what (as voices.py has it) and event of each thing that counts in a conversation not its post's."""
+    """Spot, name, what (see cell_kernels.py) and event of each thing that counts in a conversation not its post's."""
     posts = (numbers >> SHIFT).astype(np.int64)
     left = known.posts["left"][posts].astype(np.int64)
     at = np.repeat(np.arange(len(left)), left)
@@ -206,7 +207,7 @@ def _own(tables: Any, known: Memberships, numbers: Array) -> tuple[Array, Array,
     room = 2 * len(own)
     while True:
         found = tuple(np.empty(room, kind) for kind in (np.int64, np.uint32, np.uint8, np.int64))
-        count = voices.own_conversations(tables, numbers, own, known.posts, known.held, *found)
+        count = cell_kernels.own_conversations(tables, numbers, own, known.posts, known.held, *found)
         if count <= room:
             break
         room = count
@@ -214,7 +215,7 @@ def _own(tables: Any, known: Memberships, numbers: Array) -> tuple[Array, Array,
     return (
         np.concatenate((at, out_at)),
         np.concatenate((names, out_names)),
-        np.concatenate((np.full(len(at), voices.TOUCHED, np.uint8), what)),
+        np.concatenate((np.full(len(at), cell_kernels.TOUCHED, np.uint8), what)),
         np.concatenate((np.full(len(at), -1), events)),
     )
 

@@ -12,12 +12,12 @@ from pipeline.observability.metrics import WorkerMetrics
 from pipeline.observability.spike_metrics import SpikeMetrics
 from pipeline.publisher import PublisherPolicy, open_publisher
 from pipeline.settings import Settings
-from processors.patience import GivenUp, Patience
+from processors.runtime.retry import GivenUp, Patience
 from processors.spikes.evidence import ClickHouseWitness
+from processors.spikes.monitor import Watch
 from processors.spikes.sending import KafkaMessages
 from processors.spikes.state import WatchPolicy
-from processors.spikes.stored import ClickHouseSpikes
-from processors.spikes.watch import Watch
+from processors.spikes.store import ClickHouseSpikes
 
 CLOSE_SECONDS: Final = 2.0
 """How long the end waits for messages that are on their way: their rows say that they were not told, so they come

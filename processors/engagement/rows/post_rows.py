@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from processors.engagement.facts import Facts
-from processors.engagement.fold import Fold, Panes, Snapshot
+from processors.engagement.fold.fold import Fold, Panes, Snapshot
+from processors.engagement.rows.post_facts import Facts
 from schemas.metrics import (
     CHANNELS_SHOWN_FROM,
     FOLD_VERSION,

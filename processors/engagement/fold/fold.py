@@ -10,11 +10,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from processors.engagement import anew, kernels, looks, trees
-from processors.engagement.columns import Identities
-from processors.engagement.partitioning import partitions_of
-from processors.engagement.tables import Tables, bytes_of, empty_tables, kept, with_room
-from processors.engagement.threads import ThreadPolicy, ThreadState
+from processors.columnar.partitioning import partitions_of
+from processors.engagement.fold import kernels, snapshot_kernels, tree_rebuild, trees
+from processors.engagement.fold.columns import Identities
+from processors.engagement.fold.tables import Tables, bytes_of, empty_tables, kept, with_room
+from processors.engagement.fold.threads import ThreadPolicy, ThreadState
 from schemas.metrics import HOT_HALF_LIFE, LEVELS_SHOWN, MEASURES, TREE_EVENTS, WEIGHT_SETS, WINDOWS
 
 Array = np.ndarray[Any, Any]
@@ -186,9 +186,11 @@ class Fold:
         windows = np.zeros((count, len(_WINDOWS), 2, len(MEASURES)), np.int64)
         channels = np.zeros(count, np.uint32)
         entropy = np.empty(count, np.float64)
-        looks.measure(self._tables, rows.astype(np.int64), _WINDOWS, _WEIGHTS, _HALF_LIFE, windows, channels, entropy)
+        snapshot_kernels.measure(
+            self._tables, rows.astype(np.int64), _WINDOWS, _WEIGHTS, _HALF_LIFE, windows, channels, entropy
+        )
         top = np.empty(count, np.int64)
-        looks.concentrate(self._tables, rows.astype(np.int64), top)
+        snapshot_kernels.concentrate(self._tables, rows.astype(np.int64), top)
         posts = self._tables.posts[rows]
         with np.errstate(divide="ignore", invalid="ignore"):
             hot = np.where(posts["hot"] > 0, np.log2(posts["hot"]) + (posts["hot_minute"] + 1.0) / _HALF_LIFE, np.nan)
@@ -229,7 +231,9 @@ class Fold:
             self._tables = with_room(self._tables, len(self), levels=2 * int(twins.sum()))
         most = int(put_off["nodes"].max(initial=0))
         nodes, order = np.empty(most, np.uint32), np.empty(most, np.uint32)
-        anew.settle(self._tables, rows.astype(np.int64), self._tree_events, nodes, order, np.empty(most + 2, np.int64))
+        tree_rebuild.settle(
+            self._tables, rows.astype(np.int64), self._tree_events, nodes, order, np.empty(most + 2, np.int64)
+        )
 
     def threads(self, rows: Array) -> dict[str, Array]:
         """The threads of these posts: columns of post_metrics."""

@@ -1,0 +1,1 @@
+"""What a post adds to each conversation and minute. Pure."""

@@ -1,0 +1,1 @@
+"""The fold of posts: tables, compiled loops, trees, threads. Pure."""

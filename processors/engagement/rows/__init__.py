@@ -1,0 +1,1 @@
+"""Derived rows of posts, column by column. Pure."""
