@@ -21,10 +21,11 @@ from pydantic import TypeAdapter
 
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
-from processors.engagement.decoding import Decoded, DecodingPolicy, Run, decode
+from processors.engagement.decoding import Decoded, DecodingPolicy, decode
 from processors.engagement.fold.columns import identify
 from processors.engagement.fold.fold import Fold
 from processors.engagement.rows import post_rows
+from processors.runtime.records import Run
 from schemas.events import Event
 
 RUN = 5_000

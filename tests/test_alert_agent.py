@@ -16,8 +16,8 @@ from processors.alerts.config import AlertsConfig
 from processors.alerts.connections import open_heartbeat, open_receivers
 from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import SETTLED, AlertPorts, Answer, Delivery, Receiver
-from processors.engagement.decoding import Run
 from processors.runtime.batch import Batch
+from processors.runtime.records import Run
 from schemas.alerts import SPIKE_ALERT, SpikeAlert
 from tests.fakes_alerts import T0, FakeDeliveryStore, FakeReceiver, HttpServer, config_of, spike, until
 

@@ -12,9 +12,9 @@ from pipeline.errors import Refused, Unavailable
 from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
-from processors.engagement.decoding import Run
 from processors.engagement.fold import kernels
 from processors.engagement.job import EngagementJob, JobPolicy
+from processors.runtime.records import Run
 from tests.fakes_store import Database, FakeStore, Faults
 from tests.folding import like, undo
 from tests.test_job import NOW_MS, Record

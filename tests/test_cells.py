@@ -16,10 +16,10 @@ from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets
 from processors.engagement.cells import cell_kernels
 from processors.engagement.cells.cells import COUNTS, Cells
-from processors.engagement.decoding import Run
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.engagement.outbox import RECORD_BYTES, KafkaOutbox, records_of
 from processors.engagement.warmup import compile_loops
+from processors.runtime.records import Run
 from schemas.conversations import CONVERSATION_RUN
 from schemas.topics import KINDS
 from tests.cells_truth import Cell, carried_by, cells_of

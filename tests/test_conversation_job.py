@@ -26,8 +26,8 @@ from processors.columnar.partitioning import partitions_of
 from processors.conversation.fold import ConversationFold
 from processors.conversation.job import ConversationJob, ConversationPolicy
 from processors.conversation.rows import minute_columns
-from processors.engagement.decoding import Run
 from processors.engagement.watermarks.watermarks import MINUTE_US
+from processors.runtime.records import Run
 from processors.runtime.retry import WaitPolicy
 from schemas.conversations import CONVERSATION_RUN
 from schemas.metrics import FOLD_VERSION

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.engagement.decoding import Decoded, DecodingPolicy, Run, decode, misplaced
+from processors.engagement.decoding import Decoded, DecodingPolicy, decode, misplaced
 from processors.engagement.fold.columns import KIND_NUMBER
+from processors.runtime.records import Run
 from schemas.topics import KINDS
 from tests.folding import like
 from tests.truth import microseconds

@@ -24,8 +24,8 @@ from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.cells.cells import COUNTS
-from processors.engagement.decoding import Run
 from processors.engagement.job import EngagementJob, JobPolicy
+from processors.runtime.records import Run
 from schemas.conversations import CONVERSATION_RUN
 from schemas.tables import POST_METRICS
 from tests.cells_truth import Cell, carried_by, cells_of

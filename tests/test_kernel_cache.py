@@ -51,8 +51,9 @@ def package(tmp_path: Path) -> Path:
     folder.mkdir()
     for name, text in {"numbers": NUMBERS, "callee": CALLEE, "caller": CALLER, "other": ""}.items():
         (folder / f"{name}.py").write_text(text)
-    for name in ("__init__.py", "kernel_cache.py"):
-        shutil.copy(PACKAGE / name, folder)
+    for name in ("__init__.py", "runtime/__init__.py", "runtime/kernel_cache.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PACKAGE / name, folder / name)
     return folder
 
 

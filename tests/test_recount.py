@@ -17,9 +17,9 @@ from pipeline.settings import Settings
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.commands import recount
-from processors.engagement.decoding import Run
 from processors.engagement.job import EngagementJob
 from processors.engagement.store import ClickHouseLog
+from processors.runtime.records import Run
 from schemas.topics import KINDS
 from tests.end_to_end.checks import environment_of
 

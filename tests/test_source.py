@@ -15,8 +15,8 @@ from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogS
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.roster import Standing
 from pipeline.settings import Settings
-from processors.engagement.decoding import Run
 from processors.runtime.batch import Batch, CatchUp, SourcePolicy
+from processors.runtime.records import Run
 from processors.runtime.source import RunSource
 from tests.fakes_kafka import FakeConsumer
 from tests.fakes_kafka import FakeRecord as Record

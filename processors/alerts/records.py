@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 
 from pipeline.dead_letters import DeadLetter
-from processors.engagement.decoding import Run
+from processors.runtime.records import Run
 from schemas.alerts import SPIKE_ALERT, SpikeAlert
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from processors.conversation import kernels
+from processors.columnar import set_kernels
 
 Array = np.ndarray[Any, Any]
 
@@ -38,7 +38,7 @@ class Sets:
         """Those at these places, in their order, several times perhaps."""
         lengths = self.lengths[places]
         values = np.empty(int(lengths.sum()), np.uint64)
-        kernels.gather(places, self.starts, self.lengths, self.values, values)
+        set_kernels.gather(places, self.starts, self.lengths, self.values, values)
         return type(self)(values, lengths)
 
     @cached_property
@@ -92,7 +92,7 @@ class Pool:
         """The sets of these rows."""
         lengths = self._lengths[rows]
         values = np.empty(int(lengths.sum()), np.uint64)
-        kernels.gather(rows, self._starts, self._lengths, self._values, values)
+        set_kernels.gather(rows, self._starts, self._lengths, self._values, values)
         return Sets(values, lengths)
 
     def _tidy(self, more: int) -> None:
@@ -116,7 +116,7 @@ def grown(column: Array, needed: int) -> Array:
 def count_distinct(owners: Array, values: Array, count: int) -> Array:
     """Distinct values of each of `count` owners."""
     found = np.zeros(count, np.int64)
-    kernels.count_distinct(owners, values, found)
+    set_kernels.count_distinct(owners, values, found)
     return found
 
 

@@ -14,7 +14,7 @@ from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Array, Sets
 from processors.conversation.cells import COUNTS, Cells, join, name_channels, texts
 from processors.conversation.index import hashes_of
-from processors.engagement.decoding import Record, Run, dead_letter
+from processors.runtime.records import Record, Run, dead_letter
 from schemas.conversations import CONVERSATION_RUN, HASHES, NUMBERS, VERSIONS, ConversationRun, Mark
 from schemas.conversations import Cells as Columns
 from schemas.events import InvalidEvent, explain

@@ -30,8 +30,8 @@ from processors.conversation.decoding import decode
 from processors.conversation.fold import ConversationFold
 from processors.conversation.ports import Audience, CellLog, Closings, Rows
 from processors.conversation.rows import by_minute, minute_columns, open_columns
-from processors.engagement.decoding import Run
 from processors.engagement.watermarks.watermarks import MINUTE_US
+from processors.runtime.records import Run
 from processors.runtime.retry import GivenUp, Patience, WaitPolicy
 from schemas.conversations import Mark
 from schemas.tables import CONVERSATION_MARKS, CONVERSATION_MINUTES

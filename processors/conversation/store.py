@@ -9,7 +9,8 @@ from pipeline.clickhouse import ClickHouse, ExternalTables
 from processors.columnar.sets import Array, Sets
 from processors.conversation.cells import COUNTS, Cells, name_channels, texts
 from processors.conversation.index import hashes_of
-from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS, SOURCE_MARKS
+from processors.engagement.watermarks.store import stored_watermarks
+from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS
 
 CELL: Final = (
     "conversation, toUInt32(minute), post_id, "
@@ -18,10 +19,6 @@ CELL: Final = (
     ", arrayStringConcat(arrayMap(hash -> hex(reinterpretAsFixedString(hash)), voices)), voices_exact, version"
 )
 """Lists travel as text: the driver reads those at a tenth of the price of arrays."""
-
-CLOCKS_APART_HOURS: Final = 24
-"""A watermark is never ahead of the brokers' time, nor far ahead of the server's when it is stored: one that is was
-forged, or made by a clock that was wrong, and would close minutes that are still to come."""
 
 BLOCK: Final = 65_536
 SPOTS: Final = "conversation String, start UInt32"
@@ -60,11 +57,7 @@ class ClickHouseConversations:
         )
 
     def watermarks(self) -> dict[int, int]:
-        found = self._client.select(
-            f"SELECT partition, max(toUnixTimestamp64Micro(watermark)) FROM {SOURCE_MARKS.name} "
-            f"WHERE watermark < stored_at + INTERVAL {CLOCKS_APART_HOURS} HOUR GROUP BY partition"
-        )
-        return dict(zip(*found, strict=True)) if found else {}
+        return stored_watermarks(self._client)
 
     def floors(self, partitions: Sequence[int]) -> dict[int, int]:
         found = self._client.select(

@@ -14,7 +14,6 @@ from pipeline.observability.metrics import WorkerMetrics
 from pipeline.publisher import PublisherPolicy, open_publisher
 from pipeline.settings import Settings
 from processors.columnar.hashing import Hasher
-from processors.conversation.store import ClickHouseConversations
 from processors.engagement.decoding import DecodingPolicy
 from processors.engagement.fold.business_hours import BusinessHours, clock_of
 from processors.engagement.fold.threads import ThreadPolicy, turns_of
@@ -23,6 +22,7 @@ from processors.engagement.outbox import KafkaOutbox
 from processors.engagement.store import ClickHouseLog
 from processors.engagement.warmup import compile_loops
 from processors.engagement.watermarks.publisher import Marking
+from processors.engagement.watermarks.store import WatermarkStore
 from processors.engagement.watermarks.watermarks import MarksPolicy
 from processors.runtime.agent_thread import Bench
 from processors.runtime.batch import Batch
@@ -53,7 +53,7 @@ class EngagementBench:
         self._metrics, self._zone = metrics, settings.business_zone
         hasher = Hasher()
         self._log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
-        self._shelf = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
+        self._shelf = WatermarkStore(lambda: ClickHouse(settings))
         self._burial = Burial(settings)
         sending = PublisherPolicy(
             settings.producer_memory_mb << 20, settings.record_limit, CLOSE_SECONDS, close_seconds=CLOSE_SECONDS

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import compress
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
 
 from pipeline.dead_letters import DeadLetter
 from processors.engagement.fold.columns import KIND_NUMBER, EventColumns
+from processors.runtime.records import Record, Run, dead_letter
 from schemas.events import (
     EARLY_SAID,
     Event,
@@ -35,25 +36,6 @@ JUDGED_AT_ONCE: Final = 1000
 
 NUL_ESCAPED: Final = b"\\u0000"
 """JSON has no other way to say NUL."""
-
-
-class Record(Protocol):
-    """What is read of a Kafka record; `timestamp` is LogAppendTime in milliseconds."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-
-
-@dataclass(frozen=True)
-class Run:
-    """Consecutive records of one topic partition."""
-
-    topic: str
-    kind: str
-    partition: int
-    records: Sequence[Record]
 
 
 @dataclass(frozen=True)
@@ -129,19 +111,6 @@ def misplaced(run: Run, record: Record, belongs: int, of: int) -> DeadLetter:
         run,
         record,
         InvalidEvent("post_id", f"on partition {run.partition}, its key belongs on {belongs} of {of}: {cure}"),
-    )
-
-
-def dead_letter(run: Run, record: Record, flaw: InvalidEvent) -> DeadLetter:
-    return DeadLetter(
-        topic=run.topic,
-        partition=run.partition,
-        offset=record.offset,
-        key=record.key,
-        value=record.value,
-        received_at_ms=record.timestamp,
-        reason=flaw.reason,
-        field=flaw.field,
     )
 
 

@@ -29,7 +29,7 @@ from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
-from processors.engagement.decoding import DecodingPolicy, Run, decode, misplaced, parts_of
+from processors.engagement.decoding import DecodingPolicy, decode, misplaced, parts_of
 from processors.engagement.fold.columns import MINUTE_US, EventColumns, identify
 from processors.engagement.fold.fold import Array
 from processors.engagement.fold.threads import ThreadPolicy
@@ -42,6 +42,7 @@ from processors.engagement.rows.carry_over import carry_over
 from processors.engagement.rows.post_facts import BrandKeys, PostEvent
 from processors.engagement.rows.spread import Spreading
 from processors.engagement.state import Said, State
+from processors.runtime.records import Run
 from processors.runtime.retry import GivenUp, Patience, WaitPolicy
 from processors.virality.parameters import ForecastParameters, load_parameters
 from schemas.tables import CARRY_OVER, CONVERSATION_POSTS, POST_METRICS, POST_MINUTES, POSTS

@@ -11,7 +11,6 @@ import numpy as np
 from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.hashing import Hasher, Hashes
 from processors.engagement.cells import cell_kernels
-from processors.engagement.decoding import Run
 from processors.engagement.fold.columns import EventColumns
 from processors.engagement.fold.fold import Fold
 from processors.engagement.fold.tables import kept
@@ -19,6 +18,7 @@ from processors.engagement.job import EngagementJob
 from processors.engagement.ports import LoggedEvents
 from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import Tagged
+from processors.runtime.records import Run
 from schemas.topics import KINDS
 
 EVENTS: Final[dict[str, dict[str, Any]]] = {

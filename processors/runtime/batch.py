@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from pipeline.group import GroupPolicy, Partition
 from pipeline.observability.metrics import Step
-from processors.engagement.decoding import Run
+from processors.runtime.records import Run
 
 BEHIND_SECONDS: Final = 5.0
 """Records older than this are a backlog: batches may then fill up, because larger ones cost less per event."""

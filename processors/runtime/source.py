@@ -24,8 +24,8 @@ from pipeline.group_topics import torn
 from pipeline.observability.health import HealthState, Store, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
-from processors.engagement.decoding import Run
 from processors.runtime.batch import Batch, CatchUp, Host, SourcePolicy
+from processors.runtime.records import Run
 from processors.runtime.source_reports import SourceReports
 
 FETCH_SECONDS: Final = 0.2

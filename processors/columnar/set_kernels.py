@@ -1,0 +1,38 @@
+"""The compiled loops behind sets.py, with one turn a value."""
+
+import numpy as np
+from numba import njit
+
+EMPTY = np.int64(-1)
+MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+@njit(cache=True, nogil=True)
+def count_distinct(owners, values, found):
+    """Adds to `found`, per owner, how many distinct values it has; 20 to 40 ns a value. Values are hashes."""
+    size = 16
+    while size < 2 * len(owners):
+        size *= 2
+    mask = np.uint64(size - 1)
+    table = np.full(size, EMPTY)
+    for i in range(len(owners)):
+        place = ((values[i] ^ (np.uint64(owners[i]) * MIX)) * MIX) >> np.uint64(20) & mask
+        while True:
+            j = table[place]
+            if j == EMPTY:
+                table[place] = i
+                found[owners[i]] += 1
+                break
+            if owners[j] == owners[i] and values[j] == values[i]:
+                break
+            place = (place + np.uint64(1)) & mask
+
+
+@njit(cache=True, nogil=True)
+def gather(rows, starts, lengths, values, out):
+    """The sets of `rows`, one after the other."""
+    top = 0
+    for row in rows:
+        for i in range(starts[row], starts[row] + lengths[row]):
+            out[top] = values[i]
+            top += 1
