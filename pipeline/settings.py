@@ -64,9 +64,15 @@ class Settings(BaseSettings):
     flush_seconds: float = Field(
         0.5, gt=0, le=60, description="Rows are stored at the latest this long after their events are read"
     )
-    flush_events: int = Field(200_000, ge=1, description="... or as soon as this many events are read")
+    flush_events: int = Field(
+        200_000,
+        ge=1,
+        description="... or as soon as this many events are read (fewer where 2 KB each exceed ENGAGEMENT_MEMORY_MB)",
+    )
     memory_mb: int = Field(
-        2048, ge=16, description="Memory for the state of posts; beyond it the idlest posts are evicted"
+        2048,
+        ge=16,
+        description="Memory for all that a worker keeps (docs/operations.md); beyond it the idlest posts are evicted",
     )
     stuck_minutes: float = Field(
         5, gt=0, description="The worker ends when lag is left and nothing was committed for this long"
@@ -84,7 +90,8 @@ class Settings(BaseSettings):
     open_cells: int = Field(
         2_000_000,
         ge=1000,
-        description="Posts of open minutes that conversations keep in memory; further ones are read from ClickHouse",
+        description="Most cells (posts of minutes) that conversations keep in memory, where ENGAGEMENT_MEMORY_MB has "
+        "room for as many; further ones are read from ClickHouse",
     )
     brands: Path | None = Field(
         None,
@@ -112,7 +119,10 @@ class Settings(BaseSettings):
         description="Kinds of conversations that are watched for spikes; empty: none",
     )
     spike_series: int = Field(
-        200_000, ge=1000, description="Most conversations that a worker watches, 1 KB each; the idlest are let go"
+        200_000,
+        ge=1000,
+        description="Most conversations that a worker watches, 1.2 KB each, where ENGAGEMENT_MEMORY_MB has room for as "
+        "many; the idlest are let go",
     )
 
     # Alerts

@@ -30,6 +30,7 @@ from processors.alerts.host import AlertHost
 from processors.conversation.agent import ConversationBench
 from processors.engagement.agent import EngagementBench
 from processors.runtime.batch import Batch, CatchUp, Host, SourcePolicy
+from processors.runtime.memory import MemoryBudget
 from processors.runtime.source import RunSource
 from schemas.topics import KINDS
 
@@ -124,25 +125,26 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
                 self.server.close()
 
     watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
-    bench = EngagementBench(settings, metrics, health, watchdog, options.after_step)
+    memory = MemoryBudget(settings.memory_mb << 20, metrics.set_memory)
+    bench = EngagementBench(settings, metrics, health, watchdog, memory, options.after_step)
     policy = SourcePolicy(
         GroupPolicy(group, settings.topics.sources, settings.instance),
         {settings.topics.of(kind): kind for kind in KINDS},
         settings.flush_seconds,
-        settings.flush_events,
+        memory.batch_events(settings.flush_events),
         options.rewind_to,
     )
     events = wire(policy, bench, watchdog, catch_up)
 
     watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
-    talk = ConversationBench(settings, metrics, health, watchdog, after_step=options.after_step)
+    talk = ConversationBench(settings, metrics, health, watchdog, memory, options.after_step)
     policy = SourcePolicy(
         GroupPolicy(
             f"{group}-{CONVERSATIONS}", (settings.topics.conversations,), settings.instance, fetch_wait_ms=CALM_WAIT_MS
         ),
         {settings.topics.conversations: CONVERSATIONS},
         settings.flush_seconds,
-        RECORDS_AT_ONCE,
+        memory.batch_cells_records(RECORDS_AT_ONCE),
         name=CONVERSATIONS,
         fetch_step="conversations_fetch",
         commit_step="conversations_commit",

@@ -144,13 +144,14 @@ class FakeConversations:
         self._ask("floors")
         return {partition: floor for partition, floor in self._shelf.floors.items() if partition in partitions}
 
-    def since(self, partitions: Sequence[int], of: int, minute: int) -> Mapping[Spot, int]:
+    def since(self, partitions: Sequence[int], of: int, minute: int, most: int) -> Mapping[Spot, int]:
         self._ask("since")
-        return {
+        found = {
             spot: count
             for spot, count in self._shelf.closings
             if spot[1] >= minute and int(partitions_of([spot[0]], of)[0]) in partitions
         }
+        return dict(list(found.items())[:most])
 
     def counts(self, spots: Sequence[Spot]) -> Mapping[Spot, int]:
         self._ask("counts")

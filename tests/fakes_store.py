@@ -89,11 +89,12 @@ class FakeStore:
         self._database, self._hasher = database, hasher
         self._faults, self._before_call = faults or Faults(), before_call
 
-    def known(self, partitions: Sequence[int], of: int) -> Hashes:
+    def known(self, partitions: Sequence[int], of: int) -> Iterator[Hashes]:
         self._fail("known")
         posts = sorted(self._database.known)
         owned = np.isin(partitions_of(posts, of), list(partitions)) if posts else np.empty(0, np.bool_)
-        return self._hasher.hashes([post for post, mine in zip(posts, owned, strict=True) if mine])
+        mine = self._hasher.hashes([post for post, mine in zip(posts, owned, strict=True) if mine])
+        yield from (mine[start : start + 7] for start in range(0, len(mine), 7))
 
     def read(self, post_ids: Sequence[str]) -> Iterator[LoggedEvents]:
         self._fail("read")

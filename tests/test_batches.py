@@ -164,6 +164,24 @@ def test_memory_stays_within_its_budget_and_the_rows_exact() -> None:
     assert bench.metrics.snapshot()["engagement_evicted_posts_total"] > 600
 
 
+def test_a_viral_post_stays_in_memory_while_others_leave_it() -> None:
+    bench = Bench(memory_bytes=400_000)
+    post_ids = [f"p{number}" for number in range(3_000)]
+    place = {post_id: int(n) for post_id, n in zip(post_ids, partitions_of(post_ids, OF), strict=True)}
+    viral = next(post_id for post_id in post_ids if place[post_id] == 0)
+    bench.take(bench.run([like(f"v{n}", post_id=viral, actor_id=f"a{n}") for n in range(1_600)], 0))
+    reads = bench.did.count("read")
+    for start in range(0, 3_000, 200):
+        part = [like("l", post_id=post_id) for post_id in post_ids[start : start + 200]]
+        part.append(like(f"w{start}", post_id=viral))
+        bench.take(*(bench.run([e for e in part if place[e["post_id"]] == n], n) for n in range(OF)))
+        assert bench.job.memory[0] <= 400_000
+    assert bench.metrics.snapshot()["engagement_evicted_posts_total"] > 1_000
+    assert bench.did.count("read") == reads, "it was read again"
+    found = {row["post_id"]: row["likes"] for row in bench.database.rows("post_metrics")}
+    assert found == {**dict.fromkeys(post_ids, 1), viral: 1_616}
+
+
 def test_a_long_run_is_folded_in_parts() -> None:
     bench = Bench()
     events = [like(f"l{number}", actor_id=f"a{number % 1000}") for number in range(45_000)]

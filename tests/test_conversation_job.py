@@ -23,6 +23,7 @@ from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Refused, Unavailable
 from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.partitioning import partitions_of
+from processors.conversation import closed
 from processors.conversation.fold import ConversationFold
 from processors.conversation.job import ConversationJob, ConversationPolicy
 from processors.conversation.rows import minute_columns
@@ -352,6 +353,36 @@ def test_minutes_for_which_there_is_no_room_are_read_through_and_close_like_othe
     assert bench.closed == {("hashtag:a", minute): 3 if minute < 109 else 11 for minute in range(100, 110)}
     assert {row["is_final"] for row in bench.shelf.minutes.values()} == {1}
     assert [minute for minute, *_ in bench.ear.closed] == list(range(100, 110))
+
+
+def test_cells_take_no_more_memory_than_they_may_and_close_as_they_should() -> None:
+    most = 8 << 20
+    bench = Bench(memory_bytes=most)
+    for minute in range(100, 130):
+        cells = [
+            Cell("hashtag:a", minute, f"p{n}", 1, (0, 0, 0, 1, 0, 0, 0), tuple(range(n * 1000, n * 1000 + 200)), ("x",))
+            for n in range(300)
+        ]
+        bench.send(*cells)
+        assert bench.job.memory[0] <= 1.3 * most
+    assert len(bench.job.fold) < 30 * 300
+    assert bench.metrics.snapshot()['engagement_conversation_cells_total{outcome="cold"}'] > 0
+    bench.mark(200, 200)
+    assert bench.closed == {("hashtag:a", minute): 300 for minute in range(100, 130)}
+
+
+def test_of_more_closed_minutes_than_are_kept_each_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closed, "MOST_STANDING", 3)
+    shelf = Shelf()
+    for minute in range(100, 105):
+        shelf.put(cell("hashtag:a", minute))
+        shelf.closings.append((("hashtag:a", minute), 7))
+    shelf.put(cell("hashtag:a", 105))
+    bench = Bench(shelf)
+    bench.mark(106, 106)
+    assert bench.closed == {**{("hashtag:a", minute): 7 for minute in range(100, 105)}, ("hashtag:a", 105): 1}
+    assert bench.job.memory[1] == 0
+    assert "counts" in bench.store.calls
 
 
 def test_a_batch_that_is_given_up_is_stored_when_it_comes_again() -> None:

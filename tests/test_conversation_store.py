@@ -73,9 +73,9 @@ def test_what_was_closed_is_found(made: Made) -> None:
     store.upsert("conversation_marks", {"partition": [0], "closed_until": [28_000_001 * 60]})
     store.upsert("source_marks", {"partition": [2], "watermark": [1_790_000_000_123_456], "idle": [0]})
     assert store.counts(SPOTS) == {SPOTS[0]: 0}
-    assert store.since([int(partitions_of([SPOTS[0][0]], OF)[0])], OF, SPOTS[0][1]) == {SPOTS[0]: 0}
-    assert store.since([int(partitions_of([SPOTS[0][0]], OF)[0])], OF, SPOTS[0][1] + 1) == {}
-    assert store.since([int(partitions_of([SPOTS[0][0]], OF)[0]) ^ 1], OF, SPOTS[0][1]) == {}
+    assert store.since([int(partitions_of([SPOTS[0][0]], OF)[0])], OF, SPOTS[0][1], 9) == {SPOTS[0]: 0}
+    assert store.since([int(partitions_of([SPOTS[0][0]], OF)[0])], OF, SPOTS[0][1] + 1, 9) == {}
+    assert store.since([int(partitions_of([SPOTS[0][0]], OF)[0]) ^ 1], OF, SPOTS[0][1], 9) == {}
     assert store.floors([0]) == {0: 29_000_001}
     assert store.floors([0, 1, 2]) == {0: 29_000_001, 1: 1}
     store.upsert("source_marks", {"partition": [3], "watermark": [4_102_444_800_000_000], "idle": [1]})

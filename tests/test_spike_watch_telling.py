@@ -123,7 +123,7 @@ def test_a_store_that_is_away_is_waited_for_until_nobody_wants_the_batch() -> No
         errors.append(error)
         given_up.set()
 
-    lookout = Lookout(away, WorkerMetrics(), note)
+    lookout = Lookout(away, WorkerMetrics(), 1000, note)
     assert lookout.settle(None, given_up), "nothing is known yet"
     lookout.watch.state = deepcopy(quiet())
     lookout.watch.on_closed(START + AT, [NAME], [60])

@@ -190,6 +190,7 @@ class WorkerMetrics(_Metrics):
         self._state_posts = self.gauge("state_posts", "Posts in memory")
         self._state_events = self.gauge("state_events", "Events of the posts in memory")
         self._state_bytes = self.gauge("state_bytes", "Memory that the state of posts takes")
+        self._memory = self.gauge("memory_bytes", "Memory of what a worker keeps, by part of its budget", ["part"])
         self._evicted = self.counter("evicted_posts_total", "Posts that left memory for want of room")
         self._cold = self.counter("cold_reads_total", "Posts looked up in the log because they were not in memory")
         self._cells = self.counter(
@@ -270,6 +271,10 @@ class WorkerMetrics(_Metrics):
         self._state_posts.set(posts)
         self._state_events.set(events)
         self._state_bytes.set(size)
+
+    def set_memory(self, part: str, size: int) -> None:
+        """`part` is one of processors.runtime.memory.PARTS; bytes."""
+        self._memory.labels(part).set(size)
 
     def count_evicted(self, posts: int) -> None:
         self._evicted.inc(posts)

@@ -13,6 +13,7 @@ from processors.conversation.job import ConversationJob, ConversationPolicy
 from processors.conversation.store import ClickHouseConversations
 from processors.runtime.agent_thread import Bench
 from processors.runtime.batch import Batch
+from processors.runtime.memory import SERIES_BYTES, MemoryBudget
 from processors.spikes.live import Lookout
 
 
@@ -25,13 +26,21 @@ class ConversationBench:
         metrics: WorkerMetrics,
         health: HealthState,
         watchdog: WatchdogState,
+        memory: MemoryBudget,
         after_step: Callable[[str], None] = lambda step: None,
     ) -> None:
         self._bench = Bench("conversations", settings, health, watchdog)
+        self._memory = memory
         self._stored = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
         self._burial = Burial(settings)
         self._lookout = (
-            Lookout(settings, metrics, self._bench.note_store, self._bench.note_progress)
+            Lookout(
+                settings,
+                metrics,
+                memory.most("series") // SERIES_BYTES,
+                self._bench.note_store,
+                self._bench.note_progress,
+            )
             if settings.spike_kinds
             else None
         )
@@ -42,7 +51,7 @@ class ConversationBench:
             self._stored,
             self._burial,
             metrics,
-            ConversationPolicy(settings.open_cells),
+            ConversationPolicy(settings.open_cells, memory.most("cells")),
             watch,
             after_step,
             self._bench.note_store,
@@ -84,8 +93,18 @@ class ConversationBench:
         stored = self._job.take(batch.runs, batch.given_up, time.time)
         self._bench.judge(self._job.judged)
         if self._lookout is not None:
-            return stored and self._lookout.settle(self._job.closed_until, batch.given_up, batch.all_read)
+            stored = stored and self._lookout.settle(self._job.closed_until, batch.given_up, batch.all_read)
+        self._weigh()
         return stored
+
+    def _weigh(self) -> None:
+        cells, closed = self._job.memory
+        self._memory.note("cells", cells)
+        self._memory.note("closed_minutes", closed)
+        if self._lookout is not None:
+            series, spikes = self._lookout.watch.memory
+            self._memory.note("series", series)
+            self._memory.note("spikes", spikes)
 
     def _close(self) -> None:
         self._stored.close()

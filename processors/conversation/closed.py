@@ -19,6 +19,13 @@ from processors.runtime.retry import Patience
 AT_ONCE: Final = 20_000
 """Rows of a statement; and what is asked for of what stands."""
 
+MOST_STANDING: Final = 100_000
+"""Counts in memory of minutes that were closed before us, as our partitions have come further than each other. Where
+there are more, they are looked up."""
+
+STANDING_BYTES: Final = 300
+"""What one takes: a tuple, a name of some 40 characters, two numbers, a place in a dict."""
+
 LEASE_SECONDS: Final = 5.0
 """After so long without a sign of life others may have been given our partitions (a session ends after 10 s) ..."""
 
@@ -33,11 +40,18 @@ class ClosedOnce:
         self._closings, self._patiently = closings, patiently
         self._stand: dict[tuple[str, int], int] = {}
         self._alive, self._doubt_ends = float("inf"), 0.0
-        self._torn = False
+        self._torn = self._is_partial = False
+
+    @property
+    def bytes(self) -> int:
+        """Memory."""
+        return STANDING_BYTES * len(self._stand)
 
     def load(self, partitions: Sequence[int], of: int, since: int) -> None:
         """Reads what is closed of these partitions out of `of`, from this minute on. Raises as `patiently` does."""
-        self._stand = dict(self._patiently(lambda: self._closings.since(partitions, of, since)))
+        found = self._patiently(lambda: self._closings.since(partitions, of, since, MOST_STANDING + 1))
+        self._is_partial = len(found) > MOST_STANDING
+        self._stand = {} if self._is_partial else dict(found)
 
     def check_in(self, now: float) -> None:
         """A sign of life (Unix time in seconds), often enough that only a process that was stopped, or an outage, lies
@@ -74,7 +88,7 @@ class ClosedOnce:
 
     def _missing(self, minutes: Minutes, now: Callable[[], float]) -> Array:
         """Finds the minutes that are not closed as far as is known; looks that up where it is in doubt."""
-        if self._is_doubtful(now):
+        if self._is_doubtful(now) or self._is_partial:
             self._stand |= self._closings.counts(minutes.spots)
         if not self._stand:
             return np.ones(len(minutes), np.bool_)

@@ -30,6 +30,9 @@ from schemas.metrics import FOLD_VERSION
 OF_THIS_CODE: Final = np.uint64(FOLD_VERSION) << np.uint64(56)
 """The least version of a cell that was made by this code."""
 
+NAME_BYTES: Final = 100
+"""What the name of a conversation takes, once a group: a string of some 40 characters."""
+
 
 class Taken(NamedTuple):
     """The groups, (conversation, minute), that cells belong to, each once; cells that said something new, and not."""
@@ -40,7 +43,7 @@ class Taken(NamedTuple):
 
 
 class ConversationFold:
-    """Cells of some minutes, in rows of columns; each belongs to a group, a (conversation, minute). About 110 bytes a
+    """Cells of some minutes, in rows of columns; each belongs to a group, a (conversation, minute). About 150 bytes a
     cell, and its conversation's name once a group."""
 
     def __init__(self) -> None:
@@ -58,6 +61,14 @@ class ConversationFold:
     def __len__(self) -> int:
         """Cells in memory."""
         return self._rows.count
+
+    @property
+    def bytes(self) -> int:
+        """Memory, room included."""
+        columns = (self._names, self._minutes, self._group, self._counts, self._exact, self._version)
+        parts = (self._groups, self._rows, self._channels, self._voices)
+        held = sum(column.nbytes for column in columns) + sum(part.bytes for part in parts)
+        return held + NAME_BYTES * self._groups.count
 
     @property
     def minutes(self) -> int:

@@ -23,6 +23,11 @@ class Index:
         self._keys = np.zeros(ROOM, np.uint64)
         self._slots = np.full(2 * ROOM, -1, np.int64)
 
+    @property
+    def bytes(self) -> int:
+        """Memory, room included."""
+        return int(self._keys.nbytes + self._slots.nbytes)
+
     def numbers(self, keys: Array) -> Array:
         """The numbers of these keys; new ones go on from `count`, in the order of their first coming."""
         needed = self.count + len(keys)

@@ -42,16 +42,23 @@ STEPS: Final = ("minutes", "final", "closed", "marks")
 NEVER: Final = 1 << 40
 """A ceiling above every minute."""
 
+CELL_BYTES: Final = 150
+"""What a cell takes at least ..."""
+
+CELLS_WEIGHED: Final = 4096
+"""... and how many of them it takes to say what one does: tables have some room from the start."""
+
 SPOTS_AT_ONCE: Final = 20_000
 ROWS_AT_ONCE: Final = 200_000
 
 
 @dataclass(frozen=True)
 class ConversationPolicy:
-    """`open_cells`: beyond it closed minutes leave memory, then the latest open ones, until `keep_share` of it is
-    left."""
+    """`open_cells` and `memory_bytes`: beyond either closed minutes leave memory, then the latest open ones, until
+    `keep_share` of it is left."""
 
     open_cells: int = 2_000_000
+    memory_bytes: int = 384 << 20
     keep_share: float = 0.5
     waits: WaitPolicy = field(default_factory=WaitPolicy)
 
@@ -93,6 +100,7 @@ class ConversationJob:
         """Partition of conversations -> source partition -> watermark, in microseconds, as read in that partition."""
         self._loaded: dict[int, int] = {}
         self._kept = 0
+        self._weight = CELL_BYTES
         self._shown: int | None = None
         self._closed = ClosedOnce(self._closings, self._patiently)
 
@@ -153,15 +161,29 @@ class ConversationJob:
         until = int(minutes[fits]) if fits < len(minutes) else NEVER
         if len(minutes):
             end = min(until, int(minutes[-1]) + 1)
-            for cells in self._patiently(
-                lambda: list(self._log.window(self._partitions, self._of, int(minutes[0]), end))
-            ):
-                self.fold.take(cells.where(cells.minute >= self._of_owner(floors, cells.names[cells.conversation])))
+            self._patiently(lambda: self._read_window(int(minutes[0]), end, floors))
         self._ceiling = until
+
+    def _read_window(self, since: int, until: int, floors: dict[int, int]) -> None:
+        """Takes the cells of these minutes as they come. Half of them, and all of them again, are as good as once."""
+        for cells in self._log.window(self._partitions, self._of, since, until):
+            self.fold.take(cells.where(cells.minute >= self._of_owner(floors, cells.names[cells.conversation])))
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Bytes that the cells in memory take, and those of counts at closing."""
+        return self.fold.bytes, self._closed.bytes
+
+    @property
+    def _most(self) -> int:
+        """Cells that there is room for, as large as those are that were last weighed."""
+        if len(self.fold) >= CELLS_WEIGHED:
+            self._weight = max(CELL_BYTES, self.fold.bytes // len(self.fold))
+        return max(1, min(self._policy.open_cells, self._policy.memory_bytes // self._weight))
 
     @property
     def _room(self) -> int:
-        return int(self._policy.open_cells * self._policy.keep_share)
+        return max(1, int(self._most * self._policy.keep_share))
 
     def _take(self, runs: Sequence[Run]) -> None:
         """Step 1."""
@@ -199,9 +221,9 @@ class ConversationJob:
         self._after_step("minutes")
         if self._audience is not None and len(minutes):
             self._audience.on_open(*open_columns(minutes.where(~final & (minutes.minute >= until))))
-        if len(self.fold) > self._policy.open_cells:
+        if len(self.fold) > self._most:
             self._forget(self._room)
-        if len(self.fold) > self._policy.open_cells:
+        if len(self.fold) > self._most:
             self._lower_ceiling()
 
     def _renew(self, groups: Array) -> None:
@@ -222,8 +244,7 @@ class ConversationJob:
             wanted = listed[start : start + SPOTS_AT_ONCE]
             some = set(wanted)
             fold = ConversationFold()
-            for stored in self._patiently(lambda wanted=wanted: list(self._log.of_spots(wanted))):  # type: ignore[misc]
-                fold.take(stored)
+            self._patiently(lambda wanted=wanted, fold=fold: _read_into(fold, self._log.of_spots(wanted)))  # type: ignore[misc]
             chosen = [spot in some for spot in named]
             groups = fold.take(cells.where(np.array(chosen, np.bool_))).groups
             minutes = fold.add_up(groups)
@@ -329,6 +350,11 @@ class ConversationJob:
         watermark = self._watermark
         age = float("nan") if watermark is None else now - watermark / 1e6
         self._metrics.set_conversations(len(self.fold), self.fold.minutes, age)
+
+
+def _read_into(fold: ConversationFold, stored: Iterable[Cells]) -> None:
+    for cells in stored:
+        fold.take(cells)
 
 
 def _by_partition(values: Mapping[int, int], partitions: Array) -> Array:

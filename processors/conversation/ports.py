@@ -39,8 +39,9 @@ class Closings(Protocol):
         """Partition of conversations -> the first minute that is not closed; none where nothing was closed yet."""
         ...
 
-    def since(self, partitions: Sequence[int], of: int, minute: int) -> Mapping[tuple[str, int], int]:
-        """The counts at closing of the conversations of these partitions out of `of`, from `minute` on."""
+    def since(self, partitions: Sequence[int], of: int, minute: int, most: int) -> Mapping[tuple[str, int], int]:
+        """The counts at closing of the conversations of these partitions out of `of`, from `minute` on; any `most` of
+        them where there are more."""
         ...
 
     def counts(self, spots: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:

@@ -66,10 +66,10 @@ class ClickHouseConversations:
         )
         return dict(zip(*found, strict=True)) if found else {}
 
-    def since(self, partitions: Sequence[int], of: int, minute: int) -> dict[tuple[str, int], int]:
+    def since(self, partitions: Sequence[int], of: int, minute: int, most: int) -> dict[tuple[str, int], int]:
         found = self._client.select(
             f"SELECT conversation, intDiv(toUInt32(minute), 60), count FROM {CONVERSATION_CLOSED.name} FINAL "
-            f"WHERE {_ours(partitions, of)} AND minute >= {minute * 60}"
+            f"WHERE {_ours(partitions, of)} AND minute >= {minute * 60} LIMIT {int(most)}"
         )
         return {(key, start): count for key, start, count in zip(*found, strict=True)} if found else {}
 

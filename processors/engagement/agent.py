@@ -26,7 +26,8 @@ from processors.engagement.watermarks.store import WatermarkStore
 from processors.engagement.watermarks.watermarks import MarksPolicy
 from processors.runtime.agent_thread import Bench
 from processors.runtime.batch import Batch
-from processors.runtime.process_tuning import tune
+from processors.runtime.memory import MemoryBudget
+from processors.runtime.process_tuning import TidyState, tune
 from processors.runtime.retry import GivenUp, Patience
 from processors.virality.parameters import load_parameters
 
@@ -47,10 +48,11 @@ class EngagementBench:
         metrics: WorkerMetrics,
         health: HealthState,
         watchdog: WatchdogState,
+        memory: MemoryBudget,
         after_step: Callable[[str], None] = lambda step: None,
     ) -> None:
         self._bench = Bench("engagement", settings, health, watchdog)
-        self._metrics, self._zone = metrics, settings.business_zone
+        self._metrics, self._zone, self._memory = metrics, settings.business_zone, memory
         hasher = Hasher()
         self._log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
         self._shelf = WatermarkStore(lambda: ClickHouse(settings))
@@ -74,6 +76,7 @@ class EngagementBench:
             MarksPolicy(settings.lateness_seconds, settings.idle_seconds), self._shelf, self._outbox
         )
         self._advanced_at = 0.0
+        self._tidiness = TidyState(time.monotonic())
         self._patiently = Patience(on_store=self._bench.note_store)
         self._bench.watch_over(self._log, self._burial, self._shelf)
 
@@ -110,7 +113,12 @@ class EngagementBench:
 
     def _take(self, batch: Batch) -> bool:
         self._bench.agreement.check()
+        self._job.memory_bytes = self._memory.for_posts
         stored = not batch.runs or self._job.take(batch.runs, batch.given_up, time.time)
+        posts, known = self._job.memory
+        self._memory.note("posts", posts)
+        self._memory.note("known_posts", known)
+        self._tidiness.tidy(time.monotonic())
         self._bench.judge(self._job.judged)
         return stored and self._mark(batch)
 
@@ -141,6 +149,7 @@ def policy_of(settings: Settings, hasher: Hasher) -> JobPolicy:
     return JobPolicy(
         DecodingPolicy(settings.future_limit_seconds),
         settings.memory_mb << 20,
+        MemoryBudget(settings.memory_mb << 20).most("known_posts"),
         brands=brands,
         threads=ThreadPolicy(turns_of(brands, hasher), hours),
         forecast=load_parameters(settings.forecast),

@@ -72,12 +72,14 @@ class DeadLetters(Protocol):
 
 @dataclass(frozen=True)
 class JobPolicy:
-    """`memory_bytes`: beyond it the idlest posts are evicted until `keep_share` of it is left. Waits in seconds.
+    """`memory_bytes`: beyond it the idlest posts are evicted until `keep_share` of it is left; `known_bytes`: the most
+    that it takes to know which posts the log has. Waits in seconds.
     `threads` and `brands` say whose turns are the brand's, and what is about it; `forecast`: the shipped parameters
     where not given."""
 
     decoding: DecodingPolicy = field(default_factory=DecodingPolicy)
     memory_bytes: int = 2 << 30
+    known_bytes: int = 128 << 20
     keep_share: float = 0.5
     first_wait: float = 0.1
     longest_wait: float = 3.0
@@ -113,7 +115,9 @@ class EngagementJob:
 
         waits = WaitPolicy(self._policy.first_wait, self._policy.longest_wait)
         self._patiently, self._patiently_send = Patience(waits, note), Patience(waits)
-        self._cold = ColdPosts(log, hasher, self._patiently)
+        self._cold = ColdPosts(log, hasher, self._patiently, self._policy.known_bytes)
+        self.memory_bytes = self._policy.memory_bytes
+        """What posts may take; of the next batch another number perhaps."""
         self._spreading = Spreading(self._policy.forecast or load_parameters())
         self._records = self._buried = 0
         self.assign((), 1)
@@ -137,10 +141,12 @@ class EngagementJob:
         try:
             for part in parts_of(runs, RUN_RECORDS):
                 self._fold(part)
-                if self._state.bytes > self._policy.memory_bytes or self._state.fold.full:
+                if self._is_full:
                     reached = further(reached, self._flush(now))
                     self._evict()
             reached = further(reached, self._flush(now))
+            if self._is_full:  # what posts say of themselves has come with the flush
+                self._evict()
         except GivenUp:
             self._cold.note_gone(self._state.forget(self._state.fold.touched_since(before)))
             self._pending = Pending()
@@ -148,6 +154,11 @@ class EngagementJob:
         self._reached = reached
         self._metrics.set_state(len(self._state.fold), self._state.fold.events, self._state.bytes)
         return True
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Bytes that the posts in memory take, and those that it takes to know which posts the log has."""
+        return self._state.bytes, self._cold.known_bytes
 
     @property
     def judged(self) -> tuple[int, int]:
@@ -279,12 +290,22 @@ class EngagementJob:
 
     def _evict(self) -> None:
         goes, state = 0, self._state
-        enough = self._policy.keep_share * self._policy.memory_bytes
-        while (state.bytes > enough or state.fold.full) and len(state.fold):
+        while len(state.fold) and (self._is_full or self._has_idle_posts()):
             forgotten = state.forget(state.fold.idlest(1 - self._policy.keep_share))
             self._cold.note_gone(forgotten)
             goes += len(forgotten)
         self._metrics.count_evicted(goes)
+
+    @property
+    def _is_full(self) -> bool:
+        return self._state.bytes > self.memory_bytes or self._state.fold.full
+
+    def _has_idle_posts(self) -> bool:
+        """Beyond the share that is kept. Posts of the last run stay as long as they fit: whatever is viral comes again,
+        and would be read again."""
+        fold = self._state.fold
+        is_beyond = self._state.bytes > self._policy.keep_share * self.memory_bytes
+        return is_beyond and len(fold.touched_since(fold.run - 1)) < len(fold)
 
     def _count(self, events: EventColumns, outcomes: Array, dead: Sequence[DeadLetter]) -> None:
         counts = np.bincount(

@@ -23,9 +23,9 @@ class LoggedEvents(NamedTuple):
 class Log(Protocol):
     """The events that are stored."""
 
-    def known(self, partitions: Sequence[int], of: int) -> Hashes:
-        """Hashes of all posts that have an event and whose key belongs to one of `partitions` out of `of`. In any
-        order."""
+    def known(self, partitions: Sequence[int], of: int) -> Iterator[Hashes]:
+        """Hashes of all posts that have an event and whose key belongs to one of `partitions` out of `of`: in blocks,
+        in any order."""
         ...
 
     def read(self, post_ids: Sequence[str]) -> Iterator[LoggedEvents]:

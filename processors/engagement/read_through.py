@@ -7,6 +7,7 @@ import numpy as np
 
 from processors.columnar.hashing import Hasher
 from processors.engagement.fold import kernels
+from processors.engagement.known import KnownPosts
 from processors.engagement.ports import Log, LoggedEvents
 from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import Said, State, Tagged
@@ -22,11 +23,12 @@ class Patiently(Protocol):
 
 
 class ColdPosts:
-    """Brings posts into memory. It knows which posts the log has, so that a new one costs no look-up."""
+    """Brings posts into memory. It knows which posts the log has, so that a new one costs no look-up; where these are
+    more than `known_bytes` of memory tell apart, some new ones do."""
 
-    def __init__(self, log: Log, hasher: Hasher, patiently: Patiently) -> None:
-        self._log, self._hasher, self._patiently = log, hasher, patiently
-        self._known: Array | None = None
+    def __init__(self, log: Log, hasher: Hasher, patiently: Patiently, known_bytes: int = 128 << 20) -> None:
+        self._log, self._hasher, self._patiently, self._known_bytes = log, hasher, patiently, known_bytes
+        self._known: KnownPosts | None = None
         self._partitions: tuple[int, ...] = ()
         self._of = 1
 
@@ -38,12 +40,7 @@ class ColdPosts:
         """Adds these posts, none of which is in memory, with all that the log has of them; returns how many of them it
         was asked for. Raises as `patiently` does; then nothing was added."""
         hashes = self._hasher.hashes(post_ids)
-        known = self._patiently(self._load)
-        logged = (
-            known[np.minimum(np.searchsorted(known, hashes), len(known) - 1)] == hashes
-            if len(known)
-            else np.zeros(len(hashes), np.bool_)
-        )
+        logged = self._patiently(self._load).has(hashes)
         # Read first, add then: what fails half-way must not leave a post in memory that lacks events.
         cold = [post_ids[number] for number in np.flatnonzero(logged).tolist()]
         read = self._patiently(lambda: read_posts(self._log, self._hasher, cold, state)) if cold else None
@@ -55,11 +52,19 @@ class ColdPosts:
     def note_gone(self, post_ids: Sequence[str]) -> None:
         """Posts that left memory have to be looked up when they come again."""
         if self._known is not None and post_ids:
-            self._known = np.union1d(self._known, self._hasher.hashes(post_ids))
+            self._known.add(self._hasher.hashes(post_ids))
 
-    def _load(self) -> Array:
+    @property
+    def known_bytes(self) -> int:
+        """Memory of what is known of the log."""
+        return self._known.bytes if self._known is not None else 0
+
+    def _load(self) -> KnownPosts:
         if self._known is None:
-            self._known = np.unique(self._log.known(self._partitions, self._of))
+            known = KnownPosts(self._known_bytes)
+            for hashes in self._log.known(self._partitions, self._of):
+                known.add(hashes)
+            self._known = known
         return self._known
 
 

@@ -59,16 +59,16 @@ class ClickHouseLog:
         for connection in (self._lists, self._arrays, self._census):
             connection.cut()
 
-    def known(self, partitions: Sequence[int], of: int) -> Hashes:
+    def known(self, partitions: Sequence[int], of: int) -> Iterator[Hashes]:
         if not partitions:
-            return np.empty(0, np.uint64)
+            return
         wanted = ", ".join(str(int(partition)) for partition in partitions)
         blocks = self._arrays.stream(
             f"SELECT {self._hasher.sql('post_id')} AS hash FROM {KNOWN_POSTS.name} "
             f"WHERE kafkaMurmurHash(post_id) % {int(of)} IN ({wanted})"
         )
-        found = [self._hasher.adopt(block[0]) for block in blocks]
-        return np.concatenate(found) if found else np.empty(0, np.uint64)
+        for block in blocks:
+            yield self._hasher.adopt(block[0])
 
     def read(self, post_ids: Sequence[str]) -> Iterator[LoggedEvents]:
         sql = self._hasher.sql

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.hashing import Hasher, Hashes
+from processors.engagement import known
 from processors.engagement.cells import cell_kernels
 from processors.engagement.fold.columns import EventColumns
 from processors.engagement.fold.fold import Fold
@@ -39,9 +40,10 @@ def compile_loops() -> None:
     for batch in (runs, [Run("comment", "comment", 0, [_record(1, "comment", {"event_id": "c"})])]):
         job.take(batch, Event(), lambda: 0.0)
     job.advance(1 << 51)
+    known.compile_loops()
     nothing = Fold()._tables
     cell_kernels.present(nothing, np.empty(0, np.int64), np.empty(0, np.uint64))
-    kept(nothing, np.empty(0, np.bool_))
+    kept(nothing._asdict(), np.empty(0, np.bool_))
 
 
 @dataclass
@@ -61,8 +63,8 @@ class _Nothing:
 
     broker_ms = None
 
-    def known(self, partitions: Sequence[int], of: int) -> Hashes:
-        return np.empty(0, np.uint64)
+    def known(self, partitions: Sequence[int], of: int) -> Iterator[Hashes]:
+        return iter(())
 
     def read(self, post_ids: Sequence[str]) -> Iterator[LoggedEvents]:
         return iter(())

@@ -13,6 +13,9 @@ Array = np.ndarray[Any, Any]
 BYTES: Final = kernels.SERIES.itemsize
 """Of a series."""
 
+GROWTH: Final = 1.25
+"""Of a table that is full."""
+
 
 class Verdicts(NamedTuple):
     """Columns of equal length, one row per count: on the scale where observed / level is highest."""
@@ -62,8 +65,9 @@ class Bank:
         """Rows of new series. Amortised O(1) each."""
         reused = [self._free.pop() for _ in range(min(number, len(self._free)))]
         fresh = number - len(reused)
-        while self._used + fresh > len(self._series):
-            self._series = np.concatenate([self._series, np.zeros(len(self._series), kernels.SERIES)])
+        if (needed := self._used + fresh) > (size := len(self._series)):
+            more = max(needed, int(GROWTH * size)) - size
+            self._series = np.concatenate([self._series, np.zeros(more, kernels.SERIES)])
         rows = np.array([*reused, *range(self._used, self._used + fresh)], np.int64)
         self._used += fresh
         return rows

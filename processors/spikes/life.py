@@ -22,6 +22,9 @@ RANKS: Final[dict[State, int]] = {"opened": 2, "grown": 3, "resolved": 4}
 
 EARLY: Final = 1
 
+LIFE_BYTES: Final = 2_000
+"""What an open spike takes beside its counts."""
+
 
 @dataclass(frozen=True)
 class LifePolicy:
@@ -124,6 +127,11 @@ class LifeState:
         self._counts[minute % fired.scale] = self._sum = count
         self._peak, self._peak_until = fired.observed, minute + 1
         self._calm_since: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory: two changes, and a count for each minute of the scale."""
+        return LIFE_BYTES + self._counts.itemsize * len(self._counts)
 
     def take(self, count: int, fired: Fired | None) -> Change | None:
         """The next closed minute's count, and its verdict where that fires."""

@@ -35,9 +35,11 @@ class Lookout:
         self,
         settings: Settings,
         metrics: WorkerMetrics,
+        most_series: int,
         on_store: Callable[[Unavailable | None], None] = lambda error: None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
+        """`most_series`: that there is memory for; ENGAGEMENT_SPIKE_SERIES may say fewer."""
         self._clickhouse = ClickHouse(settings)
         sending = PublisherPolicy(
             settings.producer_memory_mb << 20, settings.record_limit, CLOSE_SECONDS, close_seconds=CLOSE_SECONDS
@@ -45,7 +47,7 @@ class Lookout:
         self._messages = KafkaMessages(settings.topics.alerts, lambda: open_publisher(settings, sending))
         spikes = ClickHouseSpikes(self._clickhouse)
         witness = ClickHouseWitness(self._clickhouse, settings.clickhouse_url.database)
-        policy = WatchPolicy(settings.spike_kinds, settings.spike_series)
+        policy = WatchPolicy(settings.spike_kinds, min(settings.spike_series, most_series))
         self.watch = Watch(spikes, witness, spikes, self._messages, SpikeMetrics(metrics), policy, alive)
         self._patiently = Patience(on_store=on_store)
 

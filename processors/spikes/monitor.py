@@ -38,6 +38,9 @@ REPAIRED_DAYS: Final = 7
 """Where there is more past than is read, its first weeks look newer than they are: what is found there and nobody has
 stored was rightly not found."""
 
+CHANGE_BYTES: Final = 1_000
+"""What a state of a spike takes that is still to be told, or was."""
+
 FORGOTTEN: Final = "not watched any more, or found by a detector of before: nothing more will be told of it"
 
 Result = TypeVar("Result")
@@ -142,6 +145,12 @@ class Watch:
             at_once = min(2 * at_once, AT_ONCE)
             self._alive()
         self._show()
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Bytes of all series, and of the spikes that go on or are still to be told."""
+        waiting = CHANGE_BYTES * (len(self._untold) + len(self._stored))
+        return self.state.tracked.nbytes, self.state.nbytes + waiting
 
     def _by_weight(self, changes: Sequence[Change]) -> list[Change]:
         """What is news before what is history, openings before what came of them, the clearest first. The states of one

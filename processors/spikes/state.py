@@ -24,6 +24,9 @@ KINDS: Final = ("hashtag", "mention", "brand", "author", "thread")
 AHEAD_MINUTES: Final = 5
 """How far an open minute may be ahead of the closed ones to be judged: of what lies between nothing is known."""
 
+EARLY_BYTES: Final = 1_000
+"""What an opening that was told before its minute's end takes."""
+
 TAKEN_BACK: Final = "not so once its minute was closed: taken back, or part of a spike that opened before"
 
 
@@ -49,6 +52,11 @@ class WatchState:
         self._lives: dict[str, LifeState] = {}
         self._early: dict[str, Change] = {}
         self._day = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the spikes that go on; that of series says `tracked`."""
+        return sum(life.nbytes for life in self._lives.values()) + EARLY_BYTES * len(self._early)
 
     @property
     def open_spikes(self) -> int:

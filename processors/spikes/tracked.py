@@ -12,6 +12,10 @@ Array = np.ndarray[Any, Any]
 KEPT_SHARE: Final = 0.9
 """Of the most that there may be, once there are more: making room for one at a time would cost a look at all each."""
 
+NAME_BYTES: Final = 200
+"""What a series takes beside its row: a name of some 40 characters, its place in a dict, and in a list once it is let
+go."""
+
 
 class TrackedState:
     """Conversation -> row of the bank, and the last minute that had a count."""
@@ -24,6 +28,11 @@ class TrackedState:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory, with that of the bank, room included."""
+        return int(self._bank.nbytes + self._last.nbytes) + NAME_BYTES * len(self._rows)
 
     def find(self, conversation: str) -> int | None:
         """Its row; None where it has none."""

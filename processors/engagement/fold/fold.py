@@ -264,18 +264,19 @@ class Fold:
         keep[rows] = False
         forgotten = [self.post_ids[row] for row in np.flatnonzero(~keep).tolist()]
         if forgotten:
-            self._tables = kept(self._tables, keep)
+            tables, self._tables = self._tables._asdict(), empty_tables()
+            self._tables = kept(tables, keep)
             self._threads.keep(keep)
             self.post_ids = [post_id for post_id, stays in zip(self.post_ids, keep.tolist(), strict=True) if stays]
             self._rows = {post_id: row for row, post_id in enumerate(self.post_ids)}
         return forgotten
 
     def idlest(self, share: float) -> Array:
-        """The posts that had no event for longest and hold about this share of all events."""
+        """The posts that had no event for longest and hold at most this share of all events; one at least."""
         posts = self._tables.posts[: len(self)]
         order = np.argsort(posts["touched"], kind="stable")
         held = np.cumsum(posts["events_seen"][order].astype(np.int64) + 2)
-        return order[: np.searchsorted(held, share * held[-1]) + 1] if len(order) else order
+        return order[: max(1, np.searchsorted(held, share * held[-1], "right"))] if len(order) else order
 
     def touched_since(self, run: int) -> Array:
         """The posts that had an event in a run after that number."""

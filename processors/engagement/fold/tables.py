@@ -234,16 +234,23 @@ def with_room(tables: Tables, posts: int, events: int = 0, nodes: int = 0, level
     return tables._replace(**grown) if grown else tables
 
 
-def kept(tables: Tables, keep: "np.ndarray[Any, np.dtype[np.bool_]]") -> Tables:
-    """Only the rows of the posts where `keep` (one flag per post in use), renumbered without gaps. O(rows)."""
+def kept(tables: dict[str, Any], keep: "np.ndarray[Any, np.dtype[np.bool_]]") -> Tables:
+    """Only the rows of the posts where `keep` (one flag per post in use), renumbered without gaps. O(rows).
+
+    `tables` is a `Tables._asdict()`, and is empty afterwards: where nobody else holds the tables, each goes as soon as
+    what stays of it is copied, so that memory hardly rises.
+    """
+    for name in KEYED:
+        del tables[index_of(name)]
+    sizes = tables.pop("sizes")
+    used = {name: slice(int(sizes[number])) for number, name in enumerate(ROWS_PER_EVENT)}
+    stay = {name: _of_posts(tables, name, tables[name][used[name]], keep) for name in ROWS_PER_EVENT}
     renumbered = np.cumsum(keep, dtype=np.uint32) - np.uint32(1)
-    survivors, moved = {"posts": tables.posts[: len(keep)][keep]}, {}
-    for number, name in enumerate(ROWS_PER_EVENT):
-        rows = getattr(tables, name)[: tables.sizes[number]]
-        stays = _of_posts(tables, name, rows, keep)
+    survivors, moved = {"posts": tables.pop("posts")[: len(keep)][keep]}, {}
+    for name, stays in stay.items():
         moved[name] = np.append(np.cumsum(stays, dtype=np.uint32) - np.uint32(1), NONE)
-        survivors[name] = rows[stays]
-        if "post" in rows.dtype.names:
+        survivors[name] = tables.pop(name)[used[name]][stays]
+        if "post" in survivors[name].dtype.names:
             survivors[name]["post"] = renumbered[survivors[name]["post"]]
     for table, field, name in REFERENCES:
         survivors[table][field] = _follow(moved[name], survivors[table][field])
@@ -280,13 +287,13 @@ def _tables(posts: Any, rows: Mapping[str, Any], sizes: Mapping[str, int], waite
     return Tables(posts=posts, **rows, **indexes, sizes=in_use)
 
 
-def _of_posts(tables: Tables, name: str, rows: Any, chosen: Any) -> Any:
+def _of_posts(tables: Mapping[str, Any], name: str, rows: Any, chosen: Any) -> Any:
     """Which of these rows of a table belong to posts that are chosen."""
     if name == "levels":
         found = np.zeros(len(rows), np.bool_)
-        mark_levels(tables.posts, chosen, rows, found)
+        mark_levels(tables["posts"], chosen, rows, found)
         return found
-    return chosen[tables.events["post"][rows["event"]] if name == "nodes" else rows["post"]]
+    return chosen[tables["events"]["post"][rows["event"]] if name == "nodes" else rows["post"]]
 
 
 def _grow(rows: Any, used: int, capacity: int) -> Any:
