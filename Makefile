@@ -11,7 +11,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint format bench clean
+.PHONY: help setup demo test test-unit lint format bench soak clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,10 +40,13 @@ format: $(READY) ## Let ruff write what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## The numbers that are promised, on this machine
+bench: $(READY) ## The numbers that are promised, on this machine; `make soak` takes half an hour more
 	@stop='$(BIN)/engagement stack down --dir .engagement/bench'; trap "$$stop" EXIT; trap 'exit 130' INT TERM; \
 	settings=$$($(BIN)/engagement stack up --dir .engagement/bench) && eval "$$settings" && \
-	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
+	for file in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/[a-z]*.py)); do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
+
+soak: $(READY) ## Whether a worker's memory stays flat: half an hour (ARGS="--minutes 12" for less)
+	@$(BIN)/python benchmarks/soak.py $(ARGS)
 
 clean: ## Stop the default stack; remove .venv, caches and the stack's data
 	@if [ -x $(BIN)/engagement ] && [ -d .engagement/stack ]; then $(BIN)/engagement stack down; fi

@@ -15,14 +15,21 @@ from typing import Any
 import numpy as np
 import psutil
 
+from processors.columnar.sets import Sets
+from processors.conversation.cells import COUNTS, Cells, texts
+from processors.conversation.fold import ConversationFold
 from processors.engagement.fold import trees
 from processors.engagement.fold.columns import Identities
 from processors.engagement.fold.fold import Fold
+from processors.engagement.known import KnownPosts
 from processors.runtime.process_tuning import tune
+from processors.spikes.bank import Bank
+from processors.spikes.tracked import TrackedState
 
 RUN = 20_000
 LIKES = 1_000_000
 POSTS = 100_000
+MANY = 200_000
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 START = 29_500_000
 """A minute in 2026."""
@@ -46,6 +53,9 @@ def main() -> int:
         posts = _alone(posts_of_ten, spread)
         print(f"{POSTS:,} posts of ten, {name}: {posts[0]:7.1f} bytes a post by state, {posts[1]:7.1f} by RSS")
         kept &= max(posts) <= POST_BYTES
+    for name, work in (("cells of three voices", cells), ("series", series), ("known posts", known_posts)):
+        part = _alone(work)
+        print(f"{MANY:,} {name}: {part[0]:7.1f} bytes each by state, {part[1]:7.1f} by RSS")
     print("\nCPU of a share or comment (us), folded and looked at in runs of 20,000, and bytes a node by state")
     print(f"{'nodes':>10} {'wide':>15} {'deep':>15}")
     for size in TREES:
@@ -90,6 +100,53 @@ def posts_of_ten(spread: bool) -> tuple[float, float]:
             minutes = np.full(RUN, START + (number if spread else 0))
             fold.take(np.arange(start, start + RUN), likes(rng, minutes))
     return fold.bytes / POSTS, (_rss() - before) / POSTS
+
+
+def cells() -> tuple[float, float]:
+    """Bytes a cell of the conversation fold, ten of each conversation and minute: by state, by RSS."""
+    rng = np.random.default_rng(5)
+    fold = ConversationFold()
+    before = _rss()
+    for start in range(0, MANY, RUN):
+        groups = RUN // 10
+        names = texts([f"thread:at://did:plc:{number:024}" for number in range(groups)])
+        posts, voices = (rng.integers(0, 2**63, count).astype(np.uint64) for count in (RUN, 3 * RUN))
+        one = np.ones(RUN, np.int64)
+        fold.take(
+            Cells(
+                names,
+                np.arange(RUN) % groups,
+                posts,
+                np.full(RUN, START + start // RUN),
+                np.ones((RUN, len(COUNTS)), np.int64),
+                Sets(one.astype(np.uint64), one),
+                Sets(voices, 3 * one),
+                one.astype(np.bool_),
+                one.astype(np.uint64),
+            )
+        )
+    return fold.bytes / MANY, (_rss() - before) / MANY
+
+
+def series() -> tuple[float, float]:
+    """Bytes a series of the spike detector, with its name: by state, by RSS."""
+    before = _rss()
+    bank = Bank()
+    tracked = TrackedState(bank, MANY)
+    for start in range(0, MANY, RUN):
+        names = [f"thread:at://did:plc:{number:024}" for number in range(start, start + RUN)]
+        bank.update_many(tracked.touch(names, START, ()), START * 60, np.ones(RUN, np.int64))
+    return tracked.nbytes / MANY, (_rss() - before) / MANY
+
+
+def known_posts() -> tuple[float, float]:
+    """Bytes a post that the log has: by state, by RSS."""
+    rng = np.random.default_rng(6)
+    before = _rss()
+    known = KnownPosts(1 << 30)
+    for _ in range(0, MANY, RUN):
+        known.add(rng.integers(0, 2**63, RUN).astype(np.uint64))
+    return known.bytes / MANY, (_rss() - before) / MANY
 
 
 def cost_of_an_event(posts: int, uniform: bool) -> float:
