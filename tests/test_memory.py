@@ -6,13 +6,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from pipeline.observability.metrics import MEMORY_PARTS
 from processors.columnar.hashing import Hasher
 from processors.columnar.sets import Sets
 from processors.conversation.cells import COUNTS, Cells, texts
 from processors.conversation.fold import ConversationFold
 from processors.engagement.known import KnownPosts
 from processors.engagement.read_through import ColdPosts
-from processors.runtime.memory import PARTS, SERIES_BYTES, SHARES, MemoryBudget
+from processors.runtime.memory import SERIES_BYTES, SHARES, MemoryBudget
 from processors.runtime.process_tuning import TIDY_SECONDS, TidyState
 from processors.spikes.bank import Bank
 from processors.spikes.tracked import TrackedState
@@ -83,7 +84,7 @@ def test_posts_have_what_other_parts_leave_and_half_of_the_budget_at_least() -> 
         "cells": 16,
         "series": 2,
     }
-    assert set(SHARES) | {"posts", "closed_minutes", "spikes"} == set(PARTS)
+    assert set(SHARES) | {"posts", "closed_minutes", "spikes"} == set(MEMORY_PARTS)
 
 
 def test_a_batch_takes_no_more_than_the_budget_and_is_never_tiny() -> None:

@@ -204,6 +204,17 @@ def test_the_idlest_series_leave_when_there_is_no_room_but_not_those_that_spike(
     assert state.tracked.released >= 20
 
 
+def test_of_a_minute_with_more_conversations_than_series_the_known_and_the_loudest_are_watched() -> None:
+    state, _ = fed([*QUIET, 60, 60], most=10)
+    for minute in range(3):
+        crowd = [f"hashtag:{minute}-{number:02}" for number in range(50)]
+        state.close(START + AT + 2 + minute, [*crowd, NAME], [*range(50), 60])
+        assert len(state.tracked) <= 10
+    kept = [*state.tracked.state()]
+    assert NAME in kept
+    assert [f"hashtag:2-{number}" for number in range(41, 50)] == sorted(name for name in kept if name != NAME)
+
+
 def test_series_without_a_count_for_weeks_leave() -> None:
     state, _ = fed([1])
     state.close(START + 28 * DAY_MINUTES - 10, ["hashtag:b"], [1])

@@ -58,6 +58,11 @@ CELL_OUTCOMES: Final[tuple[CellOutcome, ...]] = get_args(CellOutcome)
 """What became of a cell; of `dead` ones records are counted. `late`: its minute was closed; `cold`: there was no room
 for it in memory. Both are read through, and change `conversation_minutes`."""
 
+MemoryPart = Literal["posts", "known_posts", "cells", "closed_minutes", "series", "spikes"]
+MEMORY_PARTS: Final[tuple[MemoryPart, ...]] = get_args(MemoryPart)
+"""What a worker keeps: posts with their events, indexes and conversations; which posts the log has; cells of
+conversations; counts at closing that must not be written again; series of the spike detector; spikes that go on."""
+
 BATCH_BOUNDS: Final = (1, 10, 100, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000)
 STEP_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 FRESHNESS_BOUNDS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 900, 3600)
@@ -212,6 +217,8 @@ class WorkerMetrics(_Metrics):
                 self._events.labels(kind, outcome)
         for cell_outcome in CELL_OUTCOMES:
             self._cells.labels(cell_outcome)
+        for part in MEMORY_PARTS:
+            self._memory.labels(part)
         for step in STEPS:
             self._steps.labels(step)
             self._step_cpu.labels(step)
@@ -272,8 +279,8 @@ class WorkerMetrics(_Metrics):
         self._state_events.set(events)
         self._state_bytes.set(size)
 
-    def set_memory(self, part: str, size: int) -> None:
-        """`part` is one of processors.runtime.memory.PARTS; bytes."""
+    def set_memory(self, part: MemoryPart, size: int) -> None:
+        """`size` in bytes."""
         self._memory.labels(part).set(size)
 
     def count_evicted(self, posts: int) -> None:

@@ -5,17 +5,14 @@ always have their own; what a part takes is noted by the thread that it belongs 
 """
 
 from collections.abc import Callable
-from typing import Final, Literal, get_args
+from typing import Final
 
-Part = Literal["posts", "known_posts", "cells", "closed_minutes", "series", "spikes"]
-PARTS: Final[tuple[Part, ...]] = get_args(Part)
-"""What is kept: posts with their events, indexes and conversations; which posts the log has; cells of conversations;
-counts at closing that must not be written again; series of the spike detector; spikes that go on."""
+from pipeline.observability.metrics import MEMORY_PARTS, MemoryPart
 
-SHARES: Final[dict[Part, float]] = {"known_posts": 1 / 16, "cells": 3 / 16, "series": 2 / 16}
+SHARES: Final[dict[MemoryPart, float]] = {"known_posts": 1 / 16, "cells": 3 / 16, "series": 2 / 16}
 """The most of the budget that a part may take ..."""
 
-LEAST: Final[dict[Part, int]] = {"known_posts": 1 << 20, "cells": 16 << 20, "series": 2 << 20}
+LEAST: Final[dict[MemoryPart, int]] = {"known_posts": 1 << 20, "cells": 16 << 20, "series": 2 << 20}
 """... and how much it may take of however small a budget, so that a backlog is not read a few cells at a time. Below
 86 MB of budget these are more than the shares."""
 
@@ -35,16 +32,16 @@ LEAST_CELLS_RECORDS: Final = 4
 class MemoryBudget:
     """What may be kept, and what is. Safe to be called from several threads."""
 
-    def __init__(self, total: int, show: Callable[[Part, int], None] = lambda part, size: None) -> None:
+    def __init__(self, total: int, show: Callable[[MemoryPart, int], None] = lambda part, size: None) -> None:
         """`total` in bytes. `show` is told each size that is noted."""
         self._total, self._show = total, show
-        self._sizes = dict.fromkeys(PARTS, 0)
+        self._sizes = dict.fromkeys(MEMORY_PARTS, 0)
 
-    def most(self, part: Part) -> int:
+    def most(self, part: MemoryPart) -> int:
         """The most bytes that this part may take."""
         return max(int(self._total * SHARES[part]), LEAST[part])
 
-    def note(self, part: Part, size: int) -> None:
+    def note(self, part: MemoryPart, size: int) -> None:
         """What this part takes now, in bytes."""
         self._sizes[part] = size
         self._show(part, size)

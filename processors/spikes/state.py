@@ -73,6 +73,9 @@ class WatchState:
         if minute // DAY_MINUTES > self._day:
             self._day = minute // DAY_MINUTES
             self.tracked.release_before(minute - self._policy.idle_days * DAY_MINUTES, self._held)
+        places = self.tracked.that_fit(names, values, self._held)
+        if len(places) < len(names):
+            names, values = [names[place] for place in places], [values[place] for place in places]
         rows = self.tracked.touch(names, minute, self._held)
         verdicts = self._bank.update_many(rows, minute * MINUTE, values)
         fired = dict(_fired(names, verdicts, np.flatnonzero(verdicts.fires).tolist()))

@@ -1,6 +1,6 @@
 """Which conversations have a series in the bank, at most so many: the idlest leave."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -37,6 +37,16 @@ class TrackedState:
     def find(self, conversation: str) -> int | None:
         """Its row; None where it has none."""
         return self._rows.get(conversation)
+
+    def that_fit(self, conversations: Sequence[str], counts: Sequence[int], held: Collection[str]) -> Sequence[int]:
+        """Places of those of one minute that can have a series at once: all that have one; of the others, none of which
+        could fire yet, the loudest (of two as loud the first by name) where they are more than there may be series."""
+        new = [place for place, name in enumerate(conversations) if name not in self._rows]
+        if len(self._rows) + len(new) <= self._most:
+            return range(len(conversations))
+        room = max(0, self._most - len({*conversations, *held} - {conversations[place] for place in new}))
+        left_out = set(sorted(new, key=lambda place: (-counts[place], conversations[place]))[room:])
+        return [place for place in range(len(conversations)) if place not in left_out]
 
     def touch(self, conversations: Sequence[str], minute: int, held: Container[str]) -> Array:
         """Their rows, of new series where there are none. Where that makes too many, the idlest of the others go, but
