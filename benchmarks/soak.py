@@ -1,6 +1,6 @@
 """Memory of a worker while events come at a fixed rate for a long time: new posts all the time, on one machine.
 
-    python benchmarks/soak.py [--rate 3000] [--minutes 30] [--memory-mb 512]
+    python benchmarks/soak.py [--rate 3000] [--minutes 30] [--memory-mb 256]
 
 Starts a worker and a producer as processes of their own, on the Kafka and ClickHouse of ENGAGEMENT_KAFKA and
 ENGAGEMENT_CLICKHOUSE or, where these are not set, on a stack of its own in a temporary folder. Prints what the worker
@@ -60,7 +60,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=3_000, help="events a second")
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--memory-mb", type=int, default=512, help="ENGAGEMENT_MEMORY_MB of the worker")
+    parser.add_argument("--memory-mb", type=int, default=256, help="ENGAGEMENT_MEMORY_MB of the worker")
     parser.add_argument("--produce", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
