@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import Unavailable
+from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
-from processors.columnar.sets import Array
 from processors.conversation.cells import COUNTS, Cells, join
 from processors.conversation.decoding import cells_of
 from schemas.conversations import Cells as Columns

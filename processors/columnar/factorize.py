@@ -1,11 +1,9 @@
 """Texts that are said once: which of many are used, and what each is called among those."""
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
-Array = np.ndarray[Any, Any]
+from processors.columnar.arrays import Array
 
 
 def number(places: Array, size: int) -> tuple[Array, Array]:

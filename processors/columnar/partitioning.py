@@ -1,12 +1,11 @@
 """Which partition a key belongs on, for thousands of keys at once."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-Array = np.ndarray[Any, Any]
+from processors.columnar.arrays import Array
 
 
 def partitions_of(post_ids: Sequence[str], partitions: int) -> Array:

@@ -8,13 +8,12 @@ divided by theta / 2^64 (Dasgupta, Lang, Rhodes & Thaler 2016). With 256 kept th
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 
 from processors.columnar import set_kernels
-
-Array = np.ndarray[Any, Any]
+from processors.columnar.arrays import Array
 
 EVERYTHING: Final = np.uint64(2**64 - 1)
 MOST: Final = 2.0**62

@@ -7,7 +7,8 @@ from typing import Final, Self
 
 import numpy as np
 
-from processors.columnar.sets import Array, Sets, join_sets
+from processors.columnar.arrays import Array
+from processors.columnar.sets import Sets, join_sets
 from processors.conversation.index import hashes_of
 
 COUNTS: Final = (

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from processors.columnar.sets import Array
+from processors.columnar.arrays import Array
 from processors.conversation.cells import Minutes
 from processors.conversation.ports import Closings
 from processors.conversation.rows import closing_columns

@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.dead_letters import DeadLetter
+from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
-from processors.columnar.sets import Array, Sets
+from processors.columnar.sets import Sets
 from processors.conversation.cells import COUNTS, Cells, join, name_channels, texts
 from processors.conversation.index import hashes_of
 from processors.runtime.records import Record, Run, dead_letter

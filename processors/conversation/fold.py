@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from processors.columnar.sets import Array, Pool, Sets, count_distinct, count_voices, grown
+from processors.columnar.arrays import Array
+from processors.columnar.sets import Pool, Sets, count_distinct, count_voices, grown
 from processors.conversation import kernels
 from processors.conversation.cells import (
     COMMENTS,

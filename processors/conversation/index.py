@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from processors.columnar.sets import Array, grown
+from processors.columnar.arrays import Array
+from processors.columnar.sets import grown
 from processors.conversation import kernels
 
 ROOM: Final = 1024

@@ -22,8 +22,8 @@ import numpy as np
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
+from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
-from processors.columnar.sets import Array
 from processors.conversation.cells import Cells, Minutes
 from processors.conversation.closed import ClosedOnce
 from processors.conversation.decoding import decode

@@ -7,7 +7,7 @@ Each call blocks. Each may raise pipeline.errors.Unavailable (worth another try:
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from processors.columnar.sets import Array
+from processors.columnar.arrays import Array
 from processors.conversation.cells import Cells
 
 

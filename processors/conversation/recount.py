@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from pipeline.clickhouse import ClickHouse
+from processors.columnar.arrays import Array
 from processors.columnar.compare_rows import Columns, Difference, Key, compare, difference, keys_of
-from processors.columnar.sets import Array
 from processors.conversation.cells import Cells
 from processors.conversation.fold import ConversationFold
 from processors.conversation.recount_closed import windows

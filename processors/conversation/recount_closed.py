@@ -20,8 +20,8 @@ What is closed is never corrected: detectors have judged by it. So differences a
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from processors.columnar.arrays import Array
 from processors.columnar.compare_rows import Difference, difference
-from processors.columnar.sets import Array
 from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS, EVENTS
 
 CELLS_AT_ONCE: Final = 2_000_000

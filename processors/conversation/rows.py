@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from processors.columnar.sets import Array
+from processors.columnar.arrays import Array
 from processors.conversation.cells import Minutes
 
 SEEN_BITS: Final = 55

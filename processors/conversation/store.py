@@ -6,7 +6,8 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.clickhouse import ClickHouse, ExternalTables
-from processors.columnar.sets import Array, Sets
+from processors.columnar.arrays import Array
+from processors.columnar.sets import Sets
 from processors.conversation.cells import COUNTS, Cells, name_channels, texts
 from processors.conversation.index import hashes_of
 from processors.engagement.watermarks.store import stored_watermarks

@@ -26,12 +26,12 @@ from pipeline.brands import Brands
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
+from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
 from processors.engagement.decoding import DecodingPolicy, decode, misplaced, parts_of
 from processors.engagement.fold.columns import MINUTE_US, EventColumns, identify
-from processors.engagement.fold.fold import Array
 from processors.engagement.fold.threads import ThreadPolicy
 from processors.engagement.outbox import records_of
 from processors.engagement.pending import Pending, Place, further

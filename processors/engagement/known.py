@@ -6,14 +6,13 @@ alone: with b bits for each of n posts it takes (1 - e^(-4/b))^4 of the unknown 
 probes): 1 % at 10 bits, nearly all at 1. All posts are looked up then, as if nothing was known.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numba import njit
 
+from processors.columnar.arrays import Array
 from processors.columnar.mmap_arrays import zeros
-
-Array = np.ndarray[Any, Any]
 
 SLOTS: Final = 1024
 """Of a set without posts; always a power of two."""

@@ -12,8 +12,9 @@ import numpy as np
 from pydantic_core import to_json
 
 from pipeline.outlet import Outlet
+from processors.columnar.arrays import Array
 from processors.columnar.factorize import number
-from processors.engagement.cells.cells import Array, Cells
+from processors.engagement.cells.cells import Cells
 from schemas.conversations import HASHES, NUMBERS, VERSIONS
 from schemas.conversations import Cells as Said
 

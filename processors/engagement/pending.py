@@ -8,14 +8,13 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.dead_letters import DeadLetter
+from processors.columnar.arrays import Array
 from processors.engagement.fold import kernels
 from processors.engagement.fold.columns import POST, EventColumns
 from processors.engagement.fold.fold import Taken
 from processors.engagement.rows.post_facts import PostEvent
 from processors.runtime.records import Run
 from schemas.topics import KINDS
-
-Array = np.ndarray[Any, Any]
 
 Place = tuple[str, int]
 """Topic and partition."""

@@ -1,10 +1,11 @@
 """Posts that are not in memory: read from the log before their events are folded (law 3)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher
 from processors.engagement.fold import kernels
 from processors.engagement.known import KnownPosts
@@ -12,7 +13,6 @@ from processors.engagement.ports import Log, LoggedEvents
 from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import Said, State, Tagged
 
-Array = np.ndarray[Any, Any]
 Result = TypeVar("Result")
 
 

@@ -13,10 +13,11 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.columnar.compare_rows import Columns, Difference, Key, compare, difference, emptied, keys_of, plain
 from processors.columnar.hashing import Hasher
 from processors.engagement.cells.cells import cells_of, conversation_posts
-from processors.engagement.fold.fold import Array, Fold
+from processors.engagement.fold.fold import Fold
 from processors.engagement.job import JobPolicy
 from processors.engagement.ports import Log, Store
 from processors.engagement.read_through import read_posts, take_posts

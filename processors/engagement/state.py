@@ -3,10 +3,11 @@ does."""
 
 from collections.abc import Mapping, Sequence
 from itertools import compress
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher
 from processors.engagement.cells import cell_kernels
 from processors.engagement.cells.cells import Again
@@ -16,8 +17,6 @@ from processors.engagement.fold.columns import CODE, MINUTE_US, EventColumns, Id
 from processors.engagement.fold.fold import Fold, Taken
 from processors.engagement.fold.threads import ThreadPolicy
 from processors.engagement.rows.post_facts import BrandKeys, Facts, PostEvent, added_of, facts_of, keys_of, own_keys
-
-Array = np.ndarray[Any, Any]
 
 CHANNELS_KEPT: Final = 10_000
 """Names of channels; beyond it those that no post in memory has are dropped when posts are."""

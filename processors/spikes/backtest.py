@@ -1,16 +1,15 @@
 """The live detector on the past: what would have fired, when, and with labels how good that is."""
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.spikes import numenta
 from processors.spikes.bank import Bank, Verdicts
 from processors.spikes.policy import HOUR, SpikePolicy
 from processors.spikes.series import Labels, Series
-
-Array = np.ndarray[Any, Any]
 
 THRESHOLDS: Final = (0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)
 WEEK: Final = 7 * 24 * HOUR

@@ -1,14 +1,13 @@
 """Many series in one table of fixed-width rows, updated together. The state is a pure function of the counts taken."""
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.spikes import kernels
 from processors.spikes.policy import SHIPPED, SpikePolicy, cut, scale_seconds
-
-Array = np.ndarray[Any, Any]
 
 BYTES: Final = kernels.SERIES.itemsize
 """Of a series."""

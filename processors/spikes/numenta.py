@@ -11,11 +11,12 @@ window. 100 is a perfect detector, 0 one that never says anything. One threshold
 
 from collections.abc import Sequence
 from math import exp
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from processors.columnar.arrays import Array
+
 Window = tuple[int, int]
 """First and last row, both inside."""
 

@@ -11,10 +11,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from pipeline.errors import Refused, SettingsError
+from processors.columnar.arrays import Array
 from processors.spikes.kernels import MOST_COUNT
 from processors.spikes.policy import cut
-
-Array = np.ndarray[Any, Any]
 
 COLUMNS: Final = ("timestamp", "value")
 

@@ -1,13 +1,12 @@
 """Which conversations have a series in the bank, at most so many: the idlest leave."""
 
 from collections.abc import Collection, Container, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.spikes.bank import Bank
-
-Array = np.ndarray[Any, Any]
 
 KEPT_SHARE: Final = 0.9
 """Of the most that there may be, once there are more: making room for one at a time would cost a look at all each."""

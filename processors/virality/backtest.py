@@ -1,18 +1,17 @@
 """Judges the forecast on posts whose end is known. Pure."""
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.virality.cascades import Cascades, sample_at, thinned
 from processors.virality.fitting import AGES, LEAST_POSTS, Sample, fit, folds_of
 from processors.virality.forecast import forecast
 from processors.virality.parameters import ForecastParameters
 from processors.virality.reproduction import TAIL
 from processors.virality.spread import Lookups
-
-Array = np.ndarray[Any, Any]
 
 JUDGED_FOLDS: Final = 5
 

@@ -4,14 +4,13 @@ History is looked at through the same walk over panes as the living posts, so wh
 The one difference: here minutes begin with the post itself, while a living post's begin with the clock's.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.virality.fitting import Sample
 from processors.virality.spread import NONE, SHARES, Lookups, spread_of
-
-Array = np.ndarray[Any, Any]
 
 FOREVER: Final = 1 << 40
 """The minute in which a share is taken back that never is."""

@@ -4,11 +4,11 @@ Both fall while nothing comes, so unlike the other columns they cannot stay as t
 written again as the watermark passes each doubling of the post's age, from ten minutes (law 5 in docs/architecture.md).
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from processors.columnar.arrays import Array
 
 FIRST_MINUTES: Final = 10
 LAST_DOUBLING: Final = 12

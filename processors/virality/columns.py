@@ -4,12 +4,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.virality import clock
 from processors.virality.forecast import Forecast, forecast, reproduce
 from processors.virality.parameters import ForecastParameters
 from processors.virality.spread import FIELDS, Lookups, spread_of
-
-Array = np.ndarray[Any, Any]
 
 KNOWN: Final = 0
 NO_POST: Final = 1

@@ -2,14 +2,13 @@
 
 from datetime import datetime
 from itertools import compress
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from pipeline.clickhouse import ClickHouse
+from processors.columnar.arrays import Array
 from processors.virality.cascades import FOREVER, Cascades
-
-Array = np.ndarray[Any, Any]
 
 MINUTES_OF_SHARES: Final = """
 SELECT

@@ -14,13 +14,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
+from processors.columnar.arrays import Array
 from processors.virality.forecast import circumstances, features, long_reproduction, scale, terms
 from processors.virality.habits import Habits, habits_of
 from processors.virality.parameters import FEATURES, PRODUCTS, ForecastParameters
 from processors.virality.reproduction import TAIL
 from processors.virality.squares import add_squares, solve
-
-Array = np.ndarray[Any, Any]
 
 AGES: Final = (5.0, 10.0, 20.0, 60.0, 180.0, 360.0, 1440.0, 4320.0, 20160.0)
 """Minutes: where parameters are fitted."""

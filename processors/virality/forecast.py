@@ -11,15 +11,14 @@ learned for this very network: the hour of the day, as people sleep (Kobayashi a
 and what the author's other posts have done.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.virality.parameters import CIRCUMSTANCES, ForecastParameters
 from processors.virality.reproduction import Reproduction, exposure, ratio, reproduction
 from processors.virality.spread import FIELDS
-
-Array = np.ndarray[Any, Any]
 
 FURTHEST: Final = 2.5
 """Features are held within so many standard deviations of what was fitted."""

@@ -7,11 +7,11 @@ Zhao et al. 2015 (SEISMIC, KDD, Twitter): a flat top of about five minutes, then
 """
 
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from processors.columnar.arrays import Array
 
 SECONDS: Final = np.array([287.2, 1374.9, 6581.6, 31506.0, 150817.9, 721960.4, 3456000.0])
 WEIGHTS: Final = np.array([0.223975, 0.274147, 0.138422, 0.115348, 0.077360, 0.016906, 0.153842])

@@ -4,11 +4,11 @@ An author's audience is the same from post to post. A mean over few posts says l
 nobody in particular (Robinson 1991, Stat Sci 6:15, on such estimates).
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from processors.columnar.arrays import Array
 
 DRAWN: Final = 8.0
 """As many posts without an error are counted with those of each author."""

@@ -13,8 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.errors import SettingsError
-
-Array = np.ndarray[Any, Any]
+from processors.columnar.arrays import Array
 
 SHIPPED: Final = Path(__file__).with_name("forecast.json")
 

@@ -5,12 +5,12 @@ offspring that the nodes would have had in the window at one each, N(t) - N(t - 
 Gamma prior. It needs no tree.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.special import gammaincinv
 
-Array = np.ndarray[Any, Any]
+from processors.columnar.arrays import Array
 
 PRIOR_SHAPE: Final = 1.0
 PRIOR_SCALE: Final = 5.0

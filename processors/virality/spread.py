@@ -10,9 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
+from processors.columnar.arrays import Array
 from processors.virality.generation import MINUTES, WEIGHTS, survival_table
-
-Array = np.ndarray[Any, Any]
 
 NONE: Final = np.uint32(0xFFFFFFFF)
 """No such row, or a minute that is not known; as in processors/engagement/fold/kernels.py."""

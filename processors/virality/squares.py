@@ -2,12 +2,11 @@
 processes want the cores too."""
 
 from math import sqrt
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-Array = np.ndarray[Any, Any]
+from processors.columnar.arrays import Array
 
 
 @njit(cache=True, nogil=True)

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.columnar.factorize import number
 from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets, join_sets
@@ -19,8 +20,6 @@ from processors.engagement.fold.fold import Fold
 from processors.engagement.rows import post_rows
 from processors.engagement.rows.post_facts import THREAD
 from schemas.metrics import MEASURES, MINUTE, VOICES
-
-Array = np.ndarray[Any, Any]
 
 COUNTS: Final = ("posts", *MEASURES, *(f"{measure}_retracted" for measure in MEASURES))
 

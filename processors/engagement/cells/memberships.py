@@ -6,15 +6,14 @@ that of the thread, `thread:<post_id>`, follows from the post's id and is not ke
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher
 from processors.columnar.mmap_arrays import zeros
 from processors.columnar.partitioning import partitions_of
-
-Array = np.ndarray[Any, Any]
 
 POST: Final = np.dtype(
     [

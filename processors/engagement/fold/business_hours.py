@@ -4,12 +4,12 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache, cached_property
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from processors.columnar.arrays import Array
 
 DAY: Final = 1440
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher, Hashes
 from schemas.topics import KINDS
 
@@ -22,8 +23,6 @@ CODE: Final = np.uint64(0x243F6A8885A308D3)
 
 # Odd constants (from the digits of pi) that spread the parts of an identity; any odd numbers would do.
 _SPREAD: Final = tuple(map(np.uint64, (0x13198A2E03707345, 0xA4093822299F31D1, 0x082EFA98EC4E6C89, 0x452821E638D01377)))
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass

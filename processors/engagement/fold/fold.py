@@ -6,18 +6,17 @@ number of times.
 
 from collections.abc import Sequence
 from itertools import repeat
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.fold import kernels, snapshot_kernels, tree_rebuild, trees
 from processors.engagement.fold.columns import Identities
 from processors.engagement.fold.tables import Tables, bytes_of, empty_tables, kept, with_room
 from processors.engagement.fold.threads import ThreadPolicy, ThreadState
 from schemas.metrics import HOT_HALF_LIFE, LEVELS_SHOWN, MEASURES, TREE_EVENTS, WEIGHT_SETS, WINDOWS
-
-Array = np.ndarray[Any, Any]
 
 POST_TEXT_BYTES: Final = 220
 """What a post's id costs in Python: its string, its place in a dict and in a list (sys.getsizeof, ids of 20 to 60

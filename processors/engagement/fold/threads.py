@@ -6,19 +6,18 @@ taken back answers nobody. Only net comments in the tree are turns. h-index: Gó
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from pipeline.brands import Brands
+from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher
 from processors.engagement.fold.business_hours import BusinessHours
 from processors.engagement.fold.kernels import NODES, NONE
 from processors.engagement.fold.tables import Tables
 from processors.engagement.fold.thread_kernels import COMMENTS, NEVER, NUMBERS, converse, link, places_for
 from schemas.metrics import MINUTE
-
-Array = np.ndarray[Any, Any]
 
 _RESPONSES: Final = tuple(f"first_response{name}_p{percent}" for name in ("", "_business") for percent in (50, 90))
 

@@ -3,13 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-import numpy as np
-
 from pipeline.addresses import canonical
+from processors.columnar.arrays import Array
 from processors.engagement.rows.post_facts import Facts, PostEvent
 from processors.engagement.state import Said
-
-Array = np.ndarray[Any, Any]
 
 COLUMNS: Final = ("message", "post_id", "channel", "created_at", "is_current", "version")
 

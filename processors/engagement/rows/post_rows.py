@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.engagement.fold.fold import Fold, Panes, Snapshot
 from processors.engagement.rows.post_facts import Facts
 from schemas.metrics import (
@@ -18,7 +19,6 @@ from schemas.metrics import (
     WINDOWS,
 )
 
-Array = np.ndarray[Any, Any]
 Columns = Mapping[str, Any]
 
 CONCENTRATION_SHOWN_FROM: Final = 100

@@ -1,9 +1,8 @@
 """Whole rows of post_metrics: what the fold says, and how the post spreads at a time of its own (`spread_as_of`)."""
 
-from typing import Any
-
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher
 from processors.engagement.fold.fold import Fold
 from processors.engagement.rows import post_rows
@@ -13,8 +12,6 @@ from processors.virality.parameters import ForecastParameters
 from processors.virality.reproduction import rate_half_life
 from processors.virality.spread import Lookups
 from schemas.metrics import WINDOWS
-
-Array = np.ndarray[Any, Any]
 
 
 class Spreading:

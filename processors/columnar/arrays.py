@@ -1,0 +1,11 @@
+"""Names of array types, in one place.
+
+numpy's types say what an element is, not how many axes there are: a docstring gives the shape where it matters.
+"""
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+"""An array of any element type and shape."""
