@@ -1,12 +1,12 @@
 """`engagement work` that can be told to kill itself where no signal from outside would find it.
 
     python -m tests.end_to_end.runner [--until-caught-up] [--armed-by FILE]
-        [--die-after STEP | --stop-before-events | --hold-minutes]
+        [--die-after STEP | --hold-events | --hold-minutes]
 
-Once FILE is there it dies by SIGKILL right after that step of the job (processors.engagement.job.STEPS), or with
-`panes` between the two halves of step 2: minutes stored, metrics not. With --stop-before-events it stops itself
-(SIGSTOP), once, with a batch that is folded and not stored. With --hold-minutes its conversation agent waits before it
-stores minutes, until FILE is gone.
+With --die-after it dies by SIGKILL right after that step (processors.engagement.job.STEPS) once FILE is there,
+or with `panes` between the two halves of step 2: minutes stored, metrics not. With --hold-events its engagement agent
+waits, a batch folded and nothing of it stored, until FILE is gone, and the log names each step from then on. With
+--hold-minutes its conversation agent waits before it stores minutes, until FILE is gone.
 With ENGAGEMENT_TEST_PAUSE it sleeps so many seconds after each batch: so a fast machine has work left when others come.
 With ENGAGEMENT_TEST_MEMORY_MB it has less memory than a setting may say, and its log tells of posts that are evicted.
 """
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--until-caught-up", action="store_true")
     parser.add_argument("--die-after", choices=(*STEPS, PANES))
-    parser.add_argument("--stop-before-events", action="store_true")
+    parser.add_argument("--hold-events", action="store_true")
     parser.add_argument("--hold-minutes", action="store_true")
     parser.add_argument("--armed-by", type=Path)
     given = parser.parse_args(arguments)
@@ -46,12 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def die_after(step: str) -> None:
         if step == given.die_after and given.armed_by.exists():
             os.kill(os.getpid(), signal.SIGKILL)
+        if given.hold_events:
+            print(f"done: {step}", flush=True)
         if step == STEPS[-1]:
             time.sleep(pause)
 
     tell_of_panes(die_after)
-    if given.stop_before_events:
-        before_insert(EVENTS.name, lambda: stop(given.armed_by))
+    if given.hold_events:
+        before_insert(EVENTS.name, lambda: hold(given.armed_by))
     if given.hold_minutes:
         before_insert(CONVERSATION_MINUTES.name, lambda: hold(given.armed_by))
     tell_of_evictions()
@@ -90,17 +92,12 @@ def before_insert(wanted: str, act: Callable[[], None]) -> None:
     ClickHouse.insert = act_and_insert  # type: ignore[method-assign]
 
 
-def stop(armed_by: Path) -> None:
-    """Stops this process once."""
-    if armed_by.exists():
-        armed_by.unlink()
-        print("stopped with a batch in hand", flush=True)
-        os.kill(os.getpid(), signal.SIGSTOP)
-
-
 def hold(armed_by: Path) -> None:
-    while armed_by.exists():
-        time.sleep(0.1)
+    """Blocks while the file is there."""
+    if armed_by.exists():
+        print("holding", flush=True)
+        while armed_by.exists():
+            time.sleep(0.1)
 
 
 def tell_of_evictions() -> None:

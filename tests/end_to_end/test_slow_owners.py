@@ -5,7 +5,6 @@ Truth is plain Python over what was sent.
 
 import json
 import os
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +23,8 @@ from tests.end_to_end.checks import assert_exact, assert_recounted, environment_
 from tests.end_to_end.group import Group
 from tests.end_to_end.inputs import Input
 from tests.end_to_end.workers import Workers, wait_until
+from tests.tcp_proxy import TcpProxy
 
-SESSION_SECONDS = 10.0
 CLOSED = "SELECT conversation, intDiv(toUnixTimestamp(minute), 60), count FROM conversation_closed FINAL"
 
 
@@ -75,25 +74,30 @@ def test_minutes_close_with_all_their_cells_where_partitions_are_read_unevenly(
 
 
 def test_an_owner_that_comes_back_with_a_batch_in_hand_overwrites_nothing(
-    settings: Settings, workers: Workers, tmp_path: Path
+    settings: Settings, workers: Workers, tmp_path: Path, broker_link: TcpProxy
 ) -> None:
-    """It has most of a post's events in hand, but not those that the new owner meets first, which are of minutes in its
-    hand. Whichever topic the new owner reads first: one of the two minutes is done before the other topic is."""
+    """It is cut off from the broker with most of a post's events in hand, but not those that the new owner meets first,
+    which are of minutes in its hand; and it stores last. Whichever topic the new owner reads first: one of the two
+    minutes is done before the other topic is."""
     minutes = [_event("like", f"l{n}", 12 if n < 300 else 13 + n % 5) for n in range(20_000)]
     minutes += [_event("comment", f"c{n}", 30 if n < 300 else 31 + n % 5) for n in range(20_000)]
     unread = [_event("comment", f"d{n}", 12) for n in range(450)] + [_event("like", f"m{n}", 30) for n in range(450)]
     Input(minutes).send(settings)
     (armed := tmp_path / "armed").touch()
-    slow = workers.start("--stop-before-events", "--armed-by", str(armed), flush_events=1_000_000)
-    slow.wait_for("batch in hand", 60)
-    wait_until(lambda: slow.process.status() == "stopped", 10, "it is not stopped")
+    slow = workers.start(
+        "--hold-events", "--armed-by", str(armed), kafka=broker_link.address, flush_seconds=2, flush_events=1_000_000
+    )
+    slow.wait_for("holding", 60)
+    broker_link.cut()
     Input(unread).send(settings)
     other = workers.start(flush_events=1_000)
     group = Group(settings)
     try:
         wait_until(lambda: group.committed() == 40_900, 90, "the new owner has not taken over", lambda: other.tail)
+        armed.unlink()
+        slow.wait_for("done: rows", 30)
         begun = slow.log.count("partitions of ours")
-        slow.signal(signal.SIGCONT)
+        broker_link.mend()
         slow.wait_for("partitions of ours", 60, times=begun + 1)
         with ClickHouse(settings) as client:
             wait_until(lambda: _comments(client) == 20_450, 60, "comments are not in any minute", lambda: other.tail)
