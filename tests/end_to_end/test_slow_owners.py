@@ -51,7 +51,7 @@ def test_minutes_close_with_all_their_cells_where_partitions_are_read_unevenly(
     wait_until(lambda: group.committed() == len(made.events), 90, "events are left", lambda: live.tail)
     group.close()
     held.unlink()
-    counts = _counts_of(made.events)
+    counts = counts_of(made.events)
     last = max(minute for _, minute in counts)
     with ClickHouse(settings) as client:
         floor = "SELECT count(), intDiv(toUnixTimestamp(min(at)), 60) FROM (SELECT max(closed_until) AS at FROM "
@@ -113,7 +113,7 @@ def test_an_owner_that_comes_back_with_a_batch_in_hand_overwrites_nothing(
         )
         names, minutes, found = client.select(sql)
     rows = dict(zip(zip(names, minutes, strict=True), found, strict=True))
-    assert rows == _counts_of(events)
+    assert rows == counts_of(events)
     assert_recounted(environment_of(settings, os.environ))
 
 
@@ -126,7 +126,7 @@ def _event(kind: str, event_id: str, minute: int) -> dict[str, Any]:
     return {"kind": kind, "event_id": event_id, "post_id": "p", "actor_id": f"u{event_id[-3:]}", "occurred_at": at}
 
 
-def _counts_of(events: list[dict[str, Any]]) -> dict[tuple[str, int], int]:
+def counts_of(events: list[dict[str, Any]]) -> dict[tuple[str, int], int]:
     """(conversation, minute) -> posts and net comments of its cells, at least 0; likes alone make a cell as well."""
     counts: Counter[tuple[str, int]] = Counter()
     for (conversation, minute, _), cell in cells_of(events).items():
