@@ -123,18 +123,21 @@ class ClickHouse:
                 self._client.execute(statement, sent, columnar=True, settings=self._insert_settings)
         return rows
 
-    def insert_missing(self, table: str, columns: Mapping[str, Any]) -> None:
+    def insert_missing(self, table: str, columns: Mapping[str, Any]) -> int:
         """Inserts the rows whose key (the table's ORDER BY) is not in the table; those that are there stay as they are.
         The server decides at the time of writing, in one statement, so an INSERT that was held up on its way overwrites
-        nothing. For thousands of rows, not for millions: their values travel one by one.
+        nothing. Returns how many rows were written as far as the server says so, never more. For thousands of rows, not
+        for millions: their values travel one by one.
 
         Values, and ValueError, as for `insert`.
         """
         if not len(next(iter(columns.values()), ())):
-            return
+            return 0
         statement, structure, values = missing(table, columns, self._insert_settings)
         rows = list(zip(*(_driven(column, False) for column in values), strict=True))
         self.select(statement, tables={"sent": (structure, rows)})
+        query = self._client.last_query
+        return int(query.progress.written_rows) if query is not None and query.progress is not None else 0
 
     def select(
         self, sql: str, params: Mapping[str, Any] | None = None, tables: ExternalTables | None = None

@@ -158,8 +158,10 @@ class FakeConversations:
         wanted = set(spots)
         return {spot: count for spot, count in self._shelf.closings if spot in wanted}
 
-    def close_missing(self, columns: Mapping[str, Any]) -> None:
+    def close_missing(self, columns: Mapping[str, Any]) -> int:
+        before = len(self._shelf.closings)
         self._store("conversation_closed", columns)
+        return len(self._shelf.closings) - before
 
     def upsert(self, table: str, columns: Mapping[str, Any]) -> None:
         self._store(table, columns)

@@ -85,10 +85,10 @@ def test_what_was_closed_is_found(made: Made) -> None:
 def test_what_is_closed_stays_as_it_was_and_the_rest_is_closed(made: Made) -> None:
     store, _ = made
     spots = [("thread:it's \\ closed", 29_100_000), ("thread:it's \\ closed", 29_100_001), ("hashtag:ä", 29_100_000)]
-    store.close_missing(_closing(spots[:1], [3]))
-    store.close_missing(_closing(spots, [7, 8, 9]))
-    store.close_missing(_closing(spots[1:], [1, 1]))
-    store.close_missing(_closing([], []))
+    assert store.close_missing(_closing(spots[:1], [3])) == 1
+    assert store.close_missing(_closing(spots, [7, 8, 9])) == 2
+    assert store.close_missing(_closing(spots[1:], [1, 1])) == 0
+    assert store.close_missing(_closing([], [])) == 0
     assert store.counts(spots) == dict(zip(spots, [3, 8, 9], strict=True))
 
 

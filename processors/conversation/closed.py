@@ -76,12 +76,14 @@ class ClosedOnce:
 
     def _write(self, minutes: Minutes, counts: list[int], now: Callable[[], float]) -> list[int]:
         missing = self._missing(minutes, now)
-        if missing.any():
+        count = stored = int(np.count_nonzero(missing))
+        if count:
             self._torn = True
-            self._closings.close_missing(closing_columns(minutes, missing, int(now() * 1000)))
+            stored = self._closings.close_missing(closing_columns(minutes, missing, int(now() * 1000)))
             self._torn = False
-        if self._is_doubtful(now):  # somebody else may have written meanwhile
-            self._missing(minutes, now)
+        # An owner of before, or of after, may have closed some meanwhile.
+        if stored < count or self._is_doubtful(now):
+            self._stand |= self._closings.counts(minutes.spots)
         if not self._stand:
             return counts
         return [self._stand.get(spot, count) for spot, count in zip(minutes.spots, counts, strict=True)]

@@ -48,9 +48,10 @@ class Closings(Protocol):
         """The count at closing of those of these (conversation, minute) that are closed."""
         ...
 
-    def close_missing(self, columns: Mapping[str, Sequence[Any] | Any]) -> None:
+    def close_missing(self, columns: Mapping[str, Sequence[Any] | Any]) -> int:
         """Stores rows of conversation_closed, column by column, but for those of a (conversation, minute) that is
-        closed already: its row stays as it is, also where it was written after the caller looked."""
+        closed already: its row stays as it is, also where it was written after the caller looked. Returns how many rows
+        were stored, or fewer where that is not known."""
         ...
 
 

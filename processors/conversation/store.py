@@ -82,8 +82,8 @@ class ClickHouseConversations:
         )
         return {(key, minute): count for key, minute, count in zip(*found, strict=True)} if found else {}
 
-    def close_missing(self, columns: Mapping[str, Sequence[Any] | Any]) -> None:
-        self._client.insert_missing(CONVERSATION_CLOSED.name, columns)
+    def close_missing(self, columns: Mapping[str, Sequence[Any] | Any]) -> int:
+        return self._client.insert_missing(CONVERSATION_CLOSED.name, columns)
 
     def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
         numbers = any(isinstance(column, np.ndarray) for column in columns.values())
