@@ -256,16 +256,21 @@ def _run_schedule(seed: int) -> None:
     database, broker = Database(), Broker(logs)
     workers = [Worker(broker, database, rng) for _ in range(2)]
 
-    def rebalance(members: list[Worker]) -> None:
+    def rebalance(those: list[Worker]) -> None:
+        """Whoever is cut off is no member of the group's new generation: commits of an older one are refused."""
+        members = [worker for worker in those if worker.step_cut_off is None]
+        broker.owners.clear()
+        if not members:
+            return
         shares: dict[int, set[int]] = {number: set() for number in range(len(members))}
         for partition in range(PARTITIONS):
             shares[rng.randrange(len(members))].add(partition)
         for number, member in enumerate(members):
             broker.owners |= dict.fromkeys(shares[number], member)
-            if member.step_cut_off is None:
-                member.assign(shares[number])
+            member.assign(shares[number])
 
     def restart(worker: Worker) -> None:
+        """A new process under the same name: it has the partitions back without a rebalance."""
         mine = {partition for partition, owner in broker.owners.items() if owner is worker}
         worker.start()
         worker.assign(mine)

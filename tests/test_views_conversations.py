@@ -30,6 +30,10 @@ def now() -> int:
     return int(time.time()) // 60 * 60
 
 
+def quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _insert(client: ClickHouse, table: str, names: str, *rows: tuple[Any, ...]) -> None:
     columns = dict(zip(names.split(), map(list, zip(*rows, strict=True)), strict=True))
     client.insert(table, columns | {"version": [1] * len(rows)})
@@ -70,7 +74,7 @@ def test_a_conversation_in_all_and_as_of_now(client: ClickHouse, now: int) -> No
     names = "minutes, is_final, posts, likes, shares, comments, posts_5m, likes_5m, shares_5m, comments_5m, "
     names += "comments_1h, posts_24h, shares_24h, likes_24h, voices, voices_5m, voices_1h, voices_24h, voices_error, "
     names += "voices_5m_error, channels"
-    assert _row(client, names, f"conversations_v WHERE conversation = '{TAG.replace(chr(39), chr(39) * 2)}'") == {
+    assert _row(client, names, f"conversations_v WHERE conversation = {quoted(TAG)}") == {
         "minutes": 7,
         "is_final": 0,
         "posts": 4,
@@ -99,6 +103,27 @@ def test_a_conversation_in_all_and_as_of_now(client: ClickHouse, now: int) -> No
     assert _row(
         client, "posts, is_final, voices, channels, voices_error", f"conversations_v WHERE conversation = '{OURS}'"
     ) == {"posts": 1, "is_final": 1, "voices": 0, "channels": 0, "voices_error": 0}
+
+
+def test_a_minute_is_final_once_it_is_closed_whoever_wrote_its_row(client: ClickHouse, now: int) -> None:
+    """An owner may write a row of a minute that another one closes meanwhile; both partitions have passed it."""
+    _insert(
+        client,
+        "conversation_minutes",
+        "conversation minute comments is_final",
+        *((TAG, now - 60 * minutes, 1, int(minutes == 9)) for minutes in (0, 1, 2, 9)),
+    )
+    names = "groupArray(is_final)"
+    shown = f"(SELECT is_final FROM conversation_minutes_v WHERE conversation = {quoted(TAG)} ORDER BY minute)"
+    assert _row(client, names, shown) == {names: [1, 0, 0, 0]}
+    client.insert("conversation_marks", {"partition": [0, 1], "closed_until": [now - 60, now]})
+    assert _row(client, names, shown) == {names: [1, 1, 0, 0]}
+    client.insert("conversation_marks", {"partition": [0, 0], "closed_until": [now + 60, now - 600]})
+    assert _row(client, names, shown) == {names: [1, 1, 1, 0]}
+    whole = f"conversations_v WHERE conversation = {quoted(TAG)}"
+    assert _row(client, "is_final", whole) == {"is_final": 0}
+    client.insert("conversation_marks", {"partition": [1], "closed_until": [now + 60]})
+    assert _row(client, "is_final", whole) == {"is_final": 1}
 
 
 def test_voices_beyond_what_is_kept_are_estimated_within_their_error(client: ClickHouse, now: int) -> None:

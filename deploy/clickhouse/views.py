@@ -11,6 +11,7 @@ from typing import Final
 from deploy.clickhouse.drafting import View, any_count, plain_view
 from deploy.clickhouse.views_of_authors import authors_view
 from deploy.clickhouse.views_of_conversations import (
+    conversation_minutes_view,
     conversations_view,
     share_of_voice_between_view,
     share_of_voice_view,
@@ -18,7 +19,7 @@ from deploy.clickhouse.views_of_conversations import (
 from deploy.clickhouse.views_of_messages import carry_over_view
 from deploy.clickhouse.views_of_performance import over_performance_of_author_view, over_performance_view
 from deploy.clickhouse.views_of_posts import metrics_at_view, post_history_view, post_metrics_view
-from schemas.tables import CARRY_OVER, POST_HISTORY, POST_METRICS, POST_MINUTES, TABLES, Table
+from schemas.tables import CARRY_OVER, CONVERSATION_MINUTES, POST_HISTORY, POST_METRICS, POST_MINUTES, TABLES, Table
 
 _READ: Final = re.compile(r"\{database\}\.(\w+)")
 
@@ -61,6 +62,8 @@ def _beside(table: Table) -> View:
         return post_history_view()
     if table is CARRY_OVER:
         return carry_over_view()
+    if table is CONVERSATION_MINUTES:
+        return conversation_minutes_view()
     return plain_view(table, any_count() if table is POST_MINUTES else "")
 
 

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from deploy.clickhouse.drafting import NOW, REAL_OR_NULL, SHOWN_AT, Shown, View, view
+from deploy.clickhouse.drafting import HIDDEN, NOW, REAL_OR_NULL, SHOWN_AT, Shown, View, plain, view
 from schemas.metrics import MEASURES, VOICES, WINDOWS
-from schemas.tables import CONVERSATION, Column
+from schemas.tables import CONVERSATION, CONVERSATION_MINUTES, Column
 
 COUNTS: Final = ("posts", *MEASURES)
 SAID: Final = " OR ".join([*(f"{count} != 0" for count in COUNTS), "voices > 0"])
@@ -15,6 +15,22 @@ BRAND: Final = "brand:"
 
 EXACT: Final = "conversation_posts' voices, each once"
 ESTIMATE: Final = f"an estimate where a post had more than {VOICES} of them in a minute, with"
+
+
+IS_FINAL: Final = """\
+greatest(is_final, ifNull(minute < (
+            SELECT min(until)
+            FROM (SELECT max(closed_until) AS until FROM {database}.conversation_marks GROUP BY partition)
+        ), 0))"""
+"""A row that an owner wrote who did not know yet that another one had closed its minute is final as well."""
+
+
+def conversation_minutes_view() -> View:
+    """Shows the current rows of conversation_minutes."""
+    columns = [column for column in CONVERSATION_MINUTES.columns if column.name not in HIDDEN]
+    shown = [(column, IS_FINAL) if column.name == "is_final" else plain(column) for column in columns]
+    tail = f"FROM {{database}}.{CONVERSATION_MINUTES.name} FINAL"
+    return view("conversation_minutes_v", CONVERSATION_MINUTES.comment, shown, tail)
 
 
 def conversations_view() -> View:
@@ -90,7 +106,7 @@ FROM
         max(minute) + 60 AS as_of,
         min(minute) AS first_minute,
         count() AS minutes,
-        argMax(is_final, minute) AS is_final,
+        argMax({IS_FINAL}, minute) AS is_final,
         {sums}
     FROM {{database}}.conversation_minutes FINAL
     WHERE {SAID}
