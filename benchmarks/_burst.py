@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from freshness import SHARES, TICK_SECONDS
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.outlet import Outlet
-from pipeline.publisher import open_publisher
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.kafka.publisher import open_publisher
+from pipeline.record_producer import Outlet
 from pipeline.settings import Settings, load_settings
 from schemas.events import isoformat
 from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS

@@ -29,10 +29,10 @@ from typing import Any, Final
 from _burst import CONVERSATION, PATIENCE_SECONDS, plant_past, produce, send
 from freshness import child, cpu, grown, move_to, on_a_stack, read, ready, remove, servers
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
+from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import load_settings
-from pipeline.topics import ensure_topics
 
 PROMISE_SECONDS: Final = 10.0
 SURE: Final = re.compile(r"the minute is not over: (\d+) so far, (\d+) are sure to fire")

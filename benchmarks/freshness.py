@@ -28,14 +28,14 @@ from typing import IO, Final
 import numpy as np
 import psutil
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
 from pipeline.embedded.stack import Stack
-from pipeline.kafka import open_admin
-from pipeline.migrations import migrate
+from pipeline.kafka.client import open_admin
+from pipeline.kafka.publisher import open_publisher
+from pipeline.kafka.topics import ensure_topics, topic_specs
 from pipeline.observability.metrics import STEPS
-from pipeline.publisher import open_publisher
 from pipeline.settings import Settings, load_settings
-from pipeline.topics import ensure_topics, topic_specs
 from schemas.events import isoformat
 
 PROMISE_SECONDS: Final = 2.0

@@ -17,10 +17,10 @@ from collections.abc import Callable
 import click
 from kafka import KafkaProducer
 
-from pipeline.kafka import BATCH_BYTES, LINGER_MS, open_admin
-from pipeline.publisher import open_publisher
+from pipeline.kafka.client import BATCH_BYTES, LINGER_MS, open_admin
+from pipeline.kafka.publisher import open_publisher
+from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings, load_settings
-from pipeline.topics import ensure_topics
 
 PROMISE = 0.8
 Record = tuple[bytes, bytes]

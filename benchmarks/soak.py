@@ -24,10 +24,10 @@ from typing import Final
 import psutil
 from freshness import SHARES, child, on_a_stack, read, ready, remove, stamp
 
-from pipeline.migrations import migrate
-from pipeline.publisher import open_publisher
+from pipeline.clickhouse.migrations import migrate
+from pipeline.kafka.publisher import open_publisher
+from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import load_settings
-from pipeline.topics import ensure_topics
 
 FLAT_SHARE: Final = 0.03
 SAMPLE_SECONDS: Final = 2.0

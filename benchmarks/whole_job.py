@@ -28,11 +28,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
+from pipeline.kafka.topics import ensure_topics
 from pipeline.observability.metrics import STEPS
 from pipeline.settings import Settings, load_settings
-from pipeline.topics import ensure_topics
 from schemas.topics import KINDS
 
 LIVE = 10_000

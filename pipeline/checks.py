@@ -11,13 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import pending_migrations, undurable_tables, verify_tables
+from pipeline.clickhouse.views import pending_views
 from pipeline.errors import CheckFailed, EngagementError
-from pipeline.kafka import open_admin
-from pipeline.migrations import pending_migrations, undurable_tables, verify_tables
+from pipeline.kafka.client import open_admin
+from pipeline.kafka.topics import check_topics, topic_specs
 from pipeline.settings import Settings
-from pipeline.topics import check_topics, topic_specs
-from pipeline.views import pending_views
 
 DISTRIBUTION: Final = "engagement-pipeline"
 FAUST: Final = "0.15.3"

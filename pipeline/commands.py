@@ -6,10 +6,10 @@ from dataclasses import asdict
 import click
 
 from pipeline.checks import run_checks
+from pipeline.clickhouse.migrations import migrate
 from pipeline.errors import CheckFailed
-from pipeline.migrations import migrate
+from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import load_settings
-from pipeline.topics import ensure_topics
 from schemas.asyncapi import asyncapi_document
 from schemas.events import event_json_schema
 from schemas.topics import Topics

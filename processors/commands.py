@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import click
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import CheckFailed
 from pipeline.settings import Settings, load_settings
 from processors.columnar.hashing import Hasher

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import CheckFailed, Unavailable
 from processors.row_settings import CODE, RECOUNTED, Adopted, is_newer, is_older, mismatches, refusal
 from schemas.tables import ROW_SETTINGS

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from pipeline.publisher import open_publisher
+from pipeline.kafka.publisher import open_publisher
 from pipeline.settings import Settings
 from producers.destinations import Destination, KafkaDestination
 from producers.progress import Progress

@@ -10,8 +10,8 @@ from typing import Protocol, Self, TextIO
 
 from pipeline.errors import Refused
 from pipeline.event_files import STDIN
-from pipeline.outlet import Outlet
-from pipeline.topics import partition_of
+from pipeline.kafka.topics import partition_of
+from pipeline.record_producer import Outlet
 from producers.source import SourceRecord
 from schemas.topics import Topics
 

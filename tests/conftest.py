@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import SecretStr
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.embedded.addresses import StackAddresses
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate, verify_tables
+from pipeline.embedded.endpoints import StackAddresses
 from pipeline.embedded.plan import PortsPolicy
 from pipeline.embedded.ports import find_free_port
 from pipeline.embedded.stack import Stack
 from pipeline.embedded.state import load_state
 from pipeline.errors import SchemaDrift
-from pipeline.migrations import migrate, verify_tables
 from pipeline.settings import Settings
 from schemas.tables import TABLES
 from tests.fakes_alerts import HttpServer

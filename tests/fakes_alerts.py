@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from pipeline.errors import Unavailable
-from pipeline.topics import partition_of
+from pipeline.kafka.topics import partition_of
 from processors.alerts.config import ALERTS_FILE, AlertsConfig
 from processors.alerts.ports import Answer, Delivery, Notice
 from schemas.alerts import SpikeAlert, State

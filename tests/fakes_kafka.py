@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 from aiokafka import TopicPartition
 
 from pipeline.errors import EngagementError, RecordTooLarge, Refused, Unavailable
-from pipeline.outlet import Headers, OnDone
-from pipeline.topics import partition_of
+from pipeline.kafka.topics import partition_of
+from pipeline.record_producer import Headers, OnDone
 
 
 @dataclass

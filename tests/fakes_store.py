@@ -27,7 +27,7 @@ from schemas.topics import KINDS
 KEYS = {table.name: table.order_by for table in TABLES}
 
 PACKED = ("Array(String)", "Array(UInt64)")
-"""What travels as text within a column (pipeline/wire.py), and is kept as lists."""
+"""What travels as text within a column (pipeline/clickhouse/insert_format.py), and is kept as lists."""
 
 Fault = Literal["before", "partly", "after"]
 """A call fails before it does anything, in the middle, or after all of it."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.dead_letters import DeadLetter
+from pipeline.kafka.topics import partition_of
 from pipeline.observability.alert_metrics import ALERT_REASONS, AlertMetrics
 from pipeline.observability.metrics import WorkerMetrics
-from pipeline.topics import partition_of
 from processors.alerts.agent import AlertAgent
 from processors.alerts.config import AlertsConfig
 from processors.alerts.connections import open_heartbeat, open_receivers

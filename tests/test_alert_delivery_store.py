@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
+from pipeline.kafka.topics import partition_of
 from pipeline.settings import Settings
-from pipeline.topics import partition_of
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.alerts.ports import Delivery, DeliveryStore
 from schemas.alerts import SpikeAlert

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from pipeline.bounded import within
+from pipeline.kafka.bounded import within
 
 
 def _run(test: Callable[[], Awaitable[None]]) -> None:

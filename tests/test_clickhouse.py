@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import wire
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse import insert_format as wire
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.insert_format import BLOCK_ROWS
 from pipeline.embedded.stack import Stack
 from pipeline.errors import Exhausted, Refused, SchemaDrift, Unavailable
 from pipeline.settings import Settings
-from pipeline.wire import BLOCK_ROWS
 from schemas.tables import TABLES, Column, Table
 
 SECOND = 1_700_000_040

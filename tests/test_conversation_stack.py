@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.publisher import open_publisher
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.kafka.publisher import open_publisher
 from pipeline.settings import Settings
 from tests.end_to_end.checks import engagement, environment_of
 from tests.end_to_end.inputs import Input

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
 from pipeline.settings import Settings
 from processors.columnar.partitioning import partitions_of
 from processors.conversation.cells import COUNTS, Cells, join

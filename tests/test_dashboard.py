@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deploy.clickhouse.views import all_views
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from tests.grafana import DASHBOARDS, as_the_data_source_sends_it, sql_of

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
 from tests.grafana import DASHBOARDS, Value, as_the_data_source_sends_it, as_the_link_leads, sql_of
 from tests.hostile_names import HOSTILE

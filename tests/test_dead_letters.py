@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner
 from fakes_kafka import FakeOutlet
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters import Burial, DeadLetter, Fuse, FusePolicy
 from pipeline.dead_letters.commands import dead_letters, escaped
-from pipeline.dead_letters.shelf import Choice, in_order, newest, plan_retry, retry
+from pipeline.dead_letters.reader import Choice, in_order, newest, plan_retry, retry
 from pipeline.errors import FuseBlown, Unavailable
-from pipeline.kafka import read_topic
+from pipeline.kafka.client import read_topic
+from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
-from pipeline.topics import ensure_topics
 from schemas.topics import Topics
 from tests.end_to_end.checks import environment_of
 
@@ -112,8 +112,8 @@ class ForgetfulTable:
 
 
 def test_a_try_that_ran_out_of_time_is_not_sent_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.dead_letters.burial.ClickHouse", ForgetfulTable)
-    monkeypatch.setattr("pipeline.dead_letters.burial.ACK_SECONDS", 0.05)
+    monkeypatch.setattr("pipeline.dead_letters.sink.ClickHouse", ForgetfulTable)
+    monkeypatch.setattr("pipeline.dead_letters.sink.ACK_SECONDS", 0.05)
     outlet = FakeOutlet()
     burial = Burial(Settings(), outlet)
     outlet.up = False

@@ -11,8 +11,8 @@ import pytest
 
 from deploy.clickhouse.views import all_views
 from pipeline.cli import all_commands
-from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
 from pipeline.observability.metrics import MEMORY_PARTS, OUTCOMES, STEPS, WorkerMetrics
 from pipeline.settings import Settings
 

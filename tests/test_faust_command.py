@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import engagement
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
 from processors import app as module
 from processors.worker import EngagementApp

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
 from pipeline.settings import Settings
 from processors.virality.commands import forecast
 from processors.virality.parameters import load_parameters

@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from deploy.clickhouse.views import all_views
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import all_migrations, migrate
 from pipeline.commands import check, init
 from pipeline.errors import CheckFailed
-from pipeline.migrations import all_migrations, migrate
+from pipeline.kafka.topics import topic_specs
 from pipeline.settings import Settings
-from pipeline.topics import topic_specs
 
 USERS = (Path(__file__).parents[1] / "deploy/clickhouse/users.sql").read_text()
 

@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.literals import string_literal
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.literals import string_literal
 from pipeline.settings import Settings
 from processors.alerts.ports import Notice
 from processors.alerts.receivers.slack import SECTION_LIMIT, slack_message

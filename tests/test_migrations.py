@@ -7,11 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from deploy.clickhouse.views import all_views
-from pipeline import migrations
-from pipeline.clickhouse import ClickHouse
-from pipeline.ddl import render
-from pipeline.errors import SchemaDrift
-from pipeline.migrations import (
+from pipeline.clickhouse import migrations
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.ddl import render
+from pipeline.clickhouse.migrations import (
     BASELINE,
     Changes,
     Migration,
@@ -21,8 +20,9 @@ from pipeline.migrations import (
     undurable_tables,
     verify_tables,
 )
+from pipeline.clickhouse.views import WRITTEN, pending_views
+from pipeline.errors import SchemaDrift
 from pipeline.settings import Settings
-from pipeline.views import WRITTEN, pending_views
 from schemas.tables import TABLES, Table
 
 CLUSTERED = Settings(clickhouse="clickhouse://h/other_name", clickhouse_cluster="main")

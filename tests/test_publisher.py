@@ -12,11 +12,11 @@ import pytest
 from fakes_kafka import FakeBroker, FakeOutlet
 
 from pipeline.errors import EngagementError, RecordTooLarge, Refused, Unavailable
-from pipeline.kafka import LinkPolicy, open_admin, read_topic
-from pipeline.lanes import Lane
-from pipeline.outlet import Outlet
-from pipeline.publisher import RECORD_OVERHEAD, Publisher, PublisherPolicy, open_publisher
-from pipeline.topics import partition_of
+from pipeline.kafka.client import LinkPolicy, open_admin, read_topic
+from pipeline.kafka.inflight import Lane
+from pipeline.kafka.publisher import RECORD_OVERHEAD, Publisher, PublisherPolicy, open_publisher
+from pipeline.kafka.topics import partition_of
+from pipeline.record_producer import Outlet
 
 TOPIC = "engagement.likes"
 PARTITIONS = 4

@@ -12,10 +12,10 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.errors import GroupAuthorizationFailedError
 
-from pipeline.bounded import within
 from pipeline.errors import Refused
-from pipeline.group import GroupPolicy, Member, Partition
-from pipeline.parsed import as_parsed, hand_out_parsed
+from pipeline.kafka.aiokafka_raw_records import as_parsed, hand_out_parsed
+from pipeline.kafka.bounded import within
+from pipeline.kafka.group import GroupPolicy, Member, Partition
 from pipeline.settings import Settings
 from tests.fakes_kafka import FakeConsumer
 from tests.test_group import batch_of, parsed

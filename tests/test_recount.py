@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import CheckFailed
-from pipeline.kafka import Record
+from pipeline.kafka.client import Record
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.columnar.hashing import Hasher

@@ -22,9 +22,9 @@ from fakes_kafka import FakeOutlet
 
 from pipeline.cli import engagement
 from pipeline.errors import CheckFailed, Refused
-from pipeline.kafka import read_topic
+from pipeline.kafka.client import read_topic
+from pipeline.kafka.topics import ensure_topics, partition_of
 from pipeline.settings import Settings
-from pipeline.topics import ensure_topics, partition_of
 from producers.bookmark import Bookmark, FilePosition
 from producers.destinations import KafkaDestination
 from producers.event_lines import read_post_csv

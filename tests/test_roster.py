@@ -8,11 +8,11 @@ from contextlib import suppress
 import pytest
 
 from pipeline.errors import Unavailable
-from pipeline.group import GroupPolicy, Member
-from pipeline.group_topics import torn
-from pipeline.roster import Roster
+from pipeline.kafka.group import GroupPolicy, Member
+from pipeline.kafka.group_topics import torn
+from pipeline.kafka.roster import Roster
+from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
-from pipeline.topics import ensure_topics
 from tests.tcp_proxy import TcpProxy
 
 
@@ -64,7 +64,7 @@ def test_a_member_is_one_until_it_leaves(settings: Settings) -> None:
 def test_a_broker_that_does_not_answer_is_away_and_is_asked_anew(
     settings: Settings, broker_link: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.roster.REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr("pipeline.kafka.roster.REQUEST_SECONDS", 1.0)
     its = settings.model_copy(update={"kafka": broker_link.address})
 
     async def test() -> None:

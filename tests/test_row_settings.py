@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import CheckFailed, EngagementError, SettingsError
 from pipeline.settings import Settings
 from processors import row_settings_store

@@ -7,9 +7,9 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
+from pipeline.clickhouse.insert_format import packed, plain
 from pipeline.commands import schema
 from pipeline.dead_letters.letter import DeadLetter
-from pipeline.wire import packed, plain
 from schemas.asyncapi import DEAD_HEADERS, asyncapi_document
 from schemas.events import event_json_schema
 from schemas.topics import KINDS, Topics

@@ -16,9 +16,9 @@ from fakes_kafka import FakeOutlet
 
 from pipeline.cli import engagement
 from pipeline.errors import SettingsError
-from pipeline.kafka import read_topic
+from pipeline.kafka.client import read_topic
+from pipeline.kafka.topics import ensure_topics, partition_of
 from pipeline.settings import Settings
-from pipeline.topics import ensure_topics, partition_of
 from producers.destinations import FileDestination, KafkaDestination
 from producers.sending import SendPolicy, send_all
 from producers.simulation.malformed import SPOILERS

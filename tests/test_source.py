@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from pipeline.errors import Refused, Unavailable
-from pipeline.group import GroupPolicy, Member, Partition
+from pipeline.kafka.group import GroupPolicy, Member, Partition
+from pipeline.kafka.roster import Standing
 from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
-from pipeline.roster import Standing
 from pipeline.settings import Settings
 from processors.runtime.batch import Batch, CatchUp, SourcePolicy
 from processors.runtime.records import Run

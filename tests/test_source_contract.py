@@ -15,7 +15,7 @@ from fakes_kafka import FakeOutlet
 
 from pipeline.cli import all_commands, engagement, load_attribute
 from pipeline.errors import CheckFailed
-from pipeline.topics import partition_of
+from pipeline.kafka.topics import partition_of
 from producers import sending, sources
 from producers.bookmark import Bookmark
 from producers.destinations import KafkaDestination

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import engagement
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
 from pipeline.errors import EngagementError
-from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from processors.spikes.backtest import THRESHOLDS, run, spikes_of
 from processors.spikes.policy import SHIPPED

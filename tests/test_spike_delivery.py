@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.publisher import open_publisher
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.kafka.publisher import open_publisher
 from pipeline.settings import Settings
 from schemas.alerts import SPIKE_ALERT
 from tests.end_to_end.checks import engagement, environment_of

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
 from pipeline.settings import Settings
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.spikes.alert_message import alert_of

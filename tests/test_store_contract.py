@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of

@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 
 from deploy.clickhouse.views import all_views
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import BASELINE, BEFORE_BASELINE, all_migrations, migrate
 from pipeline.commands import check, init
 from pipeline.errors import CheckFailed, SchemaDrift
-from pipeline.migrations import BASELINE, BEFORE_BASELINE, all_migrations, migrate
 from pipeline.settings import Settings
 from schemas.tables import TABLES
 
@@ -108,7 +108,9 @@ def test_a_view_of_then_that_is_not_defined_any_more_is_dropped_and_one_of_someb
     old: ClickHouse, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old.execute("CREATE VIEW mine_v AS SELECT 1 AS one")
-    monkeypatch.setattr("pipeline.views.all_views", lambda: [view for view in all_views() if view.name != "authors_v"])
+    monkeypatch.setattr(
+        "pipeline.clickhouse.views.all_views", lambda: [view for view in all_views() if view.name != "authors_v"]
+    )
     assert migrate(settings).dropped_views == ("authors_v",)
     names = old.select("SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View'")[0]
     assert sorted(names) == sorted([*(view.name for view in all_views() if view.name != "authors_v"), "mine_v"])

@@ -4,9 +4,9 @@ import pytest
 from kafka.partitioner import murmur2
 
 from pipeline.errors import Refused, SchemaDrift, Unavailable
-from pipeline.kafka import connection, explain, open_admin
+from pipeline.kafka.client import connection, explain, open_admin
+from pipeline.kafka.topics import ensure_topics, partition_of, topic_specs
 from pipeline.settings import Settings
-from pipeline.topics import ensure_topics, partition_of, topic_specs
 
 
 # From Kafka's own UtilsTest.testMurmur2 (Apache Kafka, clients/src/test): signed 32-bit results.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
 from schemas.metrics import MEASURES, WEIGHT_SETS, WINDOWS
 from schemas.tables import CARRY_OVER, POST_METRICS, TABLES

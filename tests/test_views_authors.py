@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from scipy.stats import t as students_t
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.embedded.stack import Stack
 from pipeline.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
 
 START = 1_767_225_600

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
 from schemas.tables import POST_METRICS, TABLES
 

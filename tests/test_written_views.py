@@ -8,11 +8,11 @@ import pytest
 
 from deploy.clickhouse.drafting import View
 from deploy.clickhouse.views import all_views
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import Changes, migrate
+from pipeline.clickhouse.views import pending_views, write_views
 from pipeline.errors import SchemaDrift
-from pipeline.migrations import Changes, migrate
 from pipeline.settings import Settings
-from pipeline.views import pending_views, write_views
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def client(settings: Settings) -> Iterator[ClickHouse]:
 
 
 def _define(monkeypatch: pytest.MonkeyPatch, views: list[View]) -> None:
-    monkeypatch.setattr("pipeline.views.all_views", lambda: views)
+    monkeypatch.setattr("pipeline.clickhouse.views.all_views", lambda: views)
 
 
 def _changed(views: list[View], name: str, old: str, new: str) -> list[View]:

@@ -25,7 +25,7 @@ Shown = tuple[Column, str]
 
 @dataclass(frozen=True)
 class View:
-    """A view and the statement that creates or replaces it, with the placeholders of pipeline.migrations.render."""
+    """A view and the statement that creates or replaces it, with the placeholders of pipeline.clickhouse.ddl."""
 
     name: str
     sql: str

@@ -1,7 +1,7 @@
 """The views that people and BI tools read: current rows only, plain types, a comment on every column.
 
-They follow from schemas/ and are no migrations: `engagement init` (pipeline/views.py) creates or replaces each one that
-the database does not have in this text. `python -m deploy.clickhouse.views` prints all of them.
+They follow from schemas/ and are no migrations: `engagement init` (pipeline/clickhouse/views.py) creates or
+replaces each one that the database does not have in this text. `python -m deploy.clickhouse.views` prints all of them.
 """
 
 import re

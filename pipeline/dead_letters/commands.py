@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import click
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters.letter import DeadLetter
-from pipeline.dead_letters.shelf import Choice, in_order, newest, plan_retry
-from pipeline.dead_letters.shelf import retry as send_again
+from pipeline.dead_letters.reader import Choice, in_order, newest, plan_retry
+from pipeline.dead_letters.reader import retry as send_again
 from pipeline.errors import Refused
-from pipeline.publisher import open_publisher
+from pipeline.kafka.publisher import open_publisher
 from pipeline.settings import load_settings
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.outlet import Headers
+from pipeline.record_producer import Headers
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.demo.stage import Worker, freshness, run
 from pipeline.embedded.stack import Stack
 from pipeline.errors import CheckFailed

@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from pipeline.embedded.addresses import StackAddresses
+from pipeline.embedded.endpoints import StackAddresses
 from pipeline.embedded.plan import PortsPolicy
 from pipeline.embedded.stack import DEFAULT_DIRECTORY, Stack
 from pipeline.errors import StackError

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.embedded import clickhouse, kafka, processes
-from pipeline.embedded.addresses import PartStatus, StackAddresses, StackStatus, addresses_of
+from pipeline.embedded.endpoints import PartStatus, StackAddresses, StackStatus, addresses_of
 from pipeline.embedded.jars import ensure_jars
 from pipeline.embedded.plan import (
     ANY_PORTS,

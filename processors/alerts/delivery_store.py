@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from processors.alerts.ports import Delivery
 from schemas.alerts import SpikeAlert
 from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES

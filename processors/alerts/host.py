@@ -5,7 +5,7 @@ import os
 import time
 from typing import Final
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters import Burial
 from pipeline.errors import SettingsError
 from pipeline.observability.alert_metrics import AlertMetrics

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters import Burial
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from processors.columnar.arrays import Array
 from processors.columnar.compare_rows import Columns, Difference, Key, compare, difference, keys_of
 from processors.conversation.cells import Cells

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.clickhouse import ClickHouse, ExternalTables
+from pipeline.clickhouse.client import ClickHouse, ExternalTables
 from processors.columnar.arrays import Array
 from processors.columnar.sets import Sets
 from processors.conversation.cells import COUNTS, Cells, name_channels, texts

@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import Final
 
 from pipeline.brands import load_brands
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters import Burial
 from pipeline.errors import EngagementError
+from pipeline.kafka.publisher import PublisherPolicy, open_publisher
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
-from pipeline.publisher import PublisherPolicy, open_publisher
 from pipeline.settings import Settings
 from processors.columnar.hashing import Hasher
 from processors.engagement.decoding import DecodingPolicy

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from pydantic_core import to_json
 
-from pipeline.outlet import Outlet
+from pipeline.record_producer import Outlet
 from processors.columnar.arrays import Array
 from processors.columnar.factorize import number
 from processors.engagement.cells.cells import Cells

@@ -55,7 +55,7 @@ class Store(Protocol):
 
     def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
         """Absolute rows into a table of schemas/tables.py, column by column, their values as
-        pipeline.wire.plain takes them."""
+        pipeline.clickhouse.insert_format.plain takes them."""
         ...
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from processors.columnar.hashing import Hasher, Hashes
 from processors.engagement.fold.columns import EventColumns, identities
 from processors.engagement.ports import LoggedEvents

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, TypeVar
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import verify_tables
 from pipeline.dead_letters import Fuse, FusePolicy
 from pipeline.errors import Unavailable
-from pipeline.migrations import verify_tables
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.settings import Settings
 from processors.row_settings import row_settings

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Final, Protocol
 
-from pipeline.group import GroupPolicy, Partition
+from pipeline.kafka.group import GroupPolicy, Partition
 from pipeline.observability.metrics import Step
 from processors.runtime.records import Run
 

@@ -4,8 +4,9 @@ commits.
 One lock is held around fetch, hand-over, storing and commit, and a rebalance takes the same lock: so a rebalance comes
 only between two batches, nothing is delivered before we own it, and "stored" is the only offset there is. A batch that
 waits for a store that is away is given up when a rebalance or a stop wants the lock: it is never committed, and whoever
-folded it forgets what it touched. Whatever is asked of Kafka under the lock ends in time (`pipeline/group.py`): else a
-rebalance that waits for the lock would wait for ever, and the broker drop us meanwhile.
+folded it forgets what it touched. Whatever is asked of Kafka under the lock ends in time
+(`pipeline/kafka/group.py`): else a rebalance that waits for the lock would wait for ever, and the broker drop us
+meanwhile.
 """
 
 import asyncio
@@ -19,8 +20,8 @@ import faust
 from faust.types import ChannelT
 
 from pipeline.errors import EngagementError, Refused, Unavailable
-from pipeline.group import Member, Partition
-from pipeline.group_topics import torn
+from pipeline.kafka.group import Member, Partition
+from pipeline.kafka.group_topics import torn
 from pipeline.observability.health import HealthState, Store, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings

@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from pipeline.errors import Unavailable
-from pipeline.group import Member, Partition
+from pipeline.kafka.group import Member, Partition
 from pipeline.observability.health import HealthState, Store, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from processors.runtime.batch import SourcePolicy

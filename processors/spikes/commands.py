@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import SettingsError
 from pipeline.settings import load_settings
 from processors.spikes import numenta

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.literals import string_literal
 from pipeline.errors import Exhausted, Refused, SchemaDrift
-from pipeline.literals import string_literal
 from processors.spikes.life import Change
 from processors.spikes.ports import Facts
 from schemas.tables import CONVERSATION_POSTS, POSTS

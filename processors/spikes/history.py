@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import Refused
 from processors.spikes.series import Series
 

@@ -6,11 +6,11 @@ from math import inf
 from threading import Event
 from typing import Final
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import EngagementError, Unavailable
+from pipeline.kafka.publisher import PublisherPolicy, open_publisher
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.observability.spike_metrics import SpikeMetrics
-from pipeline.publisher import PublisherPolicy, open_publisher
 from pipeline.settings import Settings
 from processors.runtime.retry import GivenUp, Patience
 from processors.spikes.evidence import ClickHouseWitness

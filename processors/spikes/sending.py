@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from pipeline.outlet import Outlet
+from pipeline.record_producer import Outlet
 
 PATIENCE_SECONDS: Final = 2.0
 """How long a flush waits before whoever sends may think again; what was sent stays on its way."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from processors.spikes.ports import StoredSpike
 from schemas.alerts import SpikeAlert
 from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_SPIKES

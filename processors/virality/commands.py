@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import Refused
 from pipeline.settings import load_settings
 from processors.virality.backtest import Judged, backtest, samples_of

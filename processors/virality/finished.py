@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from processors.columnar.arrays import Array
 from processors.virality.cascades import FOREVER, Cascades
 

@@ -8,7 +8,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from pipeline.cli import engagement as command
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
 from tests.folding import differences, plain
 from tests.truth import PostTruth

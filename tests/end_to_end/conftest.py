@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.embedded.addresses import StackAddresses
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
+from pipeline.embedded.endpoints import StackAddresses
 from pipeline.embedded.stack import Stack
-from pipeline.migrations import migrate
+from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
-from pipeline.topics import ensure_topics
 from tests.end_to_end.checks import assert_exact, assert_recounted, environment_of
 from tests.end_to_end.group import Group
 from tests.end_to_end.inputs import Input, cascades, simulated

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.publisher import open_publisher
+from pipeline.kafka.publisher import open_publisher
 from pipeline.settings import Settings
 from producers.simulation.policy import SimulationPolicy
 from producers.simulation.records import simulated_records

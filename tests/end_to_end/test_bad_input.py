@@ -4,8 +4,8 @@ import json
 import os
 from pathlib import Path
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.publisher import open_publisher
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.kafka.publisher import open_publisher
 from pipeline.settings import Settings
 from producers.destinations import KafkaDestination
 from producers.sending import send_all

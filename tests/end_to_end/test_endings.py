@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.embedded.stack import Stack
 from pipeline.settings import Settings
 from tests.end_to_end.checks import assert_exact, assert_recounted, engagement, environment_of

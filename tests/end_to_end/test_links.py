@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.migrations import migrate
+from pipeline.clickhouse.migrations import migrate
+from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
-from pipeline.topics import ensure_topics
 from tests.end_to_end.checks import environment_of
 from tests.end_to_end.conftest import FULL, Run
 from tests.end_to_end.group import Group

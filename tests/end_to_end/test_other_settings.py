@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
 from processors.commands import recount
 from tests.end_to_end.checks import assert_recounted, engagement, environment_of

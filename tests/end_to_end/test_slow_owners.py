@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
+from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
-from pipeline.topics import ensure_topics
 from producers.simulation.policy import SimulationPolicy
 from producers.simulation.records import simulated_records
 from tests.cells_truth import cells_of

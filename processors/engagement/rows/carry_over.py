@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pipeline.addresses import canonical
+from pipeline.canonical_url import canonical
 from processors.columnar.arrays import Array
 from processors.engagement.rows.post_facts import Facts, PostEvent
 from processors.engagement.state import Said

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from schemas.tables import SOURCE_MARKS
 
 CLOCKS_APART_HOURS: Final = 24

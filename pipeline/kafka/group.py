@@ -27,14 +27,14 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 
-from pipeline.bounded import abandon, within
 from pipeline.errors import Refused, Unavailable
-from pipeline.group_offsets import lags_of, look_behind, offsets_at
-from pipeline.group_topics import check_topics
-from pipeline.parsed import as_parsed, hand_out_parsed
-from pipeline.roster import REQUEST_SECONDS, Roster, Standing, connection
+from pipeline.kafka.aiokafka_raw_records import as_parsed, hand_out_parsed
+from pipeline.kafka.bounded import abandon, within
+from pipeline.kafka.group_offsets import lags_of, look_behind, offsets_at
+from pipeline.kafka.group_topics import check_topics
+from pipeline.kafka.roster import REQUEST_SECONDS, Roster, Standing, connection
+from pipeline.kafka.static_member import StaticName, know_fencing
 from pipeline.settings import Settings
-from pipeline.static_member import StaticName, know_fencing
 
 Answer = TypeVar("Answer")
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters.letter import DeadLetter
-from pipeline.outlet import Outlet
+from pipeline.record_producer import Outlet
 from schemas.events import InvalidEvent, parse_event
 from schemas.topics import Topics
 

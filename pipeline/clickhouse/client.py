@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple, NoReturn
 import numpy as np
 from clickhouse_driver import Client, errors
 
+from pipeline.clickhouse.insert_format import check_declared, is_worth_packing, missing, packed, plain
 from pipeline.errors import EngagementError, Exhausted, Refused, SchemaDrift, Unavailable
 from pipeline.settings import Settings
-from pipeline.wire import check_declared, is_worth_packing, missing, packed, plain
 
 CONNECT_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 60.0
@@ -104,9 +104,9 @@ class ClickHouse:
         """Inserts whole columns, lists or arrays of equal length, in one INSERT; returns the number of rows. What is
         not named gets its default.
 
-        Values as pipeline.wire.plain takes them; arrays of numbers cost a tenth of lists. CPU here per row where there
-        are many (see pipeline.wire): 0.5 us for the 20 columns of `events`, a quarter of what the driver alone takes;
-        of the server 0.8 more.
+        Values as pipeline.clickhouse.insert_format.plain takes them; arrays of numbers cost a tenth of lists. CPU here
+        per row where there are many (see pipeline.clickhouse.insert_format): 0.5 us for the 20 columns of `events`, a
+        quarter of what the driver alone takes; of the server 0.8 more.
 
         Raises ValueError for a table or column that schemas/tables.py does not know, or lengths that differ.
         """

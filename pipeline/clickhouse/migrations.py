@@ -1,8 +1,9 @@
 """Migrations: numbered SQL files for tables and for the feeds between them, each applied once and never changed again;
-and whether the tables are as declared. Views that people read are no migrations: pipeline/views.py writes them.
+and whether the tables are as declared. Views that people read are no migrations: pipeline/clickhouse/views.py writes
+them.
 
-The files have the placeholders of pipeline/ddl.py. The first is the baseline: it makes the tables that migrations 0001
-to 0005 had made, and a database that has had those is taken over as one that has had the baseline.
+The files have the placeholders of pipeline/clickhouse/ddl.py. The first is the baseline: it makes the tables that
+migrations 0001 to 0005 had made, and a database that has had those is taken over as one that has had the baseline.
 
 ClickHouse has neither transactions over DDL nor a lock that a client could hold. So a statement is `IF NOT EXISTS`,
 a file counts as applied once its last statement is done, and one that was cut off is run again from its start; two that
@@ -18,11 +19,11 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.ddl import render
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.ddl import render
+from pipeline.clickhouse.views import ViewChanges, make_record_of_views, pending_views, record_views, write_views
 from pipeline.errors import Refused, SchemaDrift
 from pipeline.settings import Settings
-from pipeline.views import ViewChanges, make_record_of_views, pending_views, record_views, write_views
 from schemas.tables import TABLES, Table
 
 APPLIED: Final = "schema_migrations"

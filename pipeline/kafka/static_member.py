@@ -15,8 +15,8 @@ from aiokafka.protocol.api import Request, RequestStruct
 from aiokafka.protocol.group import HeartbeatResponse_v1
 from aiokafka.protocol.types import Int32, Schema, String
 
-from pipeline.bounded import within
 from pipeline.errors import Refused
+from pipeline.kafka.bounded import within
 
 FENCED: Final = 82
 ASK_SECONDS: Final = 5.0

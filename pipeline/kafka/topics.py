@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from pipeline.errors import SchemaDrift
-from pipeline.kafka import FRAMING_BYTES, Admin, hash_key, open_admin
+from pipeline.kafka.client import FRAMING_BYTES, Admin, hash_key, open_admin
 from pipeline.settings import Settings
 
 DEAD_LETTER_HOURS: Final = 30 * 24

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import EngagementError
-from pipeline.kafka import Link, Receipt, concerns_topic, explain, is_passing
-from pipeline.outlet import Headers, OnDone
+from pipeline.kafka.client import Link, Receipt, concerns_topic, explain, is_passing
+from pipeline.record_producer import Headers, OnDone
 
 Outcome = tuple["Pending", EngagementError | None]
 

@@ -16,7 +16,7 @@ from kafka.admin import ConfigResource
 from kafka.partitioner import murmur2
 
 from pipeline.errors import EngagementError, Refused, Unavailable
-from pipeline.outlet import Headers
+from pipeline.record_producer import Headers
 from pipeline.settings import Settings
 
 CONNECT_SECONDS: Final = 10.0

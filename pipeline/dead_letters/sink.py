@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters.letter import DeadLetter
 from pipeline.errors import EngagementError
-from pipeline.outlet import Outlet
-from pipeline.publisher import PublisherPolicy, open_publisher
+from pipeline.kafka.publisher import PublisherPolicy, open_publisher
+from pipeline.record_producer import Outlet
 from pipeline.settings import Settings
 from schemas.tables import DEAD_LETTERS
 

@@ -14,8 +14,8 @@ from typing import Final
 
 from deploy.clickhouse.drafting import View
 from deploy.clickhouse.views import all_views
-from pipeline.clickhouse import ClickHouse
-from pipeline.ddl import render
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.ddl import render
 from pipeline.errors import SchemaDrift
 from pipeline.settings import Settings
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.addresses import LONGEST, TRACKER_PREFIXES, TRACKERS, TRACKERS_OF_HOSTS, canonical
+from pipeline.canonical_url import LONGEST, TRACKER_PREFIXES, TRACKERS, TRACKERS_OF_HOSTS, canonical
 
 PAGE = "https://example.com/News/1"
 

@@ -20,11 +20,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from pipeline.errors import EngagementError, RecordTooLarge, Refused, SettingsError, Unavailable
-from pipeline.kafka import KafkaLink, Link, LinkPolicy, explain, is_passing
-from pipeline.lanes import Lane, Outcome, Pending, send_on
-from pipeline.outlet import Headers, OnDone
+from pipeline.kafka.client import KafkaLink, Link, LinkPolicy, explain, is_passing
+from pipeline.kafka.inflight import Lane, Outcome, Pending, send_on
+from pipeline.kafka.topics import partition_of
+from pipeline.record_producer import Headers, OnDone
 from pipeline.settings import Settings
-from pipeline.topics import partition_of
 
 TICK_SECONDS: Final = 0.02
 """How often acks are looked at while nobody waits for them; 0.002 s while somebody does."""

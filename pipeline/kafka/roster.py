@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, for_code
 
-from pipeline.bounded import within
 from pipeline.errors import Unavailable
+from pipeline.kafka.bounded import within
 from pipeline.settings import Settings
 
 Standing = Literal["member", "rebalancing", "outside"]
