@@ -15,7 +15,7 @@ from freshness import SHARES, TICK_SECONDS
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.kafka.publisher import open_publisher
-from pipeline.record_producer import Outlet
+from pipeline.record_producer import RecordProducer
 from pipeline.settings import Settings, load_settings
 from schemas.events import isoformat
 from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS
@@ -128,11 +128,11 @@ def produce(options: argparse.Namespace) -> None:
         print(sent / (time.monotonic() - started), flush=True)
 
 
-def put(outlet: Outlet, topic: str, post_id: str, kind: str, event_id: str, said: str, now: str = "") -> None:
+def put(producer: RecordProducer, topic: str, post_id: str, kind: str, event_id: str, said: str, now: str = "") -> None:
     """An event of now."""
     now = now or stamp()
     value = f'{{"event_id": "{event_id}", "kind": "{kind}", "channel": "bluesky", "occurred_at": "{now}", {said}}}'
-    outlet.send(topic, post_id.encode(), value.encode())
+    producer.send(topic, post_id.encode(), value.encode())
 
 
 def stamp() -> str:

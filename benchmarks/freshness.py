@@ -34,7 +34,7 @@ from pipeline.embedded.stack import Stack
 from pipeline.kafka.client import open_admin
 from pipeline.kafka.publisher import open_publisher
 from pipeline.kafka.topics import ensure_topics, topic_specs
-from pipeline.observability.metrics import STEPS
+from pipeline.observability.metrics import BATCH_STEPS
 from pipeline.settings import Settings, load_settings
 from schemas.events import isoformat
 
@@ -155,7 +155,7 @@ def report(took: float, used: Mapping[str, float], counts: Mapping[str, float], 
     """Prints what was used and done in these seconds."""
     batches = figures["engagement_batch_events_count"]
     size = figures["engagement_batch_events_sum"] / batches
-    steps = {step: figures[f'engagement_step_duration_seconds_sum{{step="{step}"}}'] / batches for step in STEPS}
+    steps = {step: figures[f'engagement_step_duration_seconds_sum{{step="{step}"}}'] / batches for step in BATCH_STEPS}
     print("  CPU, % of one core       ", *(f"{part} {spent / took * 100:.0f}  " for part, spent in used.items()))
     print(
         f"  {batches / took:.1f} batches/s of {size:,.0f}, ms ",

@@ -31,7 +31,7 @@ from typing import Any
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
 from pipeline.kafka.topics import ensure_topics
-from pipeline.observability.metrics import STEPS
+from pipeline.observability.metrics import BATCH_STEPS
 from pipeline.settings import Settings, load_settings
 from schemas.topics import KINDS
 
@@ -187,7 +187,9 @@ def run_job(settings: Settings, until: int) -> dict[str, Any]:
     app = build_worker(settings, WorkOptions(until_caught_up=True))
     start_worker(app, settings)
     snapshot = app.metrics.snapshot()
-    steps = {step: snapshot[f'engagement_step_cpu_seconds_total{{step="{step}"}}'] for step in STEPS if step != "fetch"}
+    steps = {
+        step: snapshot[f'engagement_step_cpu_seconds_total{{step="{step}"}}'] for step in BATCH_STEPS if step != "fetch"
+    }
     wall = time.perf_counter() - started["wall"]
     return {"cpu": cpu() - started["cpu"], "wall": wall, "steps": steps, "peak_mb": peak_mb()}
 

@@ -24,7 +24,7 @@ from pipeline.errors import SettingsError
 from schemas.events import ID_LENGTH, conversation_keys, fold_name
 
 SETTING: Final = "ENGAGEMENT_BRANDS"
-PREFIX: Final = "brand:"
+BRAND_PREFIX: Final = "brand:"
 NOBODY: Final[frozenset[str]] = frozenset()
 
 
@@ -129,7 +129,7 @@ def brands_of(named: dict[str, Brand]) -> Brands:
         ),
         own=own,
         beside={
-            account: own.union(*(entries[key.removeprefix(PREFIX)].accounts for key in keys))
+            account: own.union(*(entries[key.removeprefix(BRAND_PREFIX)].accounts for key in keys))
             for account, keys in by_account.items()
         },
     )
@@ -160,7 +160,7 @@ def _inverted(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     """What is said -> the sorted keys of the brands that it is said of."""
     found: dict[str, set[str]] = {}
     for said, name in pairs:
-        found.setdefault(said, set()).add(PREFIX + name)
+        found.setdefault(said, set()).add(BRAND_PREFIX + name)
     return {said: tuple(sorted(names)) for said, names in found.items()}
 
 

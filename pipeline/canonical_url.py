@@ -5,7 +5,7 @@ user info, fragment, trackers, order of parameters, trailing slash, spelling of 
 What may name another page stays: case of the path, every other parameter. Nothing is fetched, so a shortened address
 is not that of its target.
 
-    >>> canonical("http://WWW.Example.com:80/a/../News/?utm_source=x&b=2&a=%7e1#top")
+    >>> canonical_url("http://WWW.Example.com:80/a/../News/?utm_source=x&b=2&a=%7e1#top")
     'https://example.com/News?a=~1&b=2'
 """
 
@@ -14,7 +14,7 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
-LONGEST: Final = 4096
+LONGEST_URL: Final = 4096
 """Characters of an address, as it comes and as it is spelled here."""
 
 LONGEST_HOST: Final = 253
@@ -72,16 +72,16 @@ _AROUND: Final = "".join(map(chr, range(33)))
 """Control characters and space, which browsers cut off."""
 
 
-def canonical(url: str) -> str | None:
+def canonical_url(url: str) -> str | None:
     """The one spelling of an address, with `https://`; None for what is no http(s) address or is longer than 4,096.
 
     Never raises, takes time in proportion to the length, and leaves its own answers as they are.
     """
-    if len(url) > LONGEST:
+    if len(url) > LONGEST_URL:
         return None
     if (plain := _PLAIN.fullmatch(url)) and len(plain[1]) <= LONGEST_HOST:
         found = f"https://{_site(plain[1])}{plain[2]}"
-        return found if len(found) <= LONGEST else None
+        return found if len(found) <= LONGEST_URL else None
     try:
         # As browsers do: a backslash separates like a slash.
         before, mark, query = url.strip(_AROUND).strip().partition("#")[0].partition("?")
@@ -94,7 +94,7 @@ def canonical(url: str) -> str | None:
     except ValueError:
         # UnicodeError is one too: half a surrogate pair, a host that no IDNA spells.
         return None
-    return found if len(found) <= LONGEST else None
+    return found if len(found) <= LONGEST_URL else None
 
 
 def _host(host: str) -> str:

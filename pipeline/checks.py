@@ -25,8 +25,8 @@ FAUST: Final = "0.15.3"
 
 KNOWN_CLICKHOUSE: Final = "26.9"
 KAFKA_SECONDS: Final = 5.0
-FREE_SHARE: Final = 0.05
-FREE_BYTES: Final = 2**30
+DISK_FREE_SHARE: Final = 0.05
+DISK_FREE_BYTES: Final = 2**30
 NUMBA_BYTES: Final = 300 * 2**20
 
 
@@ -137,6 +137,6 @@ def _disk(settings: Settings) -> str:
             "SELECT name, free_space, total_space FROM system.disks ORDER BY free_space"
         )
     for name, left, all_ in zip(names, free, total, strict=True):
-        if left < max(FREE_BYTES, all_ * FREE_SHARE):
+        if left < max(DISK_FREE_BYTES, all_ * DISK_FREE_SHARE):
             raise CheckFailed(f"disk {name} has {left >> 20} MiB left of {all_ >> 20}: make room, or move its data")
     return f"{free[0] >> 30} GiB free"

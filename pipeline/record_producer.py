@@ -12,7 +12,7 @@ OnDone = Callable[[EngagementError | None], None]
 raise."""
 
 
-class Outlet(Protocol):
+class RecordProducer(Protocol):
     """Where producers put records. `Publisher` is the real one; tests have one that remembers."""
 
     def send(

@@ -11,7 +11,7 @@ from typing import Protocol, Self, TextIO
 from pipeline.errors import Refused
 from pipeline.event_files import STDIN
 from pipeline.kafka.topics import partition_of
-from pipeline.record_producer import Outlet
+from pipeline.record_producer import RecordProducer
 from producers.source import SourceRecord
 from schemas.topics import Topics
 
@@ -31,18 +31,18 @@ class Destination(Protocol):
 class KafkaDestination:
     """The topics of events. With one partition a record meant for the wrong partition becomes a duplicate."""
 
-    def __init__(self, outlet: Outlet, topics: Topics, partitions: int) -> None:
-        self._outlet, self._topics, self._partitions = outlet, topics, partitions
+    def __init__(self, producer: RecordProducer, topics: Topics, partitions: int) -> None:
+        self._producer, self._topics, self._partitions = producer, topics, partitions
 
     def add(self, record: SourceRecord) -> None:
         partition = None
         if record.partition_shift:
             right = partition_of(record.key or b"", self._partitions)
             partition = (right + record.partition_shift) % self._partitions
-        self._outlet.send(self._topics.of(record.kind), record.key, record.value, partition=partition)
+        self._producer.send(self._topics.of(record.kind), record.key, record.value, partition=partition)
 
     def flush(self) -> None:
-        self._outlet.flush()
+        self._producer.flush()
 
 
 class FileDestination:

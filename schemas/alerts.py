@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-State = Literal["opened", "grown", "resolved"]
+AlertState = Literal["opened", "grown", "resolved"]
 
 
 class SpikeAlert(TypedDict):
@@ -18,7 +18,7 @@ class SpikeAlert(TypedDict):
 
     spike_id: Annotated[str, Field(description="Hash of conversation, opening minute and detector version.")]
     conversation: str
-    state: State
+    state: AlertState
     started_at: Annotated[AwareDatetime, Field(description="Opening minute.")]
     ended_at: AwareDatetime | None
     as_of: Annotated[AwareDatetime, Field(description="End of the minute that this state was judged by.")]
@@ -42,7 +42,7 @@ class SpikeAlert(TypedDict):
 SPIKE_ALERT: Final[TypeAdapter[SpikeAlert]] = TypeAdapter(SpikeAlert)
 
 
-def idempotency_key(spike_id: str, state: State, as_of: datetime) -> str:
+def idempotency_key(spike_id: str, state: AlertState, as_of: datetime) -> str:
     """What a receiver counts once by. A spike opens and resolves once, but may grow several times.
 
     >>> from datetime import UTC

@@ -13,7 +13,7 @@ from schemas.conversations import conversation_json_schema
 from schemas.events import event_json_schema
 from schemas.topics import KINDS, Topics
 
-VERSION: Final = "1.0.0"
+MESSAGES_VERSION: Final = "1.0.0"
 """Of the messages: the major number rises when a producer must change."""
 
 SOURCES_SAID: Final[dict[str, str]] = {
@@ -88,7 +88,7 @@ def asyncapi_document(topics: Topics | None = None) -> dict[str, Any]:
         "asyncapi": "3.0.0",
         "info": {
             "title": "Engagement pipeline",
-            "version": VERSION,
+            "version": MESSAGES_VERSION,
             "description": "Seen from the pipeline: it receives events, and sends what its agents tell one another, "
             "alerts and dead letters.",
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},

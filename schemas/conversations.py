@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-NUMBERS: Final = "<u4"
-VERSIONS: Final = "<u8"
-HASHES: Final = "<u8"
+NUMBER_DTYPE: Final = "<u4"
+VERSION_DTYPE: Final = "<u8"
+HASH_DTYPE: Final = "<u8"
 """How numbers lie in the columns of bytes."""
 
 Numbers = Annotated[bytes, Field(description="One unsigned number of 32 bits a cell, little-endian, in base64.")]

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate, verify_tables
-from pipeline.embedded.endpoints import StackAddresses
+from pipeline.embedded.endpoints import StackEndpoints
 from pipeline.embedded.plan import PortsPolicy
 from pipeline.embedded.ports import find_free_port
 from pipeline.embedded.stack import Stack
@@ -88,7 +88,7 @@ def broker_link(stack: Stack) -> Iterator[TcpProxy]:
 
 
 @pytest.fixture
-def addresses(stack: Stack) -> StackAddresses:
+def addresses(stack: Stack) -> StackEndpoints:
     """Where the stack serves."""
     found = stack.status().addresses
     assert found is not None
@@ -96,7 +96,7 @@ def addresses(stack: Stack) -> StackAddresses:
 
 
 @pytest.fixture
-def settings(addresses: StackAddresses) -> Iterator[Settings]:
+def settings(addresses: StackEndpoints) -> Iterator[Settings]:
     """Settings for the stack with a topic prefix and an empty database of this test alone; few partitions."""
     name = f"t{uuid.uuid4().hex[:12]}"
     _execute(addresses, f"CREATE DATABASE {name}")
@@ -172,7 +172,7 @@ def server() -> Iterator[HttpServer]:
     the_server.kill()
 
 
-def _execute(addresses: StackAddresses, sql: str) -> None:
+def _execute(addresses: StackEndpoints, sql: str) -> None:
     connection = http.client.HTTPConnection(urlsplit(addresses.clickhouse_http).netloc, timeout=30)
     try:
         connection.request("POST", "/", body=sql)

@@ -21,7 +21,7 @@ from pipeline.errors import Unavailable
 from pipeline.kafka.topics import partition_of
 from processors.alerts.config import ALERTS_FILE, AlertsConfig
 from processors.alerts.ports import Answer, Delivery, Notice
-from schemas.alerts import SpikeAlert, State
+from schemas.alerts import AlertState, SpikeAlert
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 T0 = NOON.timestamp()
@@ -29,7 +29,7 @@ T0 = NOON.timestamp()
 
 def spike(
     spike_id: str = "5f",
-    state: State = "opened",
+    state: AlertState = "opened",
     minute: int = 0,
     conversation: str = "hashtag:acme",
     since: datetime = NOON,
@@ -97,7 +97,7 @@ class FakeDeliveryStore:
     """Both tables, which survive every agent. `away`: raises Unavailable."""
 
     stood: dict[str, SpikeAlert] = field(default_factory=dict)
-    rows: dict[tuple[str, str, State], Delivery] = field(default_factory=dict)
+    rows: dict[tuple[str, str, AlertState], Delivery] = field(default_factory=dict)
     away: bool = False
 
     def put(self, alert: SpikeAlert) -> None:

@@ -15,7 +15,7 @@ from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
 from processors.conversation.cells import COUNTS, Cells, join
 from processors.conversation.decoding import cells_of
-from schemas.conversations import Cells as Columns
+from schemas.conversations import Cells as CellColumns
 from schemas.metrics import FOLD_VERSION
 from tests.fakes_store import Faults
 
@@ -45,7 +45,7 @@ class Cell:
         return self.conversation, self.minute, self.post_id
 
 
-def columns_of(cells: Sequence[Cell]) -> Columns:
+def columns_of(cells: Sequence[Cell]) -> CellColumns:
     """As a record has them."""
     places = list(range(len(cells)))
     voices = [sorted(cell.voices) for cell in cells]
@@ -65,7 +65,7 @@ def columns_of(cells: Sequence[Cell]) -> Columns:
     }
 
 
-def said_by(columns: Columns) -> Iterator[dict[str, Any]]:
+def said_by(columns: CellColumns) -> Iterator[dict[str, Any]]:
     """The cells of a record, each with its texts and the bytes of its voices."""
     plain: Any = {
         name: np.frombuffer(column, "<u8" if name in ("version", "heard") else "<u4").tolist()

@@ -1,4 +1,4 @@
-"""Kafka in memory: a broker, a producer connection that is poisoned as the real one is, and an outlet that remembers.
+"""Kafka in memory: a broker, a producer connection that is poisoned as the real one is, and a producer that remembers.
 
 They pass the same contract tests as the real ones (tests/test_publisher.py). And a consumer whose fetch is as unkind as
 aiokafka's can be, which tests/test_rebalance.py holds against aiokafka's own.
@@ -54,7 +54,7 @@ class FakeBroker:
         return FakeLink(self, delivery_seconds)
 
     def values(self) -> list[bytes | None]:
-        return [value for lane in self.log.values() for _, value in lane]
+        return [value for queue in self.log.values() for _, value in queue]
 
 
 class FakeLink:
@@ -132,9 +132,9 @@ class _Watched:
         return self.receipt.value
 
 
-class FakeOutlet:
-    """An `Outlet` that remembers: (topic, partition, key, value, headers) in `sent`. Refuses above `limit`, waits while
-    not `up`."""
+class FakeRecordProducer:
+    """A `RecordProducer` that remembers: (topic, partition, key, value, headers) in `sent`. Refuses above `limit`,
+    waits while not `up`."""
 
     def __init__(self, partitions: int = 4, limit: int = 10_000, record_bytes: int = 1_000_000) -> None:
         self.partitions, self.limit, self.record_bytes, self.up = partitions, limit, record_bytes, True

@@ -12,7 +12,7 @@ from processors.alerts.fields import Rate
 from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import Answer, Delivery
 from processors.alerts.rate_bucket import RateBucket
-from schemas.alerts import SpikeAlert, State
+from schemas.alerts import AlertState, SpikeAlert
 from tests.fakes_alerts import NOON, T0, Tally, config_of, spike
 
 NO = Answer(False, "no")
@@ -26,7 +26,7 @@ class Bench:
         self.config, self.forgetful = config or config_of(), forgetful
         self.policy = DeliveryPolicy(**policy)
         self.now = T0
-        self.rows: dict[tuple[str, str, State], Delivery] = {}
+        self.rows: dict[tuple[str, str, AlertState], Delivery] = {}
         self.told: list[tuple[str, str]] = []
         self.restart()
 
@@ -67,7 +67,7 @@ class Bench:
             self.rows[row.spike_id, row.receiver, row.state] = row
             self.queue.mark_saved([row])
 
-    def outcome(self, state: State, receiver: str = "hook", spike_id: str = "5f") -> str:
+    def outcome(self, state: AlertState, receiver: str = "hook", spike_id: str = "5f") -> str:
         return self.rows[spike_id, receiver, state].outcome
 
 

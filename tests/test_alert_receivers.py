@@ -24,7 +24,7 @@ from processors.alerts.receivers import RECEIVERS
 from processors.alerts.receivers.alertmanager import alertmanager_message
 from processors.alerts.receivers.slack import slack_message
 from processors.alerts.receivers.webhook import signer_of, webhook_message
-from schemas.alerts import SPIKE_ALERT, State
+from schemas.alerts import SPIKE_ALERT, AlertState
 from tests.fakes_alerts import T0, FakeReceiver, HttpServer, config_of, spike
 
 NOTICE = Notice(spike(), "critical")
@@ -131,7 +131,7 @@ def test_several_at_once(bench: Bench) -> None:
 @pytest.mark.parametrize("kind", RECEIVERS)
 @pytest.mark.parametrize("state", ["opened", "grown", "resolved"])
 def test_a_message_names_the_conversation_and_stays_the_same_when_it_is_repeated(
-    kind: str, state: State, server: HttpServer
+    kind: str, state: AlertState, server: HttpServer
 ) -> None:
     receiver = open_receivers(config_of({"it": settings_of(kind, server, headers={"X-Team": "social"})}))["it"]
     notice = Notice(spike(state=state, conversation="hashtag:größe"), "critical")
@@ -243,7 +243,7 @@ def test_a_webhook_gets_a_cloud_event() -> None:
 
 
 @pytest.mark.parametrize("state", ["opened", "grown", "resolved"])
-def test_the_library_of_cloud_events_reads_what_a_webhook_gets(state: State) -> None:
+def test_the_library_of_cloud_events_reads_what_a_webhook_gets(state: AlertState) -> None:
     notice = Notice(spike(state=state, conversation="hashtag:größe"), "warning")
     event = JSONFormat().read(None, webhook_message(notice, T0, "engagement", None).body)
     assert (event.get_id(), event.get_source(), event.get_type()) == (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.canonical_url import LONGEST, TRACKER_PREFIXES, TRACKERS, TRACKERS_OF_HOSTS, canonical
+from pipeline.canonical_url import LONGEST_URL, TRACKER_PREFIXES, TRACKERS, TRACKERS_OF_HOSTS, canonical_url
 
 PAGE = "https://example.com/News/1"
 
@@ -45,7 +45,7 @@ PIECES = st.sampled_from(
     ],
 )
 def test_the_same_page(same: str) -> None:
-    assert canonical(same) == PAGE
+    assert canonical_url(same) == PAGE
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_the_same_page(same: str) -> None:
     ],
 )
 def test_other_pages(one: str, other: str) -> None:
-    assert canonical(one) is not None
-    assert canonical(other) is not None
-    assert canonical(one) != canonical(other)
+    assert canonical_url(one) is not None
+    assert canonical_url(other) is not None
+    assert canonical_url(one) != canonical_url(other)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_other_pages(one: str, other: str) -> None:
     ],
 )
 def test_how_it_is_spelled(url: str, spelled: str) -> None:
-    assert canonical(url) == spelled
+    assert canonical_url(url) == spelled
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ def test_how_it_is_spelled(url: str, spelled: str) -> None:
         *("http://", "http:///a", "http://?", "http://a..b/", "http://a b/", "http://a.com:99999/", "http://a.com:x/"),
         *("http://[::1", "http://[::g]/", "http://[fe80::1%25eth0]/", "http://%00/", "http://%ff/", "http://a／b.com/"),
         *("http://\ud800.com/", "http://a.com/\udfff", f"http://{'a' * 64}.com/", f"http://{'a.' * 130}com/"),
-        *("http://a.com/" + "a" * LONGEST, "http://a.com/" + "ü" * 1000),
+        *("http://a.com/" + "a" * LONGEST_URL, "http://a.com/" + "ü" * 1000),
     ],
 )
 def test_no_address(url: str) -> None:
-    assert canonical(url) is None
+    assert canonical_url(url) is None
 
 
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=14).map("".join)))
@@ -110,9 +110,9 @@ def test_no_address(url: str) -> None:
 @example("https://a//..//../b//")
 @example("http://a/?%20=%20")
 def test_its_answers_stay_as_they_are(url: str) -> None:
-    found = canonical(url)
+    found = canonical_url(url)
     if found is not None:
-        assert canonical(found) == found
+        assert canonical_url(found) == found
         assert found.startswith("https://")
         assert found.isascii()
         assert "#" not in found
@@ -124,13 +124,13 @@ LABELS = st.sampled_from(["www", "m", "example", "co", "com", "uk", "1", "a-b", 
 @given(st.lists(LABELS, min_size=1), st.lists(st.text("aZ0_~-.%", max_size=3)), st.sampled_from(["http", "https"]))
 def test_plain_addresses_are_spelled_as_if_they_were_taken_apart(host: list[str], path: list[str], scheme: str) -> None:
     url = f"{scheme}://{'/'.join(['.'.join(host), *path])}"
-    assert canonical(url) == canonical(url + "#")
+    assert canonical_url(url) == canonical_url(url + "#")
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.text("xy%&=+ü", max_size=4)), unique_by=lambda pair: pair[0]))
 def test_the_order_of_parameters_says_nothing(pairs: list[tuple[str, str]]) -> None:
     parts = [f"{name}={value.replace('&', '%26')}" for name, value in pairs]
-    found = {canonical("http://example.com/?" + "&".join(each)) for each in (parts, parts[::-1], sorted(parts))}
+    found = {canonical_url("http://example.com/?" + "&".join(each)) for each in (parts, parts[::-1], sorted(parts))}
     assert len(found) == 1
     assert None not in found
 
@@ -138,17 +138,17 @@ def test_the_order_of_parameters_says_nothing(pairs: list[tuple[str, str]]) -> N
 def test_tables_are_in_the_case_that_is_looked_up() -> None:
     names = [*TRACKERS, *TRACKER_PREFIXES, *(name for names in TRACKERS_OF_HOSTS.values() for name in names)]
     assert all(name == name.lower() for name in names)
-    assert all(canonical(f"http://{host}/") == f"https://{host}" for host in TRACKERS_OF_HOSTS)
+    assert all(canonical_url(f"http://{host}/") == f"https://{host}" for host in TRACKERS_OF_HOSTS)
 
 
 @pytest.mark.parametrize(
     "piece", ["%", "/..", "&", "=", "@", ":", "[", "a.", "ü.", "。", "%2e", "\\", "?a", "\0", "\u0300"]
 )
 def test_garbage_takes_no_time(piece: str) -> None:
-    text = (piece * LONGEST)[: LONGEST - 16]
+    text = (piece * LONGEST_URL)[: LONGEST_URL - 16]
     shuffled = "".join(random.Random(1).sample(text, len(text)))
     start = time.process_time()
     for rest in (text, shuffled):
         for url in (rest, f"http://{rest}", f"http://a/{rest}", f"http://a/?{rest}", f"http://a@{rest}"):
-            canonical(url)
+            canonical_url(url)
     assert time.process_time() - start < 0.25, "10 addresses"

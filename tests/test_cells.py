@@ -11,13 +11,14 @@ import pytest
 from pipeline.brands import Brand, brands_of
 from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
+from pipeline.topic_producer import PartitionProducer
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets
 from processors.engagement.cells import cell_kernels
 from processors.engagement.cells.cells import COUNTS, Cells
 from processors.engagement.job import EngagementJob, JobPolicy
-from processors.engagement.outbox import RECORD_BYTES, KafkaOutbox, records_of
+from processors.engagement.outbox import RECORD_BYTES, records_of
 from processors.engagement.warmup import compile_loops
 from processors.runtime.records import Run
 from schemas.conversations import CONVERSATION_RUN
@@ -413,7 +414,7 @@ def test_the_outbox_opens_its_connection_when_there_is_something_to_send() -> No
         opened.append(Sent())
         return opened[-1]
 
-    outbox = KafkaOutbox("topic", connect)
+    outbox = PartitionProducer("topic", connect)
     outbox.flush()
     outbox.close()
     assert opened == []

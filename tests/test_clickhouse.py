@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.clickhouse import insert_format as wire
+from pipeline.clickhouse import insert_format
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.insert_format import BLOCK_ROWS
 from pipeline.embedded.stack import Stack
@@ -37,7 +37,7 @@ def arrays(lists: ClickHouse, tables: Settings) -> Iterator[ClickHouse]:
 @pytest.fixture(params=["plain", "packed"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows travel as many do, or as few do."""
-    monkeypatch.setattr(wire, "MANY_TEXTS", 0 if request.param == "packed" else 10**9)
+    monkeypatch.setattr(insert_format, "MANY_TEXTS", 0 if request.param == "packed" else 10**9)
 
 
 @pytest.mark.usefixtures("way")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from fakes_kafka import FakeOutlet
+from fakes_kafka import FakeRecordProducer
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.dead_letters import Burial, DeadLetter, Fuse, FusePolicy
-from pipeline.dead_letters.commands import dead_letters, escaped
+from pipeline.dead_letters import DeadLetter, DeadLetterSink, Fuse, FusePolicy
+from pipeline.dead_letters.commands import dead_letters, escape_for_terminal
 from pipeline.dead_letters.reader import Choice, in_order, newest, plan_retry, retry
 from pipeline.errors import FuseBlown, Unavailable
 from pipeline.kafka.client import read_topic
@@ -88,16 +88,16 @@ def test_what_is_an_event_now_goes_where_it_belongs() -> None:
 
 def test_what_would_die_again_is_kept_unless_forced() -> None:
     plans = [plan_retry(letter(n, value), Topics(), NOW, 600) for n, value in enumerate([GOOD, b"bad", None])]
-    outlet = FakeOutlet()
-    assert retry(plans, outlet, force=False) == {"sent": 1, "kept": 2}
-    assert [record[3] for record in outlet.sent] == [GOOD]
-    assert retry(plans, outlet, force=True) == {"sent": 3, "kept": 0}
+    producer = FakeRecordProducer()
+    assert retry(plans, producer, force=False) == {"sent": 1, "kept": 2}
+    assert [record[3] for record in producer.sent] == [GOOD]
+    assert retry(plans, producer, force=True) == {"sent": 3, "kept": 0}
     assert retry(plans, None, force=True) == {"sent": 3, "kept": 0}
-    assert [record[3] for record in outlet.sent] == [GOOD, GOOD, b"bad", None]
+    assert [record[3] for record in producer.sent] == [GOOD, GOOD, b"bad", None]
 
 
 def test_a_terminal_is_not_steered_by_a_record() -> None:
-    assert escaped(b"\x1b[2Jcaf\xc3\xa9\xff\0\n") == "\\x1b[2Jcafé\\xff\\x00\\n"
+    assert escape_for_terminal(b"\x1b[2Jcaf\xc3\xa9\xff\0\n") == "\\x1b[2Jcafé\\xff\\x00\\n"
 
 
 class ForgetfulTable:
@@ -114,18 +114,18 @@ class ForgetfulTable:
 def test_a_try_that_ran_out_of_time_is_not_sent_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.dead_letters.sink.ClickHouse", ForgetfulTable)
     monkeypatch.setattr("pipeline.dead_letters.sink.ACK_SECONDS", 0.05)
-    outlet = FakeOutlet()
-    burial = Burial(Settings(), outlet)
-    outlet.up = False
+    producer = FakeRecordProducer()
+    sink = DeadLetterSink(Settings(), producer)
+    producer.up = False
     for _ in range(3):
         with pytest.raises(Unavailable):
-            burial([letter(1, b"x"), letter(2, b"y")])
-    outlet.up = True
-    burial([letter(1, b"x"), letter(2, b"y")])
-    assert [record[3] for record in outlet.sent] == [b"x", b"y"]
-    burial([letter(1, b"x"), letter(2, b"y")])
-    assert len(outlet.sent) == 4, "asked again after it was done, it does it again"
-    burial.close()
+            sink.write([letter(1, b"x"), letter(2, b"y")])
+    producer.up = True
+    sink.write([letter(1, b"x"), letter(2, b"y")])
+    assert [record[3] for record in producer.sent] == [b"x", b"y"]
+    sink.write([letter(1, b"x"), letter(2, b"y")])
+    assert len(producer.sent) == 4, "asked again after it was done, it does it again"
+    sink.close()
 
 
 NASTY = [
@@ -151,10 +151,10 @@ def test_any_bytes_come_back_as_they_went(shelf: Settings) -> None:
         letter(n, value, value[:100], reason="what 'is' \\ it \ud800", received_at_ms=1_770_000_000_000 + n)
         for n, value in enumerate(NASTY)
     ]
-    burial = Burial(shelf)
-    burial(letters)
-    burial(letters)
-    burial.close()
+    sink = DeadLetterSink(shelf)
+    sink.write(letters)
+    sink.write(letters)
+    sink.close()
     with ClickHouse(shelf) as clickhouse:
         found = list(in_order(clickhouse, Choice()))
         assert [one.offset for one in newest(clickhouse, Choice(reason="'IS' \\"), 3)] == [6, 5, 4]
@@ -172,9 +172,9 @@ def test_any_bytes_come_back_as_they_went(shelf: Settings) -> None:
 @pytest.mark.stack
 def test_the_commands(shelf: Settings) -> None:
     letters = [letter(0, GOOD, b"wrong", topic=shelf.topics.of("like")), letter(1, b"\xff\0", field="")]
-    burial = Burial(shelf)
-    burial(letters)
-    burial.close()
+    sink = DeadLetterSink(shelf)
+    sink.write(letters)
+    sink.close()
     runner = CliRunner(env=environment_of(shelf, {}))
 
     def run(*words: str) -> str:

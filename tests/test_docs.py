@@ -13,7 +13,7 @@ from deploy.clickhouse.views import all_views
 from pipeline.cli import all_commands
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
-from pipeline.observability.metrics import MEMORY_PARTS, OUTCOMES, STEPS, WorkerMetrics
+from pipeline.observability.metrics import BATCH_STEPS, EVENT_OUTCOMES, MEMORY_PARTS, WorkerMetrics
 from pipeline.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -83,7 +83,7 @@ def test_every_metric_is_listed() -> None:
     listed = set(re.findall(r"`(engagement_[a-z_]+)", OPERATIONS))
     assert len(names) >= 18
     assert listed == names
-    for word in (*OUTCOMES, *STEPS, *MEMORY_PARTS):
+    for word in (*EVENT_OUTCOMES, *BATCH_STEPS, *MEMORY_PARTS):
         assert f"`{word}`" in OPERATIONS
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.embedded.plan import PortsPolicy
 from pipeline.embedded.ports import find_free_port
-from pipeline.embedded.processes import ProcessIdentity, identify, kill, spawn
+from pipeline.embedded.processes import ProcessIdentity, identify_process, kill, spawn
 from pipeline.embedded.stack import Stack
 from pipeline.embedded.state import load_state, save_state
 from pipeline.errors import StackError
@@ -66,7 +66,7 @@ def test_down_leaves_a_stranger_alone(own_stack: Stack, sleeper: ProcessIdentity
     state.processes["kafka-1"] = ProcessIdentity(pid=sleeper.pid, started="another boot/1")
     save_state(own_stack.directory, state)
     assert own_stack.down() == []
-    assert identify(sleeper.pid) == sleeper
+    assert identify_process(sleeper.pid) == sleeper
 
 
 def test_kill_9_of_each_keeps_its_data_and_ports(fragile_stack: Stack) -> None:
@@ -76,7 +76,7 @@ def test_kill_9_of_each_keeps_its_data_and_ports(fragile_stack: Stack) -> None:
     for name in ("clickhouse", "kafka"):
         pid = fragile_stack.pid(name)
         fragile_stack.kill(name)
-        assert identify(pid) is None
+        assert identify_process(pid) is None
         full = "kafka-1" if name == "kafka" else name
         assert fragile_stack.dead_parts() == [full]
         assert {part.name: part.state for part in fragile_stack.status().parts}[full] == "dead"
@@ -163,7 +163,7 @@ def test_the_command_from_up_to_down(tmp_path: Path) -> None:
     assert last.returncode == 0
     assert "clickhouse" in last.stderr
     assert "kafka-1" in last.stderr
-    assert not any(map(identify, pids))
+    assert not any(map(identify_process, pids))
     assert run("stack", "status", "--dir", directory).returncode == 1
     assert not (set(Path("/tmp").glob("hsperfdata_*/*")) | set(Path("/tmp").glob("clickhouse-*"))) - temporary
 
@@ -182,10 +182,10 @@ def test_foreground_leaves_no_process(tmp_path: Path, number: int) -> None:
         assert command.stdout is not None
         assert command.stdout.readline().startswith("export ENGAGEMENT_KAFKA=")
         pids = [Stack(directory).pid(name) for name in ("clickhouse", "kafka")]
-        assert all(map(identify, pids))
+        assert all(map(identify_process, pids))
         command.send_signal(number)
         assert command.wait(60) == 130
-        assert not any(map(identify, pids))
+        assert not any(map(identify_process, pids))
     finally:
         command.kill()
         command.wait()
@@ -255,7 +255,7 @@ def test_a_cache_of_another_java_is_left_aside(
 
 
 def test_too_little_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.embedded.stack.FREE_BYTES", 2**60)
+    monkeypatch.setattr("pipeline.embedded.stack.STACK_FREE_BYTES", 2**60)
     with pytest.raises(StackError, match=r"only [\d.]+ GB free.*--dir"):
         Stack(tmp_path / "full").up()
 

@@ -92,7 +92,7 @@ def test_a_given_up_batch_is_read_again_where_nothing_was_committed_too() -> Non
 
 @pytest.mark.parametrize("what", ["commit", "lags", "rewind_to"])
 def test_no_question_waits_longer_than_it_may_for_a_silent_broker(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.kafka.group.REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr("pipeline.kafka.group.BROKER_ANSWER_SECONDS", 0.1)
 
     async def ask() -> None:
         member = Member(Settings(), GroupPolicy("g", ("likes",)), _nothing, _nothing)

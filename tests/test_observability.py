@@ -16,10 +16,10 @@ from pipeline.errors import SettingsError
 from pipeline.observability.health import HealthState
 from pipeline.observability.httpd import StatusServer
 from pipeline.observability.metrics import (
+    BATCH_STEPS,
+    EVENT_OUTCOMES,
     FRESHNESS_BOUNDS,
-    OUTCOMES,
     REASON_CLASSES_LIMIT,
-    STEPS,
     WorkerMetrics,
 )
 from schemas.topics import KINDS
@@ -34,8 +34,10 @@ def test_two_workers_in_one_process_do_not_share_counts() -> None:
 
 def test_every_series_is_there_before_the_first_event() -> None:
     seen = WorkerMetrics().snapshot()
-    assert {f'engagement_events_total{{kind="{k}",outcome="{o}"}}' for k in KINDS for o in OUTCOMES} <= seen.keys()
-    assert {f'engagement_step_duration_seconds_count{{step="{step}"}}' for step in STEPS} <= seen.keys()
+    assert {
+        f'engagement_events_total{{kind="{k}",outcome="{o}"}}' for k in KINDS for o in EVENT_OUTCOMES
+    } <= seen.keys()
+    assert {f'engagement_step_duration_seconds_count{{step="{step}"}}' for step in BATCH_STEPS} <= seen.keys()
 
 
 def test_names_follow_the_conventions() -> None:

@@ -1,4 +1,4 @@
-"""What every outlet promises, asked of the fake, of the publisher over a fake connection, and of the publisher over
+"""What every producer promises, asked of the fake, of the publisher over a fake connection, and of the publisher over
 real Kafka."""
 
 import signal
@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from fakes_kafka import FakeBroker, FakeOutlet
+from fakes_kafka import FakeBroker, FakeRecordProducer
 
 from pipeline.errors import EngagementError, RecordTooLarge, Refused, Unavailable
 from pipeline.kafka.client import LinkPolicy, open_admin, read_topic
-from pipeline.kafka.inflight import Lane
+from pipeline.kafka.inflight import PartitionQueue
 from pipeline.kafka.publisher import RECORD_OVERHEAD, Publisher, PublisherPolicy, open_publisher
 from pipeline.kafka.topics import partition_of
-from pipeline.record_producer import Outlet
+from pipeline.record_producer import RecordProducer
 
 TOPIC = "engagement.likes"
 PARTITIONS = 4
@@ -25,27 +25,27 @@ GOOD = 1000
 
 
 class Bench:
-    """An outlet under test, its log, and how to take its broker away."""
+    """A producer under test, its log, and how to take its broker away."""
 
     def __init__(
         self,
-        outlet: Outlet,
+        producer: RecordProducer,
         read: Callable[[], list[tuple[int, bytes]]],
         go_away: Callable[[], None],
         come_back: Callable[[], None],
         outage_seconds: float,
     ) -> None:
-        self.outlet, self.read, self.go_away, self.come_back = outlet, read, go_away, come_back
+        self.producer, self.read, self.go_away, self.come_back = producer, read, go_away, come_back
         self.outage_seconds = outage_seconds
 
 
-def fake_outlet(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    outlet = FakeOutlet(PARTITIONS, BROKER_LIMIT)
+def fake_producer(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    producer = FakeRecordProducer(PARTITIONS, BROKER_LIMIT)
     yield Bench(
-        outlet,
-        lambda: [(place, value or b"") for _, place, _, value, _ in outlet.sent],
-        lambda: setattr(outlet, "up", False),
-        lambda: setattr(outlet, "up", True),
+        producer,
+        lambda: [(place, value or b"") for _, place, _, value, _ in producer.sent],
+        lambda: setattr(producer, "up", False),
+        lambda: setattr(producer, "up", True),
         0.1,
     )
 
@@ -55,7 +55,7 @@ def over_fake_link(request: pytest.FixtureRequest) -> Iterator[Bench]:
     publisher = Publisher(broker.open_link, PublisherPolicy(block_seconds=20, close_seconds=2))
     yield Bench(
         publisher,
-        lambda: [(place, value or b"") for (_, place), lane in broker.log.items() for _, value in lane],
+        lambda: [(place, value or b"") for (_, place), queue in broker.log.items() for _, value in queue],
         lambda: setattr(broker, "up", False),
         lambda: setattr(broker, "up", True),
         0.6,
@@ -91,27 +91,27 @@ def over_kafka(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 
 class Renamed:
-    """An outlet whose records go to one topic, whatever they say."""
+    """A producer whose records go to one topic, whatever they say."""
 
-    def __init__(self, outlet: Outlet, topic: str) -> None:
-        self._outlet, self._topic = outlet, topic
-        self.flush, self.close = outlet.flush, outlet.close
+    def __init__(self, producer: RecordProducer, topic: str) -> None:
+        self._producer, self._topic = producer, topic
+        self.flush, self.close = producer.flush, producer.close
 
     def send(self, topic: str, key: bytes | None, value: bytes | None, *rest: Any, **options: Any) -> None:
-        self._outlet.send(self._topic, key, value, *rest, **options)
+        self._producer.send(self._topic, key, value, *rest, **options)
 
 
-@pytest.fixture(params=[fake_outlet, over_fake_link, pytest.param(over_kafka, marks=pytest.mark.stack)])
+@pytest.fixture(params=[fake_producer, over_fake_link, pytest.param(over_kafka, marks=pytest.mark.stack)])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     yield from request.param(request)
 
 
 def send_good(
-    outlet: Outlet, told: dict[bytes, Any], count: int = GOOD, name: str = "good"
+    producer: RecordProducer, told: dict[bytes, Any], count: int = GOOD, name: str = "good"
 ) -> list[tuple[bytes, bytes]]:
     records = [(b"key-%d" % (number % 37), f"{name}-{number}".encode()) for number in range(count)]
     for key, value in records:
-        outlet.send(TOPIC, key, value, lambda error, value=value: told.__setitem__(value, error))  # type: ignore[misc]
+        producer.send(TOPIC, key, value, lambda error, value=value: told.__setitem__(value, error))  # type: ignore[misc]
     return records
 
 
@@ -134,55 +134,55 @@ def assert_all_there_in_order(bench: Bench, records: list[tuple[bytes, bytes]], 
 def test_one_refused_record_then_a_thousand_good_ones(bench: Bench) -> None:
     told: dict[bytes, Any] = {}
     refused: list[EngagementError | None] = []
-    before = send_good(bench.outlet, told, 20, "before")
-    bench.outlet.send(TOPIC, b"key-1", b"x" * (BROKER_LIMIT + 5000), refused.append)
-    good = send_good(bench.outlet, told)
-    bench.outlet.flush(60)
+    before = send_good(bench.producer, told, 20, "before")
+    bench.producer.send(TOPIC, b"key-1", b"x" * (BROKER_LIMIT + 5000), refused.append)
+    good = send_good(bench.producer, told)
+    bench.producer.flush(60)
     assert len(refused) == 1
     assert isinstance(refused[0], Refused)
     assert_all_there_in_order(bench, before + good, told)
 
 
 def test_a_refusal_that_nobody_was_told_of_is_raised_by_flush(bench: Bench) -> None:
-    bench.outlet.send(TOPIC, b"k", b"x" * (BROKER_LIMIT + 5000))
-    bench.outlet.send(TOPIC, b"k", b"good")
+    bench.producer.send(TOPIC, b"k", b"x" * (BROKER_LIMIT + 5000))
+    bench.producer.send(TOPIC, b"k", b"good")
     with pytest.raises(Refused):
-        bench.outlet.flush(60)
-    bench.outlet.flush(60)
+        bench.producer.flush(60)
+    bench.producer.flush(60)
     assert b"good" in [value for _, value in bench.read()]
 
 
 def test_an_outage_longer_than_the_delivery_timeout_then_a_thousand_good_ones(bench: Bench) -> None:
     told: dict[bytes, Any] = {}
-    records = send_good(bench.outlet, told, 10, "before")
-    bench.outlet.flush(60)
+    records = send_good(bench.producer, told, 10, "before")
+    bench.producer.flush(60)
     bench.go_away()
-    records += send_good(bench.outlet, told, 100, "during")
+    records += send_good(bench.producer, told, 100, "during")
     time.sleep(bench.outage_seconds)
     assert not any(value.startswith(b"during") for value in told), "acked by a broker that is away"
     bench.come_back()
-    records += send_good(bench.outlet, told)
-    bench.outlet.flush(60)
+    records += send_good(bench.producer, told)
+    bench.producer.flush(60)
     assert_all_there_in_order(bench, records, told)
 
 
 def test_flush_says_so_when_time_is_up(bench: Bench) -> None:
-    bench.outlet.send(TOPIC, b"k", b"first")
-    bench.outlet.flush(60)
+    bench.producer.send(TOPIC, b"k", b"first")
+    bench.producer.flush(60)
     bench.go_away()
-    bench.outlet.send(TOPIC, b"k", b"late")
+    bench.producer.send(TOPIC, b"k", b"late")
     with pytest.raises(Unavailable):
-        bench.outlet.flush(0.3)
+        bench.producer.flush(0.3)
     bench.come_back()
-    bench.outlet.flush(60)
+    bench.producer.flush(60)
     assert [value for _, value in bench.read()].count(b"late") >= 1
 
 
 def test_an_oversized_record_is_refused_before_it_is_sent(bench: Bench) -> None:
     with pytest.raises(RecordTooLarge, match="shorten"):
-        bench.outlet.send(TOPIC, b"k", b"x" * 1_000_001)
-    bench.outlet.send(TOPIC, b"k", b"good")
-    bench.outlet.flush(60)
+        bench.producer.send(TOPIC, b"k", b"x" * 1_000_001)
+    bench.producer.send(TOPIC, b"k", b"good")
+    bench.producer.flush(60)
     assert [value for _, value in bench.read()] == [b"good"]
 
 
@@ -278,18 +278,18 @@ def test_nobody_queues_while_suspects_are_looked_for(monkeypatch: pytest.MonkeyP
     """After a failure `send` goes on queueing: into what the publisher's thread would iterate over."""
     broker = FakeBroker(1)
     publisher = Publisher(broker.open_link)
-    look, had_to_wait = Lane.has_suspect, []
+    look, had_to_wait = PartitionQueue.has_suspect, []
     senders: list[threading.Thread] = []
 
-    def slowly(lane: Lane) -> bool:
+    def slowly(queue: PartitionQueue) -> bool:
         sender = threading.Thread(target=publisher.send, args=(TOPIC, b"k", b"meanwhile"))
         senders.append(sender)
         sender.start()
         sender.join(0.1)
         had_to_wait.append(sender.is_alive())
-        return look(lane)
+        return look(queue)
 
-    monkeypatch.setattr(Lane, "has_suspect", slowly)
+    monkeypatch.setattr(PartitionQueue, "has_suspect", slowly)
     publisher.send(TOPIC, b"k", b"x" * (broker.limit + 1), lambda error: None)
     publisher.flush(20)
     monkeypatch.undo()

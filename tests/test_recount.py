@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import CheckFailed
-from pipeline.kafka.client import Record
+from pipeline.kafka.client import TopicRecord
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.columnar.hashing import Hasher
@@ -89,9 +89,9 @@ def _events(kind: str) -> Iterator[dict[str, Any]]:
                 yield common | {"event_id": f"l{number}", "post_id": post_id, "occurred_at": at}
 
 
-def _record(offset: int, event: dict[str, Any]) -> Record:
+def _record(offset: int, event: dict[str, Any]) -> TopicRecord:
     assert partitions_of([event["post_id"]], 1).tolist() == [0]
-    return Record("x", 0, offset, RECEIVED_MS, event["post_id"].encode(), json.dumps(event).encode(), ())
+    return TopicRecord("x", 0, offset, RECEIVED_MS, event["post_id"].encode(), json.dumps(event).encode(), ())
 
 
 HIGHEST = 2**64 - 1

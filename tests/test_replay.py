@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from conftest import DATA
-from fakes_kafka import FakeOutlet
+from fakes_kafka import FakeRecordProducer
 
 from pipeline.cli import engagement
 from pipeline.errors import CheckFailed, Refused
@@ -40,7 +40,11 @@ TOPICS = Topics()
 
 
 def replay(
-    *names: str, to: FakeOutlet, strict: bool = False, complain: Callable[[str], None] = lambda _: None, **options: Any
+    *names: str,
+    to: FakeRecordProducer,
+    strict: bool = False,
+    complain: Callable[[str], None] = lambda _: None,
+    **options: Any,
 ) -> Summary:
     """Sends files through the send loop."""
     destination = KafkaDestination(to, TOPICS, to.partitions)
@@ -80,13 +84,16 @@ def write(path: Path, lines: list[Any]) -> str:
 @pytest.mark.parametrize("name", ["events.ndjson", "events.ndjson.gz"])
 def test_cascades_become_events(tmp_path: Path, name: str) -> None:
     lines = [cascade(number) for number in range(50)]
-    outlet = FakeOutlet()
-    summary = replay(write(tmp_path / name, lines), to=outlet)
+    producer = FakeRecordProducer()
+    summary = replay(write(tmp_path / name, lines), to=producer)
     assert summary.as_dict()["sent"] == {"comment": 25, "share": 25}
-    for line, (topic, partition, key, value, _) in zip(lines, outlet.sent, strict=True):
+    for line, (topic, partition, key, value, _) in zip(lines, producer.sent, strict=True):
         event = parse_event(value or b"")
         assert topic == f"engagement.{line['type']}s"
-        assert (key, partition) == (line["post_id"].encode(), partition_of(line["post_id"].encode(), outlet.partitions))
+        assert (key, partition) == (
+            line["post_id"].encode(),
+            partition_of(line["post_id"].encode(), producer.partitions),
+        )
         assert (event["event_id"], event["kind"], event["actor_id"]) == (
             line["event_id"],
             line["type"],
@@ -97,19 +104,19 @@ def test_cascades_become_events(tmp_path: Path, name: str) -> None:
 
 def test_our_own_lines_are_sent_byte_for_byte(tmp_path: Path) -> None:
     lines = [json.dumps(own(number), ensure_ascii=False) for number in range(5)]
-    outlet = FakeOutlet()
-    replay(write(tmp_path / "own.ndjson", lines), to=outlet)
-    assert [value for *_, value, _ in outlet.sent] == [line.encode() for line in lines]
+    producer = FakeRecordProducer()
+    replay(write(tmp_path / "own.ndjson", lines), to=producer)
+    assert [value for *_, value, _ in producer.sent] == [line.encode() for line in lines]
 
 
 def test_each_post_goes_before_its_first_event_and_none_is_left_out(tmp_path: Path) -> None:
     posts = tmp_path / "posts.csv"
     rows = "".join(f"p{n},author{n},2011-06-13T01:14:56.711Z,twitter,false,9\n" for n in range(5))
     posts.write_text("post_id,author_id,created_at,channel,label,events\n" + rows)
-    outlet = FakeOutlet()
+    producer = FakeRecordProducer()
     events = write(tmp_path / "e.ndjson", [cascade(number) for number in range(9)])
-    replay(events, to=outlet, posts=read_post_csv(posts))
-    sent = [parse_event(value or b"") for *_, value, _ in outlet.sent]
+    replay(events, to=producer, posts=read_post_csv(posts))
+    sent = [parse_event(value or b"") for *_, value, _ in producer.sent]
     assert Counter(event["event_id"] for event in sent if event["kind"] == "post") == {
         f"p{n}#post": 1 for n in range(5)
     }
@@ -130,30 +137,30 @@ def test_bad_lines_are_named_and_counted(tmp_path: Path) -> None:
     ]
     events = write(tmp_path / "e.ndjson", lines)
     complaints: list[str] = []
-    outlet = FakeOutlet()
-    summary = replay(events, to=outlet, complain=complaints.append)
+    producer = FakeRecordProducer()
+    summary = replay(events, to=producer, complain=complaints.append)
     assert (summary.sent.total(), summary.bad) == (2, 4)
     assert [said.split(": ")[0] for said in complaints] == [f"{events}:{line}" for line in (2, 4, 6, 7)]
     assert "kind" in complaints[1]
     assert "timezone" in complaints[3]
     with pytest.raises(CheckFailed, match=r"e\.ndjson:2: .*--strict"):
-        replay(events, to=FakeOutlet(), strict=True)
+        replay(events, to=FakeRecordProducer(), strict=True)
 
 
 def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
     events = Path(write(tmp_path / "e.ndjson.gz", [cascade(number) for number in range(1000)]))
     events.write_bytes(events.read_bytes()[:-20])
     with pytest.raises(Refused, match="damaged"):
-        replay(str(events), to=FakeOutlet())
+        replay(str(events), to=FakeRecordProducer())
 
 
 def test_it_goes_on_where_the_bookmark_stands(tmp_path: Path) -> None:
     names = tuple(write(tmp_path / f"{n}.ndjson", [cascade(10 * n + m) for m in range(10)]) for n in range(3))
     bookmark = Bookmark(tmp_path / "deep" / "state.json", names)
     bookmark.write(FilePosition(file=1, line=4))
-    outlet = FakeOutlet()
-    summary = replay(*names, to=outlet, bookmark=bookmark)
-    assert [json.loads(value or b"")["event_id"] for *_, value, _ in outlet.sent] == [f"e{n}" for n in range(14, 30)]
+    producer = FakeRecordProducer()
+    summary = replay(*names, to=producer, bookmark=bookmark)
+    assert [json.loads(value or b"")["event_id"] for *_, value, _ in producer.sent] == [f"e{n}" for n in range(14, 30)]
     assert summary.skipped == 4
     assert bookmark.read() == FilePosition(), "a replay that is done leaves no bookmark"
 

@@ -64,7 +64,7 @@ def test_a_member_is_one_until_it_leaves(settings: Settings) -> None:
 def test_a_broker_that_does_not_answer_is_away_and_is_asked_anew(
     settings: Settings, broker_link: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.kafka.roster.REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr("pipeline.kafka.roster.BROKER_ANSWER_SECONDS", 1.0)
     its = settings.model_copy(update={"kafka": broker_link.address})
 
     async def test() -> None:

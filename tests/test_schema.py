@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from pipeline.clickhouse.insert_format import packed, plain
+from pipeline.clickhouse.insert_format import encode_packed, encode_plain
 from pipeline.commands import schema
 from pipeline.dead_letters.letter import DeadLetter
 from schemas.asyncapi import DEAD_HEADERS, asyncapi_document
@@ -61,7 +61,7 @@ def test_json_schema_is_printed_and_knows_the_rules_that_span_fields() -> None:
 
 
 def test_only_declared_names_reach_the_sql() -> None:
-    for statement in (plain, packed):
+    for statement in (encode_plain, encode_packed):
         with pytest.raises(ValueError, match="no table 'posts; DROP"):
             statement("posts; DROP TABLE posts", {"post_id": ["p"]})
         with pytest.raises(ValueError, match="no column '1\\)'"):

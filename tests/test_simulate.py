@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from fakes_kafka import FakeOutlet
+from fakes_kafka import FakeRecordProducer
 
 from pipeline.cli import engagement
 from pipeline.errors import SettingsError
@@ -254,7 +254,7 @@ def test_a_file_is_replayed_as_it_would_have_been_sent(tmp_path: Path) -> None:
     file = tmp_path / "sim.ndjson"
     with FileDestination(file) as destination:
         written = send_all(SimulationSource(policy), destination)
-    direct, replayed = FakeOutlet(), FakeOutlet()
+    direct, replayed = FakeRecordProducer(), FakeRecordProducer()
     for record in records_of(policy):
         if record.is_event:
             to_kafka(direct).add(record)
@@ -265,14 +265,14 @@ def test_a_file_is_replayed_as_it_would_have_been_sent(tmp_path: Path) -> None:
     assert len(spoilt) == written.malformed > 10
 
 
-def to_kafka(outlet: FakeOutlet) -> KafkaDestination:
-    return KafkaDestination(outlet, TOPICS, outlet.partitions)
+def to_kafka(producer: FakeRecordProducer) -> KafkaDestination:
+    return KafkaDestination(producer, TOPICS, producer.partitions)
 
 
 def test_a_record_for_the_wrong_partition_lies_there() -> None:
-    outlet = FakeOutlet()
-    to_kafka(outlet).add(SourceRecord("like", b"p", b"{}", partition_shift=1, is_event=False))
-    assert outlet.sent[0][1] == (partition_of(b"p", outlet.partitions) + 1) % outlet.partitions
+    producer = FakeRecordProducer()
+    to_kafka(producer).add(SourceRecord("like", b"p", b"{}", partition_shift=1, is_event=False))
+    assert producer.sent[0][1] == (partition_of(b"p", producer.partitions) + 1) % producer.partitions
 
 
 def test_the_command_writes_ndjson_to_stdout() -> None:

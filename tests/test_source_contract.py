@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from fakes_kafka import FakeOutlet
+from fakes_kafka import FakeRecordProducer
 
 from pipeline.cli import all_commands, engagement, load_attribute
 from pipeline.errors import CheckFailed
@@ -75,8 +75,8 @@ def example(request: pytest.FixtureRequest) -> Example:
     return EXAMPLES[request.param]
 
 
-def to_kafka(outlet: FakeOutlet) -> KafkaDestination:
-    return KafkaDestination(outlet, TOPICS, outlet.partitions)
+def to_kafka(producer: FakeRecordProducer) -> KafkaDestination:
+    return KafkaDestination(producer, TOPICS, producer.partitions)
 
 
 def test_every_source_is_a_command_in_a_file_of_its_own() -> None:
@@ -107,13 +107,13 @@ def test_the_same_input_gives_the_same_items(example: Example, tmp_path: Path) -
 
 def test_the_loop_sends_all_and_counts_by_kind(example: Example, tmp_path: Path) -> None:
     items = [item for item in example.open(tmp_path).items() if isinstance(item, SourceRecord)]
-    outlet = FakeOutlet()
-    summary = send_all(example.open(tmp_path), to_kafka(outlet))
-    assert [(topic, key, value) for topic, _, key, value, _ in outlet.sent] == [
+    producer = FakeRecordProducer()
+    summary = send_all(example.open(tmp_path), to_kafka(producer))
+    assert [(topic, key, value) for topic, _, key, value, _ in producer.sent] == [
         (TOPICS.of(item.kind), item.key, item.value) for item in items
     ]
-    for item, (_, partition, key, *_) in zip(items, outlet.sent, strict=True):
-        assert (partition == partition_of(key or b"", outlet.partitions)) == (item.partition_shift == 0)
+    for item, (_, partition, key, *_) in zip(items, producer.sent, strict=True):
+        assert (partition == partition_of(key or b"", producer.partitions)) == (item.partition_shift == 0)
     assert summary.sent == Counter(item.kind for item in items if item.is_event)
     assert summary.malformed == sum(not item.is_event for item in items)
     assert (summary.bad, summary.skipped) == (0, 0)
@@ -131,10 +131,10 @@ def test_bad_input_is_counted_and_its_place_is_named(example: Example, tmp_path:
         return
     source, places = example.bad(tmp_path)
     complaints: list[str] = []
-    outlet = FakeOutlet()
-    summary = send_all(source, to_kafka(outlet), complain=complaints.append)
+    producer = FakeRecordProducer()
+    summary = send_all(source, to_kafka(producer), complain=complaints.append)
     assert summary.bad == len(places) > 0
-    assert len(outlet.sent) == summary.sent.total() > 0
+    assert len(producer.sent) == summary.sent.total() > 0
     assert [text[: len(place)] for text, place in zip(complaints, places, strict=True)] == places
     assert all(len(text) > len(place) + 4 for text, place in zip(complaints, places, strict=True))
 
@@ -142,17 +142,17 @@ def test_bad_input_is_counted_and_its_place_is_named(example: Example, tmp_path:
 def test_strict_ends_at_the_first_bad_input(example: Example, tmp_path: Path) -> None:
     if example.bad is None:
         return
-    outlet = FakeOutlet()
+    producer = FakeRecordProducer()
     sent_when_flushed: list[int] = []
 
     class Flushed(KafkaDestination):
         def flush(self) -> None:
             super().flush()
-            sent_when_flushed.append(len(outlet.sent))
+            sent_when_flushed.append(len(producer.sent))
 
     source, places = example.bad(tmp_path)
     with pytest.raises(CheckFailed) as caught:
-        send_all(source, Flushed(outlet, TOPICS, outlet.partitions), SendPolicy(strict=True))
+        send_all(source, Flushed(producer, TOPICS, producer.partitions), SendPolicy(strict=True))
     assert str(caught.value).startswith(places[0])
     source, _ = example.bad(tmp_path)
     before = 0
@@ -179,7 +179,7 @@ def test_a_resumable_source_goes_on_behind_the_last_acked_record(
                 refused()
         return
     expected = [item.value for item in example.open(tmp_path).items() if isinstance(item, SourceRecord)]
-    first, second = FakeOutlet(), FakeOutlet()
+    first, second = FakeRecordProducer(), FakeRecordProducer()
 
     class Dying(KafkaDestination):
         def add(self, record: SourceRecord) -> None:

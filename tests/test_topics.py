@@ -4,7 +4,7 @@ import pytest
 from kafka.partitioner import murmur2
 
 from pipeline.errors import Refused, SchemaDrift, Unavailable
-from pipeline.kafka.client import connection, explain, open_admin
+from pipeline.kafka.client import client_options, open_admin, translate_error
 from pipeline.kafka.topics import ensure_topics, partition_of, topic_specs
 from pipeline.settings import Settings
 
@@ -40,7 +40,7 @@ def test_the_topics_that_are_declared() -> None:
 
 
 def test_a_password_is_in_no_repr() -> None:
-    options = connection(
+    options = client_options(
         Settings(kafka_security="SASL_PLAINTEXT", kafka_user="u", kafka_password="hunter2")  # type: ignore[arg-type]
     )
     assert options["sasl_plain_password"] == "hunter2"
@@ -49,8 +49,8 @@ def test_a_password_is_in_no_repr() -> None:
 
 
 def test_errors_are_told_apart() -> None:
-    assert isinstance(explain(TimeoutError("x"), "here"), Unavailable)
-    assert isinstance(explain(ValueError("x"), "here"), Refused)
+    assert isinstance(translate_error(TimeoutError("x"), "here"), Unavailable)
+    assert isinstance(translate_error(ValueError("x"), "here"), Refused)
 
 
 def test_without_a_broker_it_is_unavailable_soon() -> None:

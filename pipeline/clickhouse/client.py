@@ -11,18 +11,24 @@ from typing import Any, Final, NamedTuple, NoReturn
 import numpy as np
 from clickhouse_driver import Client, errors
 
-from pipeline.clickhouse.insert_format import check_declared, is_worth_packing, missing, packed, plain
+from pipeline.clickhouse.insert_format import (
+    check_declared,
+    encode_missing,
+    encode_packed,
+    encode_plain,
+    is_worth_packing,
+)
 from pipeline.errors import EngagementError, Exhausted, Refused, SchemaDrift, Unavailable
 from pipeline.settings import Settings
 
-CONNECT_SECONDS: Final = 3.0
-ANSWER_SECONDS: Final = 60.0
+CLICKHOUSE_CONNECT_SECONDS: Final = 3.0
+SILENCE_SECONDS: Final = 60.0
 """Longest silence of the server; while it works on a query it sends its progress every 0.1 s."""
 
 INSERT_PARTITIONS: Final = 1000
 """A batch of old posts spans years; one INSERT over many partitions is cheaper than many (48: 0.14 s, against 0.35)."""
 
-TRY_AGAIN: Final = frozenset(
+PASSING_CODES: Final = frozenset(
     {
         *(3, 32, 33, 95, 96, 159, 209, 210, 279, 319, 394, 745),  # cut off, timed out, cancelled, overloaded
         *(173, 201, 202, 203, 241, 252, 290, 439, 700),  # memory, quota, queries, connections, parts, threads
@@ -32,13 +38,13 @@ TRY_AGAIN: Final = frozenset(
 )
 """Codes of server errors that go away: worth another try."""
 
-EXHAUSTED: Final = frozenset({159, 241})
+EXHAUSTED_CODES: Final = frozenset({159, 241})
 """Of these: the statement took too long or too much memory, be it the server's fault or its own."""
 
-DRIFT: Final = frozenset({8, 10, 16, 20, 47, 53, 60, 70, 81, 349})
+DRIFT_CODES: Final = frozenset({8, 10, 16, 20, 47, 53, 60, 70, 81, 349})
 """Unknown database, table or column, or another type."""
 
-NO_ENTRY: Final = frozenset({192, 193, 194, 195, 516})
+ACCESS_CODES: Final = frozenset({192, 193, 194, 195, 516})
 
 ExternalTables = Mapping[str, tuple[str, Sequence[Sequence[Any]]]]
 """Name -> (structure as `post_id String, minute UInt32`, rows): tables that live as long as the query; plain types."""
@@ -82,9 +88,9 @@ class ClickHouse:
             verify=True,
             ca_certs=str(settings.clickhouse_ca) if settings.clickhouse_ca else None,
             client_name="engagement",
-            connect_timeout=CONNECT_SECONDS,
-            send_receive_timeout=ANSWER_SECONDS,
-            sync_request_timeout=CONNECT_SECONDS,
+            connect_timeout=CLICKHOUSE_CONNECT_SECONDS,
+            send_receive_timeout=SILENCE_SECONDS,
+            sync_request_timeout=CLICKHOUSE_CONNECT_SECONDS,
             tcp_keepalive=True,
             # A setting that the server does not know is an error, not a wish.
             settings_is_important=True,
@@ -104,9 +110,9 @@ class ClickHouse:
         """Inserts whole columns, lists or arrays of equal length, in one INSERT; returns the number of rows. What is
         not named gets its default.
 
-        Values as pipeline.clickhouse.insert_format.plain takes them; arrays of numbers cost a tenth of lists. CPU here
-        per row where there are many (see pipeline.clickhouse.insert_format): 0.5 us for the 20 columns of `events`, a
-        quarter of what the driver alone takes; of the server 0.8 more.
+        Values are as `insert_format.encode_plain` takes them; arrays of numbers cost a tenth of lists. Per row, where
+        there are many (see insert_format.py), the 20 columns of `events` cost 0.5 us of CPU here, a quarter of what the
+        driver alone takes, and 0.8 us of the server.
 
         Raises ValueError for a table or column that schemas/tables.py does not know, or lengths that differ.
         """
@@ -118,7 +124,9 @@ class ClickHouse:
         rows = next(iter(lengths.values()), 0)
         if rows:
             with self._translated(f"insert into {table}"):
-                statement, values = (packed if is_worth_packing(table, columns, rows) else plain)(table, columns)
+                statement, values = (encode_packed if is_worth_packing(table, columns, rows) else encode_plain)(
+                    table, columns
+                )
                 sent = [_driven(column, self._numpy) for column in values]
                 self._client.execute(statement, sent, columnar=True, settings=self._insert_settings)
         return rows
@@ -133,7 +141,7 @@ class ClickHouse:
         """
         if not len(next(iter(columns.values()), ())):
             return 0
-        statement, structure, values = missing(table, columns, self._insert_settings)
+        statement, structure, values = encode_missing(table, columns, self._insert_settings)
         rows = list(zip(*(_driven(column, False) for column in values), strict=True))
         self.select(statement, tables={"sent": (structure, rows)})
         query = self._client.last_query
@@ -226,13 +234,13 @@ class ClickHouse:
             raise Unavailable(
                 f"{where} does not answer ({said}): is it running, and is ENGAGEMENT_CLICKHOUSE right?"
             ) from None
-        if isinstance(error, errors.ServerException) and code in TRY_AGAIN:
-            raise (Exhausted if code in EXHAUSTED else Unavailable)(
+        if isinstance(error, errors.ServerException) and code in PASSING_CODES:
+            raise (Exhausted if code in EXHAUSTED_CODES else Unavailable)(
                 f"{where} cannot now (code {code}: {said}): see its log, disk and memory; it is tried again"
             ) from None
-        if isinstance(error, errors.ServerException) and code in DRIFT:
+        if isinstance(error, errors.ServerException) and code in DRIFT_CODES:
             raise SchemaDrift(f"{where}: {said} (code {code}): run `engagement init`") from None
-        if code in NO_ENTRY:
+        if code in ACCESS_CODES:
             raise Refused(
                 f"{where} does not let user {self._url.user!r} in (code {code}): "
                 "check user and password in ENGAGEMENT_CLICKHOUSE"

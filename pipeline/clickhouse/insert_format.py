@@ -3,14 +3,14 @@
 The driver looks at each datetime, enum and NULL in Python: more than all the rest of an insert. So an insert reads
 `INSERT INTO t (...) SELECT ... FROM input(...)`, and what it selects are these conversions.
 
-    >>> plain("events", {"occurred_at": [1, 2]})[0].partition(" SELECT ")[2]
+    >>> encode_plain("events", {"occurred_at": [1, 2]})[0].partition(" SELECT ")[2]
     "fromUnixTimestamp64Micro(`occurred_at`, 'UTC') FROM input('`occurred_at` Int64') FORMAT Native"
 
 It also writes text by text, 60 ns each. Where there are many, up to BLOCK_ROWS rows travel as one: of each column one
 text, numbers as their bytes, little-endian, text with NUL between, or as hex where there is a NUL within; an ARRAY JOIN
 takes them apart. The server plans that for half a millisecond a column, so few rows go plainly.
 
-    >>> statement, blocks = packed("events", {"post_id": ["a", "b"], "occurred_at": [1, 2]})
+    >>> statement, blocks = encode_packed("events", {"post_id": ["a", "b"], "occurred_at": [1, 2]})
     >>> statement.partition(" SELECT ")[2].partition(" FROM ")[0]
     "`post_id.`, fromUnixTimestamp64Micro(`occurred_at.`, 'UTC')"
     >>> statement.partition(" ARRAY JOIN ")[2].partition(", r")[0]
@@ -38,7 +38,7 @@ BETWEEN_ARRAYS: Final = "\x01"
 """Between the texts of arrays, which have NUL between their own."""
 
 
-class _Wire(NamedTuple):
+class _WireType(NamedTuple):
     """How a column's type travels: the type of its numbers, or None for text; what stands between texts; and the SQL
     that makes a value of `{}`, which is such a number or text."""
 
@@ -50,10 +50,10 @@ class _Wire(NamedTuple):
 def is_worth_packing(table: str, names: Iterable[str], rows: int) -> bool:
     """Whether so many rows of these columns are."""
     declared = _declared(table)
-    return rows * sum(_wire(declared[name].type).number is None for name in names) >= MANY_TEXTS
+    return rows * sum(_wire_type(declared[name].type).number is None for name in names) >= MANY_TEXTS
 
 
-def plain(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str, list[Any]]:
+def encode_plain(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str, list[Any]]:
     """The INSERT of these columns, and what it takes of each: an array of numbers, or a list of texts.
 
     The columns are lists or arrays of one length, not empty. Times, enums: integers. Optional numbers: None is NULL.
@@ -71,7 +71,7 @@ def plain(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str, 
     return _statement(table, tuple(columns), of_bytes, False), values
 
 
-def packed(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str, list[list[bytes]]]:
+def encode_packed(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str, list[list[bytes]]]:
     """The same, and per column the texts of BLOCK_ROWS values each that it takes."""
     check_declared(table, columns)
     declared = _declared(table)
@@ -80,16 +80,16 @@ def packed(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str,
     return _statement(table, tuple(columns), as_hex, True), [texts for _, texts in found]
 
 
-def missing(
+def encode_missing(
     table: str, columns: Mapping[str, Sequence[Any] | Any], settings: Mapping[str, Any]
 ) -> tuple[str, str, list[Any]]:
     """Makes the INSERT ... SELECT that stores rows of an external table `sent` unless their key is there already; and
-    the structure of `sent`, and its columns. Values, and what is raised, as for `plain`."""
+    the structure of `sent`, and its columns. Values, and what is raised, as for `encode_plain`."""
     check_declared(table, columns)
     declared = _declared(table)
     values = [_plain(declared[name].type, column) for name, column in columns.items()]
-    structure = ", ".join(f"{name} {_wire(declared[name].type).number or 'String'}" for name in columns)
-    converted = {name: _wire(declared[name].type).sql.replace("{}", f"`{name}`") for name in columns}
+    structure = ", ".join(f"{name} {_wire_type(declared[name].type).number or 'String'}" for name in columns)
+    converted = {name: _wire_type(declared[name].type).sql.replace("{}", f"`{name}`") for name in columns}
     into, key = ", ".join(f"`{name}`" for name in columns), ", ".join(f"`{name}`" for name in declared.order_by)
     sent_key = ", ".join(converted[name] for name in declared.order_by)
     there = f"SELECT {key} FROM `{table}` WHERE ({key}) IN (SELECT {sent_key} FROM sent)"
@@ -115,7 +115,7 @@ def _statement(table: str, names: tuple[str, ...], of_bytes: tuple[bool, ...], i
     """`of_bytes`: which columns are of bytes, as hex where they are packed."""
     declared, structure, taken_apart, values = _declared(table), [], [], []
     for name, is_bytes in zip(names, of_bytes, strict=True):
-        wire, sent, value = _wire(declared[name].type, is_bytes), f"`{name}`", f"`{name}.`"
+        wire, sent, value = _wire_type(declared[name].type, is_bytes), f"`{name}`", f"`{name}.`"
         if not is_packed:
             structure.append(f"{sent} {wire.number or 'String'}")
             values.append(wire.sql.replace("{}", sent))
@@ -135,13 +135,13 @@ def _statement(table: str, names: tuple[str, ...], of_bytes: tuple[bool, ...], i
 
 
 def _plain(type_: str, values: Sequence[Any] | Any) -> Any:
-    wire = _wire(type_)
+    wire = _wire_type(type_)
     return _numbers(wire.number, values) if wire.number else _each_as_text(type_, values)
 
 
 def _texts(type_: str, values: Sequence[Any] | Any) -> tuple[bool, list[bytes]]:
     """The texts of a column, one per BLOCK_ROWS values, and whether the texts within are hex."""
-    wire = _wire(type_)
+    wire = _wire_type(type_)
     starts = range(0, len(values), BLOCK_ROWS)
     if wire.number:
         numbers = _numbers(wire.number, values)
@@ -191,14 +191,14 @@ def _declared(table: str) -> Table:
 
 
 @lru_cache
-def _wire(type_: str, of_bytes: bool = False) -> _Wire:
+def _wire_type(type_: str, of_bytes: bool = False) -> _WireType:
     inner = type_.removeprefix("Nullable(")
     if inner == "Array(String)":
-        return _Wire(None, BETWEEN_ARRAYS, "if({} = '', [], splitByChar('\\0', {}))")
+        return _WireType(None, BETWEEN_ARRAYS, "if({} = '', [], splitByChar('\\0', {}))")
     if inner.startswith("Array("):
-        return _Wire(None, BETWEEN, f"{'reinterpret' if of_bytes else 'CAST'}({{}}, '{type_}')")
+        return _WireType(None, BETWEEN, f"{'reinterpret' if of_bytes else 'CAST'}({{}}, '{type_}')")
     if "String" in inner:
-        return _Wire(None, BETWEEN, "{}")
+        return _WireType(None, BETWEEN, "{}")
     if inner.startswith("DateTime64(6"):
         number, sql = "Int64", "fromUnixTimestamp64Micro({}, 'UTC')"
     elif inner.startswith("DateTime64(3"):
@@ -210,5 +210,5 @@ def _wire(type_: str, of_bytes: bool = False) -> _Wire:
     else:
         number, sql = inner.removesuffix(")"), "{}"
     if inner == type_:
-        return _Wire(number, BETWEEN, sql)
-    return _Wire(None, BETWEEN, sql.replace("{}", f"to{number}OrNull({{}})"))
+        return _WireType(number, BETWEEN, sql)
+    return _WireType(None, BETWEEN, sql.replace("{}", f"to{number}OrNull({{}})"))

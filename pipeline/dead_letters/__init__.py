@@ -2,6 +2,6 @@
 
 from pipeline.dead_letters.fuse import Fuse, FusePolicy
 from pipeline.dead_letters.letter import DeadLetter
-from pipeline.dead_letters.sink import Burial
+from pipeline.dead_letters.sink import DeadLetterSink
 
-__all__ = ["Burial", "DeadLetter", "Fuse", "FusePolicy"]
+__all__ = ["DeadLetter", "DeadLetterSink", "Fuse", "FusePolicy"]

@@ -18,7 +18,7 @@ from pipeline.errors import Refused
 from pipeline.kafka.publisher import open_publisher
 from pipeline.settings import load_settings
 
-UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
+AGE_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 PREVIEW: Final = 100
 """Bytes of a value that a list shows."""
 
@@ -32,7 +32,7 @@ class Since(click.ParamType):
         if isinstance(value, datetime):
             return value
         if found := re.fullmatch(r"(\d{1,6})([mhd])", value):
-            return datetime.now(UTC) - timedelta(**{UNITS[found[2]]: int(found[1])})
+            return datetime.now(UTC) - timedelta(**{AGE_UNITS[found[2]]: int(found[1])})
         try:
             since = datetime.fromisoformat(value)
         except ValueError:
@@ -102,8 +102,8 @@ def show(topic: str, partition: int, offset: int, as_json: bool) -> None:
         return
     for name in ("topic", "partition", "offset", "received_at", "field", "reason"):
         click.echo(f"{name + ':':13}{said[name]}")
-    click.echo(f"{'key:':13}{escaped(found[0].key or b'')}")
-    click.echo(f"{'value:':13}{escaped(found[0].value or b'')}")
+    click.echo(f"{'key:':13}{escape_for_terminal(found[0].key or b'')}")
+    click.echo(f"{'value:':13}{escape_for_terminal(found[0].value or b'')}")
 
 
 @dead_letters.command()
@@ -125,10 +125,10 @@ def replay(
     now = datetime.now(UTC)
     with ExitStack() as stack:
         clickhouse = stack.enter_context(ClickHouse(settings))
-        outlet = None if dry_run else stack.enter_context(open_publisher(settings))
+        producer = None if dry_run else stack.enter_context(open_publisher(settings))
         letters = in_order(clickhouse, Choice(topic=topic, reason=reason, since=since))
         plans = (plan_retry(letter, settings.topics, now, settings.future_limit_seconds) for letter in letters)
-        counts = send_again(plans, outlet, force)
+        counts = send_again(plans, producer, force)
     if as_json:
         click.echo(json.dumps({**counts, "dry_run": dry_run}))
         return
@@ -153,12 +153,12 @@ def as_dict(letter: DeadLetter) -> dict[str, Any]:
 def one_line(letter: DeadLetter) -> str:
     said = as_dict(letter)
     where = f"{said['received_at']} {letter.topic} {letter.partition} {letter.offset}"
-    flaw = escaped(f"{letter.field}: {letter.reason}".removeprefix(": ").encode())
+    flaw = escape_for_terminal(f"{letter.field}: {letter.reason}".removeprefix(": ").encode())
     value = letter.value or b""
-    return f"{where}  {flaw}  {escaped(value[:PREVIEW])}{'...' if len(value) > PREVIEW else ''}"
+    return f"{where}  {flaw}  {escape_for_terminal(value[:PREVIEW])}{'...' if len(value) > PREVIEW else ''}"
 
 
-def escaped(value: bytes) -> str:
+def escape_for_terminal(value: bytes) -> str:
     """For a terminal: what is not printable is shown as \\x.., so that a record cannot steer it."""
     text = value.decode("utf-8", "backslashreplace")
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)

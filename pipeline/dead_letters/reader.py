@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters.letter import DeadLetter
-from pipeline.record_producer import Outlet
+from pipeline.record_producer import RecordProducer
 from schemas.events import InvalidEvent, parse_event
 from schemas.topics import Topics
 
@@ -75,8 +75,8 @@ def plan_retry(letter: DeadLetter, topics: Topics, now: datetime, future_limit_s
     return Retry(letter, topics.of(event["kind"]), event["post_id"].encode(), None)
 
 
-def retry(retries: Iterable[Retry], outlet: Outlet | None, force: bool) -> Counter[str]:
-    """Sends letters again, those that would die again only with `force`; without an outlet only counts. Waits for all
+def retry(retries: Iterable[Retry], producer: RecordProducer | None, force: bool) -> Counter[str]:
+    """Sends letters again, those that would die again only with `force`; without a producer only counts. Waits for all
     acks.
 
     Counts: `sent`, and `kept` for those that were not sent.
@@ -86,11 +86,11 @@ def retry(retries: Iterable[Retry], outlet: Outlet | None, force: bool) -> Count
         if one.flaw is not None and not force:
             counts["kept"] += 1
             continue
-        if outlet is not None:
-            outlet.send(one.topic, one.key, one.letter.value)
+        if producer is not None:
+            producer.send(one.topic, one.key, one.letter.value)
         counts["sent"] += 1
-    if outlet is not None:
-        outlet.flush()
+    if producer is not None:
+        producer.flush()
     return counts
 
 

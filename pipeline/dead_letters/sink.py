@@ -8,7 +8,7 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters.letter import DeadLetter
 from pipeline.errors import EngagementError
 from pipeline.kafka.publisher import PublisherPolicy, open_publisher
-from pipeline.record_producer import Outlet
+from pipeline.record_producer import RecordProducer
 from pipeline.settings import Settings
 from schemas.tables import DEAD_LETTERS
 
@@ -18,16 +18,16 @@ ACK_SECONDS: Final = 5.0
 MEBIBYTE: Final = 1024 * 1024
 
 
-class Burial:
+class DeadLetterSink:
     """Buries batches of letters. Connects when first needed. Belongs to one thread, as its ClickHouse connection
     does."""
 
-    def __init__(self, settings: Settings, outlet: Outlet | None = None) -> None:
-        self._settings, self._outlet = settings, outlet
+    def __init__(self, settings: Settings, producer: RecordProducer | None = None) -> None:
+        self._settings, self._producer = settings, producer
         self._clickhouse = ClickHouse(settings)
         self._on_their_way: list[DeadLetter] = []
 
-    def __call__(self, letters: Sequence[DeadLetter]) -> None:
+    def write(self, letters: Sequence[DeadLetter]) -> None:
         """Stores all letters; returns when they are safe in both. Raises Unavailable; again with the same letters does
         no harm.
 
@@ -35,24 +35,24 @@ class Burial:
         """
         if not letters:
             return
-        self._clickhouse.insert(DEAD_LETTERS.name, columns_of(letters))
-        outlet = self._outlet = self._outlet or open_publisher(self._settings, self._policy())
+        self._clickhouse.insert(DEAD_LETTERS.name, dead_letter_columns(letters))
+        producer = self._producer = self._producer or open_publisher(self._settings, self._policy())
         # A try that ran out of time left its letters on their way: the next one only waits for them.
         if self._on_their_way != list(letters):
             for letter in letters:
                 # A record of neither key nor value cannot be sent; whether the value was null is said by the reason.
-                outlet.send(self._settings.topics.dead_letters, None, letter.value or b"", headers=letter.headers)
+                producer.send(self._settings.topics.dead_letters, None, letter.value or b"", headers=letter.headers)
             self._on_their_way = list(letters)
-        outlet.flush(ACK_SECONDS)
+        producer.flush(ACK_SECONDS)
         self._on_their_way = []
 
     def close(self) -> None:
         """Ends both connections, within ACK_SECONDS. What is not safe yet belongs to a batch that is not acked: it
         comes again."""
         self._clickhouse.close()
-        if self._outlet is not None:
+        if self._producer is not None:
             with suppress(EngagementError):
-                self._outlet.close()
+                self._producer.close()
 
     def cut(self) -> None:
         """Ends what waits for ClickHouse, from another thread: that call raises Unavailable."""
@@ -64,7 +64,7 @@ class Burial:
         return PublisherPolicy(memory, limit, block_seconds=ACK_SECONDS, close_seconds=ACK_SECONDS)
 
 
-def columns_of(letters: Sequence[DeadLetter]) -> dict[str, list[object]]:
+def dead_letter_columns(letters: Sequence[DeadLetter]) -> dict[str, list[object]]:
     """The columns of table `dead_letters`. A null key or value is an empty one there."""
     return {
         "topic": [letter.topic for letter in letters],

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.demo.stage import Worker, freshness, run
+from pipeline.demo.stage import Worker, freshness, run_command
 from pipeline.embedded.stack import Stack
 from pipeline.errors import CheckFailed
 from pipeline.settings import Settings
@@ -32,12 +32,12 @@ SPIKE: Final = ("--spike", "hashtag:launch@1380x8")
 LIVE: Final = ("--events", "20000", "--posts", "300", "--seed", "8", "--hours", "2", "--start", "now", "--rate", "2000")
 WAIT_SECONDS: Final = 120.0
 
-TOP: Final = """
+HOTTEST_POSTS: Final = """
 SELECT post_id, author_id, channel, likes, shares, comments, actors, likes_5m, likes_1h, likes_24h,
        round(likes_velocity_1h, 2), round(score_default_24h), round(hot_6h_now, 1)
 FROM post_metrics_v ORDER BY hot_6h_now DESC NULLS LAST LIMIT 8
 """
-TOP_HEADS: Final = (
+HOTTEST_POSTS_HEADS: Final = (
     "post", "author", "channel", "likes", "shares", "comments", "actors",
     "likes 5m", "1h", "24h", "a minute (1h)", "score 24h", "hot",
 )  # fmt: skip
@@ -65,7 +65,7 @@ SELECT conversation, toString(started_at), state, round(observed, 1), round(expe
 FROM conversation_spikes_v ORDER BY startsWith(conversation, 'hashtag:') DESC, ratio DESC, conversation LIMIT 5
 """
 SPIKES_HEADS: Final = ("conversation", "began", "now", "a minute", "usual", "ratio", "over minutes", "voices")
-COUNTED: Final = """
+EVENTS_BY_KIND: Final = """
 SELECT toString(kind), countIf(action = 'add'), countIf(action = 'retract')
 FROM events FINAL GROUP BY kind ORDER BY kind
 """
@@ -99,9 +99,9 @@ def demo(keep: bool) -> None:
 
 
 def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
-    run(["init"], environment)
+    run_command(["init"], environment)
     _title("What was sent: a day with everything that goes wrong in one")
-    sent = run(["simulate", *BACKLOG, *AWKWARD, *SPIKE], environment)
+    sent = run_command(["simulate", *BACKLOG, *AWKWARD, *SPIKE], environment)
     _table(("posts", "likes", "shares", "comments", "malformed", "records", "sent a second"), [_sent(sent)])
 
     worker = Worker(environment, FOLDER / "worker.log")
@@ -111,7 +111,7 @@ def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
         worker.wait_until_judged(sent["total"] + sent["malformed"], WAIT_SECONDS)
         seconds = time.monotonic() - started
         before = worker.samples()
-        live = run(["simulate", *LIVE], environment)
+        live = run_command(["simulate", *LIVE], environment)
         worker.wait_until_judged(sent["total"] + sent["malformed"] + live["total"], WAIT_SECONDS)
         after = worker.samples()
     finally:
@@ -119,7 +119,7 @@ def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
 
     _title("What was counted")
     kinds = dict.fromkeys(("post", "like", "share", "comment"), (0, 0)) | {
-        row[0]: row[1:] for row in _rows(clickhouse, COUNTED)
+        row[0]: row[1:] for row in _rows(clickhouse, EVENTS_BY_KIND)
     }
     _table(("kind", "distinct", "taken back"), [(kind, *counts) for kind, counts in kinds.items()])
     outcomes = {outcome: _total(after, outcome) for outcome in ("new", "late", "duplicate", "conflicting", "dead")}
@@ -128,7 +128,7 @@ def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
         _say(f"  {count:>5,} dead letters: {reason}"[:118])
 
     _title("The hottest posts, as of now (SELECT ... FROM post_metrics_v)")
-    _table(TOP_HEADS, _rows(clickhouse, TOP))
+    _table(HOTTEST_POSTS_HEADS, _rows(clickhouse, HOTTEST_POSTS))
 
     _title("What spreads, and whether people talk to each other")
     _table(SPREAD_HEADS, _rows(clickhouse, SPREAD))
@@ -151,7 +151,7 @@ def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
     )
 
     _title("Is it right?")
-    check = run(["recount", "--check"], environment)
+    check = run_command(["recount", "--check"], environment)
     clickhouse.close()
     exact = bool(check["differences"] == 0)
     _say(

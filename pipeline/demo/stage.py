@@ -17,14 +17,14 @@ from typing import Any, Final
 from pipeline.errors import EngagementError
 
 COMMAND: Final = (sys.executable, "-c", "from pipeline.cli import main; main()")
-START_SECONDS: Final = 90.0
+WORKER_START_SECONDS: Final = 90.0
 """A worker's first start on a machine compiles its loops: 15 s on an idle core, more beside others."""
 
-STOP_SECONDS: Final = 30.0
+WORKER_STOP_SECONDS: Final = 30.0
 _SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 
 
-def run(arguments: list[str], environment: Mapping[str, str]) -> Any:
+def run_command(arguments: list[str], environment: Mapping[str, str]) -> Any:
     """Runs `engagement ARGUMENTS --json` and returns what it printed. Raises EngagementError with its last words."""
     done = subprocess.run(
         [*COMMAND, *arguments, "--json"],
@@ -49,8 +49,8 @@ class Worker:
             self._process = subprocess.Popen([*COMMAND, "work"], env=worker, stdout=out, stderr=out)
 
     def wait_ready(self) -> None:
-        """Until it has its partitions. Raises EngagementError when it ends before, or takes START_SECONDS."""
-        deadline = time.monotonic() + START_SECONDS
+        """Until it has its partitions. Raises EngagementError when it ends before, or takes WORKER_START_SECONDS."""
+        deadline = time.monotonic() + WORKER_START_SECONDS
         while time.monotonic() < deadline:
             self._must_run()
             try:
@@ -58,7 +58,7 @@ class Worker:
                     return
             except OSError:
                 time.sleep(0.1)
-        raise EngagementError(f"the worker is not ready after {START_SECONDS:g} s: see {self._log}")
+        raise EngagementError(f"the worker is not ready after {WORKER_START_SECONDS:g} s: see {self._log}")
 
     def wait_until_judged(self, records: int, seconds: float) -> None:
         """Until it has judged that many records and committed them. Raises EngagementError after `seconds`."""
@@ -85,7 +85,7 @@ class Worker:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(STOP_SECONDS)
+                self._process.wait(WORKER_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

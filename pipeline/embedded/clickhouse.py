@@ -16,7 +16,7 @@ from pipeline.embedded.state import StackState
 from pipeline.errors import StackError
 
 DATABASE: Final = "engagement"
-STOP_SECONDS: Final = 20.0
+CLICKHOUSE_STOP_SECONDS: Final = 20.0
 
 CONFIG: Final = """<clickhouse>
   <!-- Written anew at each start. -->

@@ -19,7 +19,7 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, Final
 
-VERSION: Final = "26.9"
+KNOWN_CHDB_VERSION: Final = "26.9"
 PIPE: Final = "stop"
 END_SIGNALS: Final = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 RTLD_DEEPBIND: Final = 8
@@ -36,7 +36,7 @@ def serve(data: str) -> None:
         query = _load_query()
     except (ImportError, OSError, AttributeError) as error:
         sys.exit(
-            f"the installed chdb-core is not one that this project knows, {VERSION} ({error}): "
+            f"the installed chdb-core is not one that this project knows, {KNOWN_CHDB_VERSION} ({error}): "
             "pip install 'engagement-pipeline[embedded]'"
         )
     if os.path.lexists(PIPE):

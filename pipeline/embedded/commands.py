@@ -13,12 +13,12 @@ from typing import Final
 
 import click
 
-from pipeline.embedded.endpoints import StackAddresses
+from pipeline.embedded.endpoints import StackEndpoints
 from pipeline.embedded.plan import PortsPolicy
 from pipeline.embedded.stack import DEFAULT_DIRECTORY, Stack
 from pipeline.errors import StackError
 
-WATCH_SECONDS: Final = 1.0
+PARTS_WATCH_SECONDS: Final = 1.0
 PORT: Final = click.IntRange(1024, 65535)
 
 
@@ -126,7 +126,7 @@ def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _print_exports(addresses: StackAddresses) -> None:
+def _print_exports(addresses: StackEndpoints) -> None:
     for name, value in addresses.environment().items():
         click.echo(f"export {name}={shlex.quote(value)}")
     # Whoever reads them through a pipe wants them now, also with --foreground.
@@ -137,7 +137,7 @@ def _watch(the_stack: Stack) -> None:
     """Block until a signal (KeyboardInterrupt) or the end of a part (StackError)."""
     _say("Ctrl-C ends it")
     while True:
-        time.sleep(WATCH_SECONDS)
+        time.sleep(PARTS_WATCH_SECONDS)
         if dead := the_stack.dead_parts():
             raise StackError(f"{', '.join(dead)} ended: see {the_stack.log(dead[0])}")
 

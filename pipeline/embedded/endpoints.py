@@ -8,7 +8,7 @@ from pipeline.embedded.state import StackState
 
 
 @dataclass(frozen=True)
-class StackAddresses:
+class StackEndpoints:
     """Where the stack serves."""
 
     kafka: str
@@ -46,12 +46,12 @@ class StackStatus:
 
     directory: str
     running: bool
-    addresses: StackAddresses | None
+    addresses: StackEndpoints | None
     parts: list[PartStatus]
 
 
-def addresses_of(state: StackState) -> StackAddresses:
-    return StackAddresses(
+def endpoints_of(state: StackState) -> StackEndpoints:
+    return StackEndpoints(
         kafka=",".join(f"{HOST}:{broker.client}" for broker in state.brokers),
         clickhouse=f"clickhouse://default@{HOST}:{state.clickhouse_tcp}/{DATABASE}",
         clickhouse_http=f"http://{HOST}:{state.clickhouse_http}",

@@ -18,7 +18,7 @@ from pipeline.embedded.kafka import broker_serves, java_cache, start_broker
 from pipeline.embedded.plan import ANY_PORTS, plan_state
 from pipeline.errors import StackError
 
-START_SECONDS: Final = 120.0
+WARM_START_SECONDS: Final = 120.0
 WRITE_SECONDS: Final = 120.0
 
 
@@ -31,7 +31,7 @@ def make_java_cache(jars: Sequence[Path], file: Path) -> None:
         state = plan_state(None, 1, ANY_PORTS)
         broker = start_broker(folder, state, 1, jars, folder / "log", (f"-XX:AOTCacheOutput={written}",))
         try:
-            deadline = time.monotonic() + START_SECONDS
+            deadline = time.monotonic() + WARM_START_SECONDS
             while not broker_serves(state, 1):
                 if time.monotonic() > deadline or not processes.is_alive(broker):
                     raise StackError("a broker that was started to warm the JVM's cache does not serve")
@@ -42,7 +42,7 @@ def make_java_cache(jars: Sequence[Path], file: Path) -> None:
             written.replace(file)
 
 
-def main() -> int:
+def _main() -> int:
     """Fetches jars that are missing. Nothing depends on the file: what went wrong is said, and that is all."""
     try:
         jars = ensure_jars(lambda line: print(line, file=sys.stderr))
@@ -53,4 +53,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_main())

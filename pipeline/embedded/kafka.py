@@ -20,7 +20,7 @@ from pipeline.embedded.processes import ProcessIdentity, spawn
 from pipeline.embedded.state import StackState
 from pipeline.errors import StackError
 
-STOP_SECONDS: Final = 20.0
+BROKER_STOP_SECONDS: Final = 20.0
 FORMAT_SECONDS: Final = 120
 HEAP: Final = ("-Xms64m", "-Xmx512m")
 

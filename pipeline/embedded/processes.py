@@ -31,7 +31,7 @@ class ProcessIdentity(BaseModel):
     started: str
 
 
-def identify(pid: int) -> ProcessIdentity | None:
+def identify_process(pid: int) -> ProcessIdentity | None:
     """The process that has this pid now, None where there is none or only its remains (a zombie)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -50,7 +50,7 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 def is_alive(process: ProcessIdentity | None) -> bool:
     """Whether that very process still runs."""
-    return process is not None and identify(process.pid) == process
+    return process is not None and identify_process(process.pid) == process
 
 
 def spawn(command: Sequence[str | Path], *, log: Path, cwd: Path, environment: Mapping[str, str]) -> ProcessIdentity:
@@ -74,7 +74,7 @@ def spawn(command: Sequence[str | Path], *, log: Path, cwd: Path, environment: M
             )
         except OSError as error:
             raise StackError(f"{command[0]} cannot be started: {error}; install the extra `embedded` anew") from None
-    identity = identify(child.pid)
+    identity = identify_process(child.pid)
     if identity is None:
         raise StackError(f"{Path(command[0]).name} ended at once: see {log}")
     return identity

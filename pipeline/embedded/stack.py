@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.embedded import clickhouse, kafka, processes
-from pipeline.embedded.endpoints import PartStatus, StackAddresses, StackStatus, addresses_of
+from pipeline.embedded.endpoints import PartStatus, StackEndpoints, StackStatus, endpoints_of
 from pipeline.embedded.jars import ensure_jars
 from pipeline.embedded.plan import (
     ANY_PORTS,
@@ -39,8 +39,8 @@ from pipeline.embedded.state import StackState, load_state, locked, save_state
 from pipeline.errors import StackError
 
 DEFAULT_DIRECTORY: Final = Path(".engagement/stack")
-FREE_BYTES: Final = 2 * 2**30
-START_SECONDS: Final = 180.0
+STACK_FREE_BYTES: Final = 2 * 2**30
+SERVE_SECONDS: Final = 180.0
 LOCK_SECONDS: Final = 300.0
 
 
@@ -62,7 +62,7 @@ class Stack:
         self._say = say
         self._saving = threading.Lock()
 
-    def up(self) -> StackAddresses:
+    def up(self) -> StackEndpoints:
         """Start whatever is not running and block until all serve (some 6 s; 10 s more to fetch jars the first time).
 
         What an earlier command started is left as it is. Raises StackError, having ended what this call started.
@@ -75,7 +75,7 @@ class Stack:
         with self._locked():
             state = plan_state(load_state(self.directory), self._brokers, self._ports)
             self._start(state, _dead(state))
-        return addresses_of(state)
+        return endpoints_of(state)
 
     def down(self) -> list[str]:
         """End every process of this stack and block until they are gone; the names of those that ran. The data stay."""
@@ -92,7 +92,7 @@ class Stack:
             return StackStatus(str(self.directory), False, None, [])
         parts = [self._part_status(state, name) for name in part_names(state)]
         running = all(part.state == "serving" for part in parts)
-        return StackStatus(str(self.directory), running, addresses_of(state), parts)
+        return StackStatus(str(self.directory), running, endpoints_of(state), parts)
 
     def kill(self, name: str) -> None:
         """SIGKILL to one part (`clickhouse`, `kafka-2`; `kafka` is `kafka-1`), which is gone on return.
@@ -138,7 +138,7 @@ class Stack:
             free = shutil.disk_usage(self.directory).free
         except OSError as error:
             raise StackError(f"{self.directory}: {error.strerror}; name another folder with --dir") from None
-        if free < FREE_BYTES:
+        if free < STACK_FREE_BYTES:
             raise StackError(
                 f"{self.directory}: only {free / 2**30:.1f} GB free, the stack wants 2 GB: "
                 "free some, or name another folder with --dir"
@@ -198,7 +198,7 @@ class Stack:
             save_state(self.directory, state)
 
     def _wait(self, state: StackState, names: list[str]) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + SERVE_SECONDS
         nodes = [node_number(name) for name in names if name != CLICKHOUSE]
         for name in names:
             while not self._serves(state, name, with_nodes=nodes):
@@ -206,7 +206,7 @@ class Stack:
                 if not processes.is_alive(state.processes[name]):
                     raise StackError(f"{name} ended while starting: {_last_line(log)} (all of it in {log})")
                 if time.monotonic() > deadline:
-                    raise StackError(f"{name} does not serve after {START_SECONDS:.0f} s: see {log}")
+                    raise StackError(f"{name} does not serve after {SERVE_SECONDS:.0f} s: see {log}")
                 time.sleep(0.1)
 
     def _serves(self, state: StackState, name: str, *, with_nodes: Iterable[int] = ()) -> bool:
@@ -220,7 +220,7 @@ class Stack:
         running = [name for name in names if processes.is_alive(state.processes.get(name))]
 
         def end(name: str) -> None:
-            grace = clickhouse.STOP_SECONDS if name == CLICKHOUSE else kafka.STOP_SECONDS
+            grace = clickhouse.CLICKHOUSE_STOP_SECONDS if name == CLICKHOUSE else kafka.BROKER_STOP_SECONDS
             processes.stop(state.processes[name], grace=grace)
 
         if running:

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
-async def within(seconds: float, action: Coroutine[Any, Any, Result]) -> Result:
+async def within(seconds: float, action: Coroutine[Any, Any, _Result]) -> _Result:
     """Returns what the action returns. Raises TimeoutError after `seconds`.
 
     `asyncio.wait_for` cancels the action too, but then waits until the action has ended, however long that takes; this

@@ -19,10 +19,10 @@ from pipeline.errors import EngagementError, Refused, Unavailable
 from pipeline.record_producer import Headers
 from pipeline.settings import Settings
 
-CONNECT_SECONDS: Final = 10.0
+KAFKA_CONNECT_SECONDS: Final = 10.0
 """How long a first connection may take; a broker that starts answers within 3 s."""
 
-REQUEST_SECONDS: Final = 30.0
+SEND_REQUEST_SECONDS: Final = 30.0
 LINGER_MS: Final = 20
 """A record waits this long for company. 10,000 records/s over 36 partitions are then five a batch, which spares a fifth
 of the producer's CPU and half of the broker's beside 5 ms; it is nothing beside a flush of 500 ms."""
@@ -37,7 +37,7 @@ hash_key: Final[Callable[[bytes], int]] = murmur2
 
 class Receipt(Protocol):
     """What becomes of one record. `value` is None until it is acked, then has the `timestamp` (milliseconds since 1970)
-    with which it lies in the log; `exception` is kafka-python's; `explain` turns it into ours."""
+    with which it lies in the log; `exception` is kafka-python's; `translate_error` turns it into ours."""
 
     @property
     def value(self) -> Any: ...
@@ -55,10 +55,10 @@ class Link(Protocol):
     def send(
         self, topic: str, value: bytes | None, key: bytes | None, headers: Headers | None, partition: int | None
     ) -> Receipt:
-        """Queues one record, in order per partition. Raises kafka-python's errors, see `explain`."""
+        """Queues one record, in order per partition. Raises kafka-python's errors, see `translate_error`."""
 
     def partitions(self, topic: str) -> int:
-        """How many partitions the topic has. Blocks for CONNECT_SECONDS at most. Raises Unavailable, Refused."""
+        """How many partitions the topic has. Blocks for KAFKA_CONNECT_SECONDS at most. Raises Unavailable, Refused."""
 
     def drop(self) -> None:
         """Ends the connection at once, without waiting for anything. What was not acked may or may not be in the
@@ -77,20 +77,20 @@ class LinkPolicy:
 
 class KafkaLink:
     """A `Link` to a real broker: idempotent, acks=all. Raises Unavailable when no broker answers within
-    CONNECT_SECONDS."""
+    KAFKA_CONNECT_SECONDS."""
 
     def __init__(self, settings: Settings, policy: LinkPolicy) -> None:
         delivery_ms = int(policy.delivery_seconds * 1000)
-        with translated(settings):
+        with translated_errors(settings):
             self._producer = _Producer(
-                **connection(settings),
-                bootstrap_timeout_ms=int(CONNECT_SECONDS * 1000),
-                max_block_ms=int(CONNECT_SECONDS * 1000),
+                **client_options(settings),
+                bootstrap_timeout_ms=int(KAFKA_CONNECT_SECONDS * 1000),
+                max_block_ms=int(KAFKA_CONNECT_SECONDS * 1000),
                 enable_idempotence=True,
                 acks="all",
                 compression_type=None if policy.compression == "none" else policy.compression,
                 delivery_timeout_ms=delivery_ms,
-                request_timeout_ms=int(min(REQUEST_SECONDS * 1000, max(delivery_ms - LINGER_MS, 1))),
+                request_timeout_ms=int(min(SEND_REQUEST_SECONDS * 1000, max(delivery_ms - LINGER_MS, 1))),
                 linger_ms=LINGER_MS,
                 batch_size=BATCH_BYTES,
                 max_request_size=max(1024 * 1024, policy.record_bytes + FRAMING_BYTES),
@@ -103,7 +103,7 @@ class KafkaLink:
 
     def partitions(self, topic: str) -> int:
         try:
-            with translated(self._settings, topic):
+            with translated_errors(self._settings, topic):
                 return len(self._producer.partitions_for(topic))
         except Unavailable as error:
             # kafka-python tells these two apart as little.
@@ -133,14 +133,14 @@ class Admin:
 
     def partition_counts(self) -> dict[str, int]:
         """Partitions of every topic."""
-        with translated(self._settings):
+        with translated_errors(self._settings):
             found = self._client.describe_topics()
         return {topic["name"]: len(topic["partitions"]) for topic in found if not topic["error_code"]}
 
     def topic_configs(self, topics: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, str]]:
         """The named settings of some topics, defaults included."""
         resources = [ConfigResource("TOPIC", topic, list(names)) for topic in topics]
-        with translated(self._settings):
+        with translated_errors(self._settings):
             found = self._client.describe_configs(resources, config_filter="all").get("topic", {})
         return {topic: {name: str(said["value"]) for name, said in configs.items()} for topic, configs in found.items()}
 
@@ -148,7 +148,7 @@ class Admin:
         """Makes one topic and waits until every partition has a leader. False when it is there already."""
         wanted = {"num_partitions": partitions, "replication_factor": replication, "configs": dict(configs)}
         try:
-            with translated(self._settings, topic):
+            with translated_errors(self._settings, topic):
                 self._client.create_topics({topic: wanted})
                 self._client.wait_for_topics([topic])
         except Refused as error:
@@ -158,15 +158,15 @@ class Admin:
         return True
 
     def delete_topics(self, topics: Sequence[str]) -> None:
-        with translated(self._settings):
+        with translated_errors(self._settings):
             self._client.delete_topics(list(topics))
 
 
 @contextmanager
-def open_admin(settings: Settings, connect_seconds: float = CONNECT_SECONDS) -> Iterator[Admin]:
+def open_admin(settings: Settings, connect_seconds: float = KAFKA_CONNECT_SECONDS) -> Iterator[Admin]:
     """An administration connection. Raises Unavailable when no broker answers in time."""
-    with translated(settings):
-        client = KafkaAdminClient(**connection(settings), bootstrap_timeout_ms=int(connect_seconds * 1000))
+    with translated_errors(settings):
+        client = KafkaAdminClient(**client_options(settings), bootstrap_timeout_ms=int(connect_seconds * 1000))
     try:
         yield Admin(client, settings)
     finally:
@@ -174,7 +174,7 @@ def open_admin(settings: Settings, connect_seconds: float = CONNECT_SECONDS) -> 
 
 
 @dataclass(frozen=True)
-class Record:
+class TopicRecord:
     """A record as it lies in the log. `timestamp`: milliseconds since 1970, by the broker's clock."""
 
     topic: str
@@ -186,27 +186,27 @@ class Record:
     headers: tuple[tuple[str, bytes], ...]
 
 
-def read_topic(settings: Settings, topic: str) -> Iterator[Record]:
+def read_topic(settings: Settings, topic: str) -> Iterator[TopicRecord]:
     """All records of a topic up to its end at the time of the call, partition by partition. Commits nothing. Raises
     Unavailable."""
-    with translated(settings, topic):
+    with translated_errors(settings, topic):
         consumer = KafkaConsumer(
-            **connection(settings),
-            bootstrap_timeout_ms=int(CONNECT_SECONDS * 1000),
+            **client_options(settings),
+            bootstrap_timeout_ms=int(KAFKA_CONNECT_SECONDS * 1000),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,
             metrics_enabled=False,
         )
     try:
-        with translated(settings, topic):
+        with translated_errors(settings, topic):
             for number in sorted(consumer.partitions_for_topic(topic) or ()):
                 yield from _read_partition(consumer, TopicPartition(topic, number))
     finally:
         consumer.close()
 
 
-def connection(settings: Settings) -> dict[str, Any]:
+def client_options(settings: Settings) -> dict[str, Any]:
     """kafka-python's options that every connection shares."""
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap,
@@ -223,15 +223,15 @@ def connection(settings: Settings) -> dict[str, Any]:
 
 
 @contextmanager
-def translated(settings: Settings, topic: str | None = None) -> Iterator[None]:
+def translated_errors(settings: Settings, topic: str | None = None) -> Iterator[None]:
     """Turns kafka-python's errors into ours, which name the broker or the topic."""
     try:
         yield
     except (kafka_errors.KafkaError, OSError, ValueError) as error:
-        raise explain(error, settings.kafka, topic) from error
+        raise translate_error(error, settings.kafka, topic) from error
 
 
-def explain(error: BaseException | None, broker: str, topic: str | None = None) -> EngagementError:
+def translate_error(error: BaseException | None, broker: str, topic: str | None = None) -> EngagementError:
     """Our error for one of kafka-python's: Unavailable where another try may help, else Refused. The cause is left to
     `raise ... from`."""
     said = (str(error)[:200] or type(error).__name__) if error is not None else "no reason given"
@@ -281,7 +281,7 @@ class _Hidden(str):
         return "'***'"
 
 
-def _read_partition(consumer: KafkaConsumer, partition: TopicPartition) -> Iterator[Record]:
+def _read_partition(consumer: KafkaConsumer, partition: TopicPartition) -> Iterator[TopicRecord]:
     consumer.assign([partition])
     end = consumer.end_offsets([partition])[partition]
     consumer.seek_to_beginning(partition)
@@ -289,4 +289,4 @@ def _read_partition(consumer: KafkaConsumer, partition: TopicPartition) -> Itera
         for record in consumer.poll(timeout_ms=500).get(partition, ()):
             if record.offset < end:
                 where = (record.topic, record.partition, record.offset, record.timestamp)
-                yield Record(*where, record.key, record.value, tuple(record.headers))
+                yield TopicRecord(*where, record.key, record.value, tuple(record.headers))

@@ -31,12 +31,12 @@ from pipeline.errors import Refused, Unavailable
 from pipeline.kafka.aiokafka_raw_records import as_parsed, hand_out_parsed
 from pipeline.kafka.bounded import abandon, within
 from pipeline.kafka.group_offsets import lags_of, look_behind, offsets_at
-from pipeline.kafka.group_topics import check_topics
-from pipeline.kafka.roster import REQUEST_SECONDS, Roster, Standing, connection
+from pipeline.kafka.group_topics import check_group_topics
+from pipeline.kafka.roster import BROKER_ANSWER_SECONDS, Roster, Standing, aiokafka_options
 from pipeline.kafka.static_member import StaticName, know_fencing
 from pipeline.settings import Settings
 
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 
 Partition = tuple[str, int]
 """Topic and partition number."""
@@ -99,7 +99,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         hand_out_parsed()
         know_fencing()
         consumer = AIOKafkaConsumer(
-            **connection(self._settings),
+            **aiokafka_options(self._settings),
             key_deserializer=as_parsed,
             group_id=self._policy.group,
             group_instance_id=self._policy.instance,
@@ -115,7 +115,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         )
         try:
             await consumer.start()
-            await check_topics(consumer, self._policy.topics)
+            await check_group_topics(consumer, self._policy.topics)
         except KafkaError as error:
             await _close(consumer)
             raise Unavailable(
@@ -163,7 +163,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         again. Raises Unavailable."""
         stands = {TopicPartition(*partition): offset for partition, offset in offsets.items()}
         try:
-            await within(REQUEST_SECONDS, self._consumer.commit(stands))
+            await within(BROKER_ANSWER_SECONDS, self._consumer.commit(stands))
         except (
             CommitFailedError,
             IllegalGenerationError,
@@ -267,9 +267,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
                 "look at the access that the broker gives it and at ENGAGEMENT_INSTANCE, which no two workers may share"
             ) from error
 
-    async def _ask(self, question: Coroutine[Any, Any, Answer]) -> Answer:
+    async def _ask(self, question: Coroutine[Any, Any, _Answer]) -> _Answer:
         try:
-            return await within(REQUEST_SECONDS, question)
+            return await within(BROKER_ANSWER_SECONDS, question)
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka at {self._settings.kafka} does not say how far it is ({error!r})") from None
 
@@ -299,6 +299,6 @@ def _place(partition: TopicPartition) -> Partition:
 
 async def _close(consumer: Any) -> None:
     try:
-        await within(REQUEST_SECONDS, consumer.stop())
+        await within(BROKER_ANSWER_SECONDS, consumer.stop())
     except (KafkaError, TimeoutError) as error:
         log.warning("left Kafka without a farewell: %r", error)

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.errors import Refused
 
 
-async def check_topics(consumer: Any, topics: Sequence[str]) -> None:
+async def check_group_topics(consumer: Any, topics: Sequence[str]) -> None:
     """Raises Refused when a topic is missing, or the topics have different numbers of partitions."""
     known = await consumer.topics()
     missing = [topic for topic in topics if topic not in known]

@@ -1,4 +1,4 @@
-"""What a publisher has in flight: one lane a partition, in order, until each record is acked or refused for good."""
+"""What a publisher has in flight: one queue a partition, in order, until each record is acked or refused for good."""
 
 from collections import deque
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import EngagementError
-from pipeline.kafka.client import Link, Receipt, concerns_topic, explain, is_passing
+from pipeline.kafka.client import Link, Receipt, concerns_topic, is_passing, translate_error
 from pipeline.record_producer import Headers, OnDone
 
-Outcome = tuple["Pending", EngagementError | None]
+Delivery = tuple["InflightRecord", EngagementError | None]
 
 
-class Pending:
+class InflightRecord:
     """A record on its way. Without a receipt it waits for a connection."""
 
     __slots__ = ("headers", "key", "on_done", "receipt", "size", "suspect", "value")
@@ -25,61 +25,61 @@ class Pending:
         self.suspect = False
 
 
-class Lane:
+class PartitionQueue:
     """The records of one partition that are not acked, in order. Its methods want the publisher's lock."""
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic, self.partition = topic, partition
-        self.queue: deque[Pending] = deque()
+        self.records: deque[InflightRecord] = deque()
         self.settled = 0
 
-    def reap(self, acked: list[Pending]) -> bool:
+    def reap(self, acked: list[InflightRecord]) -> bool:
         """Moves what is acked from the front to `acked`; True when the front has failed."""
-        queue, before = self.queue, len(acked)
-        while queue and (receipt := queue[0].receipt) is not None and receipt.is_done and receipt.exception is None:
-            acked.append(queue.popleft())
+        records, before = self.records, len(acked)
+        while records and (receipt := records[0].receipt) is not None and receipt.is_done and receipt.exception is None:
+            acked.append(records.popleft())
         self.settled += len(acked) - before
-        return bool(queue) and (receipt := queue[0].receipt) is not None and receipt.is_done
+        return bool(records) and (receipt := records[0].receipt) is not None and receipt.is_done
 
-    def sort_out(self) -> list[Outcome]:
+    def sort_out(self) -> list[Delivery]:
         """After a connection was dropped: takes out what is acked or refused for good, marks suspects, keeps the rest
         in order."""
-        outcomes: list[Outcome] = []
-        kept: deque[Pending] = deque()
-        for record in self.queue:
+        deliveries: list[Delivery] = []
+        kept: deque[InflightRecord] = deque()
+        for record in self.records:
             done = record.receipt is not None and record.receipt.is_done
             error = record.receipt.exception if record.receipt is not None and done else None
             if done and error is None:
-                outcomes.append((record, None))
+                deliveries.append((record, None))
             elif concerns_topic(error):
-                outcomes.append((record, explain(error, "the broker", self.topic)))
+                deliveries.append((record, translate_error(error, "the broker", self.topic)))
             else:
                 record.receipt = None
                 record.suspect |= error is not None and not is_passing(error)
                 kept.append(record)
-        self.queue = kept
-        self.settled += len(outcomes)
-        return outcomes
+        self.records = kept
+        self.settled += len(deliveries)
+        return deliveries
 
     def has_suspect(self) -> bool:
-        return any(record.suspect for record in self.queue)
+        return any(record.suspect for record in self.records)
 
     def settle_first(self) -> None:
-        self.queue.popleft()
+        self.records.popleft()
         self.settled += 1
 
-    def give_up(self) -> list[Pending]:
-        given_up = list(self.queue)
-        self.queue.clear()
+    def give_up(self) -> list[InflightRecord]:
+        given_up = list(self.records)
+        self.records.clear()
         self.settled += len(given_up)
         return given_up
 
 
-def send_on(link: Link, lane: Lane, record: Pending) -> Receipt:
+def send_on(link: Link, queue: PartitionQueue, record: InflightRecord) -> Receipt:
     """Hands a record to a connection. A record that it does not even take has failed; only wrong types are raised
     (TypeError)."""
     try:
-        return link.send(lane.topic, record.value, record.key, record.headers, lane.partition)
+        return link.send(queue.topic, record.value, record.key, record.headers, queue.partition)
     except TypeError:
         raise
     except Exception as error:

@@ -20,17 +20,17 @@ from types import TracebackType
 from typing import Final, Self
 
 from pipeline.errors import EngagementError, RecordTooLarge, Refused, SettingsError, Unavailable
-from pipeline.kafka.client import KafkaLink, Link, LinkPolicy, explain, is_passing
-from pipeline.kafka.inflight import Lane, Outcome, Pending, send_on
+from pipeline.kafka.client import KafkaLink, Link, LinkPolicy, is_passing, translate_error
+from pipeline.kafka.inflight import Delivery, InflightRecord, PartitionQueue, send_on
 from pipeline.kafka.topics import partition_of
 from pipeline.record_producer import Headers, OnDone
 from pipeline.settings import Settings
 
-TICK_SECONDS: Final = 0.02
+ACK_TICK_SECONDS: Final = 0.02
 """How often acks are looked at while nobody waits for them; 0.002 s while somebody does."""
 
-WAITED_TICK_SECONDS: Final = 0.002
-RETRY_SECONDS: Final = 0.5
+WAITED_ACK_TICK_SECONDS: Final = 0.002
+RECONNECT_SECONDS: Final = 0.5
 RECORD_OVERHEAD: Final = 900
 """Bytes that a record in flight takes besides its own: kafka-python's future with lock and lists, and ours (seen:
 710)."""
@@ -51,7 +51,7 @@ class PublisherPolicy:
 
 
 class Publisher:
-    """An `Outlet` into Kafka; a context manager. Safe to use from several threads.
+    """A `RecordProducer` into Kafka; a context manager. Safe to use from several threads.
 
     `send` blocks while `memory_bytes` are in flight, at most `block_seconds`, then raises Unavailable: that record is
     not taken, all others still are on their way. `on_done` is called from a thread of the publisher's. While the broker
@@ -64,7 +64,7 @@ class Publisher:
         self._lock = threading.Lock()
         self._settled = threading.Condition(self._lock)
         self._wake, self._stopping = threading.Event(), threading.Event()
-        self._lanes: dict[str, list[Lane]] = {}
+        self._queues: dict[str, list[PartitionQueue]] = {}
         self._bytes = self._waiters = 0
         self._refusals: deque[EngagementError] = deque(maxlen=REFUSALS_KEPT)
         self._broken: EngagementError | None = None
@@ -85,7 +85,7 @@ class Publisher:
     ) -> None:
         if key is None and value is None:
             raise ValueError("a record needs a key or a value")
-        lanes = self._lanes.get(topic) or self._open_lanes(topic)
+        queues = self._queues.get(topic) or self._open_queues(topic)
         size = len(key or b"") + len(value or b"")
         if size > self._policy.record_bytes:
             raise RecordTooLarge(
@@ -93,28 +93,28 @@ class Publisher:
                 f"shorten it, or raise ENGAGEMENT_RECORD_LIMIT and the topic's max.message.bytes"
             )
         if partition is None:
-            partition = partition_of(key or b"", len(lanes))
-        elif not 0 <= partition < len(lanes):
+            partition = partition_of(key or b"", len(queues))
+        elif not 0 <= partition < len(queues):
             raise Refused(
-                f"{topic} has no partition {partition}; ENGAGEMENT_PARTITIONS must be {len(lanes)}, as the topic has"
+                f"{topic} has no partition {partition}; ENGAGEMENT_PARTITIONS must be {len(queues)}, as the topic has"
             )
-        record = Pending(key, value, headers, on_done, size * 2 + RECORD_OVERHEAD)
+        record = InflightRecord(key, value, headers, on_done, size * 2 + RECORD_OVERHEAD)
         with self._lock:
             if self._bytes > self._policy.memory_bytes or self._broken or self._closed:
                 self._wait_for_room()
-            lane = lanes[partition]
+            queue = queues[partition]
             if self._link is not None:
-                record.receipt = send_on(self._link, lane, record)
-            lane.queue.append(record)
+                record.receipt = send_on(self._link, queue, record)
+            queue.records.append(record)
             self._bytes += record.size
         if on_done is not None and record.receipt is not None:
             record.receipt.add_both(self._wake_up)
 
     def flush(self, seconds: float | None = None) -> None:
         with self._lock:
-            ends = [(lane, lane.settled + len(lane.queue)) for lane in self._every_lane()]
+            ends = [(queue, queue.settled + len(queue.records)) for queue in self._all_queues()]
             patience = self._policy.block_seconds if seconds is None else seconds
-            if not self._wait(lambda: not self._telling and all(lane.settled >= end for lane, end in ends), patience):
+            if not self._wait(lambda: not self._telling and all(queue.settled >= end for queue, end in ends), patience):
                 raise self._broken or self._out_of_patience(patience)
             if self._refusals:
                 error, more = self._refusals[0], len(self._refusals) - 1
@@ -134,7 +134,7 @@ class Publisher:
             self._thread.join(timeout=1)
             with self._lock:
                 link, self._link = self._link, None
-                given_up = [record for lane in self._every_lane() for record in lane.give_up()]
+                given_up = [record for queue in self._all_queues() for record in queue.give_up()]
             if link is not None:
                 link.drop()
             lost = Unavailable(f"not acked within {self._policy.close_seconds:g} s of closing; send it again")
@@ -142,14 +142,14 @@ class Publisher:
 
     @property
     def broker_ms(self) -> int | None:
-        """The timestamp of the record that was acked last; see `Outlet`."""
+        """The timestamp of the record that was acked last; see `RecordProducer`."""
         return self._broker_ms
 
     @property
     def in_flight(self) -> int:
         """Records that are not acked yet."""
         with self._lock:
-            return sum(len(lane.queue) for lane in self._every_lane())
+            return sum(len(queue.records) for queue in self._all_queues())
 
     def __enter__(self) -> Self:
         return self
@@ -162,16 +162,16 @@ class Publisher:
                 raise
             log.exception("closing after %r", error)
 
-    def _open_lanes(self, topic: str) -> list[Lane]:
+    def _open_queues(self, topic: str) -> list[PartitionQueue]:
         """Raises Unavailable when the topic's partition count cannot be had; waits block_seconds for a connection."""
         until = time.monotonic() + self._policy.block_seconds
         while (link := self._link) is None:
             if self._broken or self._closed or time.monotonic() > until:
                 raise self._broken or self._out_of_patience(self._policy.block_seconds)
-            time.sleep(TICK_SECONDS)
-        lanes = [Lane(topic, number) for number in range(link.partitions(topic))]
+            time.sleep(ACK_TICK_SECONDS)
+        queues = [PartitionQueue(topic, number) for number in range(link.partitions(topic))]
         with self._lock:
-            return self._lanes.setdefault(topic, lanes)
+            return self._queues.setdefault(topic, queues)
 
     def _wait_for_room(self) -> None:
         if not self._wait(lambda: self._bytes <= self._policy.memory_bytes or self._closed, self._policy.block_seconds):
@@ -190,24 +190,24 @@ class Publisher:
         return reached()
 
     def _out_of_patience(self, seconds: float) -> Unavailable:
-        count = sum(len(lane.queue) for lane in self._every_lane())
+        count = sum(len(queue.records) for queue in self._all_queues())
         return Unavailable(
             f"Kafka has not acked {count} records within {seconds:g} s; is it up, and is ENGAGEMENT_KAFKA right?"
         )
 
-    def _every_lane(self) -> list[Lane]:
-        return [lane for lanes in self._lanes.values() for lane in lanes]
+    def _all_queues(self) -> list[PartitionQueue]:
+        return [queue for queues in self._queues.values() for queue in queues]
 
     def _wake_up(self, _: object) -> None:
         self._wake.set()
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
-            self._wake.wait(WAITED_TICK_SECONDS if self._waiters else TICK_SECONDS)
+            self._wake.wait(WAITED_ACK_TICK_SECONDS if self._waiters else ACK_TICK_SECONDS)
             self._wake.clear()
             with self._lock:
-                acked: list[Pending] = []
-                failed = [lane for lane in self._every_lane() if lane.reap(acked)]
+                acked: list[InflightRecord] = []
+                failed = [queue for queue in self._all_queues() if queue.reap(acked)]
                 self._telling = bool(acked)
                 if acked and acked[-1].receipt is not None and acked[-1].receipt.value is not None:
                     self._broker_ms = acked[-1].receipt.value.timestamp
@@ -231,7 +231,7 @@ class Publisher:
             except Unavailable as error:
                 log.warning("%s (trying again)", error)
                 cured = False
-                self._stopping.wait(RETRY_SECONDS)
+                self._stopping.wait(RECONNECT_SECONDS)
             except (Refused, SettingsError) as error:
                 with self._lock:
                     self._broken = error
@@ -246,48 +246,48 @@ class Publisher:
     def _send_again(self, link: Link) -> bool:
         """False when the new connection is dead as well."""
         with self._lock:
-            everything = self._every_lane()
-            outcomes = [outcome for lane in everything for outcome in lane.sort_out()]
+            everything = self._all_queues()
+            deliveries = [delivery for queue in everything for delivery in queue.sort_out()]
             self._telling = True
-        self._conclude(outcomes)
-        for lane in everything:
-            while self._is_suspected(lane):
-                if not self._send_alone(link, lane):
+        self._conclude(deliveries)
+        for queue in everything:
+            while self._is_suspected(queue):
+                if not self._send_alone(link, queue):
                     return False
         with self._lock:
-            for lane in self._every_lane():
-                for record in lane.queue:
-                    record.receipt = send_on(link, lane, record)
+            for queue in self._all_queues():
+                for record in queue.records:
+                    record.receipt = send_on(link, queue, record)
             self._link = link
         return True
 
-    def _is_suspected(self, lane: Lane) -> bool:
+    def _is_suspected(self, queue: PartitionQueue) -> bool:
         with self._lock:  # `send` goes on queueing
-            return lane.has_suspect()
+            return queue.has_suspect()
 
-    def _send_alone(self, link: Link, lane: Lane) -> bool:
-        """The first record of a lane, alone in its batch. True when it is acked; else the connection is dead."""
-        record = lane.queue[0]
-        record.receipt = send_on(link, lane, record)
+    def _send_alone(self, link: Link, queue: PartitionQueue) -> bool:
+        """The first record of a queue, alone in its batch. True when it is acked; else the connection is dead."""
+        record = queue.records[0]
+        record.receipt = send_on(link, queue, record)
         while not record.receipt.is_done:
-            if self._stopping.wait(WAITED_TICK_SECONDS):
+            if self._stopping.wait(WAITED_ACK_TICK_SECONDS):
                 return False
         error = record.receipt.exception
         if error is not None and is_passing(error):
             return False
         with self._lock:
-            lane.settle_first()
+            queue.settle_first()
             self._telling = True
-        self._conclude([(record, None if error is None else explain(error, "the broker", lane.topic))])
+        self._conclude([(record, None if error is None else translate_error(error, "the broker", queue.topic))])
         return error is None
 
-    def _conclude(self, outcomes: list[Outcome]) -> None:
+    def _conclude(self, deliveries: list[Delivery]) -> None:
         """First their senders are told, then whoever waits: who has flushed knows all."""
-        self._refusals.extend(error for record, error in outcomes if error is not None and record.on_done is None)
-        _tell(outcomes)
+        self._refusals.extend(error for record, error in deliveries if error is not None and record.on_done is None)
+        _tell(deliveries)
         with self._lock:
             self._telling = False
-            self._bytes -= sum(record.size for record, _ in outcomes)
+            self._bytes -= sum(record.size for record, _ in deliveries)
             self._settled.notify_all()
 
 
@@ -302,9 +302,9 @@ def open_publisher(
     return Publisher(lambda: KafkaLink(settings, sending), bounds)
 
 
-def _tell(outcomes: Iterable[Outcome]) -> None:
+def _tell(deliveries: Iterable[Delivery]) -> None:
     """Without the lock: whoever is told may send."""
-    for record, error in outcomes:
+    for record, error in deliveries:
         try:
             if record.on_done is not None:
                 record.on_done(error)

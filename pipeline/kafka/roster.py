@@ -19,7 +19,7 @@ from pipeline.settings import Settings
 Standing = Literal["member", "rebalancing", "outside"]
 """`rebalancing`: a member of a group whose partitions are just being handed out anew."""
 
-REQUEST_SECONDS: Final = 5.0
+BROKER_ANSWER_SECONDS: Final = 5.0
 """How long a question to the broker may take before it counts as away."""
 
 STABLE: Final = "Stable"
@@ -35,7 +35,7 @@ class Roster:
     async def standing(self, member_id: str) -> Standing:
         """Where a member stands. Raises Unavailable when the group's coordinator does not say so in time."""
         try:
-            state, members = await within(REQUEST_SECONDS, self._describe())
+            state, members = await within(BROKER_ANSWER_SECONDS, self._describe())
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
             raise Unavailable(
@@ -50,12 +50,14 @@ class Roster:
         client, self._client = self._client, None
         if client is not None:
             with suppress(KafkaError, OSError, TimeoutError):
-                await within(REQUEST_SECONDS, client.close())
+                await within(BROKER_ANSWER_SECONDS, client.close())
 
     async def _describe(self) -> tuple[str, set[str]]:
         """The state of the group and the ids of its members."""
         if self._client is None:
-            client = AIOKafkaAdminClient(**connection(self._settings), request_timeout_ms=int(REQUEST_SECONDS * 1000))
+            client = AIOKafkaAdminClient(
+                **aiokafka_options(self._settings), request_timeout_ms=int(BROKER_ANSWER_SECONDS * 1000)
+            )
             try:
                 await client.start()
             except BaseException:
@@ -69,7 +71,7 @@ class Roster:
         return state, {member_id for member_id, *_ in members}
 
 
-def connection(settings: Settings) -> dict[str, Any]:
+def aiokafka_options(settings: Settings) -> dict[str, Any]:
     """aiokafka's options for where Kafka is and how to be let in."""
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final, Literal
 
-Store = Literal["clickhouse", "kafka"]
+StoreName = Literal["clickhouse", "kafka"]
 
 NO_PARTITIONS: Final = "no partitions yet: waiting for the consumer group"
 
@@ -52,19 +52,19 @@ class HealthState:
         self._policy = policy or HealthPolicy()
         self._on_ready = on_ready
         self._lock = Lock()
-        self._away: dict[Store, tuple[str, float]] = {}
+        self._away: dict[StoreName, tuple[str, float]] = {}
         self._silent = set(groups)
         self._outside: dict[str, str] = {}
         self._failure: str | None = None
         self._beaten: float | None = None
 
-    def note_away(self, store: Store, reason: str, now: float) -> None:
+    def note_away(self, store: StoreName, reason: str, now: float) -> None:
         """`store` does not answer. The first call of an outage sets its beginning; later ones only the reason."""
         with self._lock:
             self._away[store] = (reason, self._away.get(store, (reason, now))[1])
         self._tell()
 
-    def note_back(self, store: Store) -> None:
+    def note_back(self, store: StoreName) -> None:
         with self._lock:
             self._away.pop(store, None)
         self._tell()
@@ -137,7 +137,7 @@ class WatchdogState:
         self._policy = policy
         self._lock = Lock()
         self._lag = 0
-        self._away: set[Store] = set()
+        self._away: set[StoreName] = set()
         self._outside: str | None = None
         self._stuck_clock, self._outside_clock = _StopWatch(), _StopWatch()
 
@@ -173,12 +173,12 @@ class WatchdogState:
             self._outside_clock.reset()
             self._set_clocks(now)
 
-    def note_away(self, store: Store, now: float) -> None:
+    def note_away(self, store: StoreName, now: float) -> None:
         with self._lock:
             self._away.add(store)
             self._set_clocks(now)
 
-    def note_back(self, store: Store, now: float) -> None:
+    def note_back(self, store: StoreName, now: float) -> None:
         with self._lock:
             self._away.discard(store)
             self._set_clocks(now)

@@ -30,7 +30,7 @@ CHATTY: Final = ("aiokafka", "kafka", "clickhouse_driver")
 
 FLOOD_SECONDS: Final = 10.0
 
-HIDDEN: Final = "***"
+MASK: Final = "***"
 
 _URL_PASSWORD: Final = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+@")
 _STANDARD: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
@@ -77,8 +77,8 @@ class Redaction:
 
     def __call__(self, text: str) -> str:
         if "://" in text:
-            text = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
-        return self._secrets.sub(HIDDEN, text) if self._secrets else text
+            text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
+        return self._secrets.sub(MASK, text) if self._secrets else text
 
 
 class LineFormatter(logging.Formatter):

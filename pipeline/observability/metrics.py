@@ -23,16 +23,16 @@ from prometheus_client.utils import floatToGoString
 
 from schemas.topics import KINDS
 
-PREFIX: Final = "engagement"
+METRIC_PREFIX: Final = "engagement"
 
-Outcome = Literal["new", "duplicate", "conflicting", "late", "dead"]
-OUTCOMES: Final[tuple[Outcome, ...]] = ("new", "duplicate", "conflicting", "late", "dead")
+EventOutcome = Literal["new", "duplicate", "conflicting", "late", "dead"]
+EVENT_OUTCOMES: Final[tuple[EventOutcome, ...]] = ("new", "duplicate", "conflicting", "late", "dead")
 """What became of an event; each has one. `late` counts as `new` does: more than a minute behind its post's newest."""
 
 UNKNOWN_KIND: Final = "unknown"
 """The kind of a dead record that does not say what it is."""
 
-Step = Literal[
+BatchStep = Literal[
     "fetch",
     "decode",
     "read_through",
@@ -50,7 +50,7 @@ Step = Literal[
     "alerts_fetch",
     "alerts_commit",
 ]
-STEPS: Final[tuple[Step, ...]] = get_args(Step)
+BATCH_STEPS: Final[tuple[BatchStep, ...]] = get_args(BatchStep)
 """What a batch goes through, in order: of events (the middle four are the steps of law 1), of cells, of alerts."""
 
 CellOutcome = Literal["new", "duplicate", "late", "cold", "dead"]
@@ -129,7 +129,10 @@ class _Metrics:
         if registry is None:
             ProcessCollector(registry=self.registry)
         info = Gauge(
-            f"{PREFIX}_build_info", "1, with what is running as labels", ["version", "python"], registry=self.registry
+            f"{METRIC_PREFIX}_build_info",
+            "1, with what is running as labels",
+            ["version", "python"],
+            registry=self.registry,
         )
         info.labels(version("engagement-pipeline"), platform.python_version()).set(1)
 
@@ -148,11 +151,11 @@ class _Metrics:
 
     def counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
         """A new counter `engagement_<name>`. Raises ValueError for a name that is taken."""
-        return Counter(f"{PREFIX}_{name}", documentation, labels, registry=self.registry)
+        return Counter(f"{METRIC_PREFIX}_{name}", documentation, labels, registry=self.registry)
 
     def gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
         """A new gauge `engagement_<name>`. Raises ValueError for a name that is taken."""
-        return Gauge(f"{PREFIX}_{name}", documentation, labels, registry=self.registry)
+        return Gauge(f"{METRIC_PREFIX}_{name}", documentation, labels, registry=self.registry)
 
 
 class WorkerMetrics(_Metrics):
@@ -170,10 +173,10 @@ class WorkerMetrics(_Metrics):
             "consumer_lag", "Records of a partition of this worker that are not committed", ["topic", "partition"]
         )
         self._batches = Histogram(
-            f"{PREFIX}_batch_events", "Records in a batch", buckets=BATCH_BOUNDS, registry=self.registry
+            f"{METRIC_PREFIX}_batch_events", "Records in a batch", buckets=BATCH_BOUNDS, registry=self.registry
         )
         self._steps = Histogram(
-            f"{PREFIX}_step_duration_seconds",
+            f"{METRIC_PREFIX}_step_duration_seconds",
             "Wall time of a step of a batch",
             ["step"],
             buckets=STEP_BOUNDS,
@@ -183,7 +186,7 @@ class WorkerMetrics(_Metrics):
             "step_cpu_seconds_total", "CPU time of a step, of the thread that does it", ["step"]
         )
         self._freshness = BulkHistogram(
-            f"{PREFIX}_event_to_queryable_seconds",
+            f"{METRIC_PREFIX}_event_to_queryable_seconds",
             "From Kafka's receipt of an event (received_at) to its rows being stored",
             FRESHNESS_BOUNDS,
             self.registry,
@@ -213,17 +216,17 @@ class WorkerMetrics(_Metrics):
         self._lag_shown: dict[str, set[tuple[str, int]]] = {}
         self._classes: set[str] = set()
         for kind in KINDS:
-            for outcome in OUTCOMES:
+            for outcome in EVENT_OUTCOMES:
                 self._events.labels(kind, outcome)
         for cell_outcome in CELL_OUTCOMES:
             self._cells.labels(cell_outcome)
         for part in MEMORY_PARTS:
             self._memory.labels(part)
-        for step in STEPS:
+        for step in BATCH_STEPS:
             self._steps.labels(step)
             self._step_cpu.labels(step)
 
-    def count_events(self, kind: str, outcome: Outcome, n: int = 1) -> None:
+    def count_events(self, kind: str, outcome: EventOutcome, n: int = 1) -> None:
         """`kind` is one of KINDS; anything else is counted as `unknown`."""
         self._events.labels(kind if kind in KINDS else UNKNOWN_KIND, outcome).inc(n)
 
@@ -248,7 +251,7 @@ class WorkerMetrics(_Metrics):
         self._batches.observe(events)
 
     @contextmanager
-    def time_step(self, step: Step) -> Iterator[None]:
+    def time_step(self, step: BatchStep) -> Iterator[None]:
         """Observe the wall time of the block and the CPU time of its thread, also when it raises."""
         started, cpu = perf_counter(), thread_time()
         try:
@@ -257,7 +260,7 @@ class WorkerMetrics(_Metrics):
             self._step_cpu.labels(step).inc(thread_time() - cpu)
             self.observe_step(step, perf_counter() - started)
 
-    def observe_step(self, step: Step, seconds: float) -> None:
+    def observe_step(self, step: BatchStep, seconds: float) -> None:
         self._steps.labels(step).observe(seconds)
 
     def observe_freshness(self, seconds: ArrayLike) -> None:

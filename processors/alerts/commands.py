@@ -18,7 +18,7 @@ from processors.alerts.connections import open_receivers
 from processors.alerts.fields import host_of
 from processors.alerts.ports import Answer, Notice
 from processors.alerts.routing import Routing
-from schemas.alerts import SpikeAlert, State
+from schemas.alerts import AlertState, SpikeAlert
 
 TEST_CONVERSATION: Final = "test:engagement"
 
@@ -59,7 +59,7 @@ class _Report:
 
     config: AlertsConfig
     conversation: str | None
-    answers: list[tuple[State, Answer]]
+    answers: list[tuple[AlertState, Answer]]
 
     def document(self) -> dict[str, Any]:
         """Returns the report as one JSON object."""
@@ -111,14 +111,14 @@ class _Report:
         return lines
 
 
-def _send_test(config: AlertsConfig, name: str) -> list[tuple[State, Answer]]:
+def _send_test(config: AlertsConfig, name: str) -> list[tuple[AlertState, Answer]]:
     """Sends an opening and then its resolution; ends at the first failure."""
     if name not in config.receivers:
         raise CheckFailed(f"--send-test: {name!r} is no receiver; there are {', '.join(config.receivers)}")
 
-    async def send() -> list[tuple[State, Answer]]:
+    async def send() -> list[tuple[AlertState, Answer]]:
         receivers = open_receivers(config)
-        answers: list[tuple[State, Answer]] = []
+        answers: list[tuple[AlertState, Answer]] = []
         try:
             for state in ("opened", "resolved"):
                 now = time.time()
@@ -134,7 +134,7 @@ def _send_test(config: AlertsConfig, name: str) -> list[tuple[State, Answer]]:
     return asyncio.run(send())
 
 
-def _test_spike(state: State, now: float) -> SpikeAlert:
+def _test_spike(state: AlertState, now: float) -> SpikeAlert:
     minute = datetime.fromtimestamp(now, UTC).replace(second=0, microsecond=0)
     return SpikeAlert(
         spike_id=f"test-{minute:%Y%m%dT%H%M}",

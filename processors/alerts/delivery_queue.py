@@ -31,7 +31,7 @@ from processors.alerts.receiver_state import (
     seen_position,
 )
 from processors.alerts.routing import Routing
-from schemas.alerts import SpikeAlert, State
+from schemas.alerts import AlertState, SpikeAlert
 
 
 class DeliveryQueue:
@@ -52,7 +52,7 @@ class DeliveryQueue:
         self._buckets = {name: RateBucket(receiver.rate, now) for name, receiver in config.receivers.items()}
         self._in_flight: dict[str, int] = dict.fromkeys(config.receivers, 0)
         self._spikes: dict[str, SpikeState] = {}
-        self._unsaved: dict[tuple[str, str, State], Delivery] = {}
+        self._unsaved: dict[tuple[str, str, AlertState], Delivery] = {}
 
     def __contains__(self, spike_id: str) -> bool:
         return spike_id in self._spikes
@@ -97,7 +97,7 @@ class DeliveryQueue:
         `is_new_alert`: `spike` comes from the topic and is not stored yet; only its rows are taken over, and the caller
         adds the alert afterwards.
         """
-        by_receiver: defaultdict[str, dict[State, Delivery]] = defaultdict(dict)
+        by_receiver: defaultdict[str, dict[AlertState, Delivery]] = defaultdict(dict)
         for row in rows:
             by_receiver[row.receiver][row.state] = row
         routes = self._routing.matched_routes(spike["conversation"])

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.dead_letters import Burial
+from pipeline.dead_letters import DeadLetterSink
 from pipeline.errors import SettingsError
 from pipeline.observability.alert_metrics import AlertMetrics
 from pipeline.observability.health import HealthState, WatchdogState
@@ -38,14 +38,14 @@ class AlertHost:
             raise SettingsError(f"{ALERTS_SETTING}: {error}") from None
         self._bench = Bench("alerts", settings, health, watchdog)
         self._clickhouse = ClickHouse(settings)
-        self._burial = Burial(settings)
-        self._bench.watch_over(self._clickhouse, self._burial)
+        self._dead_letters = DeadLetterSink(settings)
+        self._bench.watch_over(self._clickhouse, self._dead_letters)
         self._agent = AlertAgent(
             config,
             AlertPorts(
                 ClickHouseDeliveryStore(self._clickhouse),
                 open_receivers(config) if config else {},
-                self._burial,
+                self._dead_letters.write,
                 AlertMetrics(metrics),
                 self._bench,
                 open_heartbeat(config) if config else None,
@@ -93,4 +93,4 @@ class AlertHost:
 
     def _close(self) -> None:
         self._clickhouse.close()
-        self._burial.close()
+        self._dead_letters.close()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from schemas.alerts import State
+from schemas.alerts import AlertState
 
 ONE_DAY: Final = 86_400.0
 
@@ -31,7 +31,7 @@ class DeliveryPolicy:
     first_wait: float = 1.0
     longest_wait: float = 30.0
     longest_asked: float = 900.0
-    give_up: Mapping[State, float] = field(
+    give_up: Mapping[AlertState, float] = field(
         default_factory=lambda: {"opened": ONE_DAY, "grown": ONE_DAY / 24, "resolved": ONE_DAY}
     )
     refresh: float = 60.0

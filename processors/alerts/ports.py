@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
 from pipeline.observability.alert_metrics import AlertMetrics
-from schemas.alerts import SpikeAlert, State, idempotency_key
+from schemas.alerts import AlertState, SpikeAlert, idempotency_key
 
 DELIVERED: Final = "delivered"
 OLD: Final = "old"
@@ -37,7 +37,7 @@ class Delivery:
 
     spike_id: str
     receiver: str
-    state: State
+    state: AlertState
     minute: int
     attempts: int
     outcome: str

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Final
 
 from processors.alerts.ports import DELIVERED, GAVE_UP, SUPERSEDED, Delivery, Notice
-from schemas.alerts import SpikeAlert, State
+from schemas.alerts import AlertState, SpikeAlert
 
-LIFE_ORDER: Final[dict[State, int]] = {"opened": 0, "grown": 1, "resolved": 2}
+LIFE_ORDER: Final[dict[AlertState, int]] = {"opened": 0, "grown": 1, "resolved": 2}
 """The order in which a spike goes through its states."""
 
 LifePosition = tuple[int, int]
@@ -36,7 +36,7 @@ def life_of(spike: SpikeAlert) -> Iterator[SpikeAlert]:
     yield spike
 
 
-def seen_position(state: State, minute: int) -> LifePosition:
+def seen_position(state: AlertState, minute: int) -> LifePosition:
     """Returns the key by which a state counts once: a spike opens and resolves once, but may grow several times."""
     return LIFE_ORDER[state], minute if state == "grown" else 0
 
@@ -77,7 +77,7 @@ class ReceiverState:
 
     receiver: str
     severity: str
-    rows: dict[State, Delivery] = field(default_factory=dict)
+    rows: dict[AlertState, Delivery] = field(default_factory=dict)
     queue: list[PendingDelivery] = field(default_factory=list)
     refresh: PendingDelivery | None = None
 

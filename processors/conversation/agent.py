@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.dead_letters import Burial
+from pipeline.dead_letters import DeadLetterSink
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
@@ -32,7 +32,7 @@ class ConversationBench:
         self._bench = Bench("conversations", settings, health, watchdog)
         self._memory = memory
         self._stored = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
-        self._burial = Burial(settings)
+        self._dead_letters = DeadLetterSink(settings)
         self._lookout = (
             Lookout(
                 settings,
@@ -49,7 +49,7 @@ class ConversationBench:
             self._stored,
             self._stored,
             self._stored,
-            self._burial,
+            self._dead_letters.write,
             metrics,
             ConversationPolicy(settings.open_cells, memory.most("cells")),
             watch,
@@ -57,7 +57,7 @@ class ConversationBench:
             self._bench.note_store,
             watch.load if watch else lambda floors, of: None,
         )
-        self._bench.watch_over(self._stored, self._burial)
+        self._bench.watch_over(self._stored, self._dead_letters)
         if self._lookout is not None:
             self._bench.watch_over(self._lookout)
 
@@ -108,6 +108,6 @@ class ConversationBench:
 
     def _close(self) -> None:
         self._stored.close()
-        self._burial.close()
+        self._dead_letters.close()
         if self._lookout is not None:
             self._lookout.close()

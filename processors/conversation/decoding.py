@@ -16,8 +16,8 @@ from processors.columnar.sets import Sets
 from processors.conversation.cells import COUNTS, Cells, join, name_channels, texts
 from processors.conversation.index import hashes_of
 from processors.runtime.records import Record, Run, dead_letter
-from schemas.conversations import CONVERSATION_RUN, HASHES, NUMBERS, VERSIONS, ConversationRun, Mark
-from schemas.conversations import Cells as Columns
+from schemas.conversations import CONVERSATION_RUN, HASH_DTYPE, NUMBER_DTYPE, VERSION_DTYPE, ConversationRun, Mark
+from schemas.conversations import Cells as CellColumns
 from schemas.events import InvalidEvent, explain
 
 LAST_MINUTE: Final = (2**32 - 1) // 60
@@ -62,8 +62,8 @@ def decode(runs: Iterable[Run], of: int) -> Decoded:
     )
 
 
-def cells_of(said: Columns) -> Cells:
-    """Columns of a record as arrays. Raises InvalidEvent where they are no cells."""
+def cells_of(said: CellColumns) -> Cells:
+    """CellColumns of a record as arrays. Raises InvalidEvent where they are no cells."""
     minute = _numbers(said, "minute")
     size = len(minute)
     counts = np.empty((size, len(COUNTS)), np.int64)
@@ -71,11 +71,11 @@ def cells_of(said: Columns) -> Cells:
         counts[:, number] = _numbers(said, name, size)
     if size and minute.max() > LAST_MINUTE:
         raise InvalidEvent("cells.minute", "after 2106: minutes since 1970 are wanted")
-    version = _read_column(said["version"], "version", VERSIONS, size).astype(np.uint64)
+    version = _read_column(said["version"], "version", VERSION_DTYPE, size).astype(np.uint64)
     if not version.all():
         raise InvalidEvent("cells.version", "0: a cell has seen events, and a fold version has made it")
     exact = _numbers(said, "voices_exact", size) != 0
-    voices = Sets(_read_column(said["heard"], "heard", HASHES).astype(np.uint64), _numbers(said, "voices", size))
+    voices = Sets(_read_column(said["heard"], "heard", HASH_DTYPE).astype(np.uint64), _numbers(said, "voices", size))
     _check_voices(voices, exact)
     return Cells(
         texts(said["names"]),
@@ -123,11 +123,11 @@ def _read_column(said: bytes, name: str, kind: str, size: int | None = None) -> 
     return found
 
 
-def _numbers(said: Columns, name: str, size: int | None = None) -> Array:
-    return _read_column(said[name], name, NUMBERS, size).astype(np.int64)  # type: ignore[literal-required]
+def _numbers(said: CellColumns, name: str, size: int | None = None) -> Array:
+    return _read_column(said[name], name, NUMBER_DTYPE, size).astype(np.int64)  # type: ignore[literal-required]
 
 
-def _places(said: Columns, name: str, size: int, most: int) -> Array:
+def _places(said: CellColumns, name: str, size: int, most: int) -> Array:
     places = _numbers(said, name, size)
     if size and places.max() >= most:
         raise InvalidEvent(f"cells.{name}", f"place {places.max()} of {most}: what it names is not in the record")

@@ -7,18 +7,18 @@ from typing import Final
 
 from pipeline.brands import load_brands
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.dead_letters import Burial
+from pipeline.dead_letters import DeadLetterSink
 from pipeline.errors import EngagementError
 from pipeline.kafka.publisher import PublisherPolicy, open_publisher
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
+from pipeline.topic_producer import PartitionProducer
 from processors.columnar.hashing import Hasher
 from processors.engagement.decoding import DecodingPolicy
 from processors.engagement.fold.business_hours import BusinessHours, clock_of
 from processors.engagement.fold.threads import ThreadPolicy, turns_of
 from processors.engagement.job import EngagementJob, JobPolicy
-from processors.engagement.outbox import KafkaOutbox
 from processors.engagement.store import ClickHouseLog
 from processors.engagement.warmup import compile_loops
 from processors.engagement.watermarks.publisher import Marking
@@ -56,15 +56,15 @@ class EngagementBench:
         hasher = Hasher()
         self._log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
         self._shelf = WatermarkStore(lambda: ClickHouse(settings))
-        self._burial = Burial(settings)
+        self._dead_letters = DeadLetterSink(settings)
         sending = PublisherPolicy(
             settings.producer_memory_mb << 20, settings.record_limit, CLOSE_SECONDS, close_seconds=CLOSE_SECONDS
         )
-        self._outbox = KafkaOutbox(settings.topics.conversations, lambda: open_publisher(settings, sending))
+        self._outbox = PartitionProducer(settings.topics.conversations, lambda: open_publisher(settings, sending))
         self._job = EngagementJob(
             self._log,
             self._log,
-            self._burial,
+            self._dead_letters.write,
             hasher,
             metrics,
             policy_of(settings, hasher),
@@ -78,7 +78,7 @@ class EngagementBench:
         self._advanced_at = 0.0
         self._tidiness = TidyState(time.monotonic())
         self._patiently = Patience(on_store=self._bench.note_store)
-        self._bench.watch_over(self._log, self._burial, self._shelf)
+        self._bench.watch_over(self._log, self._dead_letters, self._shelf)
 
     async def prepare(self) -> None:
         """Looks at the tables and loads the compiled loops. Raises Unavailable, SchemaDrift, SettingsError."""
@@ -137,7 +137,7 @@ class EngagementBench:
     def _close(self) -> None:
         self._log.close()
         self._shelf.close()
-        self._burial.close()
+        self._dead_letters.close()
         with suppress(EngagementError):
             self._outbox.close()
 

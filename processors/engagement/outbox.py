@@ -4,54 +4,23 @@ A record holds many cells, all of its partition: at one record a conversation th
 the rest of the job.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from pydantic_core import to_json
 
-from pipeline.record_producer import Outlet
 from processors.columnar.arrays import Array
 from processors.columnar.factorize import number
 from processors.engagement.cells.cells import Cells
-from schemas.conversations import HASHES, NUMBERS, VERSIONS
-from schemas.conversations import Cells as Said
+from schemas.conversations import HASH_DTYPE, NUMBER_DTYPE, VERSION_DTYPE
+from schemas.conversations import Cells as CellColumns
 
 RECORD_BYTES: Final = 500_000
 RECORD_CELLS: Final = 3000
 """Cells of some 120 bytes each; a record that gets larger is cut in two, down to one cell: at most 10 kB (ids of 512
 characters, 256 voices)."""
-
-PATIENCE_SECONDS: Final = 2.0
-"""How long a flush waits before whoever sends may think again; what was sent stays on its way."""
-
-
-class KafkaOutbox:
-    """An Outbox that writes to one topic. `open_outlet` is called when the first record is sent: it may block, and
-    raises Unavailable."""
-
-    def __init__(self, topic: str, open_outlet: Callable[[], Outlet]) -> None:
-        self._topic, self._open = topic, open_outlet
-        self._outlet: Outlet | None = None
-
-    def send(self, partition: int, value: bytes) -> None:
-        if self._outlet is None:
-            self._outlet = self._open()
-        self._outlet.send(self._topic, None, value, partition=partition)
-
-    def flush(self) -> None:
-        if self._outlet is not None:
-            self._outlet.flush(PATIENCE_SECONDS)
-
-    @property
-    def broker_ms(self) -> int | None:
-        return self._outlet.broker_ms if self._outlet is not None else None
-
-    def close(self) -> None:
-        """Flushes and ends, in bounded time. Raises as `flush` does."""
-        if self._outlet is not None:
-            self._outlet.close()
 
 
 def records_of(cells: Cells) -> Iterator[tuple[int, bytes]]:
@@ -75,7 +44,7 @@ def _values(cells: Cells, chosen: Array) -> Iterator[bytes]:
     yield from _values(cells, chosen[middle:])
 
 
-def _said(cells: Cells, chosen: Array) -> Said:
+def _said(cells: Cells, chosen: Array) -> CellColumns:
     spots = cells.spots[chosen]
     names, conversation = number(cells.conversations[chosen], len(cells.names))
     owners = cells.posts[spots]
@@ -100,10 +69,10 @@ def _said(cells: Cells, chosen: Array) -> Said:
         "channels": _bytes(channels),
         "voices": _bytes(voices.lengths),
         "voices_exact": _bytes(cells.exact[spots]),
-        "version": cells.versions[spots].astype(VERSIONS).tobytes(),
-        "heard": voices.values.astype(HASHES).tobytes(),
+        "version": cells.versions[spots].astype(VERSION_DTYPE).tobytes(),
+        "heard": voices.values.astype(HASH_DTYPE).tobytes(),
     }
 
 
 def _bytes(column: Array) -> bytes:
-    return column.astype(NUMBERS).tobytes()
+    return column.astype(NUMBER_DTYPE).tobytes()

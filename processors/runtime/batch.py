@@ -7,7 +7,7 @@ from threading import Event
 from typing import Final, Protocol
 
 from pipeline.kafka.group import GroupPolicy, Partition
-from pipeline.observability.metrics import Step
+from pipeline.observability.metrics import BatchStep
 from processors.runtime.records import Run
 
 BEHIND_SECONDS: Final = 5.0
@@ -80,8 +80,8 @@ class SourcePolicy:
     flush_events: int = 200_000
     rewind_to: int | None = None
     name: str = ""
-    fetch_step: Step = "fetch"
-    commit_step: Step = "commit"
+    fetch_step: BatchStep = "fetch"
+    commit_step: BatchStep = "commit"
     tells_batches: bool = True
 
     def due(self, started: float, last_cut: float, reached: Sequence[float], now: float) -> float:

@@ -22,7 +22,7 @@ from faust.types import ChannelT
 from pipeline.errors import EngagementError, Refused, Unavailable
 from pipeline.kafka.group import Member, Partition
 from pipeline.kafka.group_topics import torn
-from pipeline.observability.health import HealthState, Store, WatchdogState
+from pipeline.observability.health import HealthState, StoreName, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from processors.runtime.batch import Batch, CatchUp, Host, SourcePolicy
@@ -110,7 +110,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
             await self._commit()
         self._idle = not has_come and not self._uncommitted
 
-    async def _try_until_done(self, action: Callable[[], Awaitable[None]], store: Store) -> bool:
+    async def _try_until_done(self, action: Callable[[], Awaitable[None]], store: StoreName) -> bool:
         """Waits for a store that is away at the start. False when stopped meanwhile."""
         while not self.should_stop:
             try:

@@ -6,7 +6,7 @@ from typing import Final
 
 from pipeline.errors import Unavailable
 from pipeline.kafka.group import Member, Partition
-from pipeline.observability.health import HealthState, Store, WatchdogState
+from pipeline.observability.health import HealthState, StoreName, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from processors.runtime.batch import SourcePolicy
 
@@ -43,7 +43,7 @@ class SourceReports:
         self._metrics.note_commit(time.time())
         self._watchdog.note_commit(time.monotonic())
 
-    def note_away(self, error: Unavailable, store: Store = "kafka") -> None:
+    def note_away(self, error: Unavailable, store: StoreName = "kafka") -> None:
         """A store does not answer."""
         log.warning("%s", error)
         if store == "kafka":
@@ -51,7 +51,7 @@ class SourceReports:
         self._health.note_away(store, str(error), time.monotonic())
         self._watchdog.note_away(store, time.monotonic())
 
-    def note_back(self, store: Store = "kafka") -> None:
+    def note_back(self, store: StoreName = "kafka") -> None:
         """A store answers."""
         self._health.note_back(store)
         self._watchdog.note_back(store, time.monotonic())

@@ -15,9 +15,9 @@ from struct import pack
 from typing import Final, NamedTuple
 
 from processors.spikes.policy import VERSION
-from schemas.alerts import State
+from schemas.alerts import AlertState
 
-RANKS: Final[dict[State, int]] = {"opened": 2, "grown": 3, "resolved": 4}
+RANKS: Final[dict[AlertState, int]] = {"opened": 2, "grown": 3, "resolved": 4}
 """Steps of a life, in its order. Before the minute's end it is EARLY."""
 
 EARLY: Final = 1
@@ -53,7 +53,7 @@ class Change(NamedTuple):
 
     spike_id: str
     conversation: str
-    state: State
+    state: AlertState
     started: int
     ended: int | None
     as_of: int

@@ -12,10 +12,10 @@ from pipeline.kafka.publisher import PublisherPolicy, open_publisher
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.observability.spike_metrics import SpikeMetrics
 from pipeline.settings import Settings
+from pipeline.topic_producer import KeyedProducer
 from processors.runtime.retry import GivenUp, Patience
 from processors.spikes.evidence import ClickHouseWitness
 from processors.spikes.monitor import Watch
-from processors.spikes.sending import KafkaMessages
 from processors.spikes.state import WatchPolicy
 from processors.spikes.store import ClickHouseSpikes
 
@@ -44,7 +44,7 @@ class Lookout:
         sending = PublisherPolicy(
             settings.producer_memory_mb << 20, settings.record_limit, CLOSE_SECONDS, close_seconds=CLOSE_SECONDS
         )
-        self._messages = KafkaMessages(settings.topics.alerts, lambda: open_publisher(settings, sending))
+        self._messages = KeyedProducer(settings.topics.alerts, lambda: open_publisher(settings, sending))
         spikes = ClickHouseSpikes(self._clickhouse)
         witness = ClickHouseWitness(self._clickhouse, settings.clickhouse_url.database)
         policy = WatchPolicy(settings.spike_kinds, min(settings.spike_series, most_series))

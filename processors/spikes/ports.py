@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from processors.spikes.life import RANKS, Change
-from schemas.alerts import SpikeAlert, State
+from schemas.alerts import AlertState, SpikeAlert
 
 
 class Facts(NamedTuple):
@@ -34,7 +34,7 @@ class StoredSpike(NamedTuple):
 
     spike_id: str
     conversation: str
-    state: State
+    state: AlertState
     started: int
     as_of: int
     version: int

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
-from pipeline.embedded.endpoints import StackAddresses
+from pipeline.embedded.endpoints import StackEndpoints
 from pipeline.embedded.stack import Stack
 from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
@@ -97,5 +97,5 @@ class Run:
         assert_recounted(environment_of(self.settings, os.environ))
 
 
-def _settings(addresses: StackAddresses, prefix: str) -> Settings:
+def _settings(addresses: StackEndpoints, prefix: str) -> Settings:
     return Settings(kafka=addresses.kafka, topic_prefix=prefix, partitions=4)

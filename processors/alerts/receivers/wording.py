@@ -4,9 +4,13 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import quote
 
-from schemas.alerts import SpikeAlert, State
+from schemas.alerts import AlertState, SpikeAlert
 
-VERBS: Final[dict[State, str]] = {"opened": "spikes", "grown": "spikes, and grows", "resolved": "spiked; it is over"}
+VERBS: Final[dict[AlertState, str]] = {
+    "opened": "spikes",
+    "grown": "spikes, and grows",
+    "resolved": "spiked; it is over",
+}
 
 
 def headline(alert: SpikeAlert) -> str:

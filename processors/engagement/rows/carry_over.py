@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pipeline.canonical_url import canonical
+from pipeline.canonical_url import canonical_url
 from processors.columnar.arrays import Array
 from processors.engagement.rows.post_facts import Facts, PostEvent
 from processors.engagement.state import Said
@@ -13,7 +13,7 @@ COLUMNS: Final = ("message", "post_id", "channel", "created_at", "is_current", "
 
 def carried(event: PostEvent | Facts) -> list[str]:
     """The messages of a post that says so, each once: addresses in one spelling, its own first, and what it quotes."""
-    addresses = [canonical(address) for address in (event.url, *event.links) if address]
+    addresses = [canonical_url(address) for address in (event.url, *event.links) if address]
     messages = [f"url:{address}" for address in addresses if address]
     return list(dict.fromkeys([*messages, f"post:{event.quotes}"] if event.quotes else messages))
 
