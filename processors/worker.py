@@ -22,9 +22,9 @@ from faust.types import ChannelT, StreamT
 from pipeline.errors import EngagementError
 from pipeline.kafka.group import CALM_WAIT_MS, GroupPolicy
 from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogState
-from pipeline.observability.httpd import StatusServer
 from pipeline.observability.logs import log_config
 from pipeline.observability.metrics import WorkerMetrics
+from pipeline.observability.status_server import StatusServer
 from pipeline.settings import Settings
 from processors.alerts.host import AlertHost
 from processors.conversation.agent import ConversationBench

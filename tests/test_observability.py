@@ -1,10 +1,14 @@
 """Metrics and the server that shows them."""
 
 import json
+import select
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -14,7 +18,6 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from pipeline.errors import SettingsError
 from pipeline.observability.health import HealthState
-from pipeline.observability.httpd import StatusServer
 from pipeline.observability.metrics import (
     BATCH_STEPS,
     EVENT_OUTCOMES,
@@ -22,6 +25,7 @@ from pipeline.observability.metrics import (
     REASON_CLASSES_LIMIT,
     WorkerMetrics,
 )
+from pipeline.observability.status_server import CONNECTION_SECONDS, StatusServer
 from schemas.topics import KINDS
 
 
@@ -187,6 +191,32 @@ def test_a_taken_port_names_the_setting(server: StatusServer) -> None:
 def test_a_silent_client_does_not_hold_the_server(server: StatusServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port)):
         assert _get(server.url + "/healthz")[0] == 200
+
+
+def test_two_hundred_idle_connections_do_not_hold_up_healthz(server: StatusServer) -> None:
+    """Beside threads that compute, as those of a worker do. The kernel drops what a short backlog has no room for, and
+    a dropped connection is tried again after a second at the earliest."""
+    is_over = Event()
+    for _ in range(2):
+        Thread(target=lambda: [sum(range(1000)) for _ in iter(is_over.is_set, True)], daemon=True).start()
+    try:
+        with ExitStack() as stack:
+            idle = [stack.enter_context(socket.socket()) for _ in range(200)]
+            for connection in idle:
+                connection.setblocking(False)
+                with suppress(BlockingIOError):
+                    connection.connect(("127.0.0.1", server.port))
+            time.sleep(0.5)
+            _, connected, _ = select.select([], idle, [], 0)
+            assert len(connected) == 200
+            assert _get(server.url + "/healthz")[0] == 200
+    finally:
+        is_over.set()
+
+
+def test_an_idle_connection_is_closed_in_time(server: StatusServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=3 * CONNECTION_SECONDS) as idle:
+        assert idle.recv(1) == b""
 
 
 def test_close_frees_the_port() -> None:

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from pipeline.errors import EngagementError
 from pipeline.settings import Settings
 
-FOREIGN: Final = ("aiokafka", "kafka", "faust", "mode", "asyncio", "clickhouse_driver")
+FOREIGN: Final = ("aiohttp", "aiokafka", "kafka", "faust", "mode", "asyncio", "clickhouse_driver")
 """Loggers of others, whose floods are damped: aiokafka logs 70 errors a second while the broker is away. Ours are
 not."""
 

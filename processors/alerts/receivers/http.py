@@ -1,4 +1,4 @@
-"""Delivery over HTTP: the one file that imports aiohttp.
+"""Delivery over HTTP: the one file of the processors that imports aiohttp.
 
 An endpoint follows no redirect (an alert is for the address in the file), asks no proxy of the environment, and shows
 of an address its host alone: the path of a webhook is a secret.
