@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from pipeline.group import GroupPolicy, Member, Partition
+from pipeline.kafka.group import GroupPolicy, Member, Partition
 from pipeline.settings import Settings
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "240"))

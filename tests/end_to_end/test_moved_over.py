@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clickhouse import ClickHouse
-from pipeline.migrations import migrate
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
+from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
-from pipeline.topics import ensure_topics
 from producers.simulation.policy import SimulationPolicy
 from producers.simulation.records import simulated_records
 from schemas.metrics import FOLD_VERSION
