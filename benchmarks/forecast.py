@@ -8,7 +8,6 @@ CPU of one process, least of five. The walk is bound by memory: panes of a post 
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -41,12 +40,12 @@ def measure(posts: int, shares: int, span: int, late: bool) -> tuple[float, floa
     """Nanoseconds a pane for the walk; microseconds a post for what follows from it, and for all of it."""
     lookups, parameters, fold = Lookups(), load_parameters(), filled(posts, posts * shares, span, late)
     rows, created, as_of = np.arange(posts), np.full(posts, START), np.full(posts, START + span)
-    tables: Any = fold._tables
+    panes = fold._tables.post_panes(rows)
     habits = np.zeros(posts)
-    spread, age = spread_of(tables, rows, created, as_of, lookups), np.full(posts, float(span))
-    walk = least(lambda: spread_of(tables, rows, created, as_of, lookups))
+    spread, age = spread_of(panes, created, as_of, lookups), np.full(posts, float(span))
+    walk = least(lambda: spread_of(panes, created, as_of, lookups))
     say = least(lambda: (reproduce(spread), forecast(spread, age, parameters, as_of, habits)))
-    whole = least(lambda: spread_columns(tables, rows, created, as_of, parameters, lookups, habits))
+    whole = least(lambda: spread_columns(panes, created, as_of, parameters, lookups, habits))
     return walk / len(fold.panes_of(rows)) * 1e9, say / posts * 1e6, whole / posts * 1e6
 
 

@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from processors.columnar.arrays import Array
+from processors.columnar.panes import LOSS, NONE, PANE, PostPanes
 from processors.virality.fitting import Sample
-from processors.virality.spread import NONE, SHARES, Lookups, spread_of
+from processors.virality.spread import SHARES, Lookups, spread_of
 
 FOREVER: Final = 1 << 40
 """The minute in which a share is taken back that never is."""
@@ -19,10 +20,6 @@ FIRST: Final = 1 << 30
 """The minute in which every post was made, so that minutes before it are numbers too."""
 
 SEED: Final = 3
-
-_POST: Final = np.dtype([("ordered", "u4"), ("late", "u4")])
-_PANE: Final = np.dtype([("key", "u4"), ("next", "u4"), ("taken", "u4"), ("adds", "u4", 3)])
-_TAKEN: Final = np.dtype([("lost", "u4", 3)])
 
 
 class Cascades(NamedTuple):
@@ -50,19 +47,11 @@ class Cascades(NamedTuple):
         return np.bincount(self.post[there], self.shares[there], len(self.post_ids))
 
 
-class _Tables(NamedTuple):
-    """What the walk reads of the fold's tables."""
-
-    posts: Array
-    panes: Array
-    taken: Array
-
-
 def look(cascades: Cascades, age: int, lookups: Lookups) -> Array:
     """Rows of spread.FIELDS of all posts at an age in minutes."""
     count = len(cascades.post_ids)
     created = np.full(count, FIRST)
-    return spread_of(_tables(cascades, age), np.arange(count), created, created + age, lookups)
+    return spread_of(_panes_at(cascades, age), created, created + age, lookups)
 
 
 def sample_at(cascades: Cascades, age: int, chosen: Array, lookups: Lookups) -> Sample:
@@ -82,17 +71,17 @@ def thinned(cascades: Cascades, part: float) -> Cascades:
     )
 
 
-def _tables(cascades: Cascades, age: int) -> _Tables:
+def _panes_at(cascades: Cascades, age: int) -> PostPanes:
     """Panes of what is known at an age, each post's newest first, as the fold has them."""
     there = (cascades.lag < age) & (cascades.gone >= age)
     minute = FIRST + np.clip(cascades.lag[there], -FIRST, FIRST)
     key, place = np.unique((cascades.post[there].astype(np.int64) << 32) | minute, return_inverse=True)
     owner = key >> 32
-    panes = np.zeros(len(key), _PANE)
+    panes = np.zeros(len(key), PANE)
     panes["key"] = key & 0xFFFFFFFF
     panes["adds"][:, SHARES] = np.bincount(place, cascades.shares[there], len(key))
     panes["taken"] = NONE
     panes["next"] = np.where(np.diff(owner, prepend=-1) != 0, int(NONE), np.arange(len(key)) - 1)
-    posts = np.full(len(cascades.post_ids), NONE, _POST)
-    posts["ordered"][owner] = np.arange(len(key))  # the last one stands
-    return _Tables(posts, panes, np.zeros(1, _TAKEN))
+    ordered, late = (np.full(len(cascades.post_ids), NONE) for _ in range(2))
+    ordered[owner] = np.arange(len(key))  # the newest pane of a post comes last, and its number stays
+    return PostPanes(ordered, late, panes, np.zeros(1, LOSS))

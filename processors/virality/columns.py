@@ -1,10 +1,11 @@
 """The columns of post_metrics that say how a post spreads: R_t, forecasts, half-lives. Pure."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from processors.columnar.arrays import Array
+from processors.columnar.panes import PostPanes
 from processors.virality import clock
 from processors.virality.forecast import Forecast, forecast, reproduce
 from processors.virality.parameters import ForecastParameters
@@ -27,22 +28,21 @@ _FORECASTS: Final = (
 
 
 def spread_columns(
-    tables: Any,
-    rows: Array,
+    posts: PostPanes,
     created: Array,
     as_of: Array,
     parameters: ForecastParameters,
     lookups: Lookups,
     habits: Array | None = None,
 ) -> dict[str, Array]:
-    """Column -> one value per post row of the fold's `tables`; NaN where unknown, which `spread_reason` explains.
+    """Column -> one value per post; NaN where unknown, which `spread_reason` explains.
 
     `created`: minute of the post itself, clock.NEVER where it has not come. `as_of`: what the row is meant for, in
     minutes since 1970, such as `clock.spread_as_of` says. `habits`: of their authors, 0 where not known. About 2 us a
     post and 40 to 150 ns a pane.
     """
     created, as_of = created.astype(np.int64), as_of.astype(np.int64)
-    spread = spread_of(tables, rows, created, as_of, lookups)
+    spread = spread_of(posts, created, as_of, lookups)
     came = created != clock.NEVER
     known = came & (spread[:, 0] > 0)
     columns: dict[str, Array] = {"spread_as_of": (as_of * 60).astype(np.uint32)}
@@ -53,7 +53,7 @@ def spread_columns(
     for name, values in zip(
         ("reproduction", "reproduction_low", "reproduction_high", *_FORECASTS), (*r, *said), strict=True
     ):
-        columns[name] = np.full(len(rows), np.nan)
+        columns[name] = np.full(len(created), np.nan)
         columns[name][known] = values
     for name in ("half_life_shares", "half_life_engagement"):
         columns[name] = spread[:, FIELDS.index(name)].copy()

@@ -5,18 +5,18 @@ decays in memory; each sum is taken anew from the panes, so late events and retr
 """
 
 from math import exp
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numba import njit
 
 from processors.columnar.arrays import Array
+from processors.columnar.panes import NONE, PostPanes
 from processors.virality.generation import MINUTES, WEIGHTS, survival_table
+from schemas.metrics import MEASURES
 
-NONE: Final = np.uint32(0xFFFFFFFF)
-"""No such row, or a minute that is not known; as in processors/engagement/fold/kernels.py."""
-
-SHARES: Final = 1
+SHARES: Final = MEASURES.index("shares")
+MEASURE_COUNT: Final = len(MEASURES)
 
 FIELDS: Final = (
     "shares",  # net shares until as_of
@@ -50,23 +50,22 @@ class Lookups:
         self.logs: Array = np.log(np.arange(LOG_MINUTES) + 0.5)
 
 
-def spread_of(tables: Any, posts: Array, created: Array, as_of: Array, lookups: Lookups) -> Array:
-    """One row of FIELDS per post row of the fold's `tables`. `created` and `as_of` in minutes since 1970; all NaN where
-    `created` is NONE."""
-    found = np.full((len(posts), len(FIELDS)), np.nan)
+def spread_of(posts: PostPanes, created: Array, as_of: Array, lookups: Lookups) -> Array:
+    """Returns one row of FIELDS per post. `created` and `as_of` are minutes since 1970, one per post; the row is all
+    NaN where `created` is NONE."""
+    fields = np.full((len(created), len(FIELDS)), np.nan)
     walk(
-        tables.posts,
-        tables.panes,
-        tables.taken,
-        posts.astype(np.int64),
+        posts,
         created.astype(np.int64),
         as_of.astype(np.int64),
         lookups.survival,
         lookups.logs,
-        *(np.empty(len(tables.panes), np.int64) for _ in range(3)),  # room that is touched only where it is used
-        found,
+        *(
+            np.empty(len(posts.panes), np.int64) for _ in range(3)
+        ),  # the system gives memory only where they are written
+        fields,
     )
-    return found
+    return fields
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -81,13 +80,14 @@ def survives(half_minutes, table):
 
 
 @njit(cache=True, nogil=True)
-def walk(all_posts, panes, taken, posts, created, as_of, table, logs, minutes, shares, events, found):
-    """Fills a row of `found` (columns as FIELDS) per post whose `created` is known.
+def walk(posts, created, as_of, table, logs, minutes, shares, events, fields):
+    """Fills a row of `fields` (columns as FIELDS) per post whose `created` is known.
 
     A share that is dated before its post counts as at the post, and a post that is dated after its `as_of` as in the
     minute before. `minutes`, `shares` and `events` are room for the panes of a post. O(panes of the post).
     """
-    for i in range(len(posts)):
+    panes, losses = posts.panes, posts.losses
+    for i in range(len(created)):
         if created[i] == NONE:
             continue
         end = as_of[i]
@@ -99,19 +99,20 @@ def walk(all_posts, panes, taken, posts, created, as_of, table, logs, minutes, s
         net, rest, net_before, rest_before, lags, log_lags = np.int64(0), 0.0, np.int64(0), 0.0, 0.0, 0.0
         net_half, rest_half = np.int64(0), 0.0
         size, ordered, total = 0, 0, np.int64(0)
-        post = posts[i]
-        for pane in (all_posts[post].ordered, all_posts[post].late):
+        for pane in (posts.ordered[i], posts.late[i]):
             ordered = size  # nothing yet in the first round, in the second what the first one found
             while pane != NONE:
                 key = np.int64(panes[pane].key)
                 if key < end:
                     lost = panes[pane].taken
                     share = np.int64(panes[pane].adds[SHARES])
-                    event = np.int64(panes[pane].adds[0]) + share + np.int64(panes[pane].adds[2])
+                    event = np.int64(0)
+                    for m in range(MEASURE_COUNT):
+                        event += np.int64(panes[pane].adds[m])
                     if lost != NONE:
-                        share -= np.int64(taken[lost].lost[SHARES])
-                        for m in range(3):
-                            event -= np.int64(taken[lost].lost[m])
+                        share -= np.int64(losses[lost].lost[SHARES])
+                        for m in range(MEASURE_COUNT):
+                            event -= np.int64(losses[lost].lost[m])
                     if event > 0:
                         lag = max(key - start, 0)
                         minutes[size], shares[size], events[size] = lag, share, event
@@ -142,21 +143,21 @@ def walk(all_posts, panes, taken, posts, created, as_of, table, logs, minutes, s
             rest_half += survives(since - half, table)
         if back == half:
             net_half, rest_half, nodes_half = net_before, rest_before, nodes_before
-        found[i, 0] = net
-        found[i, 1] = rest
-        found[i, 2] = net_before
-        found[i, 3] = rest_before
-        found[i, 4] = nodes_before
-        found[i, 5] = 0.5 * back
-        found[i, 6] = lags
-        found[i, 7] = log_lags
+        fields[i, 0] = net
+        fields[i, 1] = rest
+        fields[i, 2] = net_before
+        fields[i, 3] = rest_before
+        fields[i, 4] = nodes_before
+        fields[i, 5] = 0.5 * back
+        fields[i, 6] = lags
+        fields[i, 7] = log_lags
         if net > 0:
-            found[i, 8] = middle(minutes, shares, size, ordered, net)
+            fields[i, 8] = middle(minutes, shares, size, ordered, net)
         if total > 0:
-            found[i, 9] = middle(minutes, events, size, ordered, total)
-        found[i, 10] = net_half
-        found[i, 11] = rest_half
-        found[i, 12] = nodes_half
+            fields[i, 9] = middle(minutes, events, size, ordered, total)
+        fields[i, 10] = net_half
+        fields[i, 11] = rest_half
+        fields[i, 12] = nodes_half
 
 
 @njit(cache=True, nogil=True)

@@ -10,8 +10,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-NONE: Final = np.uint32(0xFFFFFFFF)
-"""No such row."""
+from processors.columnar.panes import NONE as NONE
 
 NEW: Final = 0
 LATE: Final = 1  # new, and more than a minute older than the newest of its post

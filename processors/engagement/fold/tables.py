@@ -26,11 +26,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from processors.columnar.arrays import Array
 from processors.columnar.mmap_arrays import zeros
+from processors.columnar.panes import LOSS, NONE, PANE, PostPanes
 from processors.engagement.fold import kernels
 from processors.engagement.fold.trees import mark_levels
-
-NONE: Final = kernels.NONE
 
 POST: Final = np.dtype(
     [
@@ -71,17 +71,6 @@ EVENT: Final = np.dtype(
 )
 ACTOR: Final = np.dtype([("post", "u4"), ("key", "u8"), ("counts", "u4", 3)])
 TAKEBACK: Final = np.dtype([("post", "u4"), ("key", "u8"), ("count", "u4"), ("minute", "u4"), ("ties", "u4")])
-PANE: Final = np.dtype(
-    [
-        ("post", "u4"),
-        ("key", "u4"),
-        ("next", "u4"),
-        ("taken", "u4"),
-        ("adds", "u4", 3),
-        ("nodes", "u4"),  # first of the nodes of this minute, those taken back as well; `beside` is the next one
-    ]
-)
-TAKEN: Final = np.dtype([("post", "u4"), ("key", "u4"), ("retracted", "u4", 3), ("lost", "u4", 3), ("changes", "u4")])
 CHANNEL: Final = np.dtype([("post", "u4"), ("key", "u8"), ("next", "u4"), ("count", "u4")])
 WAITING: Final = np.dtype([("post", "u4"), ("key", "u8"), ("head", "u4")])
 NODE: Final = np.dtype(
@@ -118,7 +107,7 @@ KEYED: Final[dict[str, np.dtype[Any]]] = {
     "actors": ACTOR,
     "takebacks": TAKEBACK,
     "panes": PANE,
-    "taken": TAKEN,
+    "taken": LOSS,
     "channels": CHANNEL,
     "waiting": WAITING,
 }
@@ -201,6 +190,10 @@ class Tables(NamedTuple):
     tallies: Any
     trees: Any
     sizes: Any
+
+    def post_panes(self, posts: Array) -> PostPanes:
+        """Returns the panes of these posts, given by their rows."""
+        return PostPanes(self.posts["ordered"][posts], self.posts["late"][posts], self.panes, self.taken)
 
 
 def empty_tables() -> Tables:

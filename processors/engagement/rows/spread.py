@@ -32,8 +32,7 @@ class Spreading:
         columns = {
             **post_rows.of_snapshot(fold, posts, snapshot),
             **spread_columns(
-                fold._tables,
-                posts,
+                fold._tables.post_panes(posts),
                 _created(fold, posts),
                 at,
                 self._parameters,
