@@ -25,6 +25,7 @@ demo: $(READY) ## Set up, then everything on a real Kafka and ClickHouse, checke
 	@$(BIN)/engagement demo $(ARGS)
 
 test: $(READY) lint ## Set up, then lint, types and all tests on a real Kafka and ClickHouse (ARGS="-k ..." for some)
+	$(BIN)/python -m tests.end_to_end.loaded  # compiles the kernels before tests wait for workers: a minute or two, once
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-unit: $(READY) ## Tests that need no Kafka and ClickHouse: seconds
