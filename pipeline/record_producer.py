@@ -1,4 +1,4 @@
-"""The port through which records leave: what producers and agents are given, so that they know nothing of Kafka."""
+"""The port by which sources and agents send records, without knowing of Kafka."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,12 +8,12 @@ from pipeline.errors import EngagementError
 Headers = list[tuple[str, bytes]]
 
 OnDone = Callable[[EngagementError | None], None]
-"""Told what became of a record: None when every in-sync replica has it, else why it never will. Must not block or
-raise."""
+"""Called with the outcome of a record: None when every in-sync replica has the record, else the final error. Must not
+block or raise."""
 
 
 class RecordProducer(Protocol):
-    """Where producers put records. `Publisher` is the real one; tests have one that remembers."""
+    """Sends records. `Publisher` sends to Kafka; tests use a producer that remembers."""
 
     def send(
         self,
@@ -24,18 +24,26 @@ class RecordProducer(Protocol):
         headers: Headers | None = None,
         partition: int | None = None,
     ) -> None:
-        """Queues one record. Raises RecordTooLarge at once; what becomes of it later is told to `on_done`, else raised
-        by `flush`."""
+        """Queues one record. Raises RecordTooLarge at once.
+
+        A later failure is passed to `on_done`; without `on_done`, `flush` raises it.
+        """
 
     def flush(self, seconds: float | None = None) -> None:
-        """Blocks until all that was sent before is acked. Raises Refused for what never will be, Unavailable when time
-        is up."""
+        """Blocks until all records sent before are acked.
+
+        Raises Refused for records that were refused for good, Unavailable after `seconds`.
+        """
 
     @property
     def broker_ms(self) -> int | None:
-        """The timestamp of the record that was acked last, in milliseconds since 1970: the broker's own clock, where
-        the topic has LogAppendTime. None before the first ack."""
+        """Returns the timestamp of the record that was acked last, in milliseconds since 1970; None before any ack.
+
+        It is the broker's clock where the topic has LogAppendTime.
+        """
 
     def close(self) -> None:
-        """Flushes and ends, in bounded time. Raises as `flush` does; records that were not acked are then given up, and
-        said so."""
+        """Flushes and closes, in bounded time. Raises as `flush` does.
+
+        Records that are not acked by then are given up; their `on_done` is called with Unavailable.
+        """

@@ -20,7 +20,7 @@ from faust.app.base import BootStrategy
 from faust.types import ChannelT, StreamT
 
 from pipeline.errors import EngagementError
-from pipeline.kafka.group import CALM_WAIT_MS, GroupPolicy
+from pipeline.kafka.group_policy import CALM_WAIT_MS, GroupPolicy
 from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogState
 from pipeline.observability.logs import log_config
 from pipeline.observability.metrics import WorkerMetrics

@@ -15,7 +15,8 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from pipeline.errors import Unavailable
 from pipeline.kafka.aiokafka_raw_records import as_parsed, hand_out_parsed
-from pipeline.kafka.group import GroupPolicy, Member
+from pipeline.kafka.group import Member
+from pipeline.kafka.group_policy import GroupPolicy
 from pipeline.settings import Settings
 
 

@@ -15,7 +15,8 @@ from aiokafka.errors import GroupAuthorizationFailedError
 from pipeline.errors import Refused
 from pipeline.kafka.aiokafka_raw_records import as_parsed, hand_out_parsed
 from pipeline.kafka.bounded import within
-from pipeline.kafka.group import GroupPolicy, Member, Partition
+from pipeline.kafka.group import Member
+from pipeline.kafka.group_policy import GroupPolicy, Partition
 from pipeline.settings import Settings
 from tests.fakes_kafka import FakeConsumer
 from tests.test_group import batch_of, parsed

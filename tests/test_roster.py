@@ -8,7 +8,8 @@ from contextlib import suppress
 import pytest
 
 from pipeline.errors import Unavailable
-from pipeline.kafka.group import GroupPolicy, Member
+from pipeline.kafka.group import Member
+from pipeline.kafka.group_policy import GroupPolicy
 from pipeline.kafka.group_topics import torn
 from pipeline.kafka.roster import Roster
 from pipeline.kafka.topics import ensure_topics

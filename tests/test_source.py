@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import Refused, Unavailable
-from pipeline.kafka.group import GroupPolicy, Member, Partition
+from pipeline.kafka.group import Member
+from pipeline.kafka.group_policy import GroupPolicy, Partition
 from pipeline.kafka.roster import Standing
 from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics

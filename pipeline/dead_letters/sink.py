@@ -7,7 +7,8 @@ from typing import Final
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters.letter import DeadLetter
 from pipeline.errors import EngagementError
-from pipeline.kafka.publisher import PublisherPolicy, open_publisher
+from pipeline.kafka.publisher import open_publisher
+from pipeline.kafka.publisher_policy import PublisherPolicy
 from pipeline.record_producer import RecordProducer
 from pipeline.settings import Settings
 from schemas.tables import DEAD_LETTERS

@@ -1,4 +1,4 @@
-"""Waiting that ends in time, whatever it waits for."""
+"""Waits that end in time, also where the awaited call ignores its cancellation."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,10 +8,10 @@ _Result = TypeVar("_Result")
 
 
 async def within(seconds: float, action: Coroutine[Any, Any, _Result]) -> _Result:
-    """Returns what the action returns. Raises TimeoutError after `seconds`.
+    """Awaits the action and returns its result. Raises TimeoutError after `seconds`.
 
-    `asyncio.wait_for` cancels the action too, but then waits until the action has ended, however long that takes; this
-    leaves the action to itself.
+    `asyncio.wait_for` cancels the action too, but then waits until the action has ended, however long that takes. This
+    function cancels the action and leaves it.
     """
     task = asyncio.ensure_future(action)
     try:
@@ -24,7 +24,7 @@ async def within(seconds: float, action: Coroutine[Any, Any, _Result]) -> _Resul
 
 
 def abandon(task: "asyncio.Task[Any]") -> None:
-    """Cancels a task that has not ended; nobody is going to ask for its result, and the loop need not complain."""
+    """Cancels a task that has not ended and marks its result as retrieved, so the loop does not log it."""
     if not task.done():
         task.cancel()
         task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())

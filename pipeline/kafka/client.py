@@ -1,14 +1,14 @@
-"""Connections to Kafka for everything that is not the worker's own loop: the one file that imports kafka-python.
+"""Connections to Kafka by kafka-python, for everything but the worker's own loop. No other file imports kafka-python.
 
-Each connection is made from `Settings`; each error that comes out is one of ours: `Unavailable` (worth another try) or
-`Refused` (another try changes nothing), with the cure. A password is in no repr and no log: kafka-python logs its
-configuration at level DEBUG, so the password goes in as a string whose repr hides it.
+Connections are made from `Settings`. Errors of kafka-python become `Unavailable` (another try may succeed) or `Refused`
+(another try changes nothing), with the cure. No repr and no log shows a password: kafka-python logs its configuration
+at level DEBUG, so the password is passed as a string whose repr hides it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
@@ -16,68 +16,30 @@ from kafka.admin import ConfigResource
 from kafka.partitioner import murmur2
 
 from pipeline.errors import EngagementError, Refused, Unavailable
-from pipeline.record_producer import Headers
+from pipeline.kafka.link import LinkPolicy
 from pipeline.settings import Settings
 
 KAFKA_CONNECT_SECONDS: Final = 10.0
-"""How long a first connection may take; a broker that starts answers within 3 s."""
+"""How long a first connection may take; a broker that is starting answers within 3 s."""
 
 SEND_REQUEST_SECONDS: Final = 30.0
 LINGER_MS: Final = 20
-"""A record waits this long for company. 10,000 records/s over 36 partitions are then five a batch, which spares a fifth
-of the producer's CPU and half of the broker's beside 5 ms; it is nothing beside a flush of 500 ms."""
+"""How long a record waits for others of its batch. At 10,000 records/s over 36 partitions a batch then holds five
+records, which saves a fifth of the producer's CPU and half of the broker's against 5 ms; a flush takes 500 ms."""
 
 BATCH_BYTES: Final = 128 * 1024
 FRAMING_BYTES: Final = 64 * 1024
-"""Room that batch, record and headers take around the largest record."""
+"""Bytes that the framing of batch, record and headers adds to the largest record."""
 
 hash_key: Final[Callable[[bytes], int]] = murmur2
-"""murmur2 as Kafka's own clients compute it, unsigned 32 bits; 8 us for a key of 20 bytes: callers keep the result."""
-
-
-class Receipt(Protocol):
-    """What becomes of one record. `value` is None until it is acked, then has the `timestamp` (milliseconds since 1970)
-    with which it lies in the log; `exception` is kafka-python's; `translate_error` turns it into ours."""
-
-    @property
-    def value(self) -> Any: ...
-
-    @property
-    def is_done(self) -> bool: ...
-    @property
-    def exception(self) -> BaseException | None: ...
-    def add_both(self, done: Callable[[Any], Any]) -> Any: ...
-
-
-class Link(Protocol):
-    """One producer connection. It may die of a failed record ("poisoned"): then `drop` it and open another."""
-
-    def send(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers | None, partition: int | None
-    ) -> Receipt:
-        """Queues one record, in order per partition. Raises kafka-python's errors, see `translate_error`."""
-
-    def partitions(self, topic: str) -> int:
-        """How many partitions the topic has. Blocks for KAFKA_CONNECT_SECONDS at most. Raises Unavailable, Refused."""
-
-    def drop(self) -> None:
-        """Ends the connection at once, without waiting for anything. What was not acked may or may not be in the
-        log."""
-
-
-@dataclass(frozen=True)
-class LinkPolicy:
-    """How a producer connection sends. `delivery_seconds`: kafka-python gives a record up, and itself, after this
-    long."""
-
-    delivery_seconds: float = 1800
-    compression: str = "lz4"
-    record_bytes: int = 1_000_000
+"""murmur2 as Kafka's own clients compute it, unsigned 32 bits; 8 us for a key of 20 bytes, so callers cache it."""
 
 
 class KafkaLink:
-    """A `Link` to a real broker: idempotent, acks=all. Raises Unavailable when no broker answers within
-    KAFKA_CONNECT_SECONDS."""
+    """A `Link` to a real broker: idempotent, with acks=all.
+
+    Making one raises Unavailable when no broker answers within KAFKA_CONNECT_SECONDS.
+    """
 
     def __init__(self, settings: Settings, policy: LinkPolicy) -> None:
         delivery_ms = int(policy.delivery_seconds * 1000)
@@ -106,7 +68,7 @@ class KafkaLink:
             with translated_errors(self._settings, topic):
                 return len(self._producer.partitions_for(topic))
         except Unavailable as error:
-            # kafka-python tells these two apart as little.
+            # kafka-python reports both cases by the same error.
             where = f"Kafka at {self._settings.kafka} does not answer"
             raise Unavailable(f"topic {topic} is not there, or {where}: run `engagement init`") from error
 
@@ -116,7 +78,7 @@ class KafkaLink:
 
 
 class _Producer(KafkaProducer):  # type: ignore[misc]  # untyped
-    """Closing flushes first, and a flush of a poisoned producer never ends: an abandoned one closes without."""
+    """kafka-python's producer, which can be closed without a flush: the flush of a poisoned producer never ends."""
 
     abandoned = False
 
@@ -126,26 +88,26 @@ class _Producer(KafkaProducer):  # type: ignore[misc]  # untyped
 
 
 class Admin:
-    """What is asked of a cluster about its topics. Made by `open_admin`."""
+    """Questions about the topics of a cluster, and their creation. Opened by `open_admin`."""
 
     def __init__(self, client: KafkaAdminClient, settings: Settings) -> None:
         self._client, self._settings = client, settings
 
     def partition_counts(self) -> dict[str, int]:
-        """Partitions of every topic."""
+        """Returns the number of partitions of every topic, by name."""
         with translated_errors(self._settings):
             found = self._client.describe_topics()
         return {topic["name"]: len(topic["partitions"]) for topic in found if not topic["error_code"]}
 
     def topic_configs(self, topics: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, str]]:
-        """The named settings of some topics, defaults included."""
+        """Returns the named settings of some topics, by topic and name; defaults are included."""
         resources = [ConfigResource("TOPIC", topic, list(names)) for topic in topics]
         with translated_errors(self._settings):
             found = self._client.describe_configs(resources, config_filter="all").get("topic", {})
         return {topic: {name: str(said["value"]) for name, said in configs.items()} for topic, configs in found.items()}
 
     def create_topic(self, topic: str, partitions: int, replication: int, configs: Mapping[str, str]) -> bool:
-        """Makes one topic and waits until every partition has a leader. False when it is there already."""
+        """Creates one topic and waits until every partition has a leader; returns False when the topic exists."""
         wanted = {"num_partitions": partitions, "replication_factor": replication, "configs": dict(configs)}
         try:
             with translated_errors(self._settings, topic):
@@ -158,13 +120,14 @@ class Admin:
         return True
 
     def delete_topics(self, topics: Sequence[str]) -> None:
+        """Deletes topics. Raises Refused for a topic that does not exist."""
         with translated_errors(self._settings):
             self._client.delete_topics(list(topics))
 
 
 @contextmanager
 def open_admin(settings: Settings, connect_seconds: float = KAFKA_CONNECT_SECONDS) -> Iterator[Admin]:
-    """An administration connection. Raises Unavailable when no broker answers in time."""
+    """Opens a connection for administration. Raises Unavailable when no broker answers within `connect_seconds`."""
     with translated_errors(settings):
         client = KafkaAdminClient(**client_options(settings), bootstrap_timeout_ms=int(connect_seconds * 1000))
     try:
@@ -175,7 +138,7 @@ def open_admin(settings: Settings, connect_seconds: float = KAFKA_CONNECT_SECOND
 
 @dataclass(frozen=True)
 class TopicRecord:
-    """A record as it lies in the log. `timestamp`: milliseconds since 1970, by the broker's clock."""
+    """A record as the log has it. `timestamp` is in milliseconds since 1970, by the broker's clock."""
 
     topic: str
     partition: int
@@ -187,8 +150,10 @@ class TopicRecord:
 
 
 def read_topic(settings: Settings, topic: str) -> Iterator[TopicRecord]:
-    """All records of a topic up to its end at the time of the call, partition by partition. Commits nothing. Raises
-    Unavailable."""
+    """Yields the records of a topic up to its end at the time of the call, partition by partition.
+
+    Commits nothing. Raises Unavailable.
+    """
     with translated_errors(settings, topic):
         consumer = KafkaConsumer(
             **client_options(settings),
@@ -207,7 +172,7 @@ def read_topic(settings: Settings, topic: str) -> Iterator[TopicRecord]:
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """kafka-python's options that every connection shares."""
+    """Returns the options of kafka-python that every connection shares."""
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap,
         "client_id": "engagement",
@@ -224,7 +189,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
 
 @contextmanager
 def translated_errors(settings: Settings, topic: str | None = None) -> Iterator[None]:
-    """Turns kafka-python's errors into ours, which name the broker or the topic."""
+    """Raises errors of kafka-python as errors of this project, which name the broker or the topic."""
     try:
         yield
     except (kafka_errors.KafkaError, OSError, ValueError) as error:
@@ -232,8 +197,10 @@ def translated_errors(settings: Settings, topic: str | None = None) -> Iterator[
 
 
 def translate_error(error: BaseException | None, broker: str, topic: str | None = None) -> EngagementError:
-    """Our error for one of kafka-python's: Unavailable where another try may help, else Refused. The cause is left to
-    `raise ... from`."""
+    """Returns this project's error for one of kafka-python's: Unavailable where another try may help, else Refused.
+
+    The caller sets the cause by `raise ... from`.
+    """
     said = (str(error)[:200] or type(error).__name__) if error is not None else "no reason given"
     place = f"topic {topic}" if topic else f"Kafka at {broker}"
     if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
@@ -250,14 +217,14 @@ def translate_error(error: BaseException | None, broker: str, topic: str | None 
 
 
 def is_passing(error: BaseException | None) -> bool:
-    """Whether another try may succeed: timeouts, lost connections, a producer that died of another record's failure."""
+    """Tells whether another try may succeed: timeouts, lost connections, a producer that was poisoned."""
     if isinstance(error, kafka_errors.KafkaError):
         return bool(error.retriable) or isinstance(error, _DEATHS)
     return isinstance(error, OSError)
 
 
 def concerns_topic(error: BaseException | None) -> bool:
-    """Whether the broker refuses the whole topic, not one record in it."""
+    """Tells whether the broker refuses the whole topic, not one record."""
     return isinstance(error, kafka_errors.AuthorizationError | kafka_errors.InvalidTopicError)
 
 
@@ -271,11 +238,11 @@ _DEATHS: Final = (
     kafka_errors.TransactionAbortedError,
     kafka_errors.BrokerNotAvailableError,
 )
-"""Not retriable for kafka-python's producer, which ends by them, but by a new one."""
+"""Errors that end a producer of kafka-python, but that a new producer does not have."""
 
 
 class _Hidden(str):
-    """A password that a logged configuration does not show."""
+    """A password whose repr shows nothing, for logged configurations."""
 
     def __repr__(self) -> str:
         return "'***'"

@@ -1,19 +1,16 @@
-"""A consumer group's member that takes whole runs: a thin skin around aiokafka, the client that Faust itself uses. It,
-parsed.py, static_member.py and roster.py alone import it.
+"""A member of a consumer group that fetches runs of records: a thin layer over aiokafka, the client that Faust uses.
 
-The group assigns by range, so partition p of all topics goes to one member as long as all members subscribe to the same
-topics and these have the same number of partitions; `group_topics.torn` says where that does not hold.
+The group assigns by range: partition p of all topics goes to one member as long as all members subscribe to the same
+topics and the topics have equally many partitions. `group_topics.torn` tells where that does not hold.
 
-Whoever calls a member holds a lock that a rebalance wants, so every wait here ends in time, whatever aiokafka waits
-for. Much of what it does waits without a limit: a fetch, for the end of a rebalance that waits for us; a question for a
-committed offset, for a broker that is away.
+Callers hold a lock that a rebalance wants, so every wait ends in time here. aiokafka waits without a limit: a fetch for
+the end of a rebalance, which waits for the caller; a question for a committed offset for a broker that is away.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -31,6 +28,7 @@ from pipeline.errors import Refused, Unavailable
 from pipeline.kafka.aiokafka_raw_records import as_parsed, hand_out_parsed
 from pipeline.kafka.bounded import abandon, within
 from pipeline.kafka.group_offsets import lags_of, look_behind, offsets_at
+from pipeline.kafka.group_policy import FETCH_BYTES, GroupPolicy, Partition
 from pipeline.kafka.group_topics import check_group_topics
 from pipeline.kafka.roster import BROKER_ANSWER_SECONDS, Roster, Standing, aiokafka_options
 from pipeline.kafka.static_member import StaticName, know_fencing
@@ -38,43 +36,20 @@ from pipeline.settings import Settings
 
 _Answer = TypeVar("_Answer")
 
-Partition = tuple[str, int]
-"""Topic and partition number."""
-
-FETCH_BYTES: Final = 1 << 20
-"""Read ahead per partition: 48 partitions of a worker hold at most 48 MiB besides the open batch."""
-
-FETCH_WAIT_MS: Final = 100
-"""How long the broker holds a fetch that finds nothing. aiokafka asks a broker for nothing else meanwhile: while idle
-partitions are waited for, records of the busy ones lie there. The less, the more often it asks in vain: 1.5 ms each
-time."""
-
-CALM_WAIT_MS: Final = 250
-"""The same for what is read by the minute: each empty answer costs a millisecond or two."""
-
 UNASSIGNED_SECONDS: Final = 0.05
 POSITION_SECONDS: Final = 0.05
 LATE_SECONDS: Final = 0.1
-"""A fetch that has not ended so long after its time waits for something else than records."""
+"""A fetch that lasts this much longer than asked waits for something else than records."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class GroupPolicy:
-    """Who we are in the group. `instance` is a static member's name: back within a second or two after a crash, without
-    a rebalance."""
-
-    group: str
-    topics: tuple[str, ...]
-    instance: str | None = None
-    session_seconds: float = 10.0
-    fetch_wait_ms: int = FETCH_WAIT_MS
-
-
 class Member(ConsumerRebalanceListener):  # type: ignore[misc]
-    """One member of the group. `on_revoked()` and `on_assigned(partitions)` are awaited inside a rebalance;
-    nothing is fetched between the two, nor after the second has said False."""
+    """One member of a group.
+
+    `on_revoked()` and `on_assigned(partitions)` are awaited inside a rebalance. Nothing is fetched between the two, nor
+    after `on_assigned` has returned False.
+    """
 
     def __init__(
         self,
@@ -91,11 +66,10 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._fetching: asyncio.Task[Any] | None = None
         self._failure: Exception | None = None
         self._roster = Roster(settings, policy.group)
-        self._stands: dict[TopicPartition, int | None] = {}  # what is committed of ours, as far as we know
+        self._stands: dict[TopicPartition, int | None] = {}  # committed offsets of our partitions, as far as known
 
     async def join(self) -> None:
-        """Connects and subscribes. Raises Unavailable when no broker answers, Refused when the topics are not what they
-        have to be."""
+        """Connects and subscribes. Raises Unavailable when no broker answers, Refused when the topics do not fit."""
         hand_out_parsed()
         know_fencing()
         consumer = AIOKafkaConsumer(
@@ -108,7 +82,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             partition_assignment_strategy=[RangePartitionAssignor],
             session_timeout_ms=int(self._policy.session_seconds * 1000),
             heartbeat_interval_ms=int(self._policy.session_seconds * 1000 / 3),
-            # A store that is away must not cost the membership: the pump waits with its batch for as long as it takes.
+            # A store that is away must not cost the membership: the batch waits for as long as the outage lasts.
             max_poll_interval_ms=24 * 3600 * 1000,
             fetch_max_wait_ms=self._policy.fetch_wait_ms,
             max_partition_fetch_bytes=max(FETCH_BYTES, self._settings.record_limit),
@@ -128,18 +102,20 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer = consumer
 
     async def leave(self) -> None:
-        """Leaves the group, in bounded time also while the broker is away."""
+        """Leaves the group, in bounded time, also while the broker is away."""
         if self._consumer is not None:
             await asyncio.gather(_close(self._consumer), self._roster.close())
 
     async def fetch(self, seconds: float, records: int) -> Mapping[Partition, Sequence[Any]]:
-        """What has come, at most `records`; empty after `seconds` without any, and at once when a rebalance begins to
-        take our partitions away. Raises Refused when the group does not let us in, a listener has failed, or
-        another worker has our static member's name.
+        """Returns at most `records` records that have come, by partition.
 
-        A fetch that waits holds no records: aiokafka takes them out of its buffer, and moves the position, in the very
-        step in which it returns them. So a fetch may be cancelled. What it returns once a rebalance has begun is
-        dropped, and its positions with it: the next assignment begins at the committed offsets.
+        Returns nothing after `seconds` without records, and at once when a rebalance begins to revoke partitions.
+        Raises Refused when the group does not admit this member or another worker has the static member's name, and
+        the error of a listener that failed.
+
+        A fetch may be cancelled: aiokafka removes records from its buffer, and moves the position, in the very step
+        that returns them. Records returned after a rebalance has begun are dropped, with their positions: the next
+        assignment begins at the committed offsets.
         """
         self._name.check(self._consumer)
         if not (self._settled and self._consumer.assignment()):
@@ -159,8 +135,10 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         return {_place(partition): run for partition, run in fetching.result().items()}
 
     async def commit(self, offsets: Mapping[Partition, int]) -> bool:
-        """Commits the next offsets to read. False when we are not the owner any more: then the new owner reads them
-        again. Raises Unavailable."""
+        """Commits the next offsets to read. Raises Unavailable.
+
+        Returns False when this member does not own the partitions any more: the new owner reads the records again.
+        """
         stands = {TopicPartition(*partition): offset for partition, offset in offsets.items()}
         try:
             await within(BROKER_ANSWER_SECONDS, self._consumer.commit(stands))
@@ -171,7 +149,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             RebalanceInProgressError,
             IllegalStateError,
         ) as error:
-            log.warning("not committed, somebody else owns these partitions now: %r", error)
+            log.warning("not committed, another member owns these partitions now: %r", error)
             return False
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka at {self._settings.kafka} did not take a commit ({error!r})") from None
@@ -180,15 +158,17 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         return True
 
     def rewind(self, offsets: Mapping[Partition, int]) -> None:
-        """Goes back to these offsets, where the partitions are still ours. Asks nobody."""
+        """Goes back to these offsets, where the partitions are still assigned to this member; asks no broker."""
         ours = self._consumer.assignment()
         for partition, offset in offsets.items():
             if (place := TopicPartition(*partition)) in ours:
                 self._consumer.seek(place, offset)
 
     async def rewind_to(self, partitions: Iterable[Partition], milliseconds: int) -> dict[Partition, int]:
-        """Goes to the first record that Kafka received at or after that time, never past what is committed; returns
-        where that is. Raises Unavailable, and then has gone nowhere."""
+        """Goes to the first records that Kafka received at or after a time, never beyond the committed offsets.
+
+        Returns the new offsets. Raises Unavailable, and then moves nothing.
+        """
         wanted = [TopicPartition(*partition) for partition in partitions]
         offsets = await self._ask(offsets_at(self._consumer, wanted, milliseconds))
         for partition, offset in offsets.items():
@@ -196,23 +176,28 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         return {_place(partition): offset for partition, offset in offsets.items()}
 
     async def lags(self, of_group: bool = False) -> dict[Partition, int]:
-        """Records that are not committed, per partition: ours, or those of the whole group. Raises Unavailable."""
+        """Returns the number of uncommitted records per partition: of this member, or `of_group`.
+
+        Raises Unavailable.
+        """
         return await self._ask(self._lags(of_group))
 
     async def standing(self) -> Standing:
-        """Whether the broker counts us in the group, and we have what it gave us. Raises Unavailable."""
-        # aiokafka tells nobody its id, which changes with each time that it has to join anew.
+        """Tells where this member stands in the group, as the broker counts it. Raises Unavailable."""
+        # aiokafka has no public name for the member's id, which changes whenever the member joins again.
         standing = await self._roster.standing(self._consumer._coordinator.member_id)
         return "rebalancing" if standing == "member" and not self._settled else standing
 
     @property
     def is_settled(self) -> bool:
-        """Our partitions are ours to read, as far as we know."""
+        """Tells whether the assigned partitions may be read, as far as this member knows."""
         return self._settled
 
     async def behind(self) -> dict[Partition, int | None]:
-        """Records of each partition of ours that were not fetched, as far as the broker has said with what was; asks
-        nobody. None where it has not said anything yet."""
+        """Returns the number of records of each assigned partition that were not fetched; asks no broker.
+
+        The numbers come with fetched records; None where none has come yet.
+        """
         if not self._settled:
             return {}
         found: dict[TopicPartition, int | None] = dict.fromkeys(self._consumer.assignment())
@@ -221,11 +206,11 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         return {_place(partition): left for partition, left in found.items()}
 
     def partition_count(self) -> int:
-        """Partitions of each of our topics."""
+        """Returns the number of partitions of each topic."""
         return len(self._consumer.partitions_for_topic(self._policy.topics[0]) or ())
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        # aiokafka goes on handing out what it has read ahead of partitions that are not ours any more.
+        # aiokafka goes on returning records that it read ahead of partitions that were revoked.
         self._settled, self._stands = False, {}
         self._forget_fetch()
         is_lost = await self._name.is_lost(self._consumer)
@@ -241,8 +226,10 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
     @contextmanager
     def _noting_failure(self) -> Iterator[None]:
-        """aiokafka logs what a listener raises and goes on as if nothing were: then nobody would read the partitions,
-        and nobody else would get them. So the next fetch raises it."""
+        """Keeps the error of a listener for the next fetch to raise.
+
+        aiokafka only logs such an error and goes on; the partitions would then be assigned, and never be read.
+        """
         try:
             yield
         except Exception as error:
@@ -250,7 +237,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             raise
 
     def _forget_fetch(self) -> None:
-        """Ends the fetch that is under way; what it returns is nobody's."""
+        """Abandons the fetch that is under way, with its records."""
         fetching, self._fetching = self._fetching, None
         if fetching is not None:
             abandon(fetching)
@@ -259,7 +246,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._failure is not None:
             raise self._failure
         try:
-            # Where joining fails for good, aiokafka waits until its user has heard of it, which a fetch would do.
+            # Where joining fails for good, aiokafka waits until a fetch has raised the error.
             self._consumer._coordinator.check_errors()
         except KafkaError as error:
             raise Refused(
@@ -271,26 +258,23 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             return await within(BROKER_ANSWER_SECONDS, question)
         except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"Kafka at {self._settings.kafka} does not say how far it is ({error!r})") from None
+            raise Unavailable(f"Kafka at {self._settings.kafka} does not tell its offsets ({error!r})") from None
 
     async def _lags(self, of_group: bool) -> dict[Partition, int]:
         consumer = self._consumer
-        if of_group:
-            partitions = [
-                TopicPartition(topic, number)
-                for topic in self._policy.topics
-                for number in consumer.partitions_for_topic(topic) or ()
-            ]
-        else:
-            partitions = list(consumer.assignment())
+        partitions = self._all_partitions() if of_group else list(consumer.assignment())
         if not partitions:
             return {}
         known = self._stands
         lags, stands = await lags_of(consumer, partitions, {} if of_group else dict(known))
-        # Nobody else commits what is ours, so that is asked for once; a rebalance meanwhile has put another dict there.
+        # Only this member commits its partitions, so their offsets are asked for once; a rebalance replaces the dict.
         if not of_group and self._settled and self._stands is known:
             known |= stands | known
         return {_place(partition): lag for partition, lag in lags.items()}
+
+    def _all_partitions(self) -> list[TopicPartition]:
+        known = ((topic, self._consumer.partitions_for_topic(topic) or ()) for topic in self._policy.topics)
+        return [TopicPartition(topic, number) for topic, numbers in known for number in numbers]
 
 
 def _place(partition: TopicPartition) -> Partition:
@@ -301,4 +285,4 @@ async def _close(consumer: Any) -> None:
     try:
         await within(BROKER_ANSWER_SECONDS, consumer.stop())
     except (KafkaError, TimeoutError) as error:
-        log.warning("left Kafka without a farewell: %r", error)
+        log.warning("left Kafka without saying so: %r", error)

@@ -1,5 +1,7 @@
-"""How far a group is, asked of the broker through a consumer of aiokafka. None of it is bounded in time: the caller is
-(`bounded.within`)."""
+"""Offsets and lags of a consumer group, asked of the broker through a consumer of aiokafka.
+
+The functions wait without a limit: callers bound them (`bounded.within`).
+"""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -9,8 +11,10 @@ from typing import Any
 async def lags_of(
     consumer: Any, partitions: list[Any], known: Mapping[Any, int | None]
 ) -> tuple[dict[Any, int], dict[Any, int | None]]:
-    """Records of each partition that are not committed, and the offsets that are; what is `known` of these is not asked
-    for: aiokafka takes a request a partition for it."""
+    """Returns the number of uncommitted records of each partition, and the committed offsets.
+
+    Offsets in `known` are not asked for: aiokafka sends one request per partition for them.
+    """
     ends = await consumer.end_offsets(partitions)
     starts = await consumer.beginning_offsets(partitions)
     unknown = [partition for partition in partitions if partition not in known]
@@ -21,7 +25,10 @@ async def lags_of(
 
 
 async def offsets_at(consumer: Any, partitions: list[Any], milliseconds: int) -> dict[Any, int]:
-    """The first record of each partition that Kafka received at or after that time, never past what is committed."""
+    """Returns the offset of the first record of each partition that Kafka received at or after a time.
+
+    `milliseconds` counts from 1970. An offset is never beyond the committed one.
+    """
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, milliseconds))
     starts = await consumer.beginning_offsets(partitions)
     offsets = {}
@@ -32,8 +39,11 @@ async def offsets_at(consumer: Any, partitions: list[Any], milliseconds: int) ->
 
 
 async def look_behind(consumer: Any, partitions: Iterable[Any], found: dict[Any, int | None]) -> None:
-    """Puts into `found` how many records of each partition were not fetched, where the broker has said so with those
-    that were. A position is known where records were fetched; after a rewind it may not be, and then this waits."""
+    """Writes the number of records of each partition that were not fetched into `found`.
+
+    The number comes with fetched records; partitions of which none came keep their entry. The function waits where a
+    position is unknown, as it may be after a rewind.
+    """
     for partition in partitions:
         if (end := consumer.highwater(partition)) is not None:
             found[partition] = max(0, end - await consumer.position(partition))

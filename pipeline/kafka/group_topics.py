@@ -1,4 +1,4 @@
-"""What the topics of a consumer group have to be, so that everything about a post has one owner."""
+"""Checks on the topics of a consumer group, so that everything about a post has one owner (law 6)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from pipeline.errors import Refused
 
 
 async def check_group_topics(consumer: Any, topics: Sequence[str]) -> None:
-    """Raises Refused when a topic is missing, or the topics have different numbers of partitions."""
+    """Raises Refused when a topic is missing, or when the topics differ in their number of partitions."""
     known = await consumer.topics()
     missing = [topic for topic in topics if topic not in known]
     if missing:
@@ -16,12 +16,13 @@ async def check_group_topics(consumer: Any, topics: Sequence[str]) -> None:
     counts = {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in topics}
     if len(set(counts.values())) > 1:
         said = ", ".join(f"{topic} {count}" for topic, count in counts.items())
-        raise Refused(f"partition counts differ ({said}): make the topics anew under another ENGAGEMENT_TOPIC_PREFIX")
+        raise Refused(f"partition counts differ ({said}): create the topics under another ENGAGEMENT_TOPIC_PREFIX")
 
 
 def torn(partitions: Iterable[tuple[str, int]], topics: Sequence[str]) -> dict[int, list[str]]:
-    """Partition numbers of which only some topics are ours, with the topics that are: a post's events would have two
-    owners.
+    """Returns the partition numbers of which only some topics are assigned, with those topics.
+
+    The events of a post in such a partition would have two owners.
 
     >>> torn([("a", 0), ("b", 0), ("a", 1)], ["a", "b"])
     {1: ['a']}

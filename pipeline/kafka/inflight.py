@@ -1,19 +1,25 @@
-"""What a publisher has in flight: one queue a partition, in order, until each record is acked or refused for good."""
+"""Records in flight: one queue per partition, in order, until each record is acked or refused for good."""
 
+import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 from pipeline.errors import EngagementError
-from pipeline.kafka.client import Link, Receipt, concerns_topic, is_passing, translate_error
+from pipeline.kafka.client import concerns_topic, is_passing, translate_error
+from pipeline.kafka.link import Link, Receipt
 from pipeline.record_producer import Headers, OnDone
 
-Delivery = tuple["InflightRecord", EngagementError | None]
+RecordOutcome = tuple["InflightRecord", EngagementError | None]
+"""A record with the error that settles it; None: the record is acked."""
+
+log = logging.getLogger("pipeline.kafka.publisher")
 
 
 class InflightRecord:
-    """A record on its way. Without a receipt it waits for a connection."""
+    """A record that is neither acked nor refused. A record without a receipt waits for a connection."""
 
     __slots__ = ("headers", "key", "on_done", "receipt", "size", "suspect", "value")
 
@@ -26,7 +32,7 @@ class InflightRecord:
 
 
 class PartitionQueue:
-    """The records of one partition that are not acked, in order. Its methods want the publisher's lock."""
+    """The records of one partition that are not acked, in order. Callers hold the publisher's lock."""
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic, self.partition = topic, partition
@@ -34,50 +40,67 @@ class PartitionQueue:
         self.settled = 0
 
     def reap(self, acked: list[InflightRecord]) -> bool:
-        """Moves what is acked from the front to `acked`; True when the front has failed."""
+        """Moves acked records from the front to `acked`; returns True when the record at the front has failed."""
         records, before = self.records, len(acked)
         while records and (receipt := records[0].receipt) is not None and receipt.is_done and receipt.exception is None:
             acked.append(records.popleft())
         self.settled += len(acked) - before
         return bool(records) and (receipt := records[0].receipt) is not None and receipt.is_done
 
-    def sort_out(self) -> list[Delivery]:
-        """After a connection was dropped: takes out what is acked or refused for good, marks suspects, keeps the rest
-        in order."""
-        deliveries: list[Delivery] = []
+    def sort_out(self) -> list[RecordOutcome]:
+        """Sorts the records after their connection was dropped.
+
+        Removes and returns those that are acked or refused for good, marks suspects, keeps the others in order.
+        """
+        outcomes: list[RecordOutcome] = []
         kept: deque[InflightRecord] = deque()
         for record in self.records:
             done = record.receipt is not None and record.receipt.is_done
             error = record.receipt.exception if record.receipt is not None and done else None
             if done and error is None:
-                deliveries.append((record, None))
+                outcomes.append((record, None))
             elif concerns_topic(error):
-                deliveries.append((record, translate_error(error, "the broker", self.topic)))
+                outcomes.append((record, translate_error(error, "the broker", self.topic)))
             else:
                 record.receipt = None
                 record.suspect |= error is not None and not is_passing(error)
                 kept.append(record)
         self.records = kept
-        self.settled += len(deliveries)
-        return deliveries
+        self.settled += len(outcomes)
+        return outcomes
 
     def has_suspect(self) -> bool:
+        """Tells whether a record may have made the connection fail."""
         return any(record.suspect for record in self.records)
 
     def settle_first(self) -> None:
+        """Removes the record at the front, acked or refused."""
         self.records.popleft()
         self.settled += 1
 
     def give_up(self) -> list[InflightRecord]:
+        """Removes and returns all records."""
         given_up = list(self.records)
         self.records.clear()
         self.settled += len(given_up)
         return given_up
 
 
+def report_outcomes(outcomes: Iterable[RecordOutcome]) -> None:
+    """Calls `on_done` of each record; the caller must not hold the publisher's lock, because `on_done` may send."""
+    for record, error in outcomes:
+        try:
+            if record.on_done is not None:
+                record.on_done(error)
+        except Exception:
+            log.exception("on_done failed; the record itself is settled")
+
+
 def send_on(link: Link, queue: PartitionQueue, record: InflightRecord) -> Receipt:
-    """Hands a record to a connection. A record that it does not even take has failed; only wrong types are raised
-    (TypeError)."""
+    """Hands a record to a connection.
+
+    A record that the connection does not accept gets the receipt of a failure; only wrong types raise (TypeError).
+    """
     try:
         return link.send(queue.topic, record.value, record.key, record.headers, queue.partition)
     except TypeError:
@@ -86,9 +109,25 @@ def send_on(link: Link, queue: PartitionQueue, record: InflightRecord) -> Receip
         return _Failure(error)
 
 
+def send_first_alone(link: Link, queue: PartitionQueue, stopping: Event, tick_seconds: float) -> RecordOutcome | None:
+    """Sends the first record of a queue in a batch of its own and waits until it is settled.
+
+    Returns None when the connection failed, or once `stopping` is set.
+    """
+    record = queue.records[0]
+    record.receipt = send_on(link, queue, record)
+    while not record.receipt.is_done:
+        if stopping.wait(tick_seconds):
+            return None
+    error = record.receipt.exception
+    if error is not None and is_passing(error):
+        return None
+    return record, None if error is None else translate_error(error, "the broker", queue.topic)
+
+
 @dataclass
 class _Failure:
-    """The receipt of a record that the connection did not even take."""
+    """The receipt of a record that the connection did not accept."""
 
     exception: BaseException
     is_done: bool = True

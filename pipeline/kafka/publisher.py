@@ -1,61 +1,55 @@
-"""Records on their way into Kafka: none lost, in order per partition, at least once, in bounded memory.
+"""The publisher sends records to Kafka at least once, in order per partition, in bounded memory.
 
-kafka-python's idempotent producer is left poisoned by the final failure of one record, refused or expired: every later
-send fails or hangs. So what was sent is remembered until it is acked, and the cure is: drop that connection without
-waiting for anything, open another, and send what is not acked again, in order per partition. A record that the broker
-refused takes the others of its batch with it; those suspects go alone, one after the other, and what is refused alone
-is refused for good.
+The final failure of one record, refused or expired, poisons kafka-python's idempotent producer: every later send fails
+or hangs. The publisher therefore keeps each record until it is acked. After a failure it drops the connection without
+waiting, opens another one and sends the records that are not acked again, in order per partition. A refused record
+fails the other records of its batch too; the publisher sends these suspects one by one, and a record that is refused
+alone is refused for good.
 
-All of it costs 4 to 5 us a record (kafka-python's own send 25 to 50; benchmarks/publisher.py): one lock, one small
-object, no callback. A thread looks at the acks, since a producer that sends seldom must be cured too.
+A record costs 4 to 5 us here, beside 25 to 50 us of kafka-python's own send (benchmarks/publisher.py): one lock, one
+small object, no callback. A thread looks at the acks, because a producer that seldom sends must recover too.
 """
 
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from pipeline.errors import EngagementError, RecordTooLarge, Refused, SettingsError, Unavailable
-from pipeline.kafka.client import KafkaLink, Link, LinkPolicy, is_passing, translate_error
-from pipeline.kafka.inflight import Delivery, InflightRecord, PartitionQueue, send_on
+from pipeline.kafka.client import KafkaLink
+from pipeline.kafka.inflight import (
+    InflightRecord,
+    PartitionQueue,
+    RecordOutcome,
+    report_outcomes,
+    send_first_alone,
+    send_on,
+)
+from pipeline.kafka.link import Link, LinkPolicy
+from pipeline.kafka.publisher_policy import (
+    ACK_TICK_SECONDS,
+    RECONNECT_SECONDS,
+    RECORD_OVERHEAD,
+    REFUSALS_KEPT,
+    WAITED_ACK_TICK_SECONDS,
+    PublisherPolicy,
+)
 from pipeline.kafka.topics import partition_of
 from pipeline.record_producer import Headers, OnDone
 from pipeline.settings import Settings
 
-ACK_TICK_SECONDS: Final = 0.02
-"""How often acks are looked at while nobody waits for them; 0.002 s while somebody does."""
-
-WAITED_ACK_TICK_SECONDS: Final = 0.002
-RECONNECT_SECONDS: Final = 0.5
-RECORD_OVERHEAD: Final = 900
-"""Bytes that a record in flight takes besides its own: kafka-python's future with lock and lists, and ours (seen:
-710)."""
-
-REFUSALS_KEPT: Final = 1000
-
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class PublisherPolicy:
-    """Bounds. `memory_bytes`: records in flight, values twice (ours and kafka-python's), overhead included."""
-
-    memory_bytes: int = 64 * 1024 * 1024
-    record_bytes: int = 1_000_000
-    block_seconds: float = 600
-    close_seconds: float = 30
-
-
 class Publisher:
-    """A `RecordProducer` into Kafka; a context manager. Safe to use from several threads.
+    """A `RecordProducer` that sends to Kafka; a context manager, safe to use from several threads.
 
-    `send` blocks while `memory_bytes` are in flight, at most `block_seconds`, then raises Unavailable: that record is
-    not taken, all others still are on their way. `on_done` is called from a thread of the publisher's. While the broker
-    is away everything waits and goes on by itself.
+    `send` blocks while `memory_bytes` are in flight, for `block_seconds` at most, then raises Unavailable: that record
+    is not taken, and all others stay in flight. `on_done` is called from a thread of the publisher. While the broker is
+    away, records wait; sending resumes by itself.
     """
 
     def __init__(self, open_link: Callable[[], Link], policy: PublisherPolicy | None = None) -> None:
@@ -69,7 +63,7 @@ class Publisher:
         self._refusals: deque[EngagementError] = deque(maxlen=REFUSALS_KEPT)
         self._broken: EngagementError | None = None
         self._broker_ms: int | None = None
-        self._closed = self._telling = False
+        self._closed = self._reporting = False
         self._link: Link | None = open_link()
         self._thread = threading.Thread(target=self._watch, name="publisher", daemon=True)
         self._thread.start()
@@ -114,7 +108,9 @@ class Publisher:
         with self._lock:
             ends = [(queue, queue.settled + len(queue.records)) for queue in self._all_queues()]
             patience = self._policy.block_seconds if seconds is None else seconds
-            if not self._wait(lambda: not self._telling and all(queue.settled >= end for queue, end in ends), patience):
+            if not self._wait(
+                lambda: not self._reporting and all(queue.settled >= end for queue, end in ends), patience
+            ):
                 raise self._broken or self._out_of_patience(patience)
             if self._refusals:
                 error, more = self._refusals[0], len(self._refusals) - 1
@@ -138,16 +134,16 @@ class Publisher:
             if link is not None:
                 link.drop()
             lost = Unavailable(f"not acked within {self._policy.close_seconds:g} s of closing; send it again")
-            _tell((record, lost) for record in given_up)
+            report_outcomes((record, lost) for record in given_up)
 
     @property
     def broker_ms(self) -> int | None:
-        """The timestamp of the record that was acked last; see `RecordProducer`."""
+        """Returns the timestamp of the newest acked record; see `RecordProducer`."""
         return self._broker_ms
 
     @property
     def in_flight(self) -> int:
-        """Records that are not acked yet."""
+        """Returns the number of records that are not acked yet."""
         with self._lock:
             return sum(len(queue.records) for queue in self._all_queues())
 
@@ -163,7 +159,10 @@ class Publisher:
             log.exception("closing after %r", error)
 
     def _open_queues(self, topic: str) -> list[PartitionQueue]:
-        """Raises Unavailable when the topic's partition count cannot be had; waits block_seconds for a connection."""
+        """Makes the queues of a topic, one a partition; waits for a connection, `block_seconds` at most.
+
+        Raises Unavailable when the broker does not tell the number of partitions.
+        """
         until = time.monotonic() + self._policy.block_seconds
         while (link := self._link) is None:
             if self._broken or self._closed or time.monotonic() > until:
@@ -179,10 +178,13 @@ class Publisher:
         if self._broken:
             raise self._broken
         if self._closed:
-            raise Refused("this publisher is closed; open another")
+            raise Refused("this publisher is closed; open another one")
 
     def _wait(self, reached: Callable[[], bool], seconds: float) -> bool:
-        """With the lock held. False when time is up, or the publisher cannot go on."""
+        """Waits until `reached()` holds; the caller holds the lock.
+
+        Returns False when time is up or the publisher cannot go on.
+        """
         self._waiters += 1
         self._wake.set()
         self._settled.wait_for(lambda: reached() or self._broken is not None, seconds)
@@ -208,7 +210,7 @@ class Publisher:
             with self._lock:
                 acked: list[InflightRecord] = []
                 failed = [queue for queue in self._all_queues() if queue.reap(acked)]
-                self._telling = bool(acked)
+                self._reporting = bool(acked)
                 if acked and acked[-1].receipt is not None and acked[-1].receipt.value is not None:
                     self._broker_ms = acked[-1].receipt.value.timestamp
             if acked:
@@ -217,7 +219,7 @@ class Publisher:
                 self._cure()
 
     def _cure(self) -> None:
-        """A new connection, and all that is not acked again, in order. Until that is done `send` only queues."""
+        """Opens a new connection and sends the unacked records again, in order; until then `send` only queues."""
         with self._lock:
             link, self._link = self._link, None
         log.warning("the Kafka connection failed a record; opening another and sending again what is not acked")
@@ -244,12 +246,12 @@ class Publisher:
             link.drop()
 
     def _send_again(self, link: Link) -> bool:
-        """False when the new connection is dead as well."""
+        """Sends the records that are not acked over a new connection; returns False when that connection failed too."""
         with self._lock:
             everything = self._all_queues()
-            deliveries = [delivery for queue in everything for delivery in queue.sort_out()]
-            self._telling = True
-        self._conclude(deliveries)
+            outcomes = [outcome for queue in everything for outcome in queue.sort_out()]
+            self._reporting = True
+        self._conclude(outcomes)
         for queue in everything:
             while self._is_suspected(queue):
                 if not self._send_alone(link, queue):
@@ -266,47 +268,33 @@ class Publisher:
             return queue.has_suspect()
 
     def _send_alone(self, link: Link, queue: PartitionQueue) -> bool:
-        """The first record of a queue, alone in its batch. True when it is acked; else the connection is dead."""
-        record = queue.records[0]
-        record.receipt = send_on(link, queue, record)
-        while not record.receipt.is_done:
-            if self._stopping.wait(WAITED_ACK_TICK_SECONDS):
-                return False
-        error = record.receipt.exception
-        if error is not None and is_passing(error):
+        """Sends the first record of a queue in a batch of its own; returns False when it failed or was stopped."""
+        outcome = send_first_alone(link, queue, self._stopping, WAITED_ACK_TICK_SECONDS)
+        if outcome is None:
             return False
         with self._lock:
             queue.settle_first()
-            self._telling = True
-        self._conclude([(record, None if error is None else translate_error(error, "the broker", queue.topic))])
-        return error is None
+            self._reporting = True
+        self._conclude([outcome])
+        return outcome[1] is None
 
-    def _conclude(self, deliveries: list[Delivery]) -> None:
-        """First their senders are told, then whoever waits: who has flushed knows all."""
-        self._refusals.extend(error for record, error in deliveries if error is not None and record.on_done is None)
-        _tell(deliveries)
+    def _conclude(self, outcomes: list[RecordOutcome]) -> None:
+        """Reports outcomes: first to the senders, then to the threads that wait, so a caller whose `flush` has returned
+        knows every outcome."""
+        self._refusals.extend(error for record, error in outcomes if error is not None and record.on_done is None)
+        report_outcomes(outcomes)
         with self._lock:
-            self._telling = False
-            self._bytes -= sum(record.size for record, _ in deliveries)
+            self._reporting = False
+            self._bytes -= sum(record.size for record, _ in outcomes)
             self._settled.notify_all()
 
 
 def open_publisher(
     settings: Settings, policy: PublisherPolicy | None = None, link: LinkPolicy | None = None
 ) -> Publisher:
-    """A publisher as the settings have it. Raises Unavailable when no broker answers within 10 s."""
+    """Opens a publisher with the limits of the settings. Raises Unavailable when no broker answers within 10 s."""
     bounds = policy or PublisherPolicy(
         memory_bytes=settings.producer_memory_mb * 1024 * 1024, record_bytes=settings.record_limit
     )
     sending = link or LinkPolicy(compression=settings.producer_compression, record_bytes=bounds.record_bytes)
     return Publisher(lambda: KafkaLink(settings, sending), bounds)
-
-
-def _tell(deliveries: Iterable[Delivery]) -> None:
-    """Without the lock: whoever is told may send."""
-    for record, error in deliveries:
-        try:
-            if record.on_done is not None:
-                record.on_done(error)
-        except Exception:
-            log.exception("on_done failed; the record itself is settled")

@@ -1,7 +1,7 @@
-"""Whom the broker counts in a consumer group. aiokafka asks here too, through its admin client.
+"""The members of a consumer group, as the broker counts them, asked through the admin client of aiokafka.
 
-A consumer does not know it: it finds out from the answer to its next heartbeat, commit or request to join, and if it
-waits for something else it never does. So the group's coordinator is asked over a connection of its own.
+A consumer learns that it was dropped only from the answer to its next heartbeat, commit or join, and never while it
+waits for something else. The roster therefore asks the group's coordinator over a connection of its own.
 """
 
 import asyncio
@@ -17,23 +17,23 @@ from pipeline.kafka.bounded import within
 from pipeline.settings import Settings
 
 Standing = Literal["member", "rebalancing", "outside"]
-"""`rebalancing`: a member of a group whose partitions are just being handed out anew."""
+"""Where a member stands; `rebalancing`: it is a member, and the group is assigning its partitions."""
 
 BROKER_ANSWER_SECONDS: Final = 5.0
-"""How long a question to the broker may take before it counts as away."""
+"""How long an answer of the broker may take before the broker counts as away."""
 
 STABLE: Final = "Stable"
 
 
 class Roster:
-    """The members of one group, as its coordinator has them."""
+    """The members of one group, as its coordinator counts them."""
 
     def __init__(self, settings: Settings, group: str) -> None:
         self._settings, self._group = settings, group
         self._client: Any = None
 
     async def standing(self, member_id: str) -> Standing:
-        """Where a member stands. Raises Unavailable when the group's coordinator does not say so in time."""
+        """Returns where a member stands. Raises Unavailable when the group's coordinator does not answer in time."""
         try:
             state, members = await within(BROKER_ANSWER_SECONDS, self._describe())
         except (KafkaError, OSError, TimeoutError) as error:
@@ -46,14 +46,14 @@ class Roster:
         return "member" if state == STABLE else "rebalancing"
 
     async def close(self) -> None:
-        """Ends the connection, in bounded time; the next question opens another."""
+        """Closes the connection, in bounded time; the next question opens another one."""
         client, self._client = self._client, None
         if client is not None:
             with suppress(KafkaError, OSError, TimeoutError):
                 await within(BROKER_ANSWER_SECONDS, client.close())
 
     async def _describe(self) -> tuple[str, set[str]]:
-        """The state of the group and the ids of its members."""
+        """Returns the state of the group and the ids of its members."""
         if self._client is None:
             client = AIOKafkaAdminClient(
                 **aiokafka_options(self._settings), request_timeout_ms=int(BROKER_ANSWER_SECONDS * 1000)
@@ -72,7 +72,7 @@ class Roster:
 
 
 def aiokafka_options(settings: Settings) -> dict[str, Any]:
-    """aiokafka's options for where Kafka is and how to be let in."""
+    """Returns the options of aiokafka for the broker's address, TLS and access."""
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap,
         "client_id": "engagement",

@@ -1,9 +1,9 @@
-"""Whether another process has taken a static member's name (ENGAGEMENT_INSTANCE), which aiokafka does not ask.
+"""Detects that another process has taken the name of a static member (ENGAGEMENT_INSTANCE), which aiokafka does not.
 
-A broker lets whoever joins last have the name, and answers the one before FENCED_INSTANCE_ID. aiokafka 0.14 sends
-heartbeats and commits without the name, is told "unknown member", joins again, and takes the name back: two such
-processes do that to each other for ever. So before a member joins again it asks here, in the words of KIP-345. Beside
-group.py and parsed.py the one file that knows aiokafka.
+A broker gives the name to the member that joined last, and answers FENCED_INSTANCE_ID to the earlier one. aiokafka 0.14
+sends heartbeats and commits without the name, is told "unknown member", joins again and takes the name back: two
+processes of one name would do so for ever. A member therefore asks the broker before it joins again, by the heartbeat
+of KIP-345, which has the name.
 """
 
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class FencedInstanceIdError(BrokerResponseError):  # type: ignore[misc]
-    """As aiokafka declares the errors that it knows."""
+    """The broker's error FENCED_INSTANCE_ID, declared as aiokafka declares its own."""
 
     errno = FENCED
     message = "FENCED_INSTANCE_ID"
@@ -33,7 +33,7 @@ class FencedInstanceIdError(BrokerResponseError):  # type: ignore[misc]
 
 
 class _HeartbeatOfInstance(RequestStruct):  # type: ignore[misc]
-    """Version 3 of a heartbeat, the first one with the name in it."""
+    """Version 3 of the heartbeat request, the first version that carries the name."""
 
     API_KEY = 12
     API_VERSION = 3
@@ -59,7 +59,7 @@ class _Heartbeat(Request[_HeartbeatOfInstance]):  # type: ignore[misc]
 
 
 class StaticName:
-    """The name of a member in its group; `instance` is None where it has none, and then nothing is asked."""
+    """The name of a member in its group. A member without a name (`instance` None) asks nothing."""
 
     def __init__(self, group: str, instance: str | None) -> None:
         self._group, self._instance = group, instance
@@ -67,13 +67,15 @@ class StaticName:
         self._refusal: Refused | None = None
 
     def note_assignment(self, consumer: Any) -> None:
-        """To be called when partitions are assigned: the consumer has the name now."""
+        """Notes that the consumer holds the name; to be called when partitions are assigned."""
         if self._instance:
             self._held = (consumer._coordinator.generation, consumer._coordinator.member_id)
 
     async def is_lost(self, consumer: Any) -> bool:
-        """To be called when partitions are revoked: whether another process has joined under this name since. False
-        where the broker does not say."""
+        """Tells whether another process has joined under the name; to be called when partitions are revoked.
+
+        Returns False where the broker does not answer.
+        """
         if self._instance is None or self._held is None:
             return False
         question = consumer._coordinator._send_req(_Heartbeat(self._group, *self._held, self._instance))
@@ -87,8 +89,10 @@ class StaticName:
         return self._refusal is not None
 
     def check(self, consumer: Any) -> None:
-        """Raises Refused once another process has the name, also where it came while this one was joining: aiokafka
-        waits with such an error until it can tell somebody, which it does only where records are fetched."""
+        """Raises Refused once another process has the name.
+
+        The name may also be lost while this process joins: aiokafka keeps that error until records are fetched.
+        """
         if self._instance and FencedInstanceIdError.__name__ in str(consumer._coordinator._pending_exception):
             self._refuse()
         if self._refusal is not None:
@@ -103,5 +107,5 @@ class StaticName:
 
 
 def know_fencing() -> None:
-    """Has aiokafka call that error by its name, where a join is answered with it."""
+    """Registers FENCED_INSTANCE_ID with aiokafka, so that a refused join raises FencedInstanceIdError."""
     errors.kafka_errors[FENCED] = FencedInstanceIdError

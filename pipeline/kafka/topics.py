@@ -1,8 +1,8 @@
-"""The topics: made once, checked ever after, and never grown.
+"""The topics: created once, checked by every later `init`, and never grown.
 
-A record of a post lies on partition murmur2(post_id) mod n of its topic, in all four source topics alike, and one
-worker owns partition n of all four (law 6). With another n every post would move while its past stays: so growth is
-refused; more partitions mean a new set of topics under a new prefix.
+A record of a post lies on partition murmur2(post_id) mod n of each of the four source topics, and one worker owns a
+partition number in all four (law 6). With another n posts would move to other partitions while their past stays, so
+adding partitions is refused; more partitions need a new set of topics under a new prefix.
 
     >>> partition_of(b"p1", 12)
     2
@@ -17,21 +17,21 @@ from pipeline.kafka.client import FRAMING_BYTES, Admin, hash_key, open_admin
 from pipeline.settings import Settings
 
 DEAD_LETTER_HOURS: Final = 30 * 24
-"""Dead letters are kept at least this long: somebody has to look at them."""
+"""Dead letters are kept at least this long, so that somebody can look at them."""
 
 BROKER_RECORD_BYTES: Final = 1_048_588
-"""What a broker takes unless told otherwise; a topic never takes less."""
+"""The largest batch that a broker takes by default (message.max.bytes); no topic takes less."""
 
 CHECKED: Final = ("message.timestamp.type", "cleanup.policy")
-"""Settings on which the rows rest: time is the broker's (law 8), and nothing but age removes a record."""
+"""Topic settings that rows depend on: timestamps are the broker's (law 8), and only age removes records."""
 
 REMEMBERED_KEYS: Final = 262_144
-"""Partitions of this many keys are kept (some 40 MB): Zipf-like keys are found, and a miss costs 8 us."""
+"""Keys whose partition is cached (some 40 MB). Frequent keys are found in the cache; a miss costs 8 us."""
 
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """A topic as it has to be."""
+    """A topic with the settings that it must have."""
 
     name: str
     partitions: int
@@ -51,8 +51,7 @@ class TopicSpec:
 
 
 def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
-    """All topics: the four sources, conversations and alerts with the same partition count, dead letters with one
-    partition."""
+    """Returns all topics: sources, conversations and alerts with equally many partitions, dead letters with one."""
     topics = settings.topics
     hours = settings.retention_hours
     largest = max(BROKER_RECORD_BYTES, settings.record_limit + FRAMING_BYTES)
@@ -61,18 +60,17 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
         return TopicSpec(name, partitions, settings.replication, hours * 3_600_000, record_bytes)
 
     shared = (*topics.sources, topics.conversations, topics.alerts)
-    # A dead letter is the whole of a record and some headers: it must fit even where the record was of the largest
-    # size.
+    # A dead letter is a whole record with some headers, and must fit even for the largest record.
     dead = spec(topics.dead_letters, 1, max(hours, DEAD_LETTER_HOURS), largest + FRAMING_BYTES)
     return (*(spec(name, settings.partitions, hours, largest) for name in shared), dead)
 
 
 def ensure_topics(settings: Settings) -> list[str]:
-    """Makes the topics that are missing and returns their names; again and again without harm.
+    """Creates the topics that are missing and returns their names; may be repeated.
 
     Raises SchemaDrift for a topic whose partition count, timestamp type or cleanup policy does not fit, before anything
-    is made; Unavailable when no broker answers, Refused when it says no (too few brokers for ENGAGEMENT_REPLICATION, no
-    right to create).
+    is created; Unavailable when no broker answers; Refused when the broker does not create a topic (too few brokers for
+    ENGAGEMENT_REPLICATION, no right to create).
     """
     specs = topic_specs(settings)
     with open_admin(settings) as admin:
@@ -90,7 +88,7 @@ def ensure_topics(settings: Settings) -> list[str]:
 
 
 def check_topics(admin: Admin, specs: tuple[TopicSpec, ...]) -> None:
-    """Raises SchemaDrift for the first topic that is there and does not fit."""
+    """Raises SchemaDrift for the first existing topic that does not fit."""
     counts = admin.partition_counts()
     there = [spec for spec in specs if spec.name in counts]
     configs = admin.topic_configs([spec.name for spec in there], CHECKED) if there else {}
@@ -113,8 +111,10 @@ def check_topics(admin: Admin, specs: tuple[TopicSpec, ...]) -> None:
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of a key: murmur2(key) & 0x7fffffff mod n, as Kafka's own clients have it (and librdkafka by
-    default has not)."""
+    """Returns the partition of a key: murmur2(key) & 0x7fffffff mod n, as Kafka's own clients compute it.
+
+    librdkafka computes another one by default.
+    """
     return _positive_hash(key) % partitions
 
 

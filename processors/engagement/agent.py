@@ -9,7 +9,8 @@ from pipeline.brands import load_brands
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters import DeadLetterSink
 from pipeline.errors import EngagementError
-from pipeline.kafka.publisher import PublisherPolicy, open_publisher
+from pipeline.kafka.publisher import open_publisher
+from pipeline.kafka.publisher_policy import PublisherPolicy
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Final, Protocol
 
-from pipeline.kafka.group import GroupPolicy, Partition
+from pipeline.kafka.group_policy import GroupPolicy, Partition
 from pipeline.observability.metrics import BatchStep
 from processors.runtime.records import Run
 

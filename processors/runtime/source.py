@@ -20,7 +20,8 @@ import faust
 from faust.types import ChannelT
 
 from pipeline.errors import EngagementError, Refused, Unavailable
-from pipeline.kafka.group import Member, Partition
+from pipeline.kafka.group import Member
+from pipeline.kafka.group_policy import Partition
 from pipeline.kafka.group_topics import torn
 from pipeline.observability.health import HealthState, StoreName, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics

@@ -5,7 +5,8 @@ import time
 from typing import Final
 
 from pipeline.errors import Unavailable
-from pipeline.kafka.group import Member, Partition
+from pipeline.kafka.group import Member
+from pipeline.kafka.group_policy import Partition
 from pipeline.observability.health import HealthState, StoreName, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from processors.runtime.batch import SourcePolicy

@@ -8,7 +8,8 @@ from typing import Final
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import EngagementError, Unavailable
-from pipeline.kafka.publisher import PublisherPolicy, open_publisher
+from pipeline.kafka.publisher import open_publisher
+from pipeline.kafka.publisher_policy import PublisherPolicy
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.observability.spike_metrics import SpikeMetrics
 from pipeline.settings import Settings

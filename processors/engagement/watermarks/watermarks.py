@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.kafka.group import Partition
+from pipeline.kafka.group_policy import Partition
 from schemas.conversations import Mark
 
 MICROSECONDS: Final = 1_000_000
