@@ -24,7 +24,7 @@ MOMENT: Final = "{moment}"
 
 @dataclass(frozen=True)
 class Unknown:
-    """A case in which the value of a column is not known, so that its view shows NULL: `when` in words, or `reason`,
+    """A case in which the value of a column is not known and the view shows NULL: `when` in words, or `reason`,
     the column that says why.
 
     The table holds `stored` then, as the column's comment says; UNSAID is what the comment leaves out. The column

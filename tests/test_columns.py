@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from deploy.clickhouse.drafting import plain
+from deploy.clickhouse.drafting import shown_column
 from schemas.metrics import WINDOWS
 from schemas.tables import EPOCH, MOMENT, NAN, POST_METRICS, TABLES, UNSAID, ZERO, Column, Table, Unknown
 
@@ -62,7 +62,7 @@ EACH_TABLE = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.na
 def test_comments_types_and_values(name: str, in_table: str, in_view: str, type_: str, value: str) -> None:
     column = POST_METRICS[name]
     assert column.comment == in_table
-    shown, sql = plain(column, "m")
+    shown, sql = shown_column(column, "m")
     assert (shown.comment, shown.type, sql) == (in_view, type_, value)
 
 
@@ -97,9 +97,9 @@ def test_no_word_of_a_meaning_says_what_a_field_has_to_say(table: Table) -> None
 
 
 def test_a_plain_column_is_shown_as_it_is() -> None:
-    assert plain(Column("likes", "UInt32", "Likes")) == (Column("likes", "UInt32", "Likes"), "`likes`")
+    assert shown_column(Column("likes", "UInt32", "Likes")) == (Column("likes", "UInt32", "Likes"), "`likes`")
     kind = Column("kind", "Enum8('post' = 1)", "What was done")
-    assert plain(kind) == (Column("kind", "String", "What was done"), "toString(`kind`)")
+    assert shown_column(kind) == (Column("kind", "String", "What was done"), "toString(`kind`)")
 
 
 def test_a_value_that_the_comment_leaves_out_is_null_in_the_view() -> None:
@@ -107,4 +107,7 @@ def test_a_value_that_the_comment_leaves_out_is_null_in_the_view() -> None:
     column = Column("n", "UInt8", "Number", unknown=(case,))
     assert column.comment == "Number"
     assert replace(column, unknown=(replace(case, stored=ZERO),)).comment == "Number; 0 at night"
-    assert plain(column) == (Column("n", "Nullable(UInt8)", "Number; NULL at night"), "if(is_night != 0, NULL, `n`)")
+    assert shown_column(column) == (
+        Column("n", "Nullable(UInt8)", "Number; NULL at night"),
+        "if(is_night != 0, NULL, `n`)",
+    )

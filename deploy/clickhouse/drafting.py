@@ -1,4 +1,4 @@
-"""The SQL of a view: how a view is written, and how a column of a table looks in one."""
+"""The SQL of views: writes CREATE VIEW statements, and shows columns of tables in them."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,7 +7,7 @@ from schemas.metrics import MEASURES, WeightSet
 from schemas.tables import EPOCH, NAN, STORED_AT, VERSION, Column, Table
 
 HIDDEN: Final = (VERSION.name, STORED_AT.name)
-"""How a table keeps its newest row is not what a view says."""
+"""Columns by which a table keeps its newest row; views leave them out."""
 
 NOW: Final = "toStartOfMinute(now('UTC')) + 60"
 SHOWN_AT: Final = Column(
@@ -17,7 +17,7 @@ TEXT_OR_NULL: Final = "Nullable(String)"
 REAL_OR_NULL: Final = "Nullable(Float64)"
 
 NULL_WHERE_STORED: Final = {NAN: "if(isNaN({0}), NULL, {0})", EPOCH: "nullIf({0}, toDateTime(0, 'UTC'))"}
-"""What a table holds where a value is not known, and the SQL that makes NULL of it."""
+"""The value that a table stores for "not known" -> the SQL that turns it into NULL."""
 
 Shown = tuple[Column, str]
 """A column of a view, and the SQL of its value."""
@@ -25,34 +25,39 @@ Shown = tuple[Column, str]
 
 @dataclass(frozen=True)
 class View:
-    """A view and the statement that creates or replaces it, with the placeholders of pipeline.clickhouse.ddl."""
+    """A view with its CREATE OR REPLACE statement, in which stand the placeholders of pipeline.clickhouse.ddl."""
 
     name: str
     sql: str
 
 
 def view(name: str, comment: str, shown: list[Shown], tail: str, *, typed: bool = True) -> View:
-    """Writes CREATE VIEW with typed and commented columns; a view with parameters can have neither."""
-    types = ",\n".join(f"    `{c.name}` {c.type} COMMENT '{escaped(c.comment)}'" for c, _ in shown)
+    """Writes a view from the columns shown and `tail`, the FROM clause up to the end.
+
+    With `typed` the columns have declared types and comments, which ClickHouse refuses for a view with parameters.
+    """
+    types = ",\n".join(f"    `{c.name}` {c.type} COMMENT '{escaped_text(c.comment)}'" for c, _ in shown)
     values = ",\n".join(f"    {value}" if value == c.name else f"    {value} AS `{c.name}`" for c, value in shown)
     create = f"CREATE OR REPLACE VIEW {{database}}.{name} {{cluster}}"
     columns = f"\n(\n{types}\n)\nAS" if typed else " AS"
-    return View(name, f"{create}{columns}\nSELECT\n{values}\n{tail}\nCOMMENT '{escaped(comment)}'")
+    return View(name, f"{create}{columns}\nSELECT\n{values}\n{tail}\nCOMMENT '{escaped_text(comment)}'")
 
 
 def plain_view(table: Table, where: str = "") -> View:
-    """Shows a table's current rows."""
-    shown = [plain(column) for column in table.columns if column.name not in HIDDEN]
+    """Shows the current rows of a table, those for which the condition `where` holds."""
+    shown = [shown_column(column) for column in table.columns if column.name not in HIDDEN]
     tail = f"FROM {{database}}.{table.name} FINAL" + (f"\nWHERE {where}" if where else "")
     return view(f"{table.name}_v", table.comment, shown, tail)
 
 
-def plain(column: Column, source: str = "") -> Shown:
-    """Shows a column of `source` (an alias; empty: the only table): text for enums, dictionaries and codes of reasons,
-    NULL for what is not known.
+def shown_column(column: Column, source: str = "") -> Shown:
+    """Shows a column of `source` (an alias; empty: the only table).
+
+    Enums, dictionaries and codes of reasons become text, unknown values NULL.
 
     >>> from schemas.tables import Unknown
-    >>> plain(Column("likes", "UInt32", "Likes", unknown=(Unknown("of guests", stored="0", flag="is_guest"),)), "m")[1]
+    >>> guests = Unknown("of guests", stored="0", flag="is_guest")
+    >>> shown_column(Column("likes", "UInt32", "Likes", unknown=(guests,)), "m")[1]
     'if(m.is_guest != 0, NULL, m.likes)'
     """
     prefix, stored = (f"{source}.", f"{source}.{column.name}") if source else ("", f"`{column.name}`")
@@ -75,24 +80,26 @@ def plain(column: Column, source: str = "") -> Shown:
 
 
 def weighted(weights: WeightSet, form: str) -> str:
-    """The sum of the measures by their weights; `form` has `{}` for a measure's name."""
+    """Writes the weighted sum of the measures; `form` is the SQL of a measure, with `{}` for its name."""
     terms = zip(MEASURES, weights.weights, strict=True)
     return " + ".join(f"{weight:g} * {form.format(measure)}" for measure, weight in terms)
 
 
-def ratio(upper: str, lower: str, factor: str = "") -> str:
-    """NULL where there is nothing to divide by."""
+def ratio_or_null(upper: str, lower: str, factor: str = "") -> str:
+    """Writes `factor` upper / lower, NULL where `lower` is not positive."""
     return f"if({lower} > 0, {factor}{upper} / {lower}, NULL)"
 
 
 def any_count() -> str:
-    """A pane that was emptied stays, as a row of zeros; this is where one is not."""
+    """Writes the condition of a pane with content: an emptied pane stays as a row of zeros."""
     return " + ".join(f"{measure} + {measure}_retracted" for measure in MEASURES) + " > 0"
 
 
 def indent(text: str) -> str:
+    """Indents every line by four spaces."""
     return "\n".join("    " + line for line in text.splitlines())
 
 
-def escaped(text: str) -> str:
+def escaped_text(text: str) -> str:
+    """Escapes text for a string literal of ClickHouse."""
     return text.replace("\\", "\\\\").replace("'", "\\'")

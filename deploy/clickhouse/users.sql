@@ -1,4 +1,4 @@
--- Two roles with what each needs and no more: one for the worker, one for BI tools and people. Run once, as an administrator:
+-- Two roles with least privilege: one for the worker, one for BI tools and people. Run this file once, as an administrator:
 --
 --     clickhouse client --multiquery < deploy/clickhouse/users.sql
 --
@@ -20,7 +20,7 @@ GRANT SELECT ON system.tables TO engagement_writer;
 
 GRANT SELECT ON system.disks TO engagement_writer;
 
--- Rows come in by input(), and a query may bring a list of posts along: both count as temporary tables.
+-- Inserts use input(), and some queries bring a list of posts along: ClickHouse counts both as temporary tables.
 GRANT CREATE TEMPORARY TABLE ON *.* TO engagement_writer;
 
 CREATE SETTINGS PROFILE IF NOT EXISTS engagement_reader SETTINGS
@@ -30,5 +30,5 @@ CREATE SETTINGS PROFILE IF NOT EXISTS engagement_reader SETTINGS
 
 CREATE ROLE IF NOT EXISTS engagement_reader SETTINGS PROFILE engagement_reader;
 
--- All views and tables: a view is read with the rights of who asks.
+-- All views and tables, because ClickHouse reads the tables of a view with the rights of the user who asks.
 GRANT SELECT ON engagement.* TO engagement_reader;

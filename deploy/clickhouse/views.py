@@ -1,6 +1,6 @@
 """The views that people and BI tools read: current rows only, plain types, a comment on every column.
 
-They follow from schemas/ and are no migrations: `engagement init` (pipeline/clickhouse/views.py) creates or
+Views are generated from schemas/ and are no migrations: `engagement init` (pipeline/clickhouse/views.py) creates or
 replaces each one that the database does not have in this text. `python -m deploy.clickhouse.views` prints all of them.
 """
 
@@ -25,7 +25,7 @@ _READ: Final = re.compile(r"\{database\}\.(\w+)")
 
 
 def all_views() -> list[View]:
-    """Writes a view beside each table, and those that are computed from several; what a view reads comes before it."""
+    """Writes the view beside each table and the views that are computed from several, in the order of reading."""
     return in_order_of_reading(
         [
             *map(_beside, TABLES),
@@ -41,7 +41,7 @@ def all_views() -> list[View]:
 
 
 def in_order_of_reading(views: list[View]) -> list[View]:
-    """Orders views so that each stands behind the views that it reads; else they keep their order.
+    """Orders views so that each comes after the views it reads; the order of the list is kept otherwise.
 
     Raises graphlib.CycleError where views read each other.
 

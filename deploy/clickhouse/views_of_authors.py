@@ -1,8 +1,8 @@
-"""The view of authors: what their posts bring on average."""
+"""The view of authors: the engagement that their posts get on average."""
 
 from typing import Final
 
-from deploy.clickhouse.drafting import REAL_OR_NULL, Shown, View, ratio, view
+from deploy.clickhouse.drafting import REAL_OR_NULL, Shown, View, ratio_or_null, view
 from schemas.metrics import MEASURES
 from schemas.tables import Column
 
@@ -16,6 +16,12 @@ AUTHOR: Final[tuple[Shown, ...]] = (
 
 
 def authors_view() -> View:
+    """Shows one row per author and channel."""
+    comment = "One row per author and channel: what a post of theirs brings"
+    return view("authors_v", comment, _columns(), _tail())
+
+
+def _columns() -> list[Shown]:
     shown: list[Shown] = [
         *AUTHOR,
         (Column("posts", "UInt64", "Posts that stand (posts)"), "a.posts"),
@@ -44,14 +50,18 @@ def authors_view() -> View:
     ]
     for rate, measure in KAUSHIK.items():
         said = f"{measure} / posts (Kaushik 2011); NULL without posts"
-        shown.append((Column(rate, REAL_OR_NULL, said), ratio(f"a.{measure}", "a.posts")))
+        shown.append((Column(rate, REAL_OR_NULL, said), ratio_or_null(f"a.{measure}", "a.posts")))
     for rate, measure in KAUSHIK.items():
         said = (
             f"{measure} per post and 1,000 followers that the author had then: 1000 x sum of {measure} / sum of "
             "followers over posts that tell; NULL where none does"
         )
-        value = ratio(f"a.{measure}_told", "a.reach", "1000 * ")
+        value = ratio_or_null(f"a.{measure}_told", "a.reach", "1000 * ")
         shown.append((Column(f"{rate}_per_1000_followers", REAL_OR_NULL, said), value))
+    return shown
+
+
+def _tail() -> str:
     sums = ",\n        ".join(
         line
         for measure in MEASURES
@@ -60,7 +70,7 @@ def authors_view() -> View:
             f"sumIf(m.{measure}, p.stands AND p.tells) AS {measure}_told",
         )
     )
-    tail = f"""\
+    return f"""\
 FROM
 (
     SELECT
@@ -94,4 +104,3 @@ FROM
     ) AS m ON m.post_id = p.post_id
     GROUP BY author_id, channel
 ) AS a"""
-    return view("authors_v", "One row per author and channel: what a post of theirs brings", shown, tail)

@@ -1,4 +1,4 @@
-"""Views of conversations: how much is said now and in all, by how many, and whose brand is spoken of most."""
+"""Views of conversations: how much is said in all and of late, by how many people, and each brand's share."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from schemas.tables import CONVERSATION, CONVERSATION_MINUTES, Column
 
 COUNTS: Final = ("posts", *MEASURES)
 SAID: Final = " OR ".join([*(f"{count} != 0" for count in COUNTS), "voices > 0"])
-"""A minute that a post has left stays, as a row of zeros."""
+"""The condition of a minute with content: a minute that all its posts have left stays as a row of zeros."""
 
 ALL_HASHES: Final = 2**64 - 1
 BRAND: Final = "brand:"
@@ -34,6 +34,12 @@ def conversation_minutes_view() -> View:
 
 
 def conversations_view() -> View:
+    """Shows one row per conversation, with windows as of now."""
+    comment = "One row per conversation: all of it, and its last minutes as of now"
+    return view("conversations_v", comment, _conversation_columns(), _conversation_tail())
+
+
+def _conversation_columns() -> list[Shown]:
     shown: list[Shown] = [
         (CONVERSATION, "c.conversation"),
         (Column("as_of", "DateTime('UTC')", "End of its newest minute (conversation_minutes)"), "c.as_of"),
@@ -84,6 +90,10 @@ def conversations_view() -> View:
         ),
         (SHOWN_AT, NOW),
     ]
+    return shown
+
+
+def _conversation_tail() -> str:
     sums = ",\n        ".join(
         line
         for count in COUNTS
@@ -98,7 +108,7 @@ def conversations_view() -> View:
     voices = ",\n        ".join(
         _heard(window, _recent(WINDOWS[window]) if window in WINDOWS else "1") for window in ("all", *WINDOWS)
     )
-    tail = f"""\
+    return f"""\
 FROM
 (
     SELECT
@@ -121,26 +131,26 @@ LEFT ANY JOIN
     FROM {{database}}.conversation_posts FINAL
     GROUP BY conversation
 ) AS v ON v.conversation = c.conversation"""
-    return view("conversations_v", "One row per conversation: all of it, and its last minutes as of now", shown, tail)
 
 
 def share_of_voice_view() -> View:
+    """Shows the share of voice of each tracked brand in the last 24 hours."""
     since, until = f"{NOW} - {WINDOWS['24h'] * 60}", NOW
     comment = "One row per tracked brand that was spoken of in the 24 h before now: its share of what was said of all"
-    return view("share_of_voice_v", comment, *_share_of_voice(since, until))
+    return view("share_of_voice_v", comment, _brand_columns(), _brand_tail(since, until))
 
 
 def share_of_voice_between_view() -> View:
-    """Shows share_of_voice_v for any time."""
+    """Shows the share of voice of each tracked brand between two times, a view with parameters."""
     comment = (
         "share_of_voice_v of minutes from `since` on and before `until`: "
         "SELECT * FROM share_of_voice(since = '2026-01-01 00:00:00', until = '2026-02-01 00:00:00')"
     )
     since, until = "{since:DateTime('UTC')}", "{until:DateTime('UTC')}"
-    return view("share_of_voice", comment, *_share_of_voice(since, until), typed=False)
+    return view("share_of_voice", comment, _brand_columns(), _brand_tail(since, until), typed=False)
 
 
-def _share_of_voice(since: str, until: str) -> tuple[list[Shown], str]:
+def _brand_columns() -> list[Shown]:
     spoken, heard = "greatest(c.posts + c.comments, 0)", f"toUInt64(round({_estimate('v.heard_all', 'v.theta_all')}))"
     shown: list[Shown] = [
         (
@@ -187,9 +197,13 @@ def _share_of_voice(since: str, until: str) -> tuple[list[Shown], str]:
             f"{heard} / nullIf(sum({heard}) OVER (), 0)",
         ),
     ]
+    return shown
+
+
+def _brand_tail(since: str, until: str) -> str:
     sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}" for count in COUNTS)
     when = f"startsWith(conversation, '{BRAND}') AND minute >= {since} AND minute < {until}"
-    tail = f"""\
+    return f"""\
 FROM
 (
     SELECT
@@ -213,7 +227,6 @@ LEFT ANY JOIN
     PREWHERE {when}
     GROUP BY conversation
 ) AS v ON v.conversation = c.conversation"""
-    return shown, tail
 
 
 def _recent(minutes: int) -> str:
@@ -221,7 +234,8 @@ def _recent(minutes: int) -> str:
 
 
 def _heard(window: str, when: str) -> str:
-    """All hashes of the rows where `when` holds, and the least of the thresholds below which each sketch is whole."""
+    """Writes the columns heard_* and theta_*: all hashes of the rows where `when` holds, and the least threshold below
+    which every sketch has all hashes."""
     return (
         f"groupUniqArrayArrayIf(voices, {when}) AS heard_{window},\n        "
         f"min(if(voices_exact = 0 AND {when}, arrayMax(voices), {ALL_HASHES})) AS theta_{window}"
@@ -229,12 +243,14 @@ def _heard(window: str, when: str) -> str:
 
 
 def _estimate(heard: str, theta: str) -> str:
-    """How many: all of them, or where a sketch is among them those below theta / the share of hashes that are."""
+    """Writes the number of voices: the count of all hashes, or with a sketch among the rows the count of hashes below
+    theta, divided by the share of the hash space below theta."""
     sketched = f"{_kept(heard, theta)} / ({theta} / {ALL_HASHES + 1}.)"
     return f"if({_whole(theta)}, length({heard}), {sketched})"
 
 
 def _error(heard: str, theta: str) -> str:
+    """Writes the relative standard error of `_estimate`."""
     kept = f"greatest({_kept(heard, theta)}, 1)"
     return f"if({_whole(theta)}, 0, sqrt((1 - {theta} / {ALL_HASHES + 1}.) / {kept}))"
 
@@ -244,5 +260,5 @@ def _kept(heard: str, theta: str) -> str:
 
 
 def _whole(theta: str) -> str:
-    # 0: no row of conversation_posts at all.
+    # theta is 0 where conversation_posts has no row at all.
     return f"{theta} IN (0, {ALL_HASHES})"

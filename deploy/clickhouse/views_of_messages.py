@@ -1,4 +1,4 @@
-"""The view of messages that several posts carry: where each began, and what it brought elsewhere."""
+"""The view of messages that several posts carry: the origin of each message, and its engagement on each channel."""
 
 from deploy.clickhouse.drafting import REAL_OR_NULL, Shown, View, view
 from schemas.metrics import MEASURES
@@ -8,8 +8,16 @@ URL, POST = "url:", "post:"
 
 
 def carry_over_view() -> View:
-    """Shows each message with its posts. A post that is quoted carries its own message, and its quotes carry the
-    address that it carries (one step)."""
+    """Shows each message with its posts.
+
+    A quoted post carries the message `post:<its id>`, and the posts that quote it also carry the address of the quoted
+    post (one step).
+    """
+    comment = "One row per message and post that carries it, its origin, and what it brought"
+    return view("carry_over_v", comment, _columns(), _tail())
+
+
+def _columns() -> list[Shown]:
     shown: list[Shown] = [
         (CARRY_OVER["message"], "message"),
         (CARRY_OVER["post_id"], "post.2"),
@@ -37,10 +45,13 @@ def carry_over_view() -> View:
             "if(message_engagement > 0, 1 - origin_engagement / message_engagement, NULL)",
         ),
     ]
+    return shown
+
+
+def _tail() -> str:
     current = "SELECT message, post_id, channel, created_at FROM {database}.carry_over FINAL WHERE is_current = 1"
-    quoting = f"{current} AND startsWith(message, '{POST}')"
-    quoted = f"substring(q.message, {len(POST) + 1})"
-    tail = f"""\
+    carrying = _carrying(current)
+    return f"""\
 FROM
 (
     SELECT message, origin, posts, channels, message_engagement, origin_engagement, at
@@ -76,15 +87,7 @@ FROM
                     SELECT message, post_id, toString(any(channel)) AS channel, any(created_at) AS created_at
                     FROM
                     (
-                        {current}
-                        UNION ALL
-                        SELECT q.message, p.post_id, p.channel, p.created_at
-                        FROM (SELECT DISTINCT message FROM ({quoting})) AS q
-                        INNER JOIN {{database}}.posts AS p FINAL ON p.post_id = {quoted}
-                        UNION ALL
-                        SELECT u.message, q.post_id, q.channel, q.created_at
-                        FROM ({quoting}) AS q
-                        INNER JOIN ({current} AND startsWith(message, '{URL}')) AS u ON u.post_id = {quoted}
+{carrying}
                     )
                     GROUP BY message, post_id
                 ) AS c
@@ -102,8 +105,22 @@ FROM
     ARRAY JOIN places AS at
 )
 ARRAY JOIN at.3 AS post"""
-    comment = "One row per message and post that carries it, its origin, and what it brought"
-    return view("carry_over_v", comment, shown, tail)
+
+
+def _carrying(current: str) -> str:
+    """Writes which post carries which message: addresses, the quoted posts, and the addresses of quoted posts."""
+    quoting = f"{current} AND startsWith(message, '{POST}')"
+    quoted = f"substring(q.message, {len(POST) + 1})"
+    return f"""\
+                        {current}
+                        UNION ALL
+                        SELECT q.message, p.post_id, p.channel, p.created_at
+                        FROM (SELECT DISTINCT message FROM ({quoting})) AS q
+                        INNER JOIN {{database}}.posts AS p FINAL ON p.post_id = {quoted}
+                        UNION ALL
+                        SELECT u.message, q.post_id, q.channel, q.created_at
+                        FROM ({quoting}) AS q
+                        INNER JOIN ({current} AND startsWith(message, '{URL}')) AS u ON u.post_id = {quoted}"""
 
 
 def _seconds(moment: str) -> str:

@@ -1,4 +1,4 @@
-"""Views of over-performance: how a post does against the author's last ones at the same age."""
+"""Views of over-performance: how a post does compared with the author's last posts at the same age."""
 
 from typing import Final
 
@@ -7,17 +7,19 @@ from deploy.clickhouse.views_of_authors import AUTHOR
 from schemas.metrics import WEIGHT_SETS
 from schemas.tables import POSTS, Column
 
-AGES: Final = {15: "15 minutes", 60: "1 hour", 300: "5 hours", 1440: "1 day", 10_080: "7 days"}
-"""Minutes."""
+COMPARED_AGES: Final = {15: "15 minutes", 60: "1 hour", 300: "5 hours", 1440: "1 day", 10_080: "7 days"}
+"""The ages, in minutes, at which posts are compared."""
 
 COMPARED: Final = 100
 ENOUGH: Final = 10
-"""Posts of the author before this one: at most, and at least."""
+"""The earlier posts of the author that a post is compared with: at most, and at least."""
 
 CONFIDENCE: Final = 0.9
+"""The confidence of the interval of the expected engagement."""
 
 
 def over_performance_view() -> View:
+    """Shows over-performance of all posts."""
     comment = (
         "One row per post that stands and age that it has reached: what it had brought by then against the author's "
         f"last {COMPARED} posts on the channel (CrowdTangle's formula). Reads all panes: of one author sooner with "
@@ -27,7 +29,7 @@ def over_performance_view() -> View:
 
 
 def over_performance_of_author_view() -> View:
-    """Shows over_performance_v for one author, of whose posts alone the panes are read."""
+    """Shows over-performance of one author's posts; a view with parameters that reads only the panes of that author."""
     comment = "over_performance_v of one author: SELECT * FROM over_performance(author = 'a', channel = 'bluesky')"
     of_author = " AND author_id = {author:String} AND channel = {channel:String}"
     of_posts = (
@@ -43,7 +45,7 @@ def _performance() -> list[Shown]:
         (POSTS["post_id"], "a.post_id"),
         (Column("created_at", "DateTime64(6, 'UTC')", "When it was first posted (posts)"), "a.created_at"),
         (
-            Column("age", "UInt16", f"Minutes from the minute of the post on: {', '.join(AGES.values())}"),
+            Column("age", "UInt16", f"Minutes from the minute of the post on: {', '.join(COMPARED_AGES.values())}"),
             "a.age",
         ),
         (
@@ -54,45 +56,7 @@ def _performance() -> list[Shown]:
         ),
     ]
     for number, name in enumerate(WEIGHT_SETS):
-        actual, expected, error = f"a.{name}", f"usual.{2 * number + 1}", f"usual.{2 * number + 2}"
-        enough = f"a.n >= {ENOUGH}"
-        shown += [
-            (Column(f"actual_{name}", "Float64", f"Net engagement by that age, weights {name} (post_minutes)"), actual),
-            (
-                Column(
-                    f"expected_{name}",
-                    REAL_OR_NULL,
-                    f"Mean of the middle half of these posts' engagement at this age, weights {name}; NULL: see reason",
-                ),
-                f"if({enough}, {expected}, NULL)",
-            ),
-            (
-                Column(
-                    f"over_performance_{name}",
-                    REAL_OR_NULL,
-                    "actual / expected where it is not less, else -expected / actual, -2 x expected without any "
-                    "(CrowdTangle); NULL: see reason",
-                ),
-                f"if({enough}, {_score(actual, expected)}, NULL)",
-            ),
-            (
-                Column(
-                    f"over_performance_{name}_low",
-                    REAL_OR_NULL,
-                    f"The same at the high end of a {CONFIDENCE:.0%} interval of expected: Student's t with the "
-                    "trimmed mean's Winsorized variance (Tukey and McLaughlin 1963); NULL: see reason",
-                ),
-                f"if({enough}, {_score(actual, f'({expected} + {error})')}, NULL)",
-            ),
-            (
-                Column(
-                    f"over_performance_{name}_high",
-                    REAL_OR_NULL,
-                    "The same at its low end; NULL: see reason, or without bound where that end is not above 0",
-                ),
-                f"if({enough}, {_score(actual, f'({expected} - {error})')}, NULL)",
-            ),
-        ]
+        shown += _performance_by(name, f"a.{name}", f"usual.{2 * number + 1}", f"usual.{2 * number + 2}")
     nothing = " AND ".join(f"usual.{2 * number + 1} <= 0" for number in range(len(WEIGHT_SETS)))
     shown.append(
         (
@@ -103,7 +67,50 @@ def _performance() -> list[Shown]:
     return shown
 
 
+def _performance_by(name: str, actual: str, expected: str, error: str) -> list[Shown]:
+    """Writes the columns of one weight set from the SQL of actual and expected engagement and of half an interval."""
+    enough = f"a.n >= {ENOUGH}"
+    return [
+        (Column(f"actual_{name}", "Float64", f"Net engagement by that age, weights {name} (post_minutes)"), actual),
+        (
+            Column(
+                f"expected_{name}",
+                REAL_OR_NULL,
+                f"Mean of the middle half of these posts' engagement at this age, weights {name}; NULL: see reason",
+            ),
+            f"if({enough}, {expected}, NULL)",
+        ),
+        (
+            Column(
+                f"over_performance_{name}",
+                REAL_OR_NULL,
+                "actual / expected where it is not less, else -expected / actual, -2 x expected without any "
+                "(CrowdTangle); NULL: see reason",
+            ),
+            f"if({enough}, {_score(actual, expected)}, NULL)",
+        ),
+        (
+            Column(
+                f"over_performance_{name}_low",
+                REAL_OR_NULL,
+                f"The same at the high end of a {CONFIDENCE:.0%} interval of expected: Student's t with the "
+                "trimmed mean's Winsorized variance (Tukey and McLaughlin 1963); NULL: see reason",
+            ),
+            f"if({enough}, {_score(actual, f'({expected} + {error})')}, NULL)",
+        ),
+        (
+            Column(
+                f"over_performance_{name}_high",
+                REAL_OR_NULL,
+                "The same at its low end; NULL: see reason, or without bound where that end is not above 0",
+            ),
+            f"if({enough}, {_score(actual, f'({expected} - {error})')}, NULL)",
+        ),
+    ]
+
+
 def _score(actual: str, expected: str) -> str:
+    """Writes CrowdTangle's factor, NULL where nothing is expected."""
     return (
         f"multiIf({expected} <= 0, NULL, {actual} <= 0, -2 * {expected}, "
         f"{actual} >= {expected}, {actual} / {expected}, -{expected} / {actual})"
@@ -111,55 +118,19 @@ def _score(actual: str, expected: str) -> str:
 
 
 def _performance_tail(of_author: str, of_posts: str) -> str:
-    """Per post and age: engagement by then, and of the posts before it how many (n), mean and half an interval.
+    """Writes the FROM clause: per post and age the engagement by then, and of the posts before it n, mean and half an
+    interval.
 
-    Of n sorted values k = n div 4 go at each end and h = n - 2k stay. The variance is Winsorized: those that go count
-    as the last ones that stay. Half of the interval is t(h - 1) s / (h / n sqrt(n)). ARRAY JOIN
-    of one tuple parts this from the conditions above it, which else did it again for each column: six times the CPU.
+    Of n sorted values k = n div 4 are cut off at each end and h = n - 2k stay. The variance is Winsorized: values that
+    are cut off count as the nearest value that stays. Half of the interval is t(h - 1) s / (h / n sqrt(n)). ARRAY JOIN
+    of one tuple separates the computation from the columns' conditions, each of which would otherwise repeat the
+    computation: six times the CPU.
     """
-    net = "(toInt64({0}) - {0}_retracted)"
-    ends = range(1, len(AGES) + 1)
-    sums = ",\n            ".join(
-        f"sumIf(net_{name}, since < {age * 60}) AS {name}_{number}"
-        for number, age in zip(ends, AGES, strict=True)
-        for name in WEIGHT_SETS
-    )
-    nets = ",\n                ".join(
-        f"{weighted(weights, net)} AS net_{name}" for name, weights in WEIGHT_SETS.items()
-    )
-    ages = ", ".join(
-        f"({age}, {', '.join(f's.{name}_{number}' for name in WEIGHT_SETS)})"
-        for number, age in zip(ends, AGES, strict=True)
-    )
-    values = ",\n                ".join(
-        f"greatest(toFloat64(at.{number}), 0) AS {name}" for number, name in enumerate(WEIGHT_SETS, 2)
-    )
-    # Half the bytes, half the time: rounds what is above 16 million, by 6e-8 at most.
+    # Float32 takes half the bytes and half the time. It rounds values above 16 million, by 6e-8 at most.
     sorts = ",\n            ".join(
         f"arraySort(groupArray(toFloat32({name})) OVER before) AS of_{name}" for name in WEIGHT_SETS
     )
-    middles = ",\n        ".join(
-        f"toFloat64(of_{name}[k + 1]) AS least_{name},\n        "
-        f"toFloat64(of_{name}[n - k]) AS most_{name},\n        "
-        f"arraySlice(of_{name}, k + 1, h) AS middle_{name},\n        "
-        f"arrayAvg(middle_{name}) AS expected_{name},\n        "
-        f"h * expected_{name} + k * (least_{name} + most_{name}) AS sum_{name},\n        "
-        f"arraySum(v -> pow(v, 2), middle_{name}) + k * (pow(least_{name}, 2) + pow(most_{name}, 2)) "
-        f"AS squares_{name},\n        "
-        f"t * sqrt(greatest(squares_{name} - sum_{name} * sum_{name} / n, 0) / (n - 1)) / (h / n * sqrt(n)) "
-        f"AS error_{name}"
-        for name in WEIGHT_SETS
-    )
     usual = ", ".join(f"a.expected_{name}, a.error_{name}" for name in WEIGHT_SETS)
-    # Imported here: takes a quarter of a second, and not every command that knows of views writes one.
-    from scipy.special import stdtrit
-
-    most = max(n - 2 * (n // 4) - 1 for n in range(COMPARED + 1))
-    quantiles = ", ".join(f"{stdtrit(df, (1 + CONFIDENCE) / 2):.8f}" for df in range(1, most + 1))
-    posts = f"""\
-SELECT post_id, author_id, toString(channel) AS channel, created_at, toStartOfMinute(created_at) AS born
-FROM {{database}}.posts FINAL
-WHERE {_stands(of_author)}"""
     return f"""\
 FROM
 (
@@ -168,8 +139,8 @@ FROM
         length(of_{next(iter(WEIGHT_SETS))}) AS n,
         intDiv(n, 4) AS k,
         n - 2 * k AS h,
-        [{quantiles}][h - 1] AS t,
-        {middles}
+        [{_quantiles_of_t()}][h - 1] AS t,
+        {_middles()}
     FROM
     (
         SELECT
@@ -177,39 +148,7 @@ FROM
             {sorts}
         FROM
         (
-            SELECT
-                o.author_id AS author_id,
-                o.channel AS channel,
-                o.post_id AS post_id,
-                o.created_at AS created_at,
-                at.1 AS age,
-                {values}
-            FROM
-            (
-{indent(indent(indent(indent(posts))))}
-            ) AS o
-            LEFT ANY JOIN
-            (
-                SELECT
-                    m.post_id AS post_id,
-                    {sums.replace(chr(10), chr(10) + " " * 8)}
-                FROM
-                (
-                    SELECT
-                        post_id,
-                        minute,
-                        {nets.replace(chr(10), chr(10) + " " * 8)}
-                    FROM {{database}}.post_minutes FINAL{of_posts.replace(chr(10), chr(10) + " " * 12)}
-                ) AS m
-                INNER JOIN
-                (
-{indent(indent(indent(indent(indent(posts)))))}
-                ) AS b ON b.post_id = m.post_id
-                WHERE ((toInt64(toUnixTimestamp(m.minute)) - toUnixTimestamp(b.born)) AS since) < {max(AGES) * 60}
-                GROUP BY post_id
-            ) AS s ON s.post_id = o.post_id
-            ARRAY JOIN [{ages}] AS at
-            WHERE o.born + toIntervalMinute(at.1) <= now('UTC')
+{indent(indent(indent(_engagement_by_age(of_author, of_posts))))}
         )
         WINDOW before AS (
             PARTITION BY author_id, channel, age
@@ -221,5 +160,88 @@ FROM
 ARRAY JOIN [({usual})] AS usual"""
 
 
+def _quantiles_of_t() -> str:
+    """Writes the quantiles of Student's t for 1, 2, ... degrees of freedom, as many as COMPARED posts can need."""
+    # Imported here, because scipy.special takes a quarter of a second and few commands write a view.
+    from scipy.special import stdtrit
+
+    most = max(n - 2 * (n // 4) - 1 for n in range(COMPARED + 1))
+    return ", ".join(f"{stdtrit(df, (1 + CONFIDENCE) / 2):.8f}" for df in range(1, most + 1))
+
+
+def _middles() -> str:
+    """Writes, per weight set, the mean of the middle half (expected_*) and half of its interval (error_*)."""
+    return ",\n        ".join(
+        f"toFloat64(of_{name}[k + 1]) AS least_{name},\n        "
+        f"toFloat64(of_{name}[n - k]) AS most_{name},\n        "
+        f"arraySlice(of_{name}, k + 1, h) AS middle_{name},\n        "
+        f"arrayAvg(middle_{name}) AS expected_{name},\n        "
+        f"h * expected_{name} + k * (least_{name} + most_{name}) AS sum_{name},\n        "
+        f"arraySum(v -> pow(v, 2), middle_{name}) + k * (pow(least_{name}, 2) + pow(most_{name}, 2)) "
+        f"AS squares_{name},\n        "
+        f"t * sqrt(greatest(squares_{name} - sum_{name} * sum_{name} / n, 0) / (n - 1)) / (h / n * sqrt(n)) "
+        f"AS error_{name}"
+        for name in WEIGHT_SETS
+    )
+
+
+def _engagement_by_age(of_author: str, of_posts: str) -> str:
+    """Writes the query of net engagement per post and age, for each weight set."""
+    net = "(toInt64({0}) - {0}_retracted)"
+    ends = range(1, len(COMPARED_AGES) + 1)
+    sums = ",\n        ".join(
+        f"sumIf(net_{name}, since < {age * 60}) AS {name}_{number}"
+        for number, age in zip(ends, COMPARED_AGES, strict=True)
+        for name in WEIGHT_SETS
+    )
+    nets = ",\n            ".join(f"{weighted(weights, net)} AS net_{name}" for name, weights in WEIGHT_SETS.items())
+    ages = ", ".join(
+        f"({age}, {', '.join(f's.{name}_{number}' for name in WEIGHT_SETS)})"
+        for number, age in zip(ends, COMPARED_AGES, strict=True)
+    )
+    values = ",\n    ".join(
+        f"greatest(toFloat64(at.{number}), 0) AS {name}" for number, name in enumerate(WEIGHT_SETS, 2)
+    )
+    posts = f"""\
+SELECT post_id, author_id, toString(channel) AS channel, created_at, toStartOfMinute(created_at) AS born
+FROM {{database}}.posts FINAL
+WHERE {_stands(of_author)}"""
+    return f"""\
+SELECT
+    o.author_id AS author_id,
+    o.channel AS channel,
+    o.post_id AS post_id,
+    o.created_at AS created_at,
+    at.1 AS age,
+    {values}
+FROM
+(
+{indent(posts)}
+) AS o
+LEFT ANY JOIN
+(
+    SELECT
+        m.post_id AS post_id,
+        {sums}
+    FROM
+    (
+        SELECT
+            post_id,
+            minute,
+            {nets}
+        FROM {{database}}.post_minutes FINAL{of_posts}
+    ) AS m
+    INNER JOIN
+    (
+{indent(indent(posts))}
+    ) AS b ON b.post_id = m.post_id
+    WHERE ((toInt64(toUnixTimestamp(m.minute)) - toUnixTimestamp(b.born)) AS since) < {max(COMPARED_AGES) * 60}
+    GROUP BY post_id
+) AS s ON s.post_id = o.post_id
+ARRAY JOIN [{ages}] AS at
+WHERE o.born + toIntervalMinute(at.1) <= now('UTC')"""
+
+
 def _stands(of_author: str) -> str:
+    """Writes the condition of a post that has an author and was not deleted."""
     return f"author_id != '' AND deleted_at IS NULL{of_author}"

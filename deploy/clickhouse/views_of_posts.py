@@ -1,4 +1,4 @@
-"""Views of posts: what is known now, what was known then, and windows as of any time."""
+"""Views of posts: their metrics as of now, as they were shown earlier, and as of any time."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -13,16 +13,16 @@ from deploy.clickhouse.drafting import (
     View,
     any_count,
     indent,
-    plain,
-    ratio,
+    ratio_or_null,
+    shown_column,
     view,
     weighted,
 )
 from schemas.metrics import HOT_HALF_LIFE, MEASURES, TREES, WEIGHT_SETS, WINDOWS
 from schemas.tables import POST_HISTORY, POST_METRICS, Column
 
-LONGEST: Final = 2 * max(WINDOWS.values()) * 60
-"""Seconds that a window and the one before it look back."""
+LONGEST_LOOK_BACK: Final = 2 * max(WINDOWS.values()) * 60
+"""The seconds that the longest window and the window before it look back over."""
 
 AT: Final = "toStartOfMinute({t:DateTime('UTC')} + 59)"
 
@@ -43,8 +43,7 @@ POST_COLUMNS: Final[tuple[Shown, ...]] = (
 
 
 def post_metrics_view() -> View:
-    """Shows post_metrics with its windows as of now, from the panes of the last two days; nothing where there are
-    none."""
+    """Shows post_metrics with its windows as of now, computed from the panes of the last two days."""
     shown = metric_columns(NOW, windows=False)
     half_life = f"hot_{HOT_HALF_LIFE[0]}"
     at = next(number for number, (column, _) in enumerate(shown) if column.name == half_life) + 1
@@ -78,14 +77,14 @@ LEFT ANY JOIN
 
 
 def post_history_view() -> View:
-    """Shows everything as it was known at as_of."""
+    """Shows post_history, every column as of the row's own `as_of`."""
     return view(
         "post_history_v", POST_HISTORY.comment, metric_columns("m.as_of"), "FROM {database}.post_history AS m FINAL"
     )
 
 
 def metrics_at_view() -> View:
-    """Shows counts, windows and scores as of any time, all from the panes."""
+    """Shows counts, windows and scores as of any time, computed from the panes; a view with the parameter `t`."""
     shown: list[Shown] = [
         (POST_METRICS["post_id"], "w.post_id"),
         (Column("windows_at", "DateTime('UTC')", "t, or the end of the minute that t is in"), AT),
@@ -103,18 +102,23 @@ def metrics_at_view() -> View:
 
 
 def metric_columns(now: str, *, windows: bool = True) -> list[Shown]:
-    """Shows the columns of post_metrics AS m, those with a window only with `windows`, and what follows from them as of
-    `now`."""
+    """Shows the columns of post_metrics AS m, and the columns computed from them as of `now`.
+
+    Columns with a window are shown only with `windows`.
+    """
     shown: list[Shown] = []
     for column in POST_METRICS.columns:
         if column.name not in HIDDEN and (windows or column.window is None):
-            shown.append(plain(column, "m"))
+            shown.append(shown_column(column, "m"))
             shown += _derived(column.name, now)
     return shown
 
 
 def window_sums(at: str, *, totals: bool = False) -> str:
-    """Per post the net of each window before `at` and of the one before it, and with `totals` of all time."""
+    """Writes the query of a post's net counts: two successive windows of each length, back from `at`.
+
+    With `totals` it also counts all time.
+    """
     sums = []
     for measure in MEASURES:
         net = f"toInt64({measure}) - {measure}_retracted"
@@ -125,8 +129,10 @@ def window_sums(at: str, *, totals: bool = False) -> str:
             sums.append(f"sumIf({net}, age <= {w}) AS {measure}_{window}_new")
             sums.append(f"sumIf({net}, age > {w} AND age <= {2 * w}) AS {measure}_{window}_old")
     lines = ",\n    ".join(sums)
-    # By the sorting key rows may be left out before FINAL chooses among versions: that spares reading years of panes.
-    since = "" if totals else f"minute >= toDateTime(greatest(toUnixTimestamp({at}) - {LONGEST}, 0), 'UTC') AND "
+    # A condition on the sorting key leaves rows out before FINAL chooses among versions: that spares years of panes.
+    since = (
+        "" if totals else f"minute >= toDateTime(greatest(toUnixTimestamp({at}) - {LONGEST_LOOK_BACK}, 0), 'UTC') AND "
+    )
     return f"""\
 WITH toUnixTimestamp({at}) - toUnixTimestamp(minute) AS age
 SELECT
@@ -139,6 +145,7 @@ GROUP BY post_id"""
 
 
 def window_columns(moment: str) -> Iterator[Shown]:
+    """Yields the columns of all windows; `moment` is the time that they look back from, in words."""
     for name, weights in WEIGHT_SETS.items():
         for window in WINDOWS:
             yield _windowed(f"score_{name}_{window}", moment), weighted(weights, f"ifNull(w.{{}}_{window}_new, 0)")
@@ -163,7 +170,7 @@ def window_columns(moment: str) -> Iterator[Shown]:
 
 
 def _derived(name: str, now: str) -> Iterator[Shown]:
-    """What follows the column `name`."""
+    """Yields the columns that are computed from the column `name`, as of `now`."""
     tree, _, part = name.partition("_")
     if tree in TREES and part == "waiting":
         flat = "no event of this tree names a parent: all hang under the post, so its shape says little"
@@ -189,7 +196,7 @@ def _derived(name: str, now: str) -> Iterator[Shown]:
             Column(
                 "brand_ratio", REAL_OR_NULL, "brand_turns / audience_turns; NULL without audience, see thread_reason"
             ),
-            f"if(m.thread_reason = 0, {ratio('m.brand_turns', 'm.audience_turns')}, NULL)",
+            f"if(m.thread_reason = 0, {ratio_or_null('m.brand_turns', 'm.audience_turns')}, NULL)",
         )
     if name == "oldest_unanswered_at":
         waits = f"m.thread_reason = 0 AND m.{name} > toDateTime(0, 'UTC')"
@@ -205,5 +212,5 @@ def _derived(name: str, now: str) -> Iterator[Shown]:
 
 
 def _windowed(name: str, moment: str) -> Column:
-    column, (shown, _) = POST_METRICS[name], plain(POST_METRICS[name])
+    column, (shown, _) = POST_METRICS[name], shown_column(POST_METRICS[name])
     return Column(name, shown.type, column.comment_in_view(moment))
