@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from deploy.clickhouse.drafting import HIDDEN, NOW, REAL_OR_NULL, SHOWN_AT, Shown, View, plain, view
+from deploy.clickhouse.drafting import HIDDEN, NOW, REAL_OR_NULL, SHOWN_AT, Shown, View, shown_column, view
 from schemas.metrics import MEASURES, VOICES, WINDOWS
 from schemas.tables import CONVERSATION, CONVERSATION_MINUTES, Column
 
@@ -28,7 +28,7 @@ greatest(is_final, ifNull(minute < (
 def conversation_minutes_view() -> View:
     """Shows the current rows of conversation_minutes."""
     columns = [column for column in CONVERSATION_MINUTES.columns if column.name not in HIDDEN]
-    shown = [(column, IS_FINAL) if column.name == "is_final" else plain(column) for column in columns]
+    shown = [(column, IS_FINAL) if column.name == "is_final" else shown_column(column) for column in columns]
     tail = f"FROM {{database}}.{CONVERSATION_MINUTES.name} FINAL"
     return view("conversation_minutes_v", CONVERSATION_MINUTES.comment, shown, tail)
 
