@@ -1,14 +1,15 @@
-"""How columns travel to ClickHouse: as plain numbers and text, of which the server makes enums, times and NULLs.
+"""The encoding of inserts: columns are sent as plain numbers and text, and the server makes enums, times and NULLs.
 
-The driver looks at each datetime, enum and NULL in Python: more than all the rest of an insert. So an insert reads
-`INSERT INTO t (...) SELECT ... FROM input(...)`, and what it selects are these conversions.
+clickhouse-driver handles each datetime, enum and NULL in Python, which costs more than the rest of an insert. An insert
+is therefore `INSERT INTO t (...) SELECT ... FROM input(...)`, whose SELECT holds the conversions.
 
     >>> encode_plain("events", {"occurred_at": [1, 2]})[0].partition(" SELECT ")[2]
     "fromUnixTimestamp64Micro(`occurred_at`, 'UTC') FROM input('`occurred_at` Int64') FORMAT Native"
 
-It also writes text by text, 60 ns each. Where there are many, up to BLOCK_ROWS rows travel as one: of each column one
-text, numbers as their bytes, little-endian, text with NUL between, or as hex where there is a NUL within; an ARRAY JOIN
-takes them apart. The server plans that for half a millisecond a column, so few rows go plainly.
+The driver also writes texts one by one, at 60 ns each. A large insert is therefore packed: up to BLOCK_ROWS rows are
+sent as one row that holds one text per column (numbers as little-endian bytes; texts joined by NUL, or as hex where one
+of them contains NUL), and an ARRAY JOIN splits them. Planning that costs the server half a millisecond per column, so
+small inserts are sent plainly.
 
     >>> statement, blocks = encode_packed("events", {"post_id": ["a", "b"], "occurred_at": [1, 2]})
     >>> statement.partition(" SELECT ")[2].partition(" FROM ")[0]
@@ -28,19 +29,24 @@ import numpy as np
 from schemas.tables import TABLES, Table
 
 BLOCK_ROWS: Final = 65_536
-"""Rows that travel as one. The server makes blocks of a million rows of them again before it writes a part."""
+"""Rows that are packed into one. The server joins them into blocks of a million rows before it writes a part."""
 
 MANY_TEXTS: Final = 50_000
-"""Texts from which on it pays to pack an insert."""
+"""Number of texts from which on packing pays."""
 
 BETWEEN: Final = "\0"
+"""Separates packed texts."""
+
 BETWEEN_ARRAYS: Final = "\x01"
-"""Between the texts of arrays, which have NUL between their own."""
+"""Separates packed arrays of texts, whose own texts are separated by NUL."""
 
 
 class _WireType(NamedTuple):
-    """How a column's type travels: the type of its numbers, or None for text; what stands between texts; and the SQL
-    that makes a value of `{}`, which is such a number or text."""
+    """How the values of a column type are sent.
+
+    `number` is the type of numbers, None for text; `between` separates packed texts; `sql` makes a value of the number
+    or text `{}`.
+    """
 
     number: str | None
     between: str
@@ -48,21 +54,21 @@ class _WireType(NamedTuple):
 
 
 def is_worth_packing(table: str, names: Iterable[str], rows: int) -> bool:
-    """Whether so many rows of these columns are."""
+    """Tells whether packing pays for so many rows of these columns."""
     declared = _declared(table)
     return rows * sum(_wire_type(declared[name].type).number is None for name in names) >= MANY_TEXTS
 
 
 def encode_plain(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str, list[Any]]:
-    """The INSERT of these columns, and what it takes of each: an array of numbers, or a list of texts.
+    """Returns the INSERT of these columns and the data of each: an array of numbers, or a list of texts.
 
-    The columns are lists or arrays of one length, not empty. Times, enums: integers. Optional numbers: None is NULL.
-    Text: str, or bytes as they are. Arrays of texts: lists, or the texts of each with NUL between; an empty text within
-    does not pass: it is no channel, tag or address. Arrays of numbers: lists, as text like '[1, 2]', or their bytes,
-    little-endian.
+    Columns are lists or arrays of one length, not empty. Times and enums are integers; None is NULL in optional
+    numbers; text is str, or bytes sent as they are. Arrays of texts are lists, or one text per array joined by NUL; an
+    array of one empty text arrives empty, since no channel, tag or address is. Arrays of numbers are lists, text such
+    as '[1, 2]', or little-endian bytes.
 
-    Raises ValueError for what is not declared, and for numbers that the type does not hold, TypeError for values of
-    another kind.
+    Raises ValueError for undeclared tables or columns and for numbers outside the type, TypeError for values of another
+    kind.
     """
     check_declared(table, columns)
     declared = _declared(table)
@@ -72,7 +78,10 @@ def encode_plain(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tupl
 
 
 def encode_packed(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str, list[list[bytes]]]:
-    """The same, and per column the texts of BLOCK_ROWS values each that it takes."""
+    """Returns the packed INSERT of these columns and the data of each: one text per BLOCK_ROWS values.
+
+    Takes values, and raises, as `encode_plain`.
+    """
     check_declared(table, columns)
     declared = _declared(table)
     found = [_texts(declared[name].type, values) for name, values in columns.items()]
@@ -83,8 +92,10 @@ def encode_packed(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tup
 def encode_missing(
     table: str, columns: Mapping[str, Sequence[Any] | Any], settings: Mapping[str, Any]
 ) -> tuple[str, str, list[Any]]:
-    """Makes the INSERT ... SELECT that stores rows of an external table `sent` unless their key is there already; and
-    the structure of `sent`, and its columns. Values, and what is raised, as for `encode_plain`."""
+    """Returns the INSERT ... SELECT that stores rows of an external table `sent` whose key the table does not have.
+
+    Also returns the structure of `sent` and its columns. Takes values, and raises, as `encode_plain`.
+    """
     check_declared(table, columns)
     declared = _declared(table)
     values = [_plain(declared[name].type, column) for name, column in columns.items()]
@@ -103,7 +114,7 @@ def encode_missing(
 
 
 def check_declared(table: str, names: Iterable[str]) -> None:
-    """Raises ValueError for a table or column that schemas/tables.py does not know: no name is escaped here."""
+    """Raises ValueError for a table or column that schemas/tables.py does not know: names are not escaped in SQL."""
     known = {column.name for column in _declared(table).columns}
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -112,7 +123,7 @@ def check_declared(table: str, names: Iterable[str]) -> None:
 
 @lru_cache
 def _statement(table: str, names: tuple[str, ...], of_bytes: tuple[bool, ...], is_packed: bool) -> str:
-    """`of_bytes`: which columns are of bytes, as hex where they are packed."""
+    """Builds the INSERT; `of_bytes` tells which columns hold bytes (sent as hex where they are packed)."""
     declared, structure, taken_apart, values = _declared(table), [], [], []
     for name, is_bytes in zip(names, of_bytes, strict=True):
         wire, sent, value = _wire_type(declared[name].type, is_bytes), f"`{name}`", f"`{name}.`"
@@ -140,7 +151,7 @@ def _plain(type_: str, values: Sequence[Any] | Any) -> Any:
 
 
 def _texts(type_: str, values: Sequence[Any] | Any) -> tuple[bool, list[bytes]]:
-    """The texts of a column, one per BLOCK_ROWS values, and whether the texts within are hex."""
+    """Returns whether a packed column is hex, and its texts, one per BLOCK_ROWS values."""
     wire = _wire_type(type_)
     starts = range(0, len(values), BLOCK_ROWS)
     if wire.number:
@@ -170,7 +181,7 @@ def _numbers(type_: str, values: Sequence[Any] | Any) -> Any:
 
 
 def _each_as_text(type_: str, values: Sequence[Any] | Any) -> list[Any]:
-    """The values of a column that is no plain number: str, or bytes."""
+    """Returns the values of a column that is no plain number, as str or bytes."""
     if type_.startswith("Nullable("):
         return ["" if value is None else str(value) for value in values]
     if not type_.startswith("Array(") or isinstance(values[0], bytes | str):

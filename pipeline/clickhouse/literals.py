@@ -1,15 +1,15 @@
-"""Text as a literal of ClickHouse's SQL, for statements that people read and paste.
+"""Text literals of ClickHouse's SQL, for statements that people read and paste.
 
-A statement that we send ourselves has parameters instead.
+Statements that the pipeline sends have parameters instead.
 """
 
 
 def string_literal(text: str) -> str:
-    r"""Quotes any text, on one line of signs that can be seen.
+    r"""Quotes a text on one line of printable characters.
 
-    Backslashes and quotes are escaped. What cannot be seen (controls, line ends, marks of direction, spaces that are no
-    space) and backticks are written as bytes: no text ends the line, hides a part of it, or ends a block of code in
-    Markdown that the statement is shown in.
+    Backslashes and quotes are escaped. Characters that do not print (controls, line ends, direction marks, unusual
+    spaces) and backticks are written as bytes, so no text can end or hide a part of the line, or end the Markdown code
+    block that shows the statement.
 
     >>> print(string_literal("it's \\ `x`\n"))
     'it\'s \\ \x60x\x60\x0a'

@@ -1,13 +1,13 @@
-"""Migrations: numbered SQL files for tables and for the feeds between them, each applied once and never changed again;
-and whether the tables are as declared. Views that people read are no migrations: pipeline/clickhouse/views.py writes
-them.
+"""Migrations of tables and of the feeds between tables, and the check that tables are as declared.
 
-The files have the placeholders of pipeline/clickhouse/ddl.py. The first is the baseline: it makes the tables that
-migrations 0001 to 0005 had made, and a database that has had those is taken over as one that has had the baseline.
+A migration is a numbered SQL file with the placeholders of pipeline/clickhouse/ddl.py, applied once and never changed
+afterwards. The first one is the baseline: it creates the tables that migrations 0001 to 0005 had created, and a
+database of those migrations is taken over as if the baseline had been applied. Views that people read are no
+migrations (pipeline/clickhouse/views.py).
 
-ClickHouse has neither transactions over DDL nor a lock that a client could hold. So a statement is `IF NOT EXISTS`,
-a file counts as applied once its last statement is done, and one that was cut off is run again from its start; two that
-migrate at once do the same thing twice.
+ClickHouse has neither transactions over DDL nor a lock for clients. Statements are therefore `IF NOT EXISTS`, a file
+counts as applied once its last statement is done, and an interrupted file is run again from its start. Two clients that
+migrate at once do the same work twice.
 """
 
 import hashlib
@@ -41,10 +41,10 @@ BEFORE_BASELINE: Final = {
     "0004_virality_and_conversation.sql": "d33122d7aabf91f17111ed85c981b7f263d9823974984de4240a6f09c9d63a3a",
     "0005_views.sql": "ad81be049f406d048d87849ee58b0fd957e0020f1554ff8c19d0f922cf6b3152",
 }
-"""Migrations that the baseline replaces, with the checksums that databases have recorded."""
+"""Migrations that the baseline replaces, with the checksums that databases have recorded for them."""
 
 TABLES_BEFORE_BASELINE: Final = ("0001_tables.sql", "0002_feeds.sql", "0004_virality_and_conversation.sql")
-"""With these a database has all that the baseline makes; the others made views."""
+"""The replaced migrations that created tables and feeds; the other two created views."""
 
 VIEWS_BEFORE_BASELINE: Final = (
     *("events_v", "known_posts_v", "posts_v", "post_minutes_v", "post_metrics_v", "post_history_v", "post_metrics_at"),
@@ -52,12 +52,13 @@ VIEWS_BEFORE_BASELINE: Final = (
     *("conversation_spikes_v", "conversations_v", "carry_over_v", "alert_deliveries_v", "dead_letters_v"),
     *("source_marks_v", "authors_v", "over_performance_v", "over_performance", "share_of_voice_v", "share_of_voice"),
 )
-"""Views that migrations 0001 to 0005 made: ours, so that `init` drops those that are not defined any more."""
+"""Views that migrations 0001 to 0005 created, so that `init` drops those that are not defined any more."""
 
 ATTEMPTS: Final = 6
+"""How often `migrate` tries, where another client that migrates at the same moment gets in its way."""
 
 DURABLE: Final = ("fsync_after_insert", "fsync_part_directory")
-"""Settings of a table, not of an insert: with them an answered insert survives power loss, not only kill -9."""
+"""Settings of a table (an insert cannot have them) with which an answered insert survives power loss."""
 
 _ENGINE: Final = re.compile(r"(?:Replicated|Shared)?(ReplacingMergeTree)(?:\(([^)]*)\))?")
 _STATEMENT_END: Final = re.compile(r";[ \t]*(?:\n|$)")
@@ -66,23 +67,24 @@ _COMMENT_LINE: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Migration:
-    """One file: `0001_tables.sql`, and its text."""
+    """One migration file: its name, such as `0001_tables.sql`, and its text."""
 
     name: str
     sql: str
 
     @property
     def checksum(self) -> str:
+        """Returns the SHA-256 of the text."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
     def statements(self, settings: Settings) -> list[str]:
-        """The statements for this database, in order; each ends with `;` at the end of a line."""
+        """Returns the statements for the database of the settings, in order; each ends with `;` at a line's end."""
         parts = _STATEMENT_END.split(_COMMENT_LINE.sub("", self.sql))
         return [statement for part in parts if (statement := render(part, settings).strip())]
 
 
 def all_migrations() -> list[Migration]:
-    """The migrations that ship with this version, in order."""
+    """Returns the migrations that ship with this version, in order."""
     folder = files("deploy.clickhouse.migrations")
     found = [Migration(file.name, file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".sql")]
     return sorted(found, key=lambda migration: migration.name)
@@ -90,8 +92,7 @@ def all_migrations() -> list[Migration]:
 
 @dataclass(frozen=True)
 class Changes:
-    """What `migrate` did: names of migrations that it applied, of those that it took a database over with, and of views
-    that it wrote or dropped."""
+    """What `migrate` did: the migrations applied or taken over, and the views written or dropped, by name."""
 
     migrations: tuple[str, ...] = ()
     taken_over: tuple[str, ...] = ()
@@ -103,11 +104,10 @@ class Changes:
 
 
 def migrate(settings: Settings) -> Changes:
-    """Makes the database, applies migrations that are not applied yet and writes views that are not as this version has
-    them; again and again without harm. Blocks.
+    """Creates the database, applies pending migrations and writes the views of this version; may be repeated. Blocks.
 
-    Raises SchemaDrift when an applied file was changed, when the database is newer than this version, and when in the
-    end a table is not as declared; Unavailable, Refused.
+    Raises SchemaDrift when an applied file was changed, when the database is newer than this version, and when a table
+    is not as declared in the end; Unavailable, Refused.
     """
     with ClickHouse(settings, database="") as server:
         server.execute(render("CREATE DATABASE IF NOT EXISTS {database} {cluster}", settings))
@@ -130,7 +130,7 @@ def migrate(settings: Settings) -> Changes:
                 write_views(clickhouse, settings)
                 break
             except (Refused, SchemaDrift):
-                # Somebody who migrates at the same moment may have undone half of a file, to do it again.
+                # Another client that migrates at the same moment may have undone half of a file, to run it again.
                 if not (pending or stale) or attempt == ATTEMPTS - 1:
                     raise
                 time.sleep(random.uniform(0.5, 1.5))
@@ -138,7 +138,10 @@ def migrate(settings: Settings) -> Changes:
 
 
 def pending_migrations(clickhouse: ClickHouse) -> list[Migration]:
-    """Tells what `migrate` would apply. Raises SchemaDrift where the files do not fit what was applied."""
+    """Returns the migrations that `migrate` would apply.
+
+    Raises SchemaDrift where the files do not fit the migrations that the database has had.
+    """
     applied = _applied(clickhouse)
     migrations = all_migrations()
     unknown = sorted(applied.keys() - {migration.name for migration in migrations} - BEFORE_BASELINE.keys())
@@ -157,7 +160,7 @@ def pending_migrations(clickhouse: ClickHouse) -> list[Migration]:
 
 
 def undurable_tables(clickhouse: ClickHouse) -> list[str]:
-    """The declared tables that answer before an insert is on the disk (ENGAGEMENT_DURABLE off)."""
+    """Returns the declared tables that answer an insert before it is on disk (made with ENGAGEMENT_DURABLE off)."""
     names, engines = clickhouse.select(
         "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase() ORDER BY name"
     )
@@ -170,9 +173,9 @@ def undurable_tables(clickhouse: ClickHouse) -> list[str]:
 
 
 def verify_tables(clickhouse: ClickHouse) -> None:
-    """Whether every table is as schemas/tables.py declares it; further columns are let be.
+    """Checks that every table is as schemas/tables.py declares it; additional columns are allowed.
 
-    Raises SchemaDrift that names the first table or column that is not, and the cure.
+    Raises SchemaDrift that names the first table or column that is not, with the cure.
     """
     columns: dict[str, dict[str, str]] = {}
     for table, name, type_ in zip(
@@ -207,15 +210,16 @@ def _changes(pending: list[Migration], taken_over: tuple[str, ...], stale: ViewC
 
 
 def _applied(clickhouse: ClickHouse) -> dict[str, str]:
-    """Name -> checksum of the migrations that the database has had."""
+    """Returns the checksums of the migrations that the database has had, by name."""
     names, checksums = clickhouse.select(f"SELECT name, checksum FROM {APPLIED} FINAL")
     return dict(zip(names, checksums, strict=True))
 
 
 def _take_over(clickhouse: ClickHouse) -> tuple[str, ...]:
-    """Records the baseline, without running it, for a database that has had what it replaces; returns its name then.
+    """Records the baseline, without running it, for a database that has had the migrations it replaces.
 
-    Raises SchemaDrift where the database has had only a part of that, or other files of these names.
+    Returns the names of recorded migrations. Raises SchemaDrift where the database has had only a part of the replaced
+    migrations, or other files of these names.
     """
     applied = _applied(clickhouse)
     had = applied.keys() & BEFORE_BASELINE.keys()
@@ -273,7 +277,7 @@ def _verify_columns(declared: Table, real: Mapping[str, str]) -> None:
 
 
 def _verify_shape(declared: Table, engine: str, sorting: str, partition: str) -> None:
-    """A plain MergeTree, another key or version column would keep rows that have been overtaken."""
+    """Checks engine and keys: a plain MergeTree, another key or version column would keep outdated rows."""
     said = _ENGINE.match(engine)
     # In a replicated table the version follows a path and a replica's name, both in quotes.
     arguments = [part.strip() for part in (said.group(2) or "").split(",")] if said else []

@@ -1,10 +1,12 @@
-"""Views: repeatable, not migrations. `engagement init` writes each view that the database does not have in the text of
-this version, and drops those of ours that this version does not define any more.
+"""Views, which are repeatable and no migrations.
 
-Of each view that was written the table `schema_views` keeps one checksum, of two texts: the statement that wrote the
-view, and what the server then said of it (`create_table_query`). So a view is written again when its definition
-changes, when somebody dropped or altered it, and once more by a server that words statements in another way (another
-release). The server keeps a view as text: views that read another view need not be written again with it.
+`engagement init` writes each view whose text in the database is not the text of this version, and drops earlier views
+that this version does not define any more.
+
+For each written view the table `schema_views` keeps one checksum of two texts: the statement that wrote the view, and
+the statement that the server keeps (`create_table_query`). A view is therefore written again when its definition
+changes, when somebody dropped or altered it, and once after an upgrade of the server that words statements differently.
+The server keeps a view as text, so views that read a rewritten view stay as they are.
 """
 
 import hashlib
@@ -26,11 +28,12 @@ WRITTEN_COLUMNS: Final = (
     "`written_at` DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When it was written or dropped'"
 )
 DROPPED: Final = ""
+"""The checksum of a view that was dropped."""
 
 
 @dataclass(frozen=True)
 class ViewChanges:
-    """What makes the database's views those of this version: views to write, and names of views to drop."""
+    """The views to write and the names of views to drop, to bring a database to this version."""
 
     to_write: tuple[View, ...]
     to_drop: tuple[str, ...]
@@ -40,7 +43,7 @@ class ViewChanges:
 
 
 def make_record_of_views(clickhouse: ClickHouse, settings: Settings) -> None:
-    """Makes the table of what was written."""
+    """Creates the table `schema_views`."""
     clickhouse.execute(
         render(f"CREATE TABLE IF NOT EXISTS {{database}}.{WRITTEN} {{cluster}} ({WRITTEN_COLUMNS}) ", settings)
         + render("ENGINE = {replacing(written_at)} ORDER BY name", settings)
@@ -49,7 +52,7 @@ def make_record_of_views(clickhouse: ClickHouse, settings: Settings) -> None:
 
 
 def pending_views(clickhouse: ClickHouse, settings: Settings) -> ViewChanges:
-    """Tells what `write_views` would do. Raises SchemaDrift where something else has the name of a view."""
+    """Returns what `write_views` would do. Raises SchemaDrift where a table has the name of a view."""
     written = dict(zip(*clickhouse.select(f"SELECT name, checksum FROM {WRITTEN} FINAL"), strict=True))
     views = all_views()
     there = _kept(clickhouse, *(view.name for view in views))
@@ -72,7 +75,7 @@ def pending_views(clickhouse: ClickHouse, settings: Settings) -> ViewChanges:
 
 
 def write_views(clickhouse: ClickHouse, settings: Settings) -> ViewChanges:
-    """Makes the views those of this version, and returns what had to be done for that; again and again without harm.
+    """Brings the views to this version and returns what was done; may be repeated.
 
     Two that do so at once write the same text twice. Blocks. Raises SchemaDrift, Refused, Unavailable.
     """
@@ -88,7 +91,7 @@ def write_views(clickhouse: ClickHouse, settings: Settings) -> ViewChanges:
 
 
 def record_views(clickhouse: ClickHouse, names: Sequence[str], checksum: str) -> None:
-    """Records views as ours, written as `checksum` says, or DROPPED."""
+    """Records views of this project with the checksum of their text, or as DROPPED."""
     clickhouse.execute(
         f"INSERT INTO {WRITTEN} (name, checksum) SELECT arrayJoin(%(names)s), %(checksum)s",
         {"names": list(names), "checksum": checksum},
@@ -96,7 +99,7 @@ def record_views(clickhouse: ClickHouse, names: Sequence[str], checksum: str) ->
 
 
 def _kept(clickhouse: ClickHouse, *names: str) -> dict[str, tuple[str, str]]:
-    """Returns name -> engine and statement, as the server has them, of those tables and views that are there."""
+    """Returns engine and statement, as the server has them, of the named tables and views that exist."""
     found, engines, statements = clickhouse.select(
         "SELECT name, engine, create_table_query FROM system.tables "
         "WHERE database = currentDatabase() AND name IN %(names)s",

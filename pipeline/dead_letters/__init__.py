@@ -1,4 +1,4 @@
-"""Records that could not be taken: kept with their place and the reason, looked at, and given another try (law 9)."""
+"""Dead letters: records that could not be processed, kept with position and reason, listed, and sent again (law 9)."""
 
 from pipeline.dead_letters.fuse import Fuse, FusePolicy
 from pipeline.dead_letters.letter import DeadLetter

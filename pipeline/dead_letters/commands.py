@@ -20,11 +20,11 @@ from pipeline.settings import load_settings
 
 AGE_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 PREVIEW: Final = 100
-"""Bytes of a value that a list shows."""
+"""Bytes of a value that `list` shows."""
 
 
 class Since(click.ParamType):
-    """A time with its zone, or an age like 30m, 2h, 7d."""
+    """A click type: a time with its zone, or an age such as 30m, 2h, 7d."""
 
     name = "time"
 
@@ -43,11 +43,11 @@ class Since(click.ParamType):
 
 
 def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which letters."""
+    """Adds the options that select letters."""
     options = (
-        click.option("--reason", help="Part of the reason or of the field, in any case."),
-        click.option("--topic", help="The topic it lay in."),
-        click.option("--since", type=Since(), help="Taken by Kafka since: 30m, 2h, 7d, or a time with zone."),
+        click.option("--reason", help="Part of the reason or of the field, case-insensitive."),
+        click.option("--topic", help="Topic that the record lay in."),
+        click.option("--since", type=Since(), help="Received by Kafka since: 30m, 2h, 7d, or a time with zone."),
     )
     for option in options:
         command = option(command)
@@ -56,17 +56,21 @@ def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(epilog="Example: engagement dead-letters list --since 2h")
 def dead_letters() -> None:
-    """Records that could not be taken: what, where, why, and another try."""
+    """List, show and resend records that could not be processed."""
 
 
 @dead_letters.command("list")
 @chosen
 @click.option(
-    "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="At most so many, newest first."
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="Most letters to list, newest first.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_(reason: str | None, topic: str | None, since: datetime | None, limit: int, as_json: bool) -> None:
-    """The newest dead letters, a line each.
+    """List the newest dead letters, one per line.
 
     \b
     Example: engagement dead-letters list --reason occurred_at --since 2h
@@ -83,9 +87,9 @@ def list_(reason: str | None, topic: str | None, since: datetime | None, limit: 
 @click.argument("topic")
 @click.argument("partition", type=click.IntRange(0))
 @click.argument("offset", type=click.IntRange(0))
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object, key and value in base64.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with key and value in base64.")
 def show(topic: str, partition: int, offset: int, as_json: bool) -> None:
-    """One dead letter, with all its bytes.
+    """Show one dead letter with all its bytes.
 
     \b
     Example: engagement dead-letters show engagement.likes 3 1042
@@ -96,27 +100,28 @@ def show(topic: str, partition: int, offset: int, as_json: bool) -> None:
         raise Refused(
             f"no dead letter at {topic} {partition} {offset}; `engagement dead-letters list` shows what there is"
         )
-    said = as_dict(found[0])
+    fields = as_dict(found[0])
     if as_json:
-        click.echo(json.dumps(said))
+        click.echo(json.dumps(fields))
         return
     for name in ("topic", "partition", "offset", "received_at", "field", "reason"):
-        click.echo(f"{name + ':':13}{said[name]}")
+        click.echo(f"{name + ':':13}{fields[name]}")
     click.echo(f"{'key:':13}{escape_for_terminal(found[0].key or b'')}")
     click.echo(f"{'value:':13}{escape_for_terminal(found[0].value or b'')}")
 
 
 @dead_letters.command()
 @chosen
-@click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
-@click.option("--force", is_flag=True, help="Also send what would die again.")
+@click.option("--dry-run", is_flag=True, help="Only count the letters that would be sent.")
+@click.option("--force", is_flag=True, help="Also send letters that would die again.")
 @click.option("--json", "as_json", is_flag=True, help="The counts as JSON.")
 def replay(
     reason: str | None, topic: str | None, since: datetime | None, dry_run: bool, force: bool, as_json: bool
 ) -> None:
-    """Send dead letters back, byte for byte, to where they belong. Being sent twice changes nothing.
+    """Send dead letters again, byte for byte. Sending a letter twice changes nothing.
 
-    An event goes to the topic of its kind, by its post_id, whatever key it came with. What would die again is kept.
+    A valid event goes to the topic of its kind under its post_id, whatever key it came with. Letters that would die
+    again are kept.
 
     \b
     Example: engagement dead-letters replay --topic engagement.likes --dry-run
@@ -138,6 +143,7 @@ def replay(
 
 
 def as_dict(letter: DeadLetter) -> dict[str, Any]:
+    """Returns a letter for JSON, with key and value in base64."""
     return {
         "topic": letter.topic,
         "partition": letter.partition,
@@ -151,14 +157,15 @@ def as_dict(letter: DeadLetter) -> dict[str, Any]:
 
 
 def one_line(letter: DeadLetter) -> str:
-    said = as_dict(letter)
-    where = f"{said['received_at']} {letter.topic} {letter.partition} {letter.offset}"
+    """Returns a letter as one line of a list, with the first PREVIEW bytes of its value."""
+    fields = as_dict(letter)
+    where = f"{fields['received_at']} {letter.topic} {letter.partition} {letter.offset}"
     flaw = escape_for_terminal(f"{letter.field}: {letter.reason}".removeprefix(": ").encode())
     value = letter.value or b""
     return f"{where}  {flaw}  {escape_for_terminal(value[:PREVIEW])}{'...' if len(value) > PREVIEW else ''}"
 
 
 def escape_for_terminal(value: bytes) -> str:
-    """For a terminal: what is not printable is shown as \\x.., so that a record cannot steer it."""
+    """Decodes bytes for a terminal; unprintable characters become \\x.., so that a record cannot steer the terminal."""
     text = value.decode("utf-8", "backslashreplace")
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)

@@ -1,5 +1,5 @@
-"""The fuse: when nearly everything is dead, the fault is not in the records, and the process must stop before it drains
-a topic."""
+"""The fuse stops the process when nearly all records are dead: then the fault is not in the records, and a topic must
+not be drained into dead letters."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -9,15 +9,16 @@ from pipeline.errors import FuseBlown
 
 @dataclass(frozen=True)
 class FusePolicy:
-    """It blows when of the latest `records` at least the share `share` was dead."""
+    """The fuse blows when at least the share `share` of the latest `records` records was dead."""
 
     records: int = 1000
     share: float = 0.95
 
 
 class Fuse:
-    """Counts by batches: the latest batches that together have at least `records`. Until so many were seen it never
-    blows, so a handful of bad records at the start is only that. Pure; time plays no part.
+    """Counts the latest batches that together have at least `records` records; pure, without a clock.
+
+    The fuse never blows before so many records were seen, so a few bad records at the start do not stop a worker.
 
     >>> fuse = Fuse(FusePolicy(records=10, share=0.5))
     >>> fuse.note(records=9, dead=9)
@@ -34,7 +35,7 @@ class Fuse:
         self._records = self._dead = 0
 
     def note(self, records: int, dead: int) -> None:
-        """Another batch of `records`, of which `dead` were dead. Raises FuseBlown."""
+        """Counts a batch of `records` records, of which `dead` were dead. Raises FuseBlown."""
         if records <= 0:
             return
         self._batches.append((records, dead))
@@ -47,6 +48,6 @@ class Fuse:
         if self._records >= self._policy.records and self._dead >= self._policy.share * self._records:
             raise FuseBlown(
                 f"{self._dead} of the latest {self._records} records could not be taken (limit "
-                f"{self._policy.share:.0%}): see `engagement dead-letters list` and mend what sends them. What lies in "
-                "the topics already is let through, as dead letters, with a higher ENGAGEMENT_FUSE_RECORDS"
+                f"{self._policy.share:.0%}): see `engagement dead-letters list` and mend the sender. A higher "
+                "ENGAGEMENT_FUSE_RECORDS lets the records that are in the topics already pass, as dead letters"
             )

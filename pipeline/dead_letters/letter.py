@@ -1,4 +1,4 @@
-"""One dead letter: where it lay, what it was, byte for byte, and why it could not be taken."""
+"""A dead letter: position, bytes and flaw of a record that could not be processed."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,11 @@ from pipeline.record_producer import Headers
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """`field` is where the flaw is, dotted; empty: the whole record. `received_at_ms`: when Kafka took it, ms since
-    1970."""
+    """A record with the reason why it could not be processed.
+
+    `field` is the dotted path of the flaw, empty for the whole record. `received_at_ms` is the time at which Kafka
+    received the record, in milliseconds since 1970.
+    """
 
     topic: str
     partition: int
@@ -21,8 +24,10 @@ class DeadLetter:
 
     @property
     def headers(self) -> Headers:
-        """The facts, as the topic `dead-letters` carries them beside the raw bytes of the value. A key that was null
-        has no header."""
+        """Returns the headers of the record in topic `dead-letters`, whose value is the raw value.
+
+        A null key has no header.
+        """
         facts = {
             "topic": self.topic,
             "partition": self.partition,

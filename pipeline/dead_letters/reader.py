@@ -1,4 +1,4 @@
-"""Reading the table `dead_letters`, and giving letters another try."""
+"""Reads the table `dead_letters` and sends letters again."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from pipeline.record_producer import RecordProducer
 from schemas.events import InvalidEvent, parse_event
 from schemas.topics import Topics
 
-# Bytes travel as hex: they may be anything, and the driver would make text of them.
+# Bytes are selected as hex, because the driver would decode them as text.
 SELECT: Final = """
 SELECT topic, partition, offset, hex(key), hex(bytes), toUnixTimestamp64Milli(received_at), reason, field
 FROM dead_letters FINAL WHERE {where} ORDER BY {order} {limit}
@@ -21,7 +21,10 @@ FROM dead_letters FINAL WHERE {where} ORDER BY {order} {limit}
 
 @dataclass(frozen=True)
 class Choice:
-    """Which letters: all that is given must fit. `reason`: a part of the reason or of the field, in any case."""
+    """Selects letters: every given condition must hold.
+
+    `reason` is a part of the reason or of the field, case-insensitive. `since` is the time of receipt by Kafka.
+    """
 
     topic: str | None = None
     partition: int | None = None
@@ -30,7 +33,7 @@ class Choice:
     since: datetime | None = None
 
     def where(self) -> tuple[str, dict[str, Any]]:
-        """A condition in SQL and its parameters."""
+        """Returns the condition in SQL and its parameters."""
         since = None if self.since is None else int(self.since.timestamp() * 1000)
         conditions = {
             "topic = %(topic)s": ("topic", self.topic),
@@ -44,18 +47,18 @@ class Choice:
 
 
 def newest(clickhouse: ClickHouse, choice: Choice, limit: int) -> list[DeadLetter]:
-    """At most `limit` letters, newest first."""
+    """Returns at most `limit` letters, newest first."""
     return list(_read(clickhouse, choice, "received_at DESC, topic, partition, offset DESC", f"LIMIT {int(limit)}"))
 
 
 def in_order(clickhouse: ClickHouse, choice: Choice) -> Iterator[DeadLetter]:
-    """All letters, as they lay in the log; some at a time."""
+    """Yields letters in the order of the log, reading some at a time."""
     return _read(clickhouse, choice, "topic, partition, offset", "")
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Where a letter is sent to be tried again. `flaw`: why it would die again; None: it is an event now."""
+    """Where a letter is sent again. `flaw` tells why the letter would die again; None: the letter is a valid event."""
 
     letter: DeadLetter
     topic: str
@@ -64,7 +67,11 @@ class Retry:
 
 
 def plan_retry(letter: DeadLetter, topics: Topics, now: datetime, future_limit_seconds: float) -> Retry:
-    """An event goes where it belongs, whatever key and topic it came with; anything else back to where it was."""
+    """Plans the resending of a letter.
+
+    A valid event goes to the topic of its kind under its post_id, whatever topic and key it came with; any other letter
+    goes back to its topic under its key.
+    """
     try:
         event = parse_event(letter.value or b"")
         ahead = (event["occurred_at"] - now).total_seconds()
@@ -76,18 +83,17 @@ def plan_retry(letter: DeadLetter, topics: Topics, now: datetime, future_limit_s
 
 
 def retry(retries: Iterable[Retry], producer: RecordProducer | None, force: bool) -> Counter[str]:
-    """Sends letters again, those that would die again only with `force`; without a producer only counts. Waits for all
-    acks.
+    """Sends letters again and waits for all acks; without a producer only counts.
 
-    Counts: `sent`, and `kept` for those that were not sent.
+    Letters that would die again are sent only with `force`. Returns the counts `sent` and `kept` (not sent).
     """
     counts: Counter[str] = Counter(sent=0, kept=0)
-    for one in retries:
-        if one.flaw is not None and not force:
+    for planned in retries:
+        if planned.flaw is not None and not force:
             counts["kept"] += 1
             continue
         if producer is not None:
-            producer.send(one.topic, one.key, one.letter.value)
+            producer.send(planned.topic, planned.key, planned.letter.value)
         counts["sent"] += 1
     if producer is not None:
         producer.flush()

@@ -1,4 +1,4 @@
-"""Where dead letters go: the table `dead_letters` and the topic `<prefix>.dead-letters`."""
+"""Writes dead letters to the table `dead_letters` and to the topic `<prefix>.dead-letters`."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,59 +14,62 @@ from pipeline.settings import Settings
 from schemas.tables import DEAD_LETTERS
 
 ACK_SECONDS: Final = 5.0
-"""How long one try may wait for Kafka: the worker must be free for a rebalance soon."""
+"""How long one attempt waits for acks of Kafka, so that a rebalance need not wait for longer."""
 
 MEBIBYTE: Final = 1024 * 1024
 
 
 class DeadLetterSink:
-    """Buries batches of letters. Connects when first needed. Belongs to one thread, as its ClickHouse connection
-    does."""
+    """Writes batches of dead letters; connects with the first batch.
+
+    Belongs to one thread, as its ClickHouse connection does; only `cut` may be called from another one.
+    """
 
     def __init__(self, settings: Settings, producer: RecordProducer | None = None) -> None:
         self._settings, self._producer = settings, producer
         self._clickhouse = ClickHouse(settings)
-        self._on_their_way: list[DeadLetter] = []
+        self._in_flight: list[DeadLetter] = []
 
     def write(self, letters: Sequence[DeadLetter]) -> None:
-        """Stores all letters; returns when they are safe in both. Raises Unavailable; again with the same letters does
-        no harm.
+        """Writes the letters and returns once table and topic have them. Raises Unavailable; may be repeated.
 
-        The table first: there a repetition replaces itself, in the topic it shows.
+        The table comes first: a repeated row replaces itself, while a repeated record stays in the topic.
         """
         if not letters:
             return
         self._clickhouse.insert(DEAD_LETTERS.name, dead_letter_columns(letters))
         producer = self._producer = self._producer or open_publisher(self._settings, self._policy())
-        # A try that ran out of time left its letters on their way: the next one only waits for them.
-        if self._on_their_way != list(letters):
+        # An attempt that ran out of time has left its letters in flight: the next attempt only waits for their acks.
+        if self._in_flight != list(letters):
             for letter in letters:
-                # A record of neither key nor value cannot be sent; whether the value was null is said by the reason.
+                # A record needs a key or a value; the reason says where the value was null.
                 producer.send(self._settings.topics.dead_letters, None, letter.value or b"", headers=letter.headers)
-            self._on_their_way = list(letters)
+            self._in_flight = list(letters)
         producer.flush(ACK_SECONDS)
-        self._on_their_way = []
+        self._in_flight = []
 
     def close(self) -> None:
-        """Ends both connections, within ACK_SECONDS. What is not safe yet belongs to a batch that is not acked: it
-        comes again."""
+        """Closes both connections, within ACK_SECONDS.
+
+        Letters that are not written yet belong to a batch that is not acked, so they come again.
+        """
         self._clickhouse.close()
         if self._producer is not None:
             with suppress(EngagementError):
                 self._producer.close()
 
     def cut(self) -> None:
-        """Ends what waits for ClickHouse, from another thread: that call raises Unavailable."""
+        """Cuts the ClickHouse connection from another thread: a call that waits raises Unavailable."""
         self._clickhouse.cut()
 
     def _policy(self) -> PublisherPolicy:
-        # A dead letter may be of the largest size, and a little more.
+        # A dead letter holds a record of the largest size and some headers.
         memory, limit = self._settings.producer_memory_mb * MEBIBYTE, self._settings.record_limit + MEBIBYTE
         return PublisherPolicy(memory, limit, block_seconds=ACK_SECONDS, close_seconds=ACK_SECONDS)
 
 
 def dead_letter_columns(letters: Sequence[DeadLetter]) -> dict[str, list[object]]:
-    """The columns of table `dead_letters`. A null key or value is an empty one there."""
+    """Returns the columns of table `dead_letters`; null keys and values become empty."""
     return {
         "topic": [letter.topic for letter in letters],
         "partition": [letter.partition for letter in letters],
