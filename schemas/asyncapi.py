@@ -1,4 +1,4 @@
-"""The topics as an AsyncAPI 3.0 document, generated from the models; docs/asyncapi.json is its output, drift-tested.
+"""The topics as an AsyncAPI 3.0 document, generated from the models and committed as docs/asyncapi.json.
 
     engagement schema --asyncapi > docs/asyncapi.json
 
@@ -14,7 +14,7 @@ from schemas.events import event_json_schema
 from schemas.topics import KINDS, Topics
 
 MESSAGES_VERSION: Final = "1.0.0"
-"""Of the messages: the major number rises when a producer must change."""
+"""The version of the messages; the major number rises when producers must change."""
 
 SOURCES_SAID: Final[dict[str, str]] = {
     "post": "Posts, and their deletion.",
@@ -35,54 +35,11 @@ DEAD_HEADERS: Final[dict[str, str]] = {
 
 
 def asyncapi_document(topics: Topics | None = None) -> dict[str, Any]:
-    """The document, for topics under the default prefix unless told otherwise. JSON values only."""
-    names = topics or Topics()
+    """Returns the document, in JSON values only; without `topics` for those under the default prefix."""
     schemas = {
         "Event": event_json_schema(),
         "ConversationRun": conversation_json_schema(),
         "SpikeAlert": alert_json_schema(),
-    }
-    channels: dict[str, dict[str, Any]] = {kind: _source_channel(names.of(kind), kind) for kind in KINDS}
-    channels["conversations"] = {
-        "address": names.conversations,
-        "description": "What passes between agents: cells of conversations, and how far event time has come. A cell "
-        "lies on partition murmur2(conversation) mod n; a record holds many and has no key.",
-        "messages": {"conversationRun": {"$ref": "#/components/messages/conversationRun"}},
-        "bindings": {"kafka": {"topicConfiguration": {"cleanup.policy": ["delete"]}, "bindingVersion": "0.5.0"}},
-    }
-    channels["alerts"] = {
-        "address": names.alerts,
-        "description": "Sudden spikes of conversations, one record per state of each.",
-        "messages": {"spikeAlert": {"$ref": "#/components/messages/spikeAlert"}},
-        "bindings": {"kafka": {"topicConfiguration": {"cleanup.policy": ["delete"]}, "bindingVersion": "0.5.0"}},
-    }
-    channels["deadLetters"] = {
-        "address": names.dead_letters,
-        "description": "Records that could not be taken: the value as it came, the facts in headers.",
-        "messages": {"deadLetter": {"$ref": "#/components/messages/deadLetter"}},
-        "bindings": {"kafka": {"partitions": 1, "topicConfiguration": {"cleanup.policy": ["delete"]}}},
-    }
-    operations: dict[str, dict[str, Any]] = {
-        f"receive{kind.capitalize()}s": {
-            "action": "receive",
-            "channel": {"$ref": f"#/channels/{kind}"},
-            "summary": f"Fold {kind}s into the state of their post.",
-        }
-        for kind in KINDS
-    }
-    for name, said in (
-        ("conversations", "Say what posts add to conversations."),
-        ("alerts", "Say that a conversation spikes."),
-    ):
-        operations[f"send{name.capitalize()}"] = {
-            "action": "send",
-            "channel": {"$ref": f"#/channels/{name}"},
-            "summary": said,
-        }
-    operations["sendDeadLetters"] = {
-        "action": "send",
-        "channel": {"$ref": "#/channels/deadLetters"},
-        "summary": "Keep what could not be taken.",
     }
     return {
         "asyncapi": "3.0.0",
@@ -94,38 +51,88 @@ def asyncapi_document(topics: Topics | None = None) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": "application/json",
-        "channels": channels,
-        "operations": operations,
+        "channels": _channels(topics or Topics()),
+        "operations": _operations(),
         "components": {
-            "messages": {
-                **{kind: _event_message(kind) for kind in KINDS},
-                "conversationRun": {
-                    "name": "conversationRun",
-                    "title": "Cells of many conversations, and watermarks",
-                    "contentType": "application/json",
-                    "payload": {"$ref": "#/components/schemas/ConversationRun"},
-                },
-                "spikeAlert": {
-                    "name": "spikeAlert",
-                    "title": "A spike has opened, grown or is over",
-                    "contentType": "application/json",
-                    "payload": {"$ref": "#/components/schemas/SpikeAlert"},
-                    "bindings": {
-                        "kafka": {
-                            "key": {"type": "string", "description": "The conversation, in UTF-8"},
-                            "bindingVersion": "0.5.0",
-                        }
-                    },
-                },
-                "deadLetter": _dead_letter_message(),
-            },
+            "messages": _messages(),
             "schemas": {name: _embedded(name, schema) for name, schema in schemas.items()},
         },
     }
 
 
+def _channels(topics: Topics) -> dict[str, dict[str, Any]]:
+    channels: dict[str, dict[str, Any]] = {kind: _source_channel(topics.of(kind), kind) for kind in KINDS}
+    channels["conversations"] = {
+        "address": topics.conversations,
+        "description": "What passes between agents: cells of conversations, and how far event time has come. A cell "
+        "lies on partition murmur2(conversation) mod n; a record holds many and has no key.",
+        "messages": {"conversationRun": {"$ref": "#/components/messages/conversationRun"}},
+        "bindings": {"kafka": {"topicConfiguration": {"cleanup.policy": ["delete"]}, "bindingVersion": "0.5.0"}},
+    }
+    channels["alerts"] = {
+        "address": topics.alerts,
+        "description": "Sudden spikes of conversations, one record per state of each.",
+        "messages": {"spikeAlert": {"$ref": "#/components/messages/spikeAlert"}},
+        "bindings": {"kafka": {"topicConfiguration": {"cleanup.policy": ["delete"]}, "bindingVersion": "0.5.0"}},
+    }
+    channels["deadLetters"] = {
+        "address": topics.dead_letters,
+        "description": "Records that could not be taken: the value as it came, the facts in headers.",
+        "messages": {"deadLetter": {"$ref": "#/components/messages/deadLetter"}},
+        "bindings": {"kafka": {"partitions": 1, "topicConfiguration": {"cleanup.policy": ["delete"]}}},
+    }
+    return channels
+
+
+def _operations() -> dict[str, dict[str, Any]]:
+    operations: dict[str, dict[str, Any]] = {
+        f"receive{kind.capitalize()}s": {
+            "action": "receive",
+            "channel": {"$ref": f"#/channels/{kind}"},
+            "summary": f"Fold {kind}s into the state of their post.",
+        }
+        for kind in KINDS
+    }
+    for channel, summary in (
+        ("conversations", "Say what posts add to conversations."),
+        ("alerts", "Say that a conversation spikes."),
+        ("deadLetters", "Keep what could not be taken."),
+    ):
+        operations[f"send{channel[0].upper()}{channel[1:]}"] = {
+            "action": "send",
+            "channel": {"$ref": f"#/channels/{channel}"},
+            "summary": summary,
+        }
+    return operations
+
+
+def _messages() -> dict[str, dict[str, Any]]:
+    return {
+        **{kind: _event_message(kind) for kind in KINDS},
+        "conversationRun": {
+            "name": "conversationRun",
+            "title": "Cells of many conversations, and watermarks",
+            "contentType": "application/json",
+            "payload": {"$ref": "#/components/schemas/ConversationRun"},
+        },
+        "spikeAlert": {
+            "name": "spikeAlert",
+            "title": "A spike has opened, grown or is over",
+            "contentType": "application/json",
+            "payload": {"$ref": "#/components/schemas/SpikeAlert"},
+            "bindings": {
+                "kafka": {
+                    "key": {"type": "string", "description": "The conversation, in UTF-8"},
+                    "bindingVersion": "0.5.0",
+                }
+            },
+        },
+        "deadLetter": _dead_letter_message(),
+    }
+
+
 def _embedded(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """A JSON Schema as a part of the document: what it refers to lies within it."""
+    """Makes a JSON Schema a component of the document: its references point into the document."""
     text = json.dumps({key: value for key, value in schema.items() if key != "$schema"})
     embedded: dict[str, Any] = json.loads(text.replace('"#/$defs/', f'"#/components/schemas/{name}/$defs/'))
     return embedded
@@ -162,11 +169,11 @@ def _event_message(kind: str) -> dict[str, Any]:
 
 
 def _dead_letter_message() -> dict[str, Any]:
-    said = {name: {"type": "string", "description": description} for name, description in DEAD_HEADERS.items()}
+    headers = {name: {"type": "string", "description": description} for name, description in DEAD_HEADERS.items()}
     return {
         "name": "deadLetter",
         "title": "A record that could not be taken",
         "contentType": "application/octet-stream",
-        "headers": {"type": "object", "properties": said},
+        "headers": {"type": "object", "properties": headers},
         "payload": {"description": "The record's value as it came, whatever it is."},
     }
