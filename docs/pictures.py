@@ -1,6 +1,7 @@
 """Draws the pictures of docs/metrics.md from runs of the real fold over simulated events: python docs/pictures.py.
 
-Needs the extra `plot`."""
+The script needs the extra `plot`. docs/architecture.svg is drawn by hand.
+"""
 
 import json
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ Event = dict[str, Any]
 
 
 def fold_of(events: Sequence[Event]) -> Fold:
-    """The events of one post, folded."""
+    """Folds the events of one post."""
     fold = Fold()
     post = fold.add([events[0]["post_id"]], np.zeros(1, np.uint16))
     text = {
@@ -65,7 +66,7 @@ def fold_of(events: Sequence[Event]) -> Fold:
 
 
 def draw_virality() -> None:
-    """A post with seven shares of itself, and one whose shares are each of the one before."""
+    """Draws a broadcast (a post with seven shares) and a chain (each share carries on the share before)."""
     figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.2))
     for place, name in zip(axes, ("broadcast", "chain"), strict=True):
         parents = ["p" if name == "broadcast" or number == 0 else f"s{number - 1}" for number in range(NODES - 1)]
@@ -94,7 +95,7 @@ def draw_virality() -> None:
 
 
 def draw_spread() -> None:
-    """R_t with its interval, and forecasts with theirs, along the simulated post with most shares."""
+    """Draws R_t and the forecast, each with its interval, over the age of the simulated post with the most shares."""
     by_post: dict[str, list[Event]] = {}
     for record in simulated_records(POLICY):
         event = json.loads(record.value or b"")

@@ -1,5 +1,7 @@
-"""Writes docs/settings.md from pipeline/settings.py: python docs/settings.py; tests/test_docs.py says when it is
-due."""
+"""Writes docs/settings.md from pipeline/settings.py: python docs/settings.py.
+
+tests/test_docs.py fails while the page is out of date.
+"""
 
 import inspect
 import re
@@ -16,12 +18,12 @@ PAGE = Path(__file__).with_suffix(".md")
 HEAD = """# Settings
 
 Every setting is an environment variable. This page is generated from `pipeline/settings.py`: `python docs/settings.py`.
-A value that makes no sense ends the command with exit code 2 and a line that names the variable, never its value.
+An invalid value ends the command with exit code 2 and an error that names the variable, never its value.
 """
 
 
 def render() -> str:
-    """The whole page."""
+    """Returns the whole page."""
     parts = [HEAD]
     for group, names in _groups():
         parts.append(f"## {group}\n\n| variable | default | meaning |\n|---|---|---|")
@@ -30,7 +32,7 @@ def render() -> str:
 
 
 def _groups() -> Iterator[tuple[str, list[str]]]:
-    """Groups as comments of the class name them."""
+    """Yields each group of settings, as the comments in the class name it, with the names of its fields."""
     group, names = "", list[str]()
     for line in inspect.getsource(Settings).splitlines():
         if heading := re.match(r"    # (.+)$", line):
