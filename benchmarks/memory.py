@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 
 from processors.columnar.sets import Sets
-from processors.conversation.cells import COUNTS, Cells, texts
+from processors.conversation.cells import Cells, texts
 from processors.conversation.fold import ConversationFold
 from processors.engagement.fold import trees
 from processors.engagement.fold.columns import Identities
@@ -25,6 +25,7 @@ from processors.engagement.known import KnownPosts
 from processors.runtime.process_tuning import tune
 from processors.spikes.bank import Bank
 from processors.spikes.tracked import TrackedState
+from schemas.conversations import CELL_COUNTS
 
 RUN = 20_000
 LIKES = 1_000_000
@@ -118,7 +119,7 @@ def cells() -> tuple[float, float]:
                 np.arange(RUN) % groups,
                 posts,
                 np.full(RUN, START + start // RUN),
-                np.ones((RUN, len(COUNTS)), np.int64),
+                np.ones((RUN, len(CELL_COUNTS)), np.int64),
                 Sets(one.astype(np.uint64), one),
                 Sets(voices, 3 * one),
                 one.astype(np.bool_),

@@ -11,17 +11,10 @@ from typing import Any, Final
 from schemas.alerts import alert_json_schema
 from schemas.conversations import conversation_json_schema
 from schemas.events import event_json_schema
-from schemas.topics import KINDS, Topics
+from schemas.topics import KIND_DESCRIPTIONS, KINDS, Kind, Topics
 
 MESSAGES_VERSION: Final = "1.0.0"
 """The version of the messages; the major number rises when producers must change."""
-
-SOURCES_SAID: Final[dict[str, str]] = {
-    "post": "Posts, and their deletion.",
-    "like": "Likes, and likes taken back.",
-    "share": "Shares, reposts and boosts, and their being taken back.",
-    "comment": "Comments and replies, and their deletion.",
-}
 
 DEAD_HEADERS: Final[dict[str, str]] = {
     "topic": "Where the record was",
@@ -138,10 +131,11 @@ def _embedded(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return embedded
 
 
-def _source_channel(address: str, kind: str) -> dict[str, Any]:
+def _source_channel(address: str, kind: Kind) -> dict[str, Any]:
     return {
         "address": address,
-        "description": f"{SOURCES_SAID[kind]} Keyed by post_id; the same number of partitions in all source topics.",
+        "description": f"{KIND_DESCRIPTIONS[kind]} "
+        "Keyed by post_id; the same number of partitions in all source topics.",
         "messages": {kind: {"$ref": f"#/components/messages/{kind}"}},
         "bindings": {
             "kafka": {"topicConfiguration": {"cleanup.policy": ["delete"]}, "bindingVersion": "0.5.0"},

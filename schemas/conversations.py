@@ -5,10 +5,12 @@ of the conversation): one record a conversation would cost more than all the res
 a crash; of two cells of one (conversation, minute, post) the higher `version` counts.
 """
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
+
+from schemas.metrics import MEASURES
 
 NUMBER_DTYPE: Final = "<u4"
 VERSION_DTYPE: Final = "<u8"
@@ -18,37 +20,62 @@ HASH_DTYPE: Final = "<u8"
 Numbers = Annotated[bytes, Field(description="One unsigned number of 32 bits a cell, little-endian, in base64.")]
 
 
-@with_config(ConfigDict(val_json_bytes="base64", ser_json_bytes="base64"))
-class Cells(TypedDict):
-    """What posts add to minutes of conversations, one cell a place of each column; texts are said once and referred to
-    by their place. A cell is a (conversation, minute, post).
+CELL_COUNTS: Final = ("posts", *MEASURES, *(f"{measure}_retracted" for measure in MEASURES))
+"""The counts of a cell, in the order of every array that has an axis of them."""
 
-    Columns of bytes rather than lists: as JSON numbers they would cost more to write and to read than all else that is
-    done with a cell.
-    """
+_COUNT_DESCRIPTIONS: Final = {
+    "posts": "1 in the minute of the post itself.",
+    MEASURES[0]: "Of this minute, taken back later or not.",
+    f"{MEASURES[0]}_retracted": "Taken back in this minute.",
+}
 
-    names: Annotated[list[str], Field(description="Conversations.")]
-    post_ids: list[str]
-    channel_sets: Annotated[list[list[str]], Field(description="Channels on which somebody posted, shared, commented.")]
-    conversation: Annotated[Numbers, Field(description="Place in `names`.")]
-    post: Annotated[Numbers, Field(description="Place in `post_ids`.")]
-    minute: Annotated[Numbers, Field(description="Minutes since 1970.")]
-    posts: Annotated[Numbers, Field(description="1 in the minute of the post itself.")]
-    likes: Annotated[Numbers, Field(description="Of this minute, taken back later or not.")]
-    shares: Numbers
-    comments: Numbers
-    likes_retracted: Annotated[Numbers, Field(description="Taken back in this minute.")]
-    shares_retracted: Numbers
-    comments_retracted: Numbers
-    channels: Annotated[Numbers, Field(description="Place in `channel_sets`.")]
-    voices: Annotated[Numbers, Field(description="How many of `heard` are this cell's; they lie in the cells' order.")]
-    voices_exact: Annotated[Numbers, Field(description="0 where there are more voices, of which these are the least.")]
-    version: Annotated[
-        bytes, Field(description="64 bits a cell: fold version (8) | events that can change it (30) | 0 (26).")
-    ]
-    heard: Annotated[
-        bytes, Field(description="Hashes of who posted, shared or commented, 64 bits each, sorted; at most 256 a cell.")
-    ]
+
+def _cell_columns() -> dict[str, Any]:
+    counts: dict[str, Any] = dict.fromkeys(CELL_COUNTS, Numbers)
+    for name, description in _COUNT_DESCRIPTIONS.items():
+        counts[name] = Annotated[Numbers, Field(description=description)]
+    return {
+        "names": Annotated[list[str], Field(description="Conversations.")],
+        "post_ids": list[str],
+        "channel_sets": Annotated[
+            list[list[str]], Field(description="Channels on which somebody posted, shared, commented.")
+        ],
+        "conversation": Annotated[Numbers, Field(description="Place in `names`.")],
+        "post": Annotated[Numbers, Field(description="Place in `post_ids`.")],
+        "minute": Annotated[Numbers, Field(description="Minutes since 1970.")],
+        **counts,
+        "channels": Annotated[Numbers, Field(description="Place in `channel_sets`.")],
+        "voices": Annotated[
+            Numbers, Field(description="How many of `heard` are this cell's; they lie in the cells' order.")
+        ],
+        "voices_exact": Annotated[
+            Numbers, Field(description="0 where there are more voices, of which these are the least.")
+        ],
+        "version": Annotated[
+            bytes, Field(description="64 bits a cell: fold version (8) | events that can change it (30) | 0 (26).")
+        ],
+        "heard": Annotated[
+            bytes,
+            Field(description="Hashes of who posted, shared or commented, 64 bits each, sorted; at most 256 a cell."),
+        ],
+    }
+
+
+_CELLS: Final = """\
+What posts add to minutes of conversations, one cell a place of each column; texts are said once and referred to
+by their place. A cell is a (conversation, minute, post).
+
+Columns of bytes rather than lists: as JSON numbers they would cost more to write and to read than all else that is
+done with a cell."""
+
+if TYPE_CHECKING:
+    CellColumns = dict[str, Any]
+else:
+    # The counts follow from MEASURES, which a class statement cannot say.
+    CellColumns = with_config(ConfigDict(val_json_bytes="base64", ser_json_bytes="base64"))(
+        TypedDict("Cells", _cell_columns())
+    )
+    CellColumns.__doc__ = _CELLS
 
 
 class Mark(TypedDict):
@@ -62,7 +89,7 @@ class Mark(TypedDict):
 class ConversationRun(TypedDict):
     """One record of the topic `engagement.conversations`."""
 
-    cells: Cells | None
+    cells: CellColumns | None
     marks: list[Mark]
 
 

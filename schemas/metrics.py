@@ -1,35 +1,51 @@
-"""The data behind the metrics: windows, weight sets, half-life. Definitions and sources: docs/metrics.md.
+"""The data behind the metrics: measures, windows, weight sets, half-life. Definitions and sources: docs/metrics.md.
 
 Their names are parts of column names (`likes_5m`, `score_default_1h`, `hot_6h`), so a change here is a migration and a
 new `FOLD_VERSION`, followed by `engagement recount`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from schemas.topics import KINDS, Kind
 
 MINUTE: Final = 60
 
 WINDOWS: Final[dict[str, int]] = {"5m": 5, "1h": 60, "24h": 1440}
 """Rolling windows in minutes, sliding by one minute: a window at t sums the panes in (t - w, t]."""
 
-MEASURES: Final[tuple[str, ...]] = ("likes", "shares", "comments")
-"""What is counted, in the order of the fold's arrays."""
+MEASURE_KINDS: Final[tuple[Kind, ...]] = tuple(kind for kind in KINDS if kind != "post")
+"""The kinds of events that are counted, in the order of `MEASURES`. KINDS begins with the post, so the number of a
+measure is that of its kind less one."""
+
+MEASURES: Final[tuple[str, ...]] = tuple(f"{kind}s" for kind in MEASURE_KINDS)
+"""The names of what is counted, in the order of every array that has an axis of measures."""
+
+SHARES: Final = MEASURES.index("shares")
+COMMENTS: Final = MEASURES.index("comments")
+
+NODE_MEASURES: Final[tuple[int, ...]] = (SHARES, COMMENTS)
+"""The measures whose events have a place in the trees of their post, can name conversations of their own and are
+counted among voices and channels of conversations. Events of the other measures are only counted."""
 
 
 @dataclass(frozen=True)
 class WeightSet:
-    """What a like, a share and a comment are worth in an engagement score."""
+    """The weight of one event of each measure in an engagement score."""
 
-    likes: float
-    shares: float
-    comments: float
+    by_measure: Mapping[str, float]
 
     @property
-    def weights(self) -> tuple[float, float, float]:
-        return self.likes, self.shares, self.comments
+    def weights(self) -> tuple[float, ...]:
+        """The weights in the order of MEASURES."""
+        return tuple(self.by_measure[measure] for measure in MEASURES)
 
 
-WEIGHT_SETS: Final[dict[str, WeightSet]] = {"plain": WeightSet(1, 1, 1), "default": WeightSet(1, 2, 3)}
+WEIGHT_SETS: Final[dict[str, WeightSet]] = {
+    "plain": WeightSet({"likes": 1, "shares": 1, "comments": 1}),
+    "default": WeightSet({"likes": 1, "shares": 2, "comments": 3}),
+}
 
 HOT_HALF_LIFE: Final = ("6h", 360)
 """Name and minutes of the hot score's half-life; it weighs by the default set."""
@@ -39,6 +55,16 @@ CHANNELS_SHOWN_FROM: Final = 20
 
 TREES: Final = ("share", "comment", "all")
 """Trees of a post: of shares alone, of comments alone, of both."""
+
+
+def in_words(names: tuple[str, ...], last: str = "and") -> str:
+    """Joins names as a sentence has them.
+
+    >>> in_words(("likes", "shares", "comments"))
+    'likes, shares and comments'
+    """
+    return f"{', '.join(names[:-1])} {last} {names[-1]}"
+
 
 TREE_EVENTS: Final = 1_000_000
 """A post of more events has no tree any more: bounds what one post can cost."""

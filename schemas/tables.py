@@ -10,7 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from schemas.metrics import HOT_HALF_LIFE, LEVELS_SHOWN, MEASURES, TREE_EVENTS, TREES, VOICES, WEIGHT_SETS, WINDOWS
+from schemas.metrics import (
+    HOT_HALF_LIFE,
+    LEVELS_SHOWN,
+    MEASURE_KINDS,
+    MEASURES,
+    TREE_EVENTS,
+    TREES,
+    VOICES,
+    WEIGHT_SETS,
+    WINDOWS,
+    in_words,
+)
+from schemas.topics import KINDS
 
 NAN: Final = "NaN"
 EPOCH: Final = "1970"
@@ -106,7 +118,7 @@ REAL_OR_NAN: Final = "Float64"
 """NaN where the value is not known (Column.unknown), NULL in its view: the driver sends arrays of doubles at a tenth of
 the price of nullable values."""
 STRINGS: Final = "Array(String)"
-KIND: Final = "Enum8('post' = 1, 'like' = 2, 'share' = 3, 'comment' = 4)"
+KIND: Final = "Enum8(" + ", ".join(f"'{kind}' = {number}" for number, kind in enumerate(KINDS, 1)) + ")"
 ACTION: Final = "Enum8('add' = 1, 'retract' = 2)"
 
 POST_ID: Final = Column("post_id", STRING, "The root post; key of the topics")
@@ -167,6 +179,13 @@ def _score_columns() -> Iterator[Column]:
                 f"Weighted net engagement in the {window} before {MOMENT}: {said}",
                 window=window,
             )
+
+
+def _minute_columns() -> Iterator[Column]:
+    for measure in MEASURES:
+        yield Column(measure, "UInt32", f"{measure.capitalize()} of this minute, taken back later or not")
+    for measure in MEASURES:
+        yield Column(f"{measure}_retracted", "UInt32", f"{measure.capitalize()} taken back in this minute")
 
 
 def _tree_columns() -> Iterator[Column]:
@@ -236,7 +255,7 @@ def _spread_columns() -> Iterator[Column]:
         yield Column(name, REAL_OR_NAN, f"{said}, forecast", unknown=because)
         yield Column(f"{name}_low", REAL_OR_NAN, f"{said}, low end of a 90 % interval", unknown=because)
         yield Column(f"{name}_high", REAL_OR_NAN, f"{said}, high end of a 90 % interval", unknown=because)
-    for name, of in (("shares", "net shares"), ("engagement", "net likes, shares and comments")):
+    for name, of in (("shares", "net shares"), ("engagement", f"net {in_words(MEASURES)}")):
         yield Column(
             f"half_life_{name}",
             REAL_OR_NAN,
@@ -307,10 +326,11 @@ def _metric_columns() -> tuple[Column, ...]:
         POST_ID,
         Column("as_of", MINUTE, "End of the minute of the post's newest event: what every window here looks back from"),
         Column("events_seen", COUNT, "Distinct events of the post, of all kinds, retractions included"),
-        Column("likes", COUNT, "Net likes: those that no retraction names"),
-        Column("shares", COUNT, "Net shares"),
-        Column("comments", COUNT, "Net comments"),
-        Column("actors", COUNT, "Distinct actors of net likes, shares and comments; exact"),
+        *(
+            Column(measure, COUNT, f"Net {measure}" if number else f"Net {measure}: those that no retraction names")
+            for number, measure in enumerate(MEASURES)
+        ),
+        Column("actors", COUNT, f"Distinct actors of net {in_words(MEASURES)}; exact"),
         *(Column(f"{measure}_actors", COUNT, f"Distinct actors of net {measure}; exact") for measure in MEASURES),
         Column(
             "concentration",
@@ -321,7 +341,7 @@ def _metric_columns() -> tuple[Column, ...]:
         Column(
             "retractions_unmatched", COUNT, "Retractions whose target has not come; they change nothing until it does"
         ),
-        Column("channels", "UInt32", "Channels with at least one net like, share or comment"),
+        Column("channels", "UInt32", f"Channels with at least one net {in_words(MEASURE_KINDS, 'or')}"),
         Column(
             "channel_entropy",
             REAL_OR_NAN,
@@ -413,14 +433,7 @@ POST_MINUTES: Final = Table(
     (
         POST_ID,
         Column("minute", MINUTE, "Start of the minute"),
-        *(
-            Column(measure, "UInt32", f"{measure.capitalize()} of this minute, taken back later or not")
-            for measure in MEASURES
-        ),
-        *(
-            Column(f"{measure}_retracted", "UInt32", f"{measure.capitalize()} taken back in this minute")
-            for measure in MEASURES
-        ),
+        *_minute_columns(),
         VERSION,
         STORED_AT,
     ),
@@ -456,14 +469,7 @@ CONVERSATION_POSTS: Final = Table(
         CONVERSATION_MINUTE,
         POST_ID,
         Column("posts", "UInt32", "1 in the minute of the post itself"),
-        *(
-            Column(measure, "UInt32", f"{measure.capitalize()} of this minute, taken back later or not")
-            for measure in MEASURES
-        ),
-        *(
-            Column(f"{measure}_retracted", "UInt32", f"{measure.capitalize()} taken back in this minute")
-            for measure in MEASURES
-        ),
+        *_minute_columns(),
         Column("channels", STRINGS, "Channels on which somebody posted, shared or commented in this minute"),
         Column(
             "voices",

@@ -5,12 +5,21 @@ about a post (co-partitioning). `conversations` and `alerts` are keyed by the co
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 Kind = Literal["post", "like", "share", "comment"]
 
-KINDS: Final[tuple[Kind, ...]] = ("post", "like", "share", "comment")
-"""Every kind of event; its index is its number in ClickHouse's Enum8 less one, and in the fold's arrays."""
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+"""Every kind of event; its index is its number in ClickHouse's Enum8 less one, and in the fold's arrays. A new kind
+comes last: the numbers of the others are stored."""
+
+KIND_DESCRIPTIONS: Final[dict[Kind, str]] = {
+    "post": "Posts, and their deletion.",
+    "like": "Likes, and likes taken back.",
+    "share": "Shares, reposts and boosts, and their being taken back.",
+    "comment": "Comments and replies, and their deletion.",
+}
+"""The contents of the topic of each kind."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Topics:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The four co-partitioned source topics, in the order of `KINDS`."""
+        """The co-partitioned source topics, in the order of `KINDS`."""
         return tuple(map(self.of, KINDS))
 
     @property

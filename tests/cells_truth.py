@@ -14,7 +14,7 @@ VOICES = 256
 
 
 class Cell(NamedTuple):
-    """posts, likes, shares, comments, the same three taken back; channels; voices and whether these are all."""
+    """posts, what was added of each of KINDS, the same taken back; channels; voices and whether these are all."""
 
     counts: tuple[int, ...]
     channels: tuple[str, ...]
@@ -24,7 +24,7 @@ class Cell(NamedTuple):
 
 class _Sum:
     def __init__(self) -> None:
-        self.counts = [0] * 7
+        self.counts = [0] * (1 + 2 * len(KINDS))
         self.channels: set[str] = set()
         self.voices: set[str] = set()
 
@@ -63,13 +63,14 @@ def cells_of(events: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int, str], 
             if kind == "post" or action == "retract":
                 continue
             place = 1 + KINDS.index(kind)
-            for key in shared | (set(named(event)) if kind != "like" else set()):
+            speaks = kind in ("share", "comment")
+            for key in shared | (set(named(event)) if speaks else set()):
                 cell = at(key, minute_of(event))
                 cell.counts[place] += 1
-                if kind != "like":
+                if speaks:
                     cell.speak(event, event["actor_id"])
                 if (kind, event_id) in takebacks:
-                    at(key, takebacks[kind, event_id]).counts[place + 3] += 1
+                    at(key, takebacks[kind, event_id]).counts[place + len(KINDS)] += 1
     found = {place: some.cell() for place, some in cells.items()}
     return {place: cell for place, cell in found.items() if any(cell.counts) or cell.voices}
 

@@ -13,9 +13,9 @@ import numpy as np
 from pipeline.errors import Unavailable
 from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
-from processors.conversation.cells import COUNTS, Cells, join
+from processors.conversation.cells import Cells, join
 from processors.conversation.decoding import cells_of
-from schemas.conversations import Cells as CellColumns
+from schemas.conversations import CELL_COUNTS, CellColumns
 from schemas.metrics import FOLD_VERSION
 from tests.fakes_store import Faults
 
@@ -30,7 +30,7 @@ class Cell:
     minute: int
     post_id: str
     events: int
-    counts: tuple[int, ...] = (0,) * len(COUNTS)
+    counts: tuple[int, ...] = (0,) * len(CELL_COUNTS)
     voices: tuple[int, ...] = ()
     channels: tuple[str, ...] = ()
     exact: bool = True
@@ -56,7 +56,7 @@ def columns_of(cells: Sequence[Cell]) -> CellColumns:
         "conversation": _bytes(places),
         "post": _bytes(places),
         "minute": _bytes([cell.minute for cell in cells]),
-        **{name: _bytes([cell.counts[number] for cell in cells]) for number, name in enumerate(COUNTS)},  # type: ignore[typeddict-item]
+        **{name: _bytes([cell.counts[number] for cell in cells]) for number, name in enumerate(CELL_COUNTS)},
         "channels": _bytes(places),
         "voices": _bytes(list(map(len, voices))),
         "voices_exact": _bytes([int(cell.exact) for cell in cells]),
@@ -79,7 +79,7 @@ def said_by(columns: CellColumns) -> Iterator[dict[str, Any]]:
             "post_id": columns["post_ids"][post],
             "channels": columns["channel_sets"][plain["channels"][number]],
             "voices": plain["heard"][ends[number] - plain["voices"][number] : ends[number]],
-            **{name: plain[name][number] for name in ("minute", *COUNTS, "voices_exact", "version")},
+            **{name: plain[name][number] for name in ("minute", *CELL_COUNTS, "voices_exact", "version")},
         }
 
 

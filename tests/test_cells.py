@@ -16,12 +16,12 @@ from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets
 from processors.engagement.cells import cell_kernels
-from processors.engagement.cells.cells import COUNTS, Cells
+from processors.engagement.cells.cells import Cells
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.engagement.outbox import RECORD_BYTES, records_of
 from processors.engagement.warmup import compile_loops
 from processors.runtime.records import Run
-from schemas.conversations import CONVERSATION_RUN
+from schemas.conversations import CELL_COUNTS, CONVERSATION_RUN
 from schemas.topics import KINDS
 from tests.cells_truth import Cell, carried_by, cells_of
 from tests.fakes_conversations import said_by
@@ -114,7 +114,7 @@ class Place:
 
 
 def _cell(row: dict[str, Any]) -> Cell:
-    counts = tuple(row[name] for name in COUNTS)
+    counts = tuple(row[name] for name in CELL_COUNTS)
     return Cell(counts, tuple(row["channels"]), tuple(row["voices"]), row["voices_exact"])
 
 
@@ -373,7 +373,7 @@ def test_records_are_of_one_partition_and_bounded() -> None:
         partitions=each.astype(np.uint16) % 7,
         minutes=zeros + MINUTE,
         posts=each,
-        counts=np.ones((count, len(COUNTS)), np.uint32),
+        counts=np.ones((count, len(CELL_COUNTS)), np.uint32),
         channels=zeros,
         voices=Sets(heard, zeros.astype(np.int64) + 256),
         exact=np.ones(count, np.uint8),

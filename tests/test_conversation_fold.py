@@ -71,10 +71,13 @@ def _sum_of(cells: list[Cell]) -> dict[str, Any]:
 
 
 def rows_of(minutes: Minutes) -> dict[Spot, dict[str, Any]]:
-    names = ("posts", "likes", "shares", "comments", "voices", "voices_exact", "channels", "seen", "fold")
+    names = ("posts", "voices", "voices_exact", "channels", "seen", "fold")
     spots = zip(minutes.conversation, minutes.minute.tolist(), strict=True)
     values = zip(*(getattr(minutes, name).tolist() for name in names), strict=True)
-    return {spot: dict(zip(names, row, strict=True)) for spot, row in zip(spots, values, strict=True)}
+    net = [dict(zip(("likes", "shares", "comments"), counts, strict=True)) for counts in minutes.net.tolist()]
+    return {
+        spot: dict(zip(names, row, strict=True)) | counts for spot, row, counts in zip(spots, values, net, strict=True)
+    }
 
 
 @settings(max_examples=150, deadline=None)

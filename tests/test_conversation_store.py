@@ -10,10 +10,11 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
 from pipeline.settings import Settings
 from processors.columnar.partitioning import partitions_of
-from processors.conversation.cells import COUNTS, Cells, join
+from processors.conversation.cells import Cells, join
 from processors.conversation.fold import ConversationFold
 from processors.conversation.rows import closing_columns, minute_columns
 from processors.conversation.store import ClickHouseConversations
+from schemas.conversations import CELL_COUNTS
 from tests.fakes_conversations import Cell, FakeConversations, Shelf, as_cells
 from tests.test_conversation_fold import rows_of, truth_of
 
@@ -118,7 +119,7 @@ def _insert(client: ClickHouse, cells: list[Cell]) -> None:
             "conversation": [cell.conversation for cell in cells],
             "minute": [cell.minute * 60 for cell in cells],
             "post_id": [cell.post_id for cell in cells],
-            **{name: [cell.counts[number] for cell in cells] for number, name in enumerate(COUNTS)},
+            **{name: [cell.counts[number] for cell in cells] for number, name in enumerate(CELL_COUNTS)},
             "channels": [list(cell.channels) for cell in cells],
             "voices": [sorted(cell.voices) for cell in cells],
             "voices_exact": [int(cell.exact) for cell in cells],

@@ -23,10 +23,9 @@ from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
-from processors.engagement.cells.cells import COUNTS
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.runtime.records import Run
-from schemas.conversations import CONVERSATION_RUN
+from schemas.conversations import CELL_COUNTS, CONVERSATION_RUN
 from schemas.tables import POST_METRICS
 from tests.cells_truth import Cell, carried_by, cells_of
 from tests.cut_off import Crash, CutOffStep
@@ -245,7 +244,7 @@ def _assert_cells_exact(database: Database, broker: Broker, logs: dict[tuple[str
 
 
 def _cell(row: dict[str, Any]) -> Cell:
-    counts = tuple(row[name] for name in COUNTS)
+    counts = tuple(row[name] for name in CELL_COUNTS)
     return Cell(counts, tuple(row["channels"]), tuple(row["voices"]), row["voices_exact"])
 
 

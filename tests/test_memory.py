@@ -9,7 +9,7 @@ import pytest
 from pipeline.observability.metrics import MEMORY_PARTS
 from processors.columnar.hashing import Hasher
 from processors.columnar.sets import Sets
-from processors.conversation.cells import COUNTS, Cells, texts
+from processors.conversation.cells import Cells, texts
 from processors.conversation.fold import ConversationFold
 from processors.engagement.known import KnownPosts
 from processors.engagement.read_through import ColdPosts
@@ -17,6 +17,7 @@ from processors.runtime.memory import SERIES_BYTES, SHARES, MemoryBudget
 from processors.runtime.process_tuning import TIDY_SECONDS, TidyState
 from processors.spikes.bank import Bank
 from processors.spikes.tracked import TrackedState
+from schemas.conversations import CELL_COUNTS
 from tests.fakes_store import Database, FakeStore
 
 RNG = np.random.default_rng(1)
@@ -128,7 +129,7 @@ def cells_with_voices(minute: int, count: int, voices: int) -> Cells:
         np.zeros(count, np.int64),
         some_hashes(count),
         np.full(count, minute),
-        np.ones((count, len(COUNTS)), np.int64),
+        np.ones((count, len(CELL_COUNTS)), np.int64),
         Sets(one.astype(np.uint64), one),
         Sets(some_hashes(count * voices), np.full(count, voices)),
         one.astype(np.bool_),

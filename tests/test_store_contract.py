@@ -13,12 +13,13 @@ from pipeline.settings import Settings
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets
-from processors.engagement.cells.cells import COUNTS, Cells, conversation_posts
+from processors.engagement.cells.cells import Cells, conversation_posts
 from processors.engagement.fold.columns import KIND_NUMBER, EventColumns
 from processors.engagement.fold.fold import Fold
 from processors.engagement.rows import post_rows
 from processors.engagement.rows.post_facts import Facts, PostEvent
 from processors.engagement.store import ClickHouseLog
+from schemas.conversations import CELL_COUNTS
 from schemas.tables import TABLES
 from tests.fakes_store import Database, FakeStore
 from tests.folding import HASHER, Event, assert_true, learn, like, metrics_of, take, undo
@@ -258,7 +259,7 @@ def test_cells_are_stored_as_they_are(bench: Bench) -> None:
     )
     bench.store.upsert("conversation_posts", conversation_posts(cells))
     found = {row["post_id"]: row for row in bench.rows("conversation_posts")}
-    assert [found["p"][name] for name in COUNTS] == counts[0].tolist()
+    assert [found["p"][name] for name in CELL_COUNTS] == counts[0].tolist()
     assert [list(found["p"][name]) for name in ("channels", "voices")] == [["x", "ü\\y"], [1, 2**63 + 5, 2**64 - 1]]
     assert [list(found["q"][name]) for name in ("channels", "voices")] == [[], []]
     assert (found["p"]["conversation"], found["p"]["voices_exact"], found["p"]["version"]) == ("hashtag:é", 0, 1 << 63)

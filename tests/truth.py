@@ -29,7 +29,7 @@ CONCENTRATION_FROM = 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CONVERSATIONS = (("hashtags", "hashtag:", "#＃"), ("mentions", "mention:", "@＠"))
 
-Counts = tuple[int, int, int, int, int, int]
+Counts = tuple[int, ...]
 
 
 class PostTruth:
@@ -84,22 +84,22 @@ class PostTruth:
         ]
 
     @cached_property
-    def net(self) -> tuple[int, int, int]:
+    def net(self) -> tuple[int, ...]:
         kinds = [kind for kind, *_ in self.standing]
-        return kinds.count("like"), kinds.count("share"), kinds.count("comment")
+        return tuple(kinds.count(kind) for kind in KINDS)
 
     @cached_property
     def minutes(self) -> dict[int, Counts]:
-        """minute -> likes, shares, comments added in it, and taken back in it (by each one's earliest retraction)."""
+        """minute -> what was added in it of each kind, and taken back in it (by each one's earliest retraction)."""
         counts: dict[int, list[int]] = {}
         for (kind, event_id), (minute, _, _) in self.adds.items():
             if kind == "post":
                 continue
             place = KINDS.index(kind)
-            counts.setdefault(minute, [0] * 6)[place] += 1
+            counts.setdefault(minute, [0] * 2 * len(KINDS))[place] += 1
             if (kind, event_id) in self.takebacks:
-                counts.setdefault(min(self.takebacks[kind, event_id]), [0] * 6)[3 + place] += 1
-        return {minute: tuple(values) for minute, values in counts.items()}  # type: ignore[misc]
+                counts.setdefault(min(self.takebacks[kind, event_id]), [0] * 2 * len(KINDS))[len(KINDS) + place] += 1
+        return {minute: tuple(values) for minute, values in counts.items()}
 
     def windows(self, at: int) -> dict[str, float | None]:
         """Columns of post_metrics that look back from the start of minute `at`, which is not in them."""
@@ -315,16 +315,16 @@ def microseconds(moment: str | datetime) -> int:
     return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
 
 
-def _net_between(minutes: Mapping[int, Counts], start: int, end: int) -> tuple[int, int, int]:
-    net = [0, 0, 0]
+def _net_between(minutes: Mapping[int, Counts], start: int, end: int) -> tuple[int, ...]:
+    net = [0] * len(KINDS)
     for minute, counts in minutes.items():
         if start <= minute < end:
-            for place in range(3):
-                net[place] += counts[place] - counts[3 + place]
-    return net[0], net[1], net[2]
+            for place in range(len(KINDS)):
+                net[place] += counts[place] - counts[len(KINDS) + place]
+    return tuple(net)
 
 
-def _weighted(weights: tuple[int, int, int], counts: tuple[int, int, int]) -> float:
+def _weighted(weights: tuple[int, ...], counts: tuple[int, ...]) -> float:
     return float(sum(weight * count for weight, count in zip(weights, counts, strict=True)))
 
 

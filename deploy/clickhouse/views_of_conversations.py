@@ -6,8 +6,8 @@ from deploy.clickhouse.drafting import HIDDEN, NOW, REAL_OR_NULL, SHOWN_AT, Show
 from schemas.metrics import MEASURES, VOICES, WINDOWS
 from schemas.tables import CONVERSATION, CONVERSATION_MINUTES, Column
 
-COUNTS: Final = ("posts", *MEASURES)
-SAID: Final = " OR ".join([*(f"{count} != 0" for count in COUNTS), "voices > 0"])
+_NET_COUNTS: Final = ("posts", *MEASURES)
+SAID: Final = " OR ".join([*(f"{count} != 0" for count in _NET_COUNTS), "voices > 0"])
 """The condition of a minute with content: a minute that all its posts have left stays as a row of zeros."""
 
 ALL_HASHES: Final = 2**64 - 1
@@ -56,7 +56,7 @@ def _conversation_columns() -> list[Shown]:
             "c.is_final",
         ),
     ]
-    for count in COUNTS:
+    for count in _NET_COUNTS:
         net = "Posts" if count == "posts" else f"Net {count}"
         shown.append((Column(count, "Int64", f"{net} in all (conversation_minutes)"), f"c.{count}_all"))
         for window in WINDOWS:
@@ -96,7 +96,7 @@ def _conversation_columns() -> list[Shown]:
 def _conversation_tail() -> str:
     sums = ",\n        ".join(
         line
-        for count in COUNTS
+        for count in _NET_COUNTS
         for line in (
             f"sum(toInt64({count})) AS {count}_all",
             *(
@@ -167,7 +167,7 @@ def _brand_columns() -> list[Shown]:
                 ),
                 f"c.{count}",
             )
-            for count in COUNTS
+            for count in _NET_COUNTS
         ),
         (Column("count", "Int64", "Posts + comments"), spoken),
         (
@@ -201,7 +201,7 @@ def _brand_columns() -> list[Shown]:
 
 
 def _brand_tail(since: str, until: str) -> str:
-    sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}" for count in COUNTS)
+    sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}" for count in _NET_COUNTS)
     when = f"startsWith(conversation, '{BRAND}') AND minute >= {since} AND minute < {until}"
     return f"""\
 FROM

@@ -1,7 +1,7 @@
 """The view of messages that several posts carry: the origin of each message, and its engagement on each channel."""
 
 from deploy.clickhouse.drafting import REAL_OR_NULL, Shown, View, view
-from schemas.metrics import MEASURES
+from schemas.metrics import MEASURES, in_words
 from schemas.tables import CARRY_OVER, Column
 
 URL, POST = "url:", "post:"
@@ -34,7 +34,7 @@ def _columns() -> list[Shown]:
         ),
         (Column("posts", "UInt64", "Posts that carry the message; those with one post are not shown"), "posts"),
         (Column("channels", "UInt64", "Channels on which it was posted; 1: it was not carried over"), "channels"),
-        (Column("engagement", "UInt64", "Net likes, shares and comments of this post (post_metrics)"), "post.3"),
+        (Column("engagement", "UInt64", f"Net {in_words(MEASURES)} of this post (post_metrics)"), "post.3"),
         (Column("message_engagement", "UInt64", "The same of all posts of the message"), "message_engagement"),
         (
             Column(

@@ -18,7 +18,7 @@ from deploy.clickhouse.drafting import (
     view,
     weighted,
 )
-from schemas.metrics import HOT_HALF_LIFE, MEASURES, TREES, WEIGHT_SETS, WINDOWS
+from schemas.metrics import HOT_HALF_LIFE, MEASURE_KINDS, MEASURES, TREES, WEIGHT_SETS, WINDOWS, in_words
 from schemas.tables import POST_HISTORY, POST_METRICS, Column
 
 LONGEST_LOOK_BACK: Final = 2 * max(WINDOWS.values()) * 60
@@ -95,7 +95,7 @@ def metrics_at_view() -> View:
     shown += window_columns("t")
     tail = f"FROM\n(\n{indent(window_sums(AT, totals=True))}\n) AS w"
     comment = (
-        "One row per post that had a like, share or comment before t: "
+        f"One row per post that had a {in_words(MEASURE_KINDS, 'or')} before t: "
         "SELECT * FROM post_metrics_at(t = '2026-01-01 00:00:00')"
     )
     return view("post_metrics_at", comment, shown, tail, typed=False)

@@ -3,32 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.columnar.sets import Sets, join_sets
 from processors.conversation.index import hashes_of
-
-COUNTS: Final = (
-    "posts",
-    "likes",
-    "shares",
-    "comments",
-    "likes_retracted",
-    "shares_retracted",
-    "comments_retracted",
-)
-"""The counts of a cell, as the columns of `counts`."""
-
-POSTS, LIKES, SHARES, COMMENTS, LIKES_BACK, SHARES_BACK, COMMENTS_BACK = range(len(COUNTS))
+from schemas.conversations import CELL_COUNTS
+from schemas.metrics import COMMENTS
 
 
 @dataclass(frozen=True)
 class Cells:
     """One cell a place. `conversation` is a place in `names`; `post` the hash of the post's id (hashes_of). `counts`
-    has the columns COUNTS; `minute` counts from 1970; `exact` is False where voices are a sketch."""
+    has the columns CELL_COUNTS; `minute` counts from 1970; `exact` is False where voices are a sketch."""
 
     names: Array  # of objects; a name may stand there several times
     conversation: Array
@@ -55,15 +44,13 @@ class Cells:
 
 @dataclass(frozen=True)
 class Minutes:
-    """What is known of some (conversation, minute), one a place; `likes`, `shares` and `comments` are net. `seen` is
+    """What is known of some (conversation, minute), one a place. `net` has a column for each of MEASURES. `seen` is
     the sum of the events that its cells have seen, `fold` the highest fold version among them."""
 
     conversation: Array  # of objects
     minute: Array
     posts: Array
-    likes: Array
-    shares: Array
-    comments: Array
+    net: Array
     voices: Array
     voices_exact: Array
     channels: Array
@@ -85,7 +72,7 @@ class Minutes:
     @property
     def counts(self) -> Array:
         """What a detector looks at: net comments and posts, at least 0."""
-        counts: Array = np.maximum(self.comments + self.posts, 0)
+        counts: Array = np.maximum(self.net[:, COMMENTS] + self.posts, 0)
         return counts
 
 
@@ -100,7 +87,7 @@ def join(parts: Sequence[Cells]) -> Cells:
         _joined([np.empty(0, np.int64), *(part.conversation for part in parts)]) + starts,
         _joined([np.empty(0, np.uint64), *(part.post for part in parts)]),
         _joined([np.empty(0, np.int64), *(part.minute for part in parts)]),
-        _joined([np.empty((0, len(COUNTS)), np.int64), *(part.counts for part in parts)]),
+        _joined([np.empty((0, len(CELL_COUNTS)), np.int64), *(part.counts for part in parts)]),
         join_sets([part.channels for part in parts]),
         join_sets([part.voices for part in parts]),
         _joined([np.empty(0, np.bool_), *(part.exact for part in parts)]),

@@ -13,11 +13,19 @@ from pipeline.dead_letters import DeadLetter
 from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets
-from processors.conversation.cells import COUNTS, Cells, join, name_channels, texts
+from processors.conversation.cells import Cells, join, name_channels, texts
 from processors.conversation.index import hashes_of
 from processors.runtime.records import Record, Run, dead_letter
-from schemas.conversations import CONVERSATION_RUN, HASH_DTYPE, NUMBER_DTYPE, VERSION_DTYPE, ConversationRun, Mark
-from schemas.conversations import Cells as CellColumns
+from schemas.conversations import (
+    CELL_COUNTS,
+    CONVERSATION_RUN,
+    HASH_DTYPE,
+    NUMBER_DTYPE,
+    VERSION_DTYPE,
+    CellColumns,
+    ConversationRun,
+    Mark,
+)
 from schemas.events import InvalidEvent, explain
 
 LAST_MINUTE: Final = (2**32 - 1) // 60
@@ -63,11 +71,11 @@ def decode(runs: Iterable[Run], of: int) -> Decoded:
 
 
 def cells_of(said: CellColumns) -> Cells:
-    """CellColumns of a record as arrays. Raises InvalidEvent where they are no cells."""
+    """Columns of a record as arrays. Raises InvalidEvent where they are no cells."""
     minute = _numbers(said, "minute")
     size = len(minute)
-    counts = np.empty((size, len(COUNTS)), np.int64)
-    for number, name in enumerate(COUNTS):
+    counts = np.empty((size, len(CELL_COUNTS)), np.int64)
+    for number, name in enumerate(CELL_COUNTS):
         counts[:, number] = _numbers(said, name, size)
     if size and minute.max() > LAST_MINUTE:
         raise InvalidEvent("cells.minute", "after 2106: minutes since 1970 are wanted")
@@ -124,7 +132,7 @@ def _read_column(said: bytes, name: str, kind: str, size: int | None = None) -> 
 
 
 def _numbers(said: CellColumns, name: str, size: int | None = None) -> Array:
-    return _read_column(said[name], name, NUMBER_DTYPE, size).astype(np.int64)  # type: ignore[literal-required]
+    return _read_column(said[name], name, NUMBER_DTYPE, size).astype(np.int64)
 
 
 def _places(said: CellColumns, name: str, size: int, most: int) -> Array:

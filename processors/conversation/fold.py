@@ -12,21 +12,10 @@ import numpy as np
 from processors.columnar.arrays import Array
 from processors.columnar.sets import Pool, Sets, count_distinct, count_voices, grown
 from processors.conversation import kernels
-from processors.conversation.cells import (
-    COMMENTS,
-    COMMENTS_BACK,
-    COUNTS,
-    LIKES,
-    LIKES_BACK,
-    POSTS,
-    SHARES,
-    SHARES_BACK,
-    Cells,
-    Minutes,
-    texts,
-)
+from processors.conversation.cells import Cells, Minutes, texts
 from processors.conversation.index import ROOM, Index, hashes_of
-from schemas.metrics import FOLD_VERSION
+from schemas.conversations import CELL_COUNTS
+from schemas.metrics import FOLD_VERSION, MEASURES
 
 OF_THIS_CODE: Final = np.uint64(FOLD_VERSION) << np.uint64(56)
 """The least version of a cell that was made by this code."""
@@ -53,7 +42,7 @@ class ConversationFold:
         self._minutes = np.zeros(ROOM, np.int64)
         self._held_minutes: set[int] = set()
         self._group: Array = np.zeros(ROOM, np.int64)  # of rows
-        self._counts: Array = np.zeros((ROOM, len(COUNTS)), np.uint32)
+        self._counts: Array = np.zeros((ROOM, len(CELL_COUNTS)), np.uint32)
         self._exact: Array = np.zeros(ROOM, np.bool_)
         self._version: Array = np.zeros(ROOM, np.uint64)
         self._may_be_outdated = False
@@ -142,18 +131,17 @@ class ConversationFold:
         rows, of = np.empty(top, np.int64), np.empty(top, np.int64)
         cells = kernels.find_rows(place, self._group, top, rows, of)
         rows, of = rows[:cells], of[:cells]
-        counts = np.zeros((count, len(COUNTS)), np.int64)
+        counts = np.zeros((count, len(CELL_COUNTS)), np.int64)
         seen, fold = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
         kernels.add_counts(rows, of, self._counts, self._version, counts, seen, fold)
+        posts, added, retracted = np.split(counts, (1, 1 + len(MEASURES)), axis=1)
         channels = self._channels.get(rows)
         voices, exact = count_voices(of, self._voices.get(rows), self._exact[rows], count)
         return Minutes(
             conversation=self._names[groups],
             minute=self._minutes[groups],
-            posts=counts[:, POSTS],
-            likes=counts[:, LIKES] - counts[:, LIKES_BACK],
-            shares=counts[:, SHARES] - counts[:, SHARES_BACK],
-            comments=counts[:, COMMENTS] - counts[:, COMMENTS_BACK],
+            posts=posts[:, 0],
+            net=added - retracted,
             voices=voices,
             voices_exact=exact,
             channels=count_distinct(np.repeat(of, channels.lengths), channels.values, count),
@@ -202,7 +190,7 @@ class ConversationFold:
 def compile_loops() -> None:
     """Loads the compiled loops, or compiles them where nobody has yet: some seconds, once."""
     fold = ConversationFold()
-    one, none = np.ones(1, np.int64), np.zeros((1, len(COUNTS)), np.int64)
+    one, none = np.ones(1, np.int64), np.zeros((1, len(CELL_COUNTS)), np.int64)
     voice = Sets(one.astype(np.uint64), one)
     numbers = one.astype(np.uint64)
     cells = Cells(texts(["", ""]), one, numbers, one, none, voice, voice, one.astype(np.bool_), numbers)

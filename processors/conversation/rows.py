@@ -8,6 +8,7 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.conversation.cells import Minutes
+from schemas.metrics import MEASURES
 
 SEEN_BITS: Final = 55
 
@@ -21,9 +22,7 @@ def minute_columns(minutes: Minutes, mask: Array, final: bool) -> dict[str, Any]
         "conversation": minutes.conversation[mask],
         "minute": minutes.minute[mask] * 60,
         "posts": minutes.posts[mask],
-        "likes": minutes.likes[mask],
-        "shares": minutes.shares[mask],
-        "comments": minutes.comments[mask],
+        **dict(zip(MEASURES, minutes.net[mask].T, strict=True)),
         "voices": minutes.voices[mask],
         "voices_exact": minutes.voices_exact[mask].astype(np.uint8),
         "channels": minutes.channels[mask],

@@ -8,14 +8,15 @@ import numpy as np
 from pipeline.clickhouse.client import ClickHouse, ExternalTables
 from processors.columnar.arrays import Array
 from processors.columnar.sets import Sets
-from processors.conversation.cells import COUNTS, Cells, name_channels, texts
+from processors.conversation.cells import Cells, name_channels, texts
 from processors.conversation.index import hashes_of
 from processors.engagement.watermarks.store import stored_watermarks
+from schemas.conversations import CELL_COUNTS
 from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS
 
 CELL: Final = (
     "conversation, toUInt32(minute), post_id, "
-    + ", ".join(COUNTS)
+    + ", ".join(CELL_COUNTS)
     + ", arrayStringConcat(channels, '\\0'), length(channels)"
     ", arrayStringConcat(arrayMap(hash -> hex(reinterpretAsFixedString(hash)), voices)), voices_exact, version"
 )

@@ -14,8 +14,7 @@ from pydantic_core import to_json
 from processors.columnar.arrays import Array
 from processors.columnar.factorize import number
 from processors.engagement.cells.cells import Cells
-from schemas.conversations import HASH_DTYPE, NUMBER_DTYPE, VERSION_DTYPE
-from schemas.conversations import Cells as CellColumns
+from schemas.conversations import CELL_COUNTS, HASH_DTYPE, NUMBER_DTYPE, VERSION_DTYPE, CellColumns
 
 RECORD_BYTES: Final = 500_000
 RECORD_CELLS: Final = 3000
@@ -59,13 +58,7 @@ def _said(cells: Cells, chosen: Array) -> CellColumns:
         "conversation": _bytes(conversation),
         "post": _bytes(post),
         "minute": _bytes(cells.minutes[spots]),
-        "posts": _bytes(counts[0]),
-        "likes": _bytes(counts[1]),
-        "shares": _bytes(counts[2]),
-        "comments": _bytes(counts[3]),
-        "likes_retracted": _bytes(counts[4]),
-        "shares_retracted": _bytes(counts[5]),
-        "comments_retracted": _bytes(counts[6]),
+        **dict(zip(CELL_COUNTS, map(_bytes, counts), strict=True)),
         "channels": _bytes(channels),
         "voices": _bytes(voices.lengths),
         "voices_exact": _bytes(cells.exact[spots]),

@@ -91,7 +91,7 @@ def read_posts(log: Log, hasher: Hasher, post_ids: Sequence[str], state: State) 
     marked = np.zeros((3, len(post_ids)), np.bool_)
     met = np.fromiter(state.known.channels, np.uint64, len(state.known.channels))
     for (_, events), place in zip(blocks, places, strict=True):
-        nodes = (events.measures > 0) & (events.actions == kernels.ADD)
+        nodes = events.are_nodes & (events.actions == kernels.ADD)
         marked[0, place[events.measures < 0]] = True
         marked[1, place[nodes]] = True
         marked[2, place[nodes & ~np.isin(events.channels, met)]] = True

@@ -62,7 +62,7 @@ class State:
         """Takes events that have just come, of posts that are in memory."""
         taken = self.fold.take(posts, identified)
         self.known.learn_channels(self.known.new_channels(events.channel))
-        adds = (taken.outcomes <= kernels.LATE) & (identified.measures > 0) & (identified.actions == kernels.ADD)
+        adds = (taken.outcomes <= kernels.LATE) & identified.are_nodes & (identified.actions == kernels.ADD)
         numbers = [number for number in np.flatnonzero(adds).tolist() if events.conversations[number]]
         if numbers:
             named = [own_keys(events.conversations[number], self._brands) for number in numbers]

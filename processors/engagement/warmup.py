@@ -36,7 +36,7 @@ def compile_loops() -> None:
     """Some 60 s the first time, 1 s later. Before joining a group, not within."""
     job = EngagementJob(_Nothing(), _Nothing(), lambda letters: None, Hasher(), WorkerMetrics(), outbox=_Nothing())
     job.assign([0], 1)
-    runs = [Run(kind, kind, 0, [_record(0, kind, EVENTS[kind])]) for kind in KINDS]
+    runs = [Run(kind, kind, 0, [_record(0, kind, EVENTS.get(kind, {"event_id": kind}))]) for kind in KINDS]
     for batch in (runs, [Run("comment", "comment", 0, [_record(1, "comment", {"event_id": "c"})])]):
         job.take(batch, Event(), lambda: 0.0)
     job.advance(1 << 51)

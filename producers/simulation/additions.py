@@ -7,6 +7,7 @@ import numpy as np
 from producers.simulation.columns import COMMENT, LIKE, NO_ROW, POST, SHARE, Ints, SimulatedColumns
 from producers.simulation.policy import PlantedSpike
 from schemas.events import UNDO
+from schemas.topics import KINDS
 
 MINUTE_MICROSECONDS: Final = 60_000_000
 FADING_MINUTES: Final = 10.0
@@ -80,10 +81,11 @@ def make_awkward(rng: np.random.Generator, columns: SimulatedColumns, count: int
 
 
 def default_id(columns: SimulatedColumns, row: int) -> str:
-    """Returns the event_id that follows from a row: kind and number, or the id of the target with '#undo'."""
+    """Returns the event_id that follows from a row: the kind's first letter and the number, or the target's id with
+    '#undo'."""
     if columns.target[row] != NO_ROW:
         return default_id(columns, int(columns.target[row])) + UNDO
-    return f"{'plsc'[columns.kind[row]]}{row}"
+    return f"{KINDS[columns.kind[row]][0]}{row}"
 
 
 def _retract(columns: SimulatedColumns, targets: Ints, occurred: Ints, kind: Ints | None = None) -> Ints:

@@ -11,13 +11,18 @@ from typing import Final
 import numpy as np
 
 from producers.simulation.clock import Clock, Reals
-from producers.simulation.columns import COMMENT, LIKE, NO_ROW, POST, SHARE, Ints, SimulatedColumns
+from producers.simulation.columns import COMMENT, NO_ROW, POST, SHARE, Ints, SimulatedColumns
+from schemas.topics import KINDS, Kind
 
-LIKES, SHARES, COMMENTS = 0.62, 0.18, 0.20
-"""Shares of the kinds of reactions."""
+REACTION_SHARES: Final[dict[Kind, float]] = {"like": 0.62, "share": 0.18, "comment": 0.20}
+"""The share of each kind among reactions."""
+
+_CHOSEN: Final = [KINDS.index(kind) for kind in REACTION_SHARES]
+_FERTILE: Final = (SHARE, COMMENT)
+"""Kinds that have reactions of their own."""
 
 R: Final = 0.7
-REACTIONS: Final = R / (SHARES + COMMENTS)
+REACTIONS: Final = R / (REACTION_SHARES["share"] + REACTION_SHARES["comment"])
 """Mean reactions to a share or comment."""
 
 TOTAL: Final = 1 + R / (1 - R)
@@ -58,7 +63,7 @@ def grow_cascades(rng: np.random.Generator, clock: Clock, posts: int, reactions:
         first += len(kinds[-1])
         append(who, when)
         left -= len(causes)
-        fertile = kinds[-1] != LIKE
+        fertile = np.isin(kinds[-1], _FERTILE)
         expected = np.where(fertile, REACTIONS * _power_law(rng, len(causes), MARK_EXPONENT), 0.0)
     # What cascades that died early left over goes to posts directly.
     if left > 0:
@@ -84,9 +89,9 @@ def _react(
     """Returns a reaction for each of `causes`, which are places in the generation before; `first`: first row of that
     generation."""
     count = len(causes)
-    kind = rng.choice([LIKE, SHARE, COMMENT], count, p=[LIKES, SHARES, COMMENTS])
+    kind = rng.choice(_CHOSEN, count, p=list(REACTION_SHARES.values()))
     # Reactions to a post have no parent; likes of a comment are likes of its post here, as most networks tell them.
-    parent = np.where((kinds[causes] == POST) | (kind == LIKE), NO_ROW, first + causes)
+    parent = np.where((kinds[causes] == POST) | ~np.isin(kind, _FERTILE), NO_ROW, first + causes)
     actor = len(authors) + (crowd * rng.random(count) ** 2).astype(np.int64)
     answers = (kind == COMMENT) & (kinds[causes] == COMMENT) & (rng.random(count) < ANSWERS_BY_AUTHOR)
     actor[answers] = authors[roots[causes]][answers]

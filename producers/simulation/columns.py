@@ -5,10 +5,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from schemas.topics import KINDS
+
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
-POST, LIKE, SHARE, COMMENT = range(4)
-"""Kinds, as in `schemas.topics.KINDS`."""
+POST, LIKE, SHARE, COMMENT = map(KINDS.index, ("post", "like", "share", "comment"))
+"""Numbers of kinds, as in `schemas.topics.KINDS`."""
 
 NO_ROW: Final = -1
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from producers.simulation.additions import default_id
-from producers.simulation.columns import NO_ROW, Ints, SimulatedColumns
+from producers.simulation.columns import COMMENT, NO_ROW, POST, Ints, SimulatedColumns
 from producers.simulation.world import BRANDS, CHANNEL_NAMES, CROSSING, World, actor_names, tag_name
 from producers.source import SourceRecord
 from schemas.topics import KINDS
@@ -43,8 +43,8 @@ class Writer:
             rows.tolist(), times, actors, *(column[rows].tolist() for column in cells), strict=True
         ):
             post_id = f"{self._name}-{post}"
-            event_id = self._id(row) if kind else f"{post_id}#post"
-            network = CHANNEL_NAMES[channel if kind else world.channel[post]]
+            event_id = self._id(row) if kind != POST else f"{post_id}#post"
+            network = CHANNEL_NAMES[channel if kind != POST else world.channel[post]]
             text = (
                 f'{{"event_id":"{event_id}","kind":"{KINDS[kind]}","post_id":"{post_id}","actor_id":"{actor}",'
                 f'"occurred_at":"{time}Z","channel":"{network}"'
@@ -53,12 +53,12 @@ class Writer:
                 text += f',"parent_id":"{self._id(parent)}"'
             if target != NO_ROW:
                 text += f',"action":"retract","target_id":"{columns.targets.get(row) or self._id(target)}"'
-            elif kind == 0:
+            elif kind == POST:
                 text += self._post_fields(post)
             elif row in columns.tags:
                 where, name = columns.tags[row]
                 text += f',"{where}s":["{name}"]'
-            elif kind == 3 and tag >= 0:
+            elif kind == COMMENT and tag >= 0:
                 text += f',"hashtags":["{tag_name(tag)}"]'
             yield SourceRecord(KINDS[kind], post_id.encode(), (text + "}").encode())
 

@@ -9,12 +9,13 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from processors.engagement.fold.kernels import COMMENT, COUNTED, NONE, find
+from processors.engagement.fold.kernels import COUNTED, NONE, TREE_OF, find
+from schemas.metrics import MEASURES
 
-COMMENTED: Final = 1
-TOUCHED: Final = 4
-"""What an own conversation has in a spot: 0 a share, 1 a comment, 2 and 3 one that was taken back there, TOUCHED
-something that may have been there."""
+MEASURE_COUNT: Final = len(MEASURES)
+TOUCHED: Final = 2 * MEASURE_COUNT
+"""What an own conversation has in a spot: the number of a measure where one was added there, MEASURE_COUNT more where
+one was taken back there, TOUCHED where something may have been there."""
 
 
 @njit(cache=True, nogil=True)
@@ -34,24 +35,25 @@ def panes_of(t, posts, out):
 
 @njit(cache=True, nogil=True)
 def look(t, spots, counts, seen, ends):
-    """Counts of each spot (likes, shares, comments, the same taken back); in `seen` the events that can change these,
+    """Counts of each spot (of each measure, the same taken back); in `seen` the events that can change these,
     as the version of the pane's row counts them; and in `ends` how many voices it has at most, added up. Returns where
     the post itself was made then."""
-    total = 0
+    total = np.int64(0)
     born = np.zeros(len(spots), np.bool_)
     for i in range(len(spots)):
         post, minute = np.int64(spots[i] >> np.uint64(32)), np.uint32(spots[i] & np.uint64(0xFFFFFFFF))
         pane = find(t.panes, t.pane_index, post, minute)
         if pane >= 0:
             taken = t.panes[pane].taken
-            for m in range(3):
+            for m in range(MEASURE_COUNT):
                 counts[i, m] = t.panes[pane].adds[m]
                 seen[i] += t.panes[pane].adds[m]
+                if TREE_OF[m]:
+                    total += np.int64(t.panes[pane].adds[m])
                 if taken != NONE:
-                    counts[i, 3 + m] = t.taken[taken].retracted[m]
+                    counts[i, MEASURE_COUNT + m] = t.taken[taken].retracted[m]
             if taken != NONE:
                 seen[i] += t.taken[taken].changes
-            total += np.int64(t.panes[pane].adds[1]) + t.panes[pane].adds[2]
         if t.posts[post].created == minute:
             born[i] = True
             total += 1
@@ -131,7 +133,7 @@ def own_conversations(t, spots, own, posts, held, out_spot, out_name, out_what, 
         if event < 0:
             continue
         node = t.events[event].actor
-        what = 1 if t.nodes[node].flags & COMMENT else 0
+        what = t.events[event].measure
         spot = spot_at(spots, post, t.events[event].minute)
         if spot >= 0:
             if count < len(out_spot):
@@ -143,7 +145,8 @@ def own_conversations(t, spots, own, posts, held, out_spot, out_name, out_what, 
         spot = spot_at(spots, post, t.takebacks[takeback].minute)
         if spot >= 0:
             if count < len(out_spot):
-                out_spot[count], out_name[count], out_what[count], out_event[count] = spot, name, what + 2, event
+                out_spot[count], out_name[count], out_event[count] = spot, name, event
+                out_what[count] = MEASURE_COUNT + what
             count += 1
         if t.takebacks[takeback].count > 1:
             # Which minutes the others are of is not known: any in which something was taken back.
@@ -152,7 +155,7 @@ def own_conversations(t, spots, own, posts, held, out_spot, out_name, out_what, 
                 pane = find(t.panes, t.pane_index, post, np.uint32(spots[spot] & np.uint64(0xFFFFFFFF)))
                 if pane >= 0 and t.panes[pane].taken != NONE:
                     if count < len(out_spot):
-                        out_spot[count], out_name[count], out_what[count], out_event[count] = spot, name, 4, event
+                        out_spot[count], out_name[count], out_what[count], out_event[count] = spot, name, TOUCHED, event
                     count += 1
                 spot += 1
     return count

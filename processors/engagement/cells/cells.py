@@ -19,9 +19,8 @@ from processors.engagement.cells.memberships import Memberships
 from processors.engagement.fold.fold import Fold
 from processors.engagement.rows import post_rows
 from processors.engagement.rows.post_facts import THREAD
-from schemas.metrics import MEASURES, MINUTE, VOICES
-
-COUNTS: Final = ("posts", *MEASURES, *(f"{measure}_retracted" for measure in MEASURES))
+from schemas.conversations import CELL_COUNTS
+from schemas.metrics import MEASURES, MINUTE, NODE_MEASURES, VOICES
 
 SHIFT: Final = np.uint64(32)
 CELLS_AT_ONCE: Final = 200_000
@@ -48,7 +47,7 @@ class Cells(NamedTuple):
     partitions: Array  # cells: of the topic of conversations
     minutes: Array  # spots, since 1970
     posts: Array  # spots: place in `post_ids`
-    counts: Array  # spots x COUNTS
+    counts: Array  # spots x CELL_COUNTS
     channels: Array  # spots: place in `channel_texts`
     voices: Sets  # of spots: hashes of who spoke, sorted
     exact: Array  # spots
@@ -94,7 +93,7 @@ def conversation_posts(cells: Cells) -> post_rows.Columns:
         "conversation": cells.names[cells.conversations],
         "minute": (cells.minutes.astype(np.int64) * MINUTE).astype(np.uint32)[spots],
         "post_id": cells.post_ids[posts],
-        **{name: counts[:, number] for number, name in enumerate(COUNTS)},
+        **{name: counts[:, number] for number, name in enumerate(CELL_COUNTS)},
         "channels": cells.channel_texts[cells.channels][spots],
         "voices": _cut(cells.voices)[spots],
         "voices_exact": cells.exact[spots],
@@ -152,7 +151,7 @@ def _look(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> t
     """Everything that stands in these spots, and how many events were seen that can change what their panes say."""
     size = len(numbers)
     posts = (numbers >> SHIFT).astype(np.int64)
-    counts, starts = np.zeros((size, len(COUNTS)), np.uint32), np.empty(size, np.int64)
+    counts, starts = np.zeros((size, len(CELL_COUNTS)), np.uint32), np.empty(size, np.int64)
     seen = np.zeros(size, np.int64)
     born = cell_kernels.look(tables, numbers, counts[:, 1:], seen, starts)
     counts[:, 0] = born & (known.posts["stands"][posts] != 0)
@@ -180,10 +179,11 @@ def _parts(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> 
     at, names, what, events = _own(tables, known, numbers)
     keys, cell = np.unique((at.astype(np.uint64) << SHIFT) | names, return_inverse=True)
     size = len(keys)
-    counts = np.zeros((size, len(COUNTS)), np.uint32)
-    for kind, column in enumerate((2, 3, 5, 6)):
-        counts[:, column] = np.bincount(cell[what == kind], minlength=size)
-    adds = np.flatnonzero(what <= cell_kernels.COMMENTED)
+    counts = np.zeros((size, len(CELL_COUNTS)), np.uint32)
+    for measure in NODE_MEASURES:
+        for change in (measure, len(MEASURES) + measure):
+            counts[:, 1 + change] = np.bincount(cell[what == change], minlength=size)
+    adds = np.flatnonzero(what < len(MEASURES))
     actors, channels = np.empty(len(adds), np.uint64), np.empty(len(adds), np.uint64)
     cell_kernels.speakers(tables, events[adds], actors, channels)
     heard, exact = _distinct(cell[adds], actors, size, VOICES)

@@ -12,6 +12,7 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher, Hashes
+from schemas.metrics import MEASURES, NODE_MEASURES
 from schemas.topics import KINDS
 
 MINUTE_US: Final = 60_000_000
@@ -23,6 +24,10 @@ CODE: Final = np.uint64(0x243F6A8885A308D3)
 
 # Odd constants (from the digits of pi) that spread the parts of an identity; any odd numbers would do.
 _SPREAD: Final = tuple(map(np.uint64, (0x13198A2E03707345, 0xA4093822299F31D1, 0x082EFA98EC4E6C89, 0x452821E638D01377)))
+
+
+_IS_NODE: Final = np.zeros(len(MEASURES) + 1, np.bool_)  # the last place is that of -1, a post
+_IS_NODE[list(NODE_MEASURES)] = True
 
 
 @dataclass
@@ -72,9 +77,14 @@ class Identities(NamedTuple):
     channels: Hashes
     minutes: Array  # u4, minutes since 1970
     checks: Array  # u4, of actor, parent, target, channel and time
-    measures: Array  # i1: 0 like, 1 share, 2 comment, -1 post
+    measures: Array  # i1, index into MEASURES; -1 for a post
     actions: Array  # i1
     parents: Hashes  # of the parent_id; 0: the post
+
+    @property
+    def are_nodes(self) -> Array:
+        """Whether each event is of a measure whose events have a place in the trees of their post."""
+        return _IS_NODE[self.measures]
 
 
 def identify(events: EventColumns, hasher: Hasher) -> Identities:

@@ -36,18 +36,19 @@ class Taken(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Posts as they look at the end of their newest minute. n posts, 3 measures, windows in the order of WINDOWS."""
+    """Posts as they look at the end of their newest minute. n posts; measures and windows in the order of MEASURES and
+    WINDOWS."""
 
     events_seen: Array  # n
     as_of: Array  # n, minutes since 1970
-    net: Array  # n x 3
+    net: Array  # n x measures
     actors: Array  # n
     unmatched: Array  # n
     channels: Array  # n
     entropy: Array  # n, bits, NaN without engagement
     hot: Array  # n, log2, NaN without engagement
-    windows: Array  # n x windows x (this, the one before) x 3, net
-    actors_of: Array  # n x 3
+    windows: Array  # n x windows x (this, the one before) x measures, net
+    actors_of: Array  # n x measures
     concentration: Array  # n, share of net engagements by the most active hundredth of the actors; NaN without any
     trees: "Trees"
 
@@ -69,8 +70,8 @@ class Panes(NamedTuple):
 
     posts: Array
     minutes: Array
-    adds: Array  # n x 3
-    retracted: Array  # n x 3
+    adds: Array  # n x measures
+    retracted: Array  # n x measures
     events_seen: Array  # n, of those that can change the pane: what the version of its row counts
 
 
@@ -147,7 +148,7 @@ class Fold:
         """Takes events of posts that are in memory. About 0.5 us an event."""
         self._run += 1
         count = len(posts)
-        self._tables = with_room(self._tables, len(self), count, int(np.count_nonzero(events.measures > 0)))
+        self._tables = with_room(self._tables, len(self), count, int(np.count_nonzero(events.are_nodes)))
         outcomes = np.empty(count, np.uint8)
         dirty = np.empty(2 * count, np.int64)
         faded = np.empty(count, np.int64)
@@ -213,9 +214,9 @@ class Fold:
         """The trees of these posts. O(levels) each, O(nodes) where sizes were left alone."""
         rows = rows.astype(np.int64)
         self.settle(rows)
-        sizes, depths, breadths, named = (np.zeros((len(rows), 3), np.uint32) for _ in range(4))
-        wieners = np.zeros((len(rows), 3), np.uint64)
-        levels = np.zeros((len(rows), 3, LEVELS_SHOWN), np.uint32)
+        sizes, depths, breadths, named = (np.zeros((len(rows), kernels.TREE_COUNT), np.uint32) for _ in range(4))
+        wieners = np.zeros((len(rows), kernels.TREE_COUNT), np.uint64)
+        levels = np.zeros((len(rows), kernels.TREE_COUNT, LEVELS_SHOWN), np.uint32)
         trees.look(self._tables, rows, self._tree_events, sizes, depths, breadths, wieners, levels, named)
         truncated = self._tables.posts["events_seen"][rows] > self._tree_events
         return Trees(truncated, sizes, depths, breadths, wieners, levels, named)

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from processors.columnar.panes import NONE as NONE
+from schemas.metrics import COMMENTS, MEASURES, NODE_MEASURES, SHARES
 
 NEW: Final = 0
 LATE: Final = 1  # new, and more than a minute older than the newest of its post
@@ -32,6 +33,20 @@ LEVELS: Final = 8
 TALLIES: Final = 9
 TREES: Final = 10
 WAITERS: Final = 11
+
+MEASURE_COUNT: Final = len(MEASURES)
+
+SHARE_TREE: Final = 1
+COMMENT_TREE: Final = 2
+TREE_COUNT: Final = 3
+"""The trees of a post: 0 that of all its nodes, one of its shares, one of its comments."""
+
+MEASURE_OF_TREE: Final = np.array([-1, SHARES, COMMENTS], np.int8)
+
+TREE_OF: Final = np.zeros(MEASURE_COUNT + 1, np.int8)
+"""The tree of the nodes of each measure; 0 where its events are only counted. The last place is that of -1, a post."""
+TREE_OF[MEASURE_OF_TREE[1:]] = (SHARE_TREE, COMMENT_TREE)
+assert set(np.flatnonzero(TREE_OF).tolist()) == set(NODE_MEASURES)
 
 # Flags of a node.
 COUNTED: Final = np.uint8(1)  # no retraction names it
@@ -164,7 +179,9 @@ def actor_at(t, post, key):
 @njit(cache=True, nogil=True)
 def count_actor(t, post, actor, m, change):
     """One engagement of measure m more or less (`change` 1 or -1) by this actor of the post."""
-    before = np.int64(t.actors[actor].counts[0]) + t.actors[actor].counts[1] + t.actors[actor].counts[2]
+    before = np.int64(0)
+    for measure in range(MEASURE_COUNT):
+        before += np.int64(t.actors[actor].counts[measure])
     t.actors[actor].counts[m] += change
     if change > 0 and t.actors[actor].counts[m] == 1:
         t.posts[post].actors_of[m] += 1
@@ -238,7 +255,7 @@ def node_of(t, post, event, actor, pane, parent):
     t.nodes[node].size = np.uint32(parent & np.uint64(0xFFFFFFFF))
     t.nodes[node].kin_size = np.uint32(parent >> np.uint64(32))
     t.nodes[node].flags = (
-        COUNTED | (NAMES if parent else np.uint8(0)) | (COMMENT if t.events[event].measure == 2 else np.uint8(0))
+        COUNTED | (NAMES if parent else np.uint8(0)) | (COMMENT if t.events[event].measure == COMMENTS else np.uint8(0))
     )
     return node
 
@@ -269,7 +286,7 @@ def take_back(t, event, minute):
     t.posts[post].net[m] -= 1
     t.posts[post].hot_stale = 1
     actor = t.events[event].actor
-    if m > 0:
+    if TREE_OF[m]:
         t.nodes[actor].flags &= ~COUNTED
         actor = t.nodes[actor].actor
     count_actor(t, post, actor, m, -1)
@@ -303,7 +320,7 @@ def fold(
     """Takes events into the state, one after the other. Amortised O(1) each.
 
     Per event: post row, identity, identity of the target (retractions), actor, channel, hash of the parent (0: the
-    post), minute, 32 bits of its content, measure (0 like, 1 share, 2 comment, -1 post), action. Writes one outcome per
+    post), minute, 32 bits of its content, measure (index into MEASURES, -1 for a post), action. Writes one outcome per
     event and, into `dirty` (2 places an event), the panes whose row has to be written, for a duplicate those that it
     would have changed as well; -1 - post stands for all panes of the post that retractions touched. Writes into `faded`
     the nodes that were taken back (1 place an event); new nodes are at the end of their table. Returns how many of
@@ -361,7 +378,7 @@ def fold(
                 t.posts[post].net[m] += 1
                 pane = pane_at(t, post, minute)
                 t.panes[pane].adds[m] += 1
-                t.events[event].actor = actor if m == 0 else node_of(t, post, event, actor, pane, parents[i])
+                t.events[event].actor = node_of(t, post, event, actor, pane, parents[i]) if TREE_OF[m] else actor
                 dirty[marks] = pane
                 marks += 1
                 if not t.posts[post].hot_stale:
@@ -391,7 +408,7 @@ def fold(
                         t.taken[t.panes[pane].taken].changes += 2
                         dirty[marks] = pane
                         marks += 1
-                        if m > 0:
+                        if TREE_OF[m]:
                             faded[fades] = t.events[target].actor
                             fades += 1
             elif m < 0:

@@ -7,7 +7,7 @@ from math import log2
 import numpy as np
 from numba import njit
 
-from processors.engagement.fold.kernels import NONE, warm
+from processors.engagement.fold.kernels import MEASURE_COUNT, NONE, warm
 
 
 @njit(cache=True, nogil=True)
@@ -34,7 +34,7 @@ def measure(t, posts, windows, weights, half_life, sums, channels, entropies):
                     for w in range(len(windows)):
                         if age <= 2 * windows[w]:
                             before = 0 if age <= windows[w] else 1
-                            for m in range(3):
+                            for m in range(MEASURE_COUNT):
                                 sums[i, w, before, m] += np.int64(t.panes[pane].adds[m])
                                 if taken != NONE:
                                     sums[i, w, before, m] -= np.int64(t.taken[taken].retracted[m])
@@ -64,7 +64,7 @@ def warm_again(t, post, weights, half_life):
         while pane != NONE:
             weight = 0.0
             taken = t.panes[pane].taken
-            for m in range(3):
+            for m in range(MEASURE_COUNT):
                 lost = t.taken[taken].lost[m] if taken != NONE else np.uint32(0)
                 weight += weights[m] * (np.float64(t.panes[pane].adds[m]) - np.float64(lost))
             if weight > 0.0:

@@ -30,15 +30,16 @@ from processors.columnar.arrays import Array
 from processors.columnar.mmap_arrays import zeros
 from processors.columnar.panes import LOSS, NONE, PANE, PostPanes
 from processors.engagement.fold import kernels
+from processors.engagement.fold.kernels import MEASURE_COUNT, TREE_COUNT, TREE_OF
 from processors.engagement.fold.trees import mark_levels
 
 POST: Final = np.dtype(
     [
         ("events_seen", "u4"),
         ("newest", "u4"),  # minute of the newest event of any kind
-        ("net", "u4", 3),
+        ("net", "u4", MEASURE_COUNT),
         ("actors", "u4"),
-        ("actors_of", "u4", 3),  # distinct actors of net likes, shares, comments
+        ("actors_of", "u4", MEASURE_COUNT),  # distinct actors of net likes, shares, comments
         ("takebacks", "u4"),
         ("ordered", "u4"),  # newest pane of the list in which each is older than the one before
         ("channels", "u4"),
@@ -53,7 +54,7 @@ POST: Final = np.dtype(
         ("late", "u4"),  # first of the panes that came when a newer one was there, in no order
         ("tallies", "u4"),  # first of its tallies, the smallest
         ("tree", "u4"),  # NONE: it has neither shares nor comments
-        ("levels", "u4", 3),  # level 1 of the tree of all, of shares, of comments; NONE: none yet
+        ("levels", "u4", TREE_COUNT),  # level 1 of the tree of all, of shares, of comments; NONE: none yet
         ("created", "u4"),  # minute of the post itself; NONE: not known. Of `Fold.learn`, as is the next
         ("author", "u8"),  # hash of its author; 0: not known
     ]
@@ -69,7 +70,7 @@ EVENT: Final = np.dtype(
         ("measure", "i1"),
     ]
 )
-ACTOR: Final = np.dtype([("post", "u4"), ("key", "u8"), ("counts", "u4", 3)])
+ACTOR: Final = np.dtype([("post", "u4"), ("key", "u8"), ("counts", "u4", MEASURE_COUNT)])
 TAKEBACK: Final = np.dtype([("post", "u4"), ("key", "u8"), ("count", "u4"), ("minute", "u4"), ("ties", "u4")])
 CHANNEL: Final = np.dtype([("post", "u4"), ("key", "u8"), ("next", "u4"), ("count", "u4")])
 WAITING: Final = np.dtype([("post", "u4"), ("key", "u8"), ("head", "u4")])
@@ -93,8 +94,8 @@ TREE: Final = np.dtype(
         ("post", "u4"),
         ("nodes", "u4"),  # shares and comments that came, those taken back as well
         ("waits", "u4"),  # nodes in lists of `waiting`
-        ("named", "u4", 2),  # of the net shares and of the net comments, those that name a parent
-        ("squares", "u8", 3),  # per tree (all, shares, comments): sum of the squares of the sizes of its nodes
+        ("named", "u4", TREE_COUNT - 1),  # of the net shares and of the net comments, those that name a parent
+        ("squares", "u8", TREE_COUNT),  # per tree (all, shares, comments): sum of the squares of the sizes of its nodes
         ("climbed", "u4"),  # steps up its trees since the sizes were last looked at
         ("stale", "u1"),  # sizes and squares have to be built anew
         ("twins", "u1"),  # a share and a comment have the same event_id: all of the trees has to be built anew
@@ -248,9 +249,8 @@ def kept(tables: dict[str, Any], keep: "np.ndarray[Any, np.dtype[np.bool_]]") ->
     for table, field, name in REFERENCES:
         survivors[table][field] = _follow(moved[name], survivors[table][field])
     events = survivors["events"]
-    events["actor"] = np.where(
-        events["measure"] > 0, _follow(moved["nodes"], events["actor"]), _follow(moved["actors"], events["actor"])
-    )
+    of_nodes, of_actors = (_follow(moved[name], events["actor"]) for name in ("nodes", "actors"))
+    events["actor"] = np.where(TREE_OF[events["measure"]] > 0, of_nodes, of_actors)
     posts = survivors.pop("posts")
     return _tables(
         posts, survivors, {name: len(survivors[name]) for name in survivors}, int(survivors["trees"]["waits"].sum())

@@ -5,11 +5,9 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from processors.engagement.fold.kernels import COMMENT, COUNTED, NODES, NONE, find
+from processors.engagement.fold.kernels import COMMENT, COMMENT_TREE, COUNTED, NODES, NONE, find
 from processors.engagement.fold.trees import kin_of
-
-COMMENTS: Final = 2
-"""The comments' place among measures and among the trees of a post."""
+from schemas.metrics import COMMENTS
 
 STRANGER: Final = np.uint32(NONE - 1)
 """In place of the actor row of an author who did nothing under his own post."""
@@ -67,7 +65,7 @@ def converse(
         if said[i] == 0:
             continue
         post = posts[i]
-        numbers[i, 0] = h_index(t, t.posts[post].levels[COMMENTS], t.posts[post].net[COMMENTS])
+        numbers[i, 0] = h_index(t, t.posts[post].levels[COMMENT_TREE], t.posts[post].net[COMMENTS])
         author = t.posts[post].author
         brand = np.searchsorted(accounts, author)
         beside = members[0:0]

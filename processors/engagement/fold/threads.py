@@ -16,8 +16,8 @@ from processors.columnar.hashing import Hasher
 from processors.engagement.fold.business_hours import BusinessHours
 from processors.engagement.fold.kernels import NODES, NONE
 from processors.engagement.fold.tables import Tables
-from processors.engagement.fold.thread_kernels import COMMENTS, NEVER, NUMBERS, converse, link, places_for
-from schemas.metrics import MINUTE
+from processors.engagement.fold.thread_kernels import NEVER, NUMBERS, converse, link, places_for
+from schemas.metrics import COMMENTS, MINUTE
 
 _RESPONSES: Final = tuple(f"first_response{name}_p{percent}" for name in ("", "_business") for percent in (50, 90))
 

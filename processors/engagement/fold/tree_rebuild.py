@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from processors.engagement.fold.kernels import COUNTED, NAMES, NONE
-from processors.engagement.fold.trees import ALL, attach, id_of, kin_of, kind_of, named_by, parent_hash
+from processors.engagement.fold.kernels import COUNTED, NAMES, NONE, TREE_COUNT
+from processors.engagement.fold.trees import ALL, attach, id_of, kin_of, named_by, own_tree, parent_hash
 
 UNSEEN: Final = np.uint32(NONE - 1)
 """In place of a level, while trees are built anew."""
@@ -54,7 +54,7 @@ def replant(t, post, nodes, path):
     Every node goes back to the state of a new one, is given the parent that it names now, and is attached below it once
     that one is. What is in no tree then waits in no list.
     """
-    for which in range(3):
+    for which in range(TREE_COUNT):
         level = t.posts[post].levels[which]
         while level != NONE:
             t.levels[level].count = 0
@@ -76,7 +76,7 @@ def replant(t, post, nodes, path):
             t.nodes[node].kin_level = NONE
             parent = NONE
             if t.nodes[node].flags & NAMES:
-                parent = named_by(t, post, parent_hash(t, node), kind_of(t, node))
+                parent = named_by(t, post, parent_hash(t, node), own_tree(t, node))
                 if parent == NONE:
                     break
             t.nodes[node].parent = parent
@@ -115,11 +115,11 @@ def resize(t, post, nodes, order, starts):
             order[starts[depth]] = nodes[i]
             starts[depth] += 1
     tree = t.posts[post].tree
-    for which in range(3):
+    for which in range(TREE_COUNT):
         t.trees[tree].squares[which] = 0
     for i in range(attached):
         node = order[i]
-        kind, parent, kin = kind_of(t, node), t.nodes[node].parent, kin_of(t, node)
+        kind, parent, kin = own_tree(t, node), t.nodes[node].parent, kin_of(t, node)
         size, kin_size = np.uint64(t.nodes[node].size), np.uint64(t.nodes[node].kin_size)
         t.trees[tree].squares[ALL] += size * size
         t.trees[tree].squares[kind] += kin_size * kin_size

@@ -23,12 +23,16 @@ from numba import njit
 from processors.engagement.fold.columns import CODE
 from processors.engagement.fold.kernels import (
     COMMENT,
+    COMMENT_TREE,
     COUNTED,
     LEVELS,
+    MEASURE_OF_TREE,
     MIXED,
     NAMES,
     NODES,
     NONE,
+    SHARE_TREE,
+    TREE_COUNT,
     WAITERS,
     WAITING,
     append,
@@ -43,9 +47,9 @@ SLACK: Final = 1000
 
 
 @njit(cache=True, nogil=True, inline="always")
-def kind_of(t, node):
-    """1 of a share, 2 of a comment: its tree, and its measure."""
-    return 2 if t.nodes[node].flags & COMMENT else 1
+def own_tree(t, node):
+    """The tree of the node's own kind: SHARE_TREE or COMMENT_TREE."""
+    return COMMENT_TREE if t.nodes[node].flags & COMMENT else SHARE_TREE
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -55,15 +59,15 @@ def kin_of(t, node):
 
 
 @njit(cache=True, nogil=True)
-def code_of(kind):
-    """What the hash of an event_id and the key of that event differ by (columns.py), shares and comments."""
-    return np.uint64(2 * kind + 3) * CODE
+def code_of(tree):
+    """The difference between the hash of an event_id and the key of that event (columns.py), for nodes of a tree."""
+    return np.uint64(2 * (MEASURE_OF_TREE[tree] + 1) + 1) * CODE
 
 
 @njit(cache=True, nogil=True)
 def id_of(t, node):
     """Hash of the node's event_id."""
-    return t.events[t.nodes[node].event].key - code_of(kind_of(t, node))
+    return t.events[t.nodes[node].event].key - code_of(own_tree(t, node))
 
 
 @njit(cache=True, nogil=True)
@@ -72,7 +76,7 @@ def named_by(t, post, parent, kind):
     there is one."""
     event = find(t.events, t.event_index, post, parent + code_of(kind))
     if event < 0:
-        event = find(t.events, t.event_index, post, parent + code_of(3 - kind))
+        event = find(t.events, t.event_index, post, parent + code_of(SHARE_TREE + COMMENT_TREE - kind))
     return t.events[event].actor if event >= 0 else NONE
 
 
@@ -92,7 +96,7 @@ def grow(t, first, faded, limit):
 @njit(cache=True, nogil=True)
 def fade(t, node):
     """A node that is not counted any more."""
-    post, kind = t.events[t.nodes[node].event].post, kind_of(t, node)
+    post, kind = t.events[t.nodes[node].event].post, own_tree(t, node)
     tree = t.posts[post].tree
     if t.nodes[node].flags & NAMES:
         t.trees[tree].named[kind - 1] -= 1
@@ -108,12 +112,12 @@ def fade(t, node):
 def plant(t, node):
     """A new node: into the trees with all that waited for it, or to wait itself."""
     event = t.nodes[node].event
-    post, kind, flags = t.events[event].post, kind_of(t, node), t.nodes[node].flags
+    post, kind, flags = t.events[event].post, own_tree(t, node), t.nodes[node].flags
     tree = t.posts[post].tree
     if flags & NAMES and flags & COUNTED:
         t.trees[tree].named[kind - 1] += 1
     if not t.trees[tree].twins:
-        twin = find(t.events, t.event_index, post, id_of(t, node) + code_of(3 - kind))
+        twin = find(t.events, t.event_index, post, id_of(t, node) + code_of(SHARE_TREE + COMMENT_TREE - kind))
         t.trees[tree].twins = 1 if twin >= 0 else 0
     if t.trees[tree].twins:
         t.trees[tree].stale = 1
@@ -168,7 +172,7 @@ def wait(t, post, tree, node, hash_):
 @njit(cache=True, nogil=True)
 def attach(t, post, node, parent):
     """Hangs a node under its parent, which is in the trees (NONE: the post), with nothing below it yet."""
-    kind = kind_of(t, node)
+    kind = own_tree(t, node)
     t.nodes[node].parent = parent
     t.nodes[node].across = NONE
     t.nodes[node].flags &= ~MIXED
@@ -176,7 +180,7 @@ def attach(t, post, node, parent):
         # The nearest of the kind that the parent is not: above the parent, or what the parent has across.
         above = t.nodes[parent].parent if t.nodes[parent].flags & MIXED else t.nodes[parent].across
         t.nodes[node].across = above
-        if kind_of(t, parent) != kind:
+        if own_tree(t, parent) != kind:
             t.nodes[node].flags |= MIXED
     kin = kin_of(t, node)
     above = t.nodes[parent].level if parent != NONE else NONE
@@ -218,7 +222,7 @@ def climb(t, post, node, change):
     if t.trees[tree].climbed > t.trees[tree].nodes + SLACK:
         t.trees[tree].stale = 1
         return
-    kind, above = kind_of(t, node), node
+    kind, above = own_tree(t, node), node
     squares = np.int64(0)
     while above != NONE:
         squares += 2 * change * np.int64(t.nodes[above].size) + 1
@@ -243,7 +247,7 @@ def look(t, posts, limit, sizes, depths, breadths, wieners, levels, named):
         if t.posts[post].events_seen > limit:
             continue
         tree = t.posts[post].tree
-        for which in range(3):
+        for which in range(TREE_COUNT):
             size, depth, breadth, total = np.uint64(1), np.uint32(0), np.uint32(1), np.uint64(0)
             level = t.posts[post].levels[which]
             while level != NONE:
@@ -269,7 +273,7 @@ def mark_levels(posts, chosen, levels, marks):
     """Marks the levels of the posts that are chosen."""
     for post in range(len(chosen)):
         if chosen[post]:
-            for which in range(3):
+            for which in range(TREE_COUNT):
                 level = posts[post].levels[which]
                 while level != NONE:
                     marks[level] = True

@@ -7,6 +7,7 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.engagement.fold.fold import Fold, Panes, Snapshot
+from processors.engagement.fold.kernels import COMMENT_TREE, MEASURE_OF_TREE, SHARE_TREE
 from processors.engagement.rows.post_facts import Facts
 from schemas.metrics import (
     CHANNELS_SHOWN_FROM,
@@ -14,6 +15,7 @@ from schemas.metrics import (
     HOT_HALF_LIFE,
     MEASURES,
     MINUTE,
+    NODE_MEASURES,
     TREES,
     WEIGHT_SETS,
     WINDOWS,
@@ -23,6 +25,8 @@ Columns = Mapping[str, Any]
 
 CONCENTRATION_SHOWN_FROM: Final = 100
 """Actors; a hundredth of fewer is nobody."""
+
+_TREE_NUMBERS: Final = {"all": 0, "share": SHARE_TREE, "comment": COMMENT_TREE}
 
 SEEN_LIMIT: Final = np.uint64((1 << 30) - 1)
 
@@ -144,10 +148,10 @@ def _trees(posts: Snapshot) -> Columns:
     trees, columns = posts.trees, dict[str, Any]()
     net = posts.net.astype(np.int64)
     for name in TREES:
-        tree = ("all", "share", "comment").index(name)
+        tree = _TREE_NUMBERS[name]
         size, depth, levels = trees.sizes[:, tree].astype(np.int64), trees.depths[:, tree], trees.levels[:, tree]
         others = np.where(size > 1, size - 1.0, np.nan)
-        events = net[:, tree] if tree else net[:, 1] + net[:, 2]
+        events = net[:, MEASURE_OF_TREE[tree]] if tree else net[:, NODE_MEASURES].sum(axis=1)
         columns[f"{name}_size"] = trees.sizes[:, tree]
         columns[f"{name}_depth"] = depth
         columns[f"{name}_max_breadth"] = trees.breadths[:, tree]

@@ -11,7 +11,7 @@ from processors.virality.columns import spread_columns
 from processors.virality.parameters import ForecastParameters
 from processors.virality.reproduction import rate_half_life
 from processors.virality.spread import Lookups
-from schemas.metrics import WINDOWS
+from schemas.metrics import SHARES, WINDOWS
 
 
 class Spreading:
@@ -61,7 +61,7 @@ class Spreading:
     def due(fold: Fold, before: int, mark: int) -> Array:
         """The posts with net shares whose age has doubled while the watermark went from one minute to the other."""
         tables = fold._tables.posts[: len(fold)]
-        posts = np.flatnonzero((tables["net"][:, 1] > 0) & (tables["created"] != clock.NEVER))
+        posts = np.flatnonzero((tables["net"][:, SHARES] > 0) & (tables["created"] != clock.NEVER))
         return posts[clock.next_doubling(_created(fold, posts), Spreading.times(fold, posts, before)) <= mark]
 
 
