@@ -40,7 +40,7 @@ def measure(posts: int, shares: int, span: int, late: bool) -> tuple[float, floa
     """Nanoseconds a pane for the walk; microseconds a post for what follows from it, and for all of it."""
     lookups, parameters, fold = Lookups(), load_parameters(), filled(posts, posts * shares, span, late)
     rows, created, as_of = np.arange(posts), np.full(posts, START), np.full(posts, START + span)
-    panes = fold._tables.post_panes(rows)
+    panes = fold.tables.post_panes(rows)
     habits = np.zeros(posts)
     spread, age = spread_of(panes, created, as_of, lookups), np.full(posts, float(span))
     walk = least(lambda: spread_of(panes, created, as_of, lookups))

@@ -101,7 +101,7 @@ def draw_spread() -> None:
         event = json.loads(record.value or b"")
         by_post.setdefault(event["post_id"], []).append(event)
     events = max(by_post.values(), key=lambda some: sum(event["kind"] == "share" for event in some))
-    panes = fold_of(events)._tables.post_panes(np.array([0]))
+    panes = fold_of(events).tables.post_panes(np.array([0]))
     minutes = np.array([np.datetime64(event["occurred_at"].rstrip("Z"), "m") for event in events]).astype(np.int64)
     is_share = np.array([event["kind"] == "share" for event in events])
     created, shares = minutes.min(), np.sort(minutes[is_share])

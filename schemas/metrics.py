@@ -22,12 +22,14 @@ measure is that of its kind less one."""
 MEASURES: Final[tuple[str, ...]] = tuple(f"{kind}s" for kind in MEASURE_KINDS)
 """The names of what is counted, in the order of every array that has an axis of measures."""
 
+MEASURE_COUNT: Final = len(MEASURES)
 SHARES: Final = MEASURES.index("shares")
 COMMENTS: Final = MEASURES.index("comments")
 
 NODE_MEASURES: Final[tuple[int, ...]] = (SHARES, COMMENTS)
 """The measures whose events have a place in the trees of their post, can name conversations of their own and are
-counted among voices and channels of conversations. Events of the other measures are only counted."""
+counted among voices and channels of conversations, in the order of the trees of shares and of comments. Events of the
+other measures are only counted."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.columnar.hashing import Hasher
+from processors.columnar.panes import NONE
 from processors.engagement.fold import kernels
 from processors.engagement.fold.fold import Fold
 from tests.folding import Event, assert_true, like, metrics_of, minutes_of, same, take, undo
@@ -258,12 +259,12 @@ def test_actors_alone_are_hashed_alike_in_all_processes() -> None:
 def test_what_a_post_says_of_itself_stays_with_it() -> None:
     fold = Fold()
     take(fold, [like("a"), like("a", post_id="q")])
-    assert fold._tables.posts["created"][:2].tolist() == [kernels.NONE] * 2
+    assert fold.tables.posts["created"][:2].tolist() == [NONE] * 2
     fold.learn(np.array([1]), np.array([29_500_000]), np.array([7], np.uint64))
     fold.forget(np.array([0]))
     take(fold, [like("b", post_id="q"), like("a")])
-    assert fold._tables.posts["created"][:2].tolist() == [29_500_000, kernels.NONE]
-    assert fold._tables.posts["author"][:2].tolist() == [7, 0]
+    assert fold.tables.posts["created"][:2].tolist() == [29_500_000, NONE]
+    assert fold.tables.posts["author"][:2].tolist() == [7, 0]
 
 
 def test_a_retraction_of_a_retraction_changes_nothing() -> None:

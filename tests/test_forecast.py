@@ -32,7 +32,7 @@ SHIPPED_PARAMETERS = load_parameters()
 def test_whatever_happened_it_is_a_number_not_below_what_there_is(events: Any, age: int) -> None:
     fold = folded(events)
     columns = spread_columns(
-        fold._tables.post_panes(np.array([0])), np.array([START]), np.array([START + age]), SHIPPED_PARAMETERS, LOOKUPS
+        fold.tables.post_panes(np.array([0])), np.array([START]), np.array([START + age]), SHIPPED_PARAMETERS, LOOKUPS
     )
     row = {name: values[0].item() for name, values in columns.items()}
     shares = sum(minute < age and taken is None for minute, measure, taken in events if measure == 1)
@@ -58,7 +58,7 @@ def test_a_burst_at_one_instant_does_not_run_away(age: int) -> None:
 def test_nothing_is_known_without_the_post() -> None:
     fold = folded([(1, 1, None)])
     found = spread_columns(
-        fold._tables.post_panes(np.array([0])),
+        fold.tables.post_panes(np.array([0])),
         np.array([clock.NEVER], np.uint32),
         np.array([START + 2]),
         SHIPPED_PARAMETERS,
@@ -176,7 +176,7 @@ def test_history_and_fold_are_looked_at_alike() -> None:
     for age in (10, 500):
         events = [(int(lag), 1, 0 if back < age else None) for lag, back in zip(lags, gone, strict=True)]
         fold = spread_of(
-            folded(events)._tables.post_panes(np.array([0])), np.array([START]), np.array([START + age]), LOOKUPS
+            folded(events).tables.post_panes(np.array([0])), np.array([START]), np.array([START + age]), LOOKUPS
         )
         shares = [name != "half_life_engagement" for name in FIELDS]  # history knows shares only
         assert look(data, age, LOOKUPS)[0, shares] == pytest.approx(fold[0, shares])
@@ -198,7 +198,7 @@ def judge_naive(data: Cascades, age: int) -> float:
 
 def columns_of(fold: Any, age: int) -> dict[str, float]:
     found = spread_columns(
-        fold._tables.post_panes(np.array([0])), np.array([START]), np.array([START + age]), SHIPPED_PARAMETERS, LOOKUPS
+        fold.tables.post_panes(np.array([0])), np.array([START]), np.array([START + age]), SHIPPED_PARAMETERS, LOOKUPS
     )
     return {name: values[0].item() for name, values in found.items()}
 

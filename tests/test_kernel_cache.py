@@ -175,9 +175,9 @@ def test_folders_of_older_sources_are_removed(package: Path, tmp_path: Path) -> 
 
 def test_every_kernel_is_kept_there() -> None:
     """In this process, whatever was imported first."""
-    from processors.engagement.fold import kernels, trees
+    from processors.engagement.fold import hash_index, trees
 
     folder = os.environ[VARIABLE]
     assert Path(folder).name == f"kernels-{key_of(PACKAGE)}"
-    for compiled in (kernels.find, trees.attach):
+    for compiled in (hash_index.find, trees.attach):
         assert compiled._cache.cache_path.startswith(folder)

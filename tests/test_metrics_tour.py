@@ -34,7 +34,7 @@ def row() -> dict[str, Any]:
     columns = dict(post_rows.of_posts(fold, post))
     created = np.array([truth["p"].facts()["created_at"] // 60_000_000])  # type: ignore[index]
     columns |= spread_columns(
-        fold._tables.post_panes(post), created, fold.snapshot(post).as_of, load_parameters(), Lookups()
+        fold.tables.post_panes(post), created, fold.snapshot(post).as_of, load_parameters(), Lookups()
     )
     return {name: plain(values)[0] for name, values in columns.items()}
 

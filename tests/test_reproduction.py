@@ -90,7 +90,7 @@ def test_beyond_the_table_it_is_exact(lookups: Lookups) -> None:
 
 def test_a_post_that_has_not_come_has_no_age(lookups: Lookups) -> None:
     fold = folded([(1, SHARE, None)])
-    found = spread_of(fold._tables.post_panes(np.array([0])), np.array([clock.NEVER]), np.array([START + 10]), lookups)
+    found = spread_of(fold.tables.post_panes(np.array([0])), np.array([clock.NEVER]), np.array([START + 10]), lookups)
     assert np.isnan(found).all()
 
 
@@ -161,7 +161,7 @@ LOOKUPS = Lookups()
 def spread(events: Happened, age: int, lookups: Lookups) -> dict[str, float]:
     """Field -> value of a post that was made in START and is looked at `age` minutes later."""
     fold = folded(events)
-    found = spread_of(fold._tables.post_panes(np.array([0])), np.array([START]), np.array([START + age]), lookups)
+    found = spread_of(fold.tables.post_panes(np.array([0])), np.array([START]), np.array([START + age]), lookups)
     return dict(zip(FIELDS, found[0].tolist(), strict=True))
 
 

@@ -7,17 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka.partitioner.default import murmur2
 
+from processors.columnar.panes import NONE
 from processors.columnar.partitioning import partitions_of
-from processors.engagement.fold import kernels
+from processors.engagement.fold import kernels, layout
 from processors.engagement.fold.columns import Identities
 from processors.engagement.fold.fold import Fold
-from processors.engagement.fold.tables import KEYED, LOAD, Tables, index_of
+from processors.engagement.fold.hash_index import find
+from processors.engagement.fold.layout import KEYED
+from processors.engagement.fold.tables import LOAD, Tables, index_of
 from tests.folding import Event, assert_true, like, metrics_of, minutes_of, take, undo
 from tests.truth import truth_of
 
 
 def _tables(fold: Fold) -> Tables:
-    return fold._tables
+    return fold.tables
 
 
 def _assert_sound(fold: Fold) -> None:
@@ -27,12 +30,12 @@ def _assert_sound(fold: Fold) -> None:
         rows, index, size = getattr(tables, name), getattr(tables, index_of(name)), int(tables.sizes[number])
         assert np.count_nonzero(index) == size <= LOAD * len(index)
         for row in range(0, size, max(1, size // 500)):
-            assert kernels.find(rows, index, rows[row]["post"], rows[row]["key"]) == row
+            assert find(rows, index, rows[row]["post"], rows[row]["key"]) == row
         assert len(np.unique(rows[:size][["post", "key"]])) == size
         assert (rows["post"][:size] < len(fold)).all()
     for heads, rows, size in (
-        (("ordered", "late"), tables.panes, int(tables.sizes[kernels.PANES])),
-        (("channels",), tables.channels, int(tables.sizes[kernels.CHANNELS])),
+        (("ordered", "late"), tables.panes, int(tables.sizes[layout.N_PANES])),
+        (("channels",), tables.channels, int(tables.sizes[layout.N_CHANNELS])),
     ):
         starts = [tables.posts[post][head] for post in range(len(fold)) for head in heads]
         assert sorted(place for start in starts for place in _chain(rows, start)) == list(range(size))
@@ -40,7 +43,7 @@ def _assert_sound(fold: Fold) -> None:
 
 def _chain(rows: np.ndarray, place: int) -> list[int]:
     places = []
-    while place != kernels.NONE:
+    while place != NONE:
         places.append(int(place))
         place = rows[place]["next"]
     return places

@@ -132,7 +132,7 @@ def test_any_tree_in_any_order_and_cut(seed: int, slack: int) -> None:
     fold.add(["q", "p"], np.zeros(2, np.uint16))
     for part in parts(rng, shuffled):
         if not slack:
-            fold._tables.trees["climbed"] = 2**31  # as after many steps up
+            fold.tables.trees["climbed"] = 2**31  # as after many steps up
         take(fold, [*part, *(event | {"post_id": "q"} for event in part if rng.random() < 0.5)])
         if rng.random() < 0.5:
             metrics_of(fold)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from processors.columnar.arrays import Array
-from schemas.metrics import MEASURES
+from schemas.metrics import MEASURE_COUNT
 
 NONE: Final = np.uint32(0xFFFFFFFF)
 """The number of no row, and the minute that is not known."""
@@ -20,7 +20,7 @@ PANE: Final = np.dtype(
         ("key", "u4"),  # the minute, since 1970
         ("next", "u4"),  # the next pane of the same list; NONE: none
         ("taken", "u4"),  # row of LOSS; NONE: no retraction touched this pane
-        ("adds", "u4", len(MEASURES)),
+        ("adds", "u4", MEASURE_COUNT),
         ("nodes", "u4"),  # first of the nodes of this minute, those taken back as well; `beside` is the next one
     ]
 )
@@ -28,8 +28,8 @@ LOSS: Final = np.dtype(
     [
         ("post", "u4"),
         ("key", "u4"),
-        ("retracted", "u4", len(MEASURES)),  # retractions in this minute
-        ("lost", "u4", len(MEASURES)),  # adds of this minute that were lost to a retraction
+        ("retracted", "u4", MEASURE_COUNT),  # retractions in this minute
+        ("lost", "u4", MEASURE_COUNT),  # adds of this minute that were lost to a retraction
         ("changes", "u4"),  # what retractions add to the version of the pane's row
     ]
 )

@@ -12,7 +12,7 @@ from processors.columnar.hashing import Hasher
 from processors.engagement.cells import cell_kernels
 from processors.engagement.cells.cells import Again
 from processors.engagement.cells.memberships import Memberships
-from processors.engagement.fold import kernels
+from processors.engagement.fold import kernels, layout
 from processors.engagement.fold.columns import CODE, MINUTE_US, EventColumns, Identities
 from processors.engagement.fold.fold import Fold, Taken
 from processors.engagement.fold.threads import ThreadPolicy
@@ -77,7 +77,7 @@ class State:
                 keys = self._hasher.hashes([one.event_id for one in tagged]) + (2 * kinds + np.uint64(1)) * CODE
             rows = self.fold.find([one.post_id for one in tagged])
             # The log may have got more since it was folded: what is missing comes again, as new.
-            there = cell_kernels.present(self.fold._tables, rows, keys)
+            there = cell_kernels.present(self.fold.tables, rows, keys)
             named = [own_keys(one.conversations, self._brands) for one in compress(tagged, there.tolist())]
             self.known.tag(rows[there], keys[there], named)
 
@@ -120,8 +120,8 @@ class State:
         if forgotten:
             self.known.keep(keep)
             if len(self.known.channels) > CHANNELS_KEPT:
-                tables = self.fold._tables
-                self.known.keep_channels(np.unique(tables.channels["key"][: tables.sizes[kernels.CHANNELS]]))
+                tables = self.fold.tables
+                self.known.keep_channels(np.unique(tables.channels["key"][: tables.sizes[layout.N_CHANNELS]]))
         return forgotten
 
 

@@ -41,7 +41,7 @@ def compile_loops() -> None:
         job.take(batch, Event(), lambda: 0.0)
     job.advance(1 << 51)
     known.compile_loops()
-    nothing = Fold()._tables
+    nothing = Fold().tables
     cell_kernels.present(nothing, np.empty(0, np.int64), np.empty(0, np.uint64))
     kept(nothing._asdict(), np.empty(0, np.bool_))
 

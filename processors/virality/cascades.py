@@ -11,7 +11,8 @@ import numpy as np
 from processors.columnar.arrays import Array
 from processors.columnar.panes import LOSS, NONE, PANE, PostPanes
 from processors.virality.fitting import Sample
-from processors.virality.spread import SHARES, Lookups, spread_of
+from processors.virality.spread import Lookups, spread_of
+from schemas.metrics import SHARES
 
 FOREVER: Final = 1 << 40
 """The minute in which a share is taken back that never is."""

@@ -13,10 +13,7 @@ from numba import njit
 from processors.columnar.arrays import Array
 from processors.columnar.panes import NONE, PostPanes
 from processors.virality.generation import MINUTES, WEIGHTS, survival_table
-from schemas.metrics import MEASURES
-
-SHARES: Final = MEASURES.index("shares")
-MEASURE_COUNT: Final = len(MEASURES)
+from schemas.metrics import MEASURE_COUNT, SHARES
 
 FIELDS: Final = (
     "shares",  # net shares until as_of

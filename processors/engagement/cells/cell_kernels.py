@@ -9,10 +9,11 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from processors.engagement.fold.kernels import COUNTED, NONE, TREE_OF, find
-from schemas.metrics import MEASURES
+from processors.columnar.panes import NONE
+from processors.engagement.fold.hash_index import find
+from processors.engagement.fold.layout import COUNTED, TREE_OF
+from schemas.metrics import MEASURE_COUNT
 
-MEASURE_COUNT: Final = len(MEASURES)
 TOUCHED: Final = 2 * MEASURE_COUNT
 """What an own conversation has in a spot: the number of a measure where one was added there, MEASURE_COUNT more where
 one was taken back there, TOUCHED where something may have been there."""

@@ -72,7 +72,7 @@ class _Spots(NamedTuple):
 def cells_of(fold: Fold, known: Memberships, panes: Array, again: Again, of: int) -> Iterator[Cells]:
     """The cells of these panes of the fold, and all of the posts that are to be sent `again`, some at a time; `of`
     partitions."""
-    tables = fold._tables
+    tables = fold.tables
     more = _panes_of(tables, np.unique(again.posts)) if len(again.posts) else np.empty(0, np.int64)
     panes = tables.panes[np.concatenate((panes, more))]
     numbers = np.unique(np.concatenate((_numbers(panes["post"], panes["key"]), _numbers(again.posts, again.minutes))))
@@ -102,7 +102,7 @@ def conversation_posts(cells: Cells) -> post_rows.Columns:
 
 
 def _cells(fold: Fold, known: Memberships, numbers: Array, of: int) -> Cells:
-    tables, texts = fold._tables, _Texts(known)
+    tables, texts = fold.tables, _Texts(known)
     posts = (numbers >> SHIFT).astype(np.int64)
     whole, seen = _look(tables, known, numbers, texts)
     # What a cell says follows from the events of its minute and from what the post says of itself.

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from processors.columnar.arrays import Array
+from processors.columnar.panes import NONE
 from processors.columnar.partitioning import partitions_of
-from processors.engagement.fold import kernels, snapshot_kernels, tree_rebuild, trees
+from processors.engagement.fold import hash_index, kernels, layout, snapshot_kernels, tree_rebuild, trees
 from processors.engagement.fold.columns import Identities
 from processors.engagement.fold.tables import Tables, bytes_of, empty_tables, kept, with_room
 from processors.engagement.fold.threads import ThreadPolicy, ThreadState
@@ -91,6 +92,15 @@ class Fold:
         return len(self.post_ids)
 
     @property
+    def tables(self) -> Tables:
+        """The rows of all posts, for reading: only the fold writes to them.
+
+        The next call of `add`, `take` or `forget` may put others in their place. They are not marked read-only, because
+        numba takes a read-only array for another type and would compile every loop over them a second time.
+        """
+        return self._tables
+
+    @property
     def run(self) -> int:
         """The number of the last run that was taken."""
         return self._run
@@ -98,7 +108,7 @@ class Fold:
     @property
     def events(self) -> int:
         """Distinct events in memory."""
-        return int(self._tables.sizes[kernels.EVENTS])
+        return int(self._tables.sizes[layout.N_EVENTS])
 
     @property
     def bytes(self) -> int:
@@ -108,7 +118,7 @@ class Fold:
     @property
     def full(self) -> bool:
         """Whether posts have to be forgotten whatever the memory: an index numbers only so many rows."""
-        return int(self._tables.sizes.max()) > kernels.MOST_ROWS // 2
+        return int(self._tables.sizes.max()) > hash_index.MOST_ROWS // 2
 
     def find(self, post_ids: Sequence[str]) -> Array:
         """The row of each post, -1 where it is not in memory."""
@@ -122,14 +132,14 @@ class Fold:
         posts = self._tables.posts
         posts[rows] = np.zeros(1, posts.dtype)
         for field in ("ordered", "late", "channels", "tallies", "tree", "levels", "created"):
-            posts[field][rows] = kernels.NONE
+            posts[field][rows] = NONE
         posts["partition"][rows] = partitions
         self._rows.update(zip(post_ids, rows.tolist(), strict=True))
         self.post_ids.extend(post_ids)
         return rows
 
     def learn(self, rows: Array, created: Array, authors: Array) -> None:
-        """What the posts themselves say, each row once: the minute of each (minutes since 1970, kernels.NONE: not
+        """What the posts themselves say, each row once: the minute of each (minutes since 1970, NONE: not
         known) and its author (`Hasher.actors`, 0: not known)."""
         self._tables.posts["created"][rows] = created
         self._tables.posts["author"][rows] = authors
@@ -152,7 +162,7 @@ class Fold:
         outcomes = np.empty(count, np.uint8)
         dirty = np.empty(2 * count, np.int64)
         faded = np.empty(count, np.int64)
-        first = self._tables.sizes[kernels.NODES]
+        first = self._tables.sizes[layout.N_NODES]
         marks, fades = kernels.fold(
             self._tables,
             np.uint32(self._run),
@@ -214,9 +224,9 @@ class Fold:
         """The trees of these posts. O(levels) each, O(nodes) where sizes were left alone."""
         rows = rows.astype(np.int64)
         self.settle(rows)
-        sizes, depths, breadths, named = (np.zeros((len(rows), kernels.TREE_COUNT), np.uint32) for _ in range(4))
-        wieners = np.zeros((len(rows), kernels.TREE_COUNT), np.uint64)
-        levels = np.zeros((len(rows), kernels.TREE_COUNT, LEVELS_SHOWN), np.uint32)
+        sizes, depths, breadths, named = (np.zeros((len(rows), layout.TREE_COUNT), np.uint32) for _ in range(4))
+        wieners = np.zeros((len(rows), layout.TREE_COUNT), np.uint64)
+        levels = np.zeros((len(rows), layout.TREE_COUNT, LEVELS_SHOWN), np.uint32)
         trees.look(self._tables, rows, self._tree_events, sizes, depths, breadths, wieners, levels, named)
         truncated = self._tables.posts["events_seen"][rows] > self._tree_events
         return Trees(truncated, sizes, depths, breadths, wieners, levels, named)
@@ -224,7 +234,7 @@ class Fold:
     def settle(self, rows: Array) -> None:
         """Makes the trees of these posts right where that was put off: before anything walks their nodes."""
         of = self._tables.posts["tree"][rows]
-        put_off = self._tables.trees[of[of != kernels.NONE]]
+        put_off = self._tables.trees[of[of != NONE]]
         put_off = put_off[put_off["stale"] != 0]
         twins = put_off["nodes"][put_off["twins"] != 0]
         if len(twins):
@@ -246,7 +256,7 @@ class Fold:
         panes = self._tables.panes[rows]
         retracted = np.zeros((len(panes), len(MEASURES)), np.uint32)
         seen = panes["adds"].sum(axis=1, dtype=np.int64)
-        touched = panes["taken"] != kernels.NONE
+        touched = panes["taken"] != NONE
         taken = self._tables.taken[panes["taken"][touched]]
         retracted[touched] = taken["retracted"]
         seen[touched] += taken["changes"]
@@ -256,7 +266,7 @@ class Fold:
         """The rows of all panes of these posts."""
         chosen = np.zeros(len(self) + 1, np.bool_)
         chosen[posts] = True
-        return np.flatnonzero(chosen[self._tables.panes["post"][: self._tables.sizes[kernels.PANES]]])
+        return np.flatnonzero(chosen[self._tables.panes["post"][: self._tables.sizes[layout.N_PANES]]])
 
     def forget(self, rows: Array) -> list[str]:
         """Drops these posts and all that belongs to them; returns their ids. O(all rows). Row numbers change."""
@@ -288,7 +298,7 @@ class Fold:
         if len(panes) == len(marks):
             return panes
         touched = self.panes_of(-1 - marks[: len(marks) - len(panes)])
-        return np.union1d(panes, touched[self._tables.panes["taken"][touched] != kernels.NONE])
+        return np.union1d(panes, touched[self._tables.panes["taken"][touched] != NONE])
 
 
 def compile_loops() -> None:

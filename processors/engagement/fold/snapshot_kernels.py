@@ -7,7 +7,9 @@ from math import log2
 import numpy as np
 from numba import njit
 
-from processors.engagement.fold.kernels import MEASURE_COUNT, NONE, warm
+from processors.columnar.panes import NONE
+from processors.engagement.fold.row_kernels import warm
+from schemas.metrics import MEASURE_COUNT
 
 
 @njit(cache=True, nogil=True)

@@ -28,137 +28,19 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.columnar.mmap_arrays import zeros
-from processors.columnar.panes import LOSS, NONE, PANE, PostPanes
-from processors.engagement.fold import kernels
-from processors.engagement.fold.kernels import MEASURE_COUNT, TREE_COUNT, TREE_OF
+from processors.columnar.panes import NONE, PostPanes
+from processors.engagement.fold.hash_index import MOST_ROWS, build_index
+from processors.engagement.fold.layout import (
+    KEYED,
+    LISTED,
+    N_WAITERS,
+    OF_NODES,
+    POST_ROW,
+    REFERENCES,
+    ROWS_PER_EVENT,
+    TREE_OF,
+)
 from processors.engagement.fold.trees import mark_levels
-
-POST: Final = np.dtype(
-    [
-        ("events_seen", "u4"),
-        ("newest", "u4"),  # minute of the newest event of any kind
-        ("net", "u4", MEASURE_COUNT),
-        ("actors", "u4"),
-        ("actors_of", "u4", MEASURE_COUNT),  # distinct actors of net likes, shares, comments
-        ("takebacks", "u4"),
-        ("ordered", "u4"),  # newest pane of the list in which each is older than the one before
-        ("channels", "u4"),
-        ("hot", "f8"),  # weighted net engagement, decayed to the end of hot_minute
-        ("hot_minute", "u4"),
-        ("touched", "u4"),  # number of the last run that had an event of it
-        ("hot_stale", "u1"),  # something was taken back: the sum has to be built anew from the panes
-        # What an event needs seldom comes last.
-        ("partition", "u2"),
-        ("post_events", "u4"),  # events of kind post, retractions included
-        ("unmatched", "u4"),
-        ("late", "u4"),  # first of the panes that came when a newer one was there, in no order
-        ("tallies", "u4"),  # first of its tallies, the smallest
-        ("tree", "u4"),  # NONE: it has neither shares nor comments
-        ("levels", "u4", TREE_COUNT),  # level 1 of the tree of all, of shares, of comments; NONE: none yet
-        ("created", "u4"),  # minute of the post itself; NONE: not known. Of `Fold.learn`, as is the next
-        ("author", "u8"),  # hash of its author; 0: not known
-    ]
-)
-EVENT: Final = np.dtype(
-    [
-        ("post", "u4"),
-        ("key", "u8"),
-        ("actor", "u4"),  # of a like its actor, of a share or comment its node, which has the actor
-        ("channel", "u4"),
-        ("minute", "u4"),
-        ("check", "u4"),
-        ("measure", "i1"),
-    ]
-)
-ACTOR: Final = np.dtype([("post", "u4"), ("key", "u8"), ("counts", "u4", MEASURE_COUNT)])
-TAKEBACK: Final = np.dtype([("post", "u4"), ("key", "u8"), ("count", "u4"), ("minute", "u4"), ("ties", "u4")])
-CHANNEL: Final = np.dtype([("post", "u4"), ("key", "u8"), ("next", "u4"), ("count", "u4")])
-WAITING: Final = np.dtype([("post", "u4"), ("key", "u8"), ("head", "u4")])
-NODE: Final = np.dtype(
-    [
-        ("event", "u4"),
-        ("actor", "u4"),
-        ("beside", "u4"),  # the next node of the same post and minute
-        ("parent", "u4"),  # NONE: the post. While it waits: the next that waits for the same
-        ("across", "u4"),  # the nearest ancestor of the kind that the parent is not; NONE: none
-        ("level", "u4"),  # in the tree of all; NONE: it is in no tree, because a parent of it is not known
-        ("kin_level", "u4"),  # in the tree of its own kind
-        ("size", "u4"),  # counted nodes below and at it in the tree of all. While it waits: half of its parent's hash
-        ("kin_size", "u4"),  # the same in the tree of its own kind. While it waits: the other, higher half
-        ("flags", "u1"),  # COUNTED, NAMES, COMMENT, MIXED of kernels.py
-    ]
-)
-LEVEL: Final = np.dtype([("next", "u4"), ("depth", "u4"), ("count", "u4")])
-TREE: Final = np.dtype(
-    [
-        ("post", "u4"),
-        ("nodes", "u4"),  # shares and comments that came, those taken back as well
-        ("waits", "u4"),  # nodes in lists of `waiting`
-        ("named", "u4", TREE_COUNT - 1),  # of the net shares and of the net comments, those that name a parent
-        ("squares", "u8", TREE_COUNT),  # per tree (all, shares, comments): sum of the squares of the sizes of its nodes
-        ("climbed", "u4"),  # steps up its trees since the sizes were last looked at
-        ("stale", "u1"),  # sizes and squares have to be built anew
-        ("twins", "u1"),  # a share and a comment have the same event_id: all of the trees has to be built anew
-    ]
-)
-TALLY: Final = np.dtype([("post", "u4"), ("next", "u4"), ("value", "u4"), ("actors", "u4")])
-
-KEYED: Final[dict[str, np.dtype[Any]]] = {
-    "events": EVENT,
-    "actors": ACTOR,
-    "takebacks": TAKEBACK,
-    "panes": PANE,
-    "taken": LOSS,
-    "channels": CHANNEL,
-    "waiting": WAITING,
-}
-"""Tables with an index, in the order of `Tables.sizes`."""
-
-LISTED: Final[dict[str, np.dtype[Any]]] = {"nodes": NODE, "levels": LEVEL, "tallies": TALLY, "trees": TREE}
-"""Tables without: their rows are found through those of others. They follow in `Tables.sizes`."""
-
-ROWS_PER_EVENT: Final = {
-    "events": 1,
-    "actors": 1,
-    "takebacks": 1,
-    "panes": 2,  # its own, and that of the retraction that was waiting for it
-    "taken": 2,
-    "channels": 1,
-    "waiting": 1,
-    "nodes": 1,
-    "levels": 2,  # and as many for each node that waits: one event may put all of them into the trees
-    "tallies": 2,
-    "trees": 1,
-}
-"""The most rows that one event can add."""
-
-OF_NODES: Final = frozenset({"waiting", "nodes", "levels", "trees"})
-"""Tables to which only shares and comments add."""
-
-REFERENCES: Final = (
-    ("posts", "ordered", "panes"),
-    ("posts", "late", "panes"),
-    ("posts", "channels", "channels"),
-    ("posts", "tallies", "tallies"),
-    ("posts", "tree", "trees"),
-    ("posts", "levels", "levels"),
-    ("events", "channel", "channels"),
-    ("panes", "next", "panes"),
-    ("panes", "taken", "taken"),
-    ("panes", "nodes", "nodes"),
-    ("channels", "next", "channels"),
-    ("waiting", "head", "nodes"),
-    ("nodes", "event", "events"),
-    ("nodes", "actor", "actors"),
-    ("nodes", "beside", "nodes"),
-    ("nodes", "parent", "nodes"),
-    ("nodes", "across", "nodes"),
-    ("nodes", "level", "levels"),
-    ("nodes", "kin_level", "levels"),
-    ("levels", "next", "levels"),
-    ("tallies", "next", "tallies"),
-)
-"""(table, field, table of the row that it names or NONE), all but events.actor."""
 
 GROWTH: Final = 2.0
 """Of a table that is full. Room takes no memory until it is used."""
@@ -199,7 +81,9 @@ class Tables(NamedTuple):
 
 def empty_tables() -> Tables:
     """Tables without a row."""
-    return _tables(np.zeros(64, POST), {name: np.zeros(64, dtype) for name, dtype in (KEYED | LISTED).items()}, {}, 0)
+    return _tables(
+        np.zeros(64, POST_ROW), {name: np.zeros(64, dtype) for name, dtype in (KEYED | LISTED).items()}, {}, 0
+    )
 
 
 def with_room(tables: Tables, posts: int, events: int = 0, nodes: int = 0, levels: int = 0) -> Tables:
@@ -212,18 +96,18 @@ def with_room(tables: Tables, posts: int, events: int = 0, nodes: int = 0, level
         rows, size = getattr(tables, name), int(tables.sizes[number])
         needed = size + most * (nodes if name in OF_NODES else events)
         if name == "levels":
-            needed += most * int(tables.sizes[kernels.WAITERS]) + levels
+            needed += most * int(tables.sizes[N_WAITERS]) + levels
         # Room for every event is a bound, not a need: a viral post fills one pane a minute. What is used pays for the
         # growth.
         if needed > len(rows):
             rows = grown[name] = _grow(rows, size, max(needed, int(size * GROWTH)))
         if name not in KEYED:
             continue
-        if needed > kernels.MOST_ROWS:
-            raise MemoryError(f"more than {kernels.MOST_ROWS:,} {name} in memory: set a smaller ENGAGEMENT_MEMORY_MB")
+        if needed > MOST_ROWS:
+            raise MemoryError(f"more than {MOST_ROWS:,} {name} in memory: set a smaller ENGAGEMENT_MEMORY_MB")
         if needed > LOAD * len(index := getattr(tables, index_of(name))):
             index = zeros(_places(needed / LOAD), np.uint32)
-            kernels.build_index(rows, size, index)
+            build_index(rows, size, index)
             grown[index_of(name)] = index
     return tables._replace(**grown) if grown else tables
 
@@ -275,7 +159,7 @@ def _tables(posts: Any, rows: Mapping[str, Any], sizes: Mapping[str, int], waite
     for name in KEYED:
         size = sizes.get(name, 0)
         index = indexes[index_of(name)] = zeros(max(128, _places(size / LOAD)), np.uint32)
-        kernels.build_index(rows[name], size, index)
+        build_index(rows[name], size, index)
     in_use = np.array([*(sizes.get(name, 0) for name in ROWS_PER_EVENT), waiters], np.int64)
     return Tables(posts=posts, **rows, **indexes, sizes=in_use)
 

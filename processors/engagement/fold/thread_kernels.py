@@ -5,7 +5,9 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from processors.engagement.fold.kernels import COMMENT, COMMENT_TREE, COUNTED, NODES, NONE, find
+from processors.columnar.panes import NONE
+from processors.engagement.fold.hash_index import find
+from processors.engagement.fold.layout import COMMENT, COMMENT_TREE, COUNTED, N_NODES
 from processors.engagement.fold.trees import kin_of
 from schemas.metrics import COMMENTS
 
@@ -128,7 +130,7 @@ def converse(
 @njit(cache=True, nogil=True)
 def link(t, first, newest, before):
     """Puts the comments among the nodes from row `first` on before those that their posts have."""
-    for node in range(first, t.sizes[NODES]):
+    for node in range(first, t.sizes[N_NODES]):
         if t.nodes[node].flags & COMMENT:
             post = t.events[t.nodes[node].event].post
             before[node] = newest[post]

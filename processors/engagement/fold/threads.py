@@ -13,8 +13,9 @@ import numpy as np
 from pipeline.brands import Brands
 from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher
+from processors.columnar.panes import NONE
 from processors.engagement.fold.business_hours import BusinessHours
-from processors.engagement.fold.kernels import NODES, NONE
+from processors.engagement.fold.layout import N_NODES
 from processors.engagement.fold.tables import Tables
 from processors.engagement.fold.thread_kernels import NEVER, NUMBERS, converse, link, places_for
 from schemas.metrics import COMMENTS, MINUTE
@@ -122,7 +123,7 @@ class ThreadState:
 
     def _link(self, tables: Tables) -> None:
         """Comments that came since the last look, into the lists of their posts."""
-        nodes = int(tables.sizes[NODES])
+        nodes = int(tables.sizes[N_NODES])
         if len(self._newest) < len(tables.posts):
             fresh = np.full(len(tables.posts) - len(self._newest), NONE, np.uint32)
             self._newest = np.append(self._newest, fresh)

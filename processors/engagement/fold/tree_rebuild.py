@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from processors.engagement.fold.kernels import COUNTED, NAMES, NONE, TREE_COUNT
+from processors.columnar.panes import NONE
+from processors.engagement.fold.layout import COUNTED, NAMES, TREE_COUNT
 from processors.engagement.fold.trees import ALL, attach, id_of, kin_of, named_by, own_tree, parent_hash
 
 UNSEEN: Final = np.uint32(NONE - 1)

@@ -20,23 +20,22 @@ from typing import Final
 import numpy as np
 from numba import njit
 
+from processors.columnar.panes import NONE
 from processors.engagement.fold.columns import CODE
-from processors.engagement.fold.kernels import (
+from processors.engagement.fold.hash_index import append, find
+from processors.engagement.fold.layout import (
     COMMENT,
     COMMENT_TREE,
     COUNTED,
-    LEVELS,
     MEASURE_OF_TREE,
     MIXED,
+    N_LEVELS,
+    N_NODES,
+    N_WAITERS,
+    N_WAITING,
     NAMES,
-    NODES,
-    NONE,
     SHARE_TREE,
     TREE_COUNT,
-    WAITERS,
-    WAITING,
-    append,
-    find,
 )
 
 ALL: Final = 0
@@ -88,7 +87,7 @@ def grow(t, first, faded, limit):
     for i in range(len(faded)):
         if faded[i] < first and t.posts[t.events[t.nodes[faded[i]].event].post].events_seen <= limit:
             fade(t, np.uint32(faded[i]))
-    for node in range(first, t.sizes[NODES]):
+    for node in range(first, t.sizes[N_NODES]):
         if t.posts[t.events[t.nodes[node].event].post].events_seen <= limit:
             plant(t, np.uint32(node))
 
@@ -147,7 +146,7 @@ def plant(t, node):
                     t.nodes[waiter].parent, t.nodes[waiter].across = queue, node
                     queue = waiter
                     t.trees[tree].waits -= 1
-                    t.sizes[WAITERS] -= 1
+                    t.sizes[N_WAITERS] -= 1
                     waiter = next_
 
 
@@ -161,12 +160,12 @@ def parent_hash(t, node):
 def wait(t, post, tree, node, hash_):
     row = find(t.waiting, t.waiting_index, post, hash_)
     if row < 0:
-        row = append(t.waiting, t.waiting_index, t.sizes, WAITING, row, post, hash_)
+        row = append(t.waiting, t.waiting_index, t.sizes, N_WAITING, row, post, hash_)
         t.waiting[row].head = NONE
     t.nodes[node].parent = t.waiting[row].head
     t.waiting[row].head = node
     t.trees[tree].waits += 1
-    t.sizes[WAITERS] += 1
+    t.sizes[N_WAITERS] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -199,8 +198,8 @@ def level_below(t, post, which, above):
     """The level under another one of that tree (NONE: under the post), made when it is not there."""
     level = t.posts[post].levels[which] if above == NONE else t.levels[above].next
     if level == NONE:
-        level = np.uint32(t.sizes[LEVELS])
-        t.sizes[LEVELS] += 1
+        level = np.uint32(t.sizes[N_LEVELS])
+        t.sizes[N_LEVELS] += 1
         t.levels[level].next = NONE
         t.levels[level].count = 0
         if above == NONE:

@@ -7,7 +7,7 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.engagement.fold.fold import Fold, Panes, Snapshot
-from processors.engagement.fold.kernels import COMMENT_TREE, MEASURE_OF_TREE, SHARE_TREE
+from processors.engagement.fold.layout import COMMENT_TREE, MEASURE_OF_TREE, SHARE_TREE
 from processors.engagement.rows.post_facts import Facts
 from schemas.metrics import (
     CHANNELS_SHOWN_FROM,

@@ -32,7 +32,7 @@ class Spreading:
         columns = {
             **post_rows.of_snapshot(fold, posts, snapshot),
             **spread_columns(
-                fold._tables.post_panes(posts),
+                fold.tables.post_panes(posts),
                 _created(fold, posts),
                 at,
                 self._parameters,
@@ -47,7 +47,7 @@ class Spreading:
 
     def _habits_of(self, fold: Fold, posts: Array) -> Array:
         """The habit of each post's author, 0 where not known."""
-        authors = fold._tables.posts["author"][posts]
+        authors = fold.tables.posts["author"][posts]
         place = np.searchsorted(self._authors[:-1], authors)
         found: Array = np.where(self._authors[place] == authors, self._habits[place], 0.0)
         return found
@@ -60,12 +60,12 @@ class Spreading:
     @staticmethod
     def due(fold: Fold, before: int, mark: int) -> Array:
         """The posts with net shares whose age has doubled while the watermark went from one minute to the other."""
-        tables = fold._tables.posts[: len(fold)]
+        tables = fold.tables.posts[: len(fold)]
         posts = np.flatnonzero((tables["net"][:, SHARES] > 0) & (tables["created"] != clock.NEVER))
         return posts[clock.next_doubling(_created(fold, posts), Spreading.times(fold, posts, before)) <= mark]
 
 
 def _created(fold: Fold, posts: Array) -> Array:
     """The minute of each post itself, clock.NEVER where it has not come."""
-    found: Array = fold._tables.posts["created"][posts]
+    found: Array = fold.tables.posts["created"][posts]
     return found
