@@ -1,8 +1,9 @@
-"""What R_t, forecast and half-lives of a post cost when its row is written.
+"""The cost of R_t, forecast and half-lives when the row of a post is written.
 
     python benchmarks/forecast.py
 
-CPU of one process, least of five. The walk is bound by memory: panes of a post that grew among others lie apart.
+Prints CPU time of one process, the least of five runs. The walk is bound by memory: panes of a post that grew among
+others lie apart.
 """
 
 import sys
@@ -37,7 +38,7 @@ def main() -> int:
 
 
 def measure(posts: int, shares: int, span: int, late: bool) -> tuple[float, float, float]:
-    """Nanoseconds a pane for the walk; microseconds a post for what follows from it, and for all of it."""
+    """Measures nanoseconds a pane for the walk, and microseconds a post for R_t and forecast, and for all columns."""
     lookups, parameters, fold = Lookups(), load_parameters(), filled(posts, posts * shares, span, late)
     rows, created, as_of = np.arange(posts), np.full(posts, START), np.full(posts, START + span)
     panes = fold.tables.post_panes(rows)
@@ -50,7 +51,7 @@ def measure(posts: int, shares: int, span: int, late: bool) -> tuple[float, floa
 
 
 def filled(posts: int, shares: int, span: int, late: bool) -> Fold:
-    """Posts with shares at random minutes, in their order or in none."""
+    """Returns a fold of posts with shares at random minutes, in their order or in none."""
     rng = np.random.default_rng(0)
     minutes = START + rng.integers(0, span, shares)
     if not late:

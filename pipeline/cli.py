@@ -35,7 +35,7 @@ PROCESSING_COMMANDS: Final[CommandTable] = {
         "What could not be taken, and giving it another try.",
     ),
     "forecast": (
-        "processors.virality.commands:forecast",
+        "processors.virality.commands:forecast_group",
         "The forecast of final shares: learn it from finished posts, judge it on history.",
     ),
     "alerts": ("processors.alerts.commands:alerts", "Who is told of spikes: is the file right, who gets what."),

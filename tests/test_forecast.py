@@ -1,4 +1,4 @@
-"""The forecast: sane on anything, honest on simulated truth, and as good on real cascades as is promised."""
+"""The forecast: sane on any input, honest on simulated truth, and as good on real cascades as promised."""
 
 import json
 from itertools import pairwise
@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from pipeline.errors import SettingsError
 from processors.virality import clock
-from processors.virality.cascades import FOREVER, Cascades, look, sample_at
+from processors.virality.cascades import FOREVER, Cascades, sample_at, spread_at
 from processors.virality.columns import NO_POST, NO_SHARES, spread_columns
 from processors.virality.fitting import LEAST_POSTS, Sample, fit
 from processors.virality.forecast import forecast, reproduce
-from processors.virality.parameters import SHIPPED, dump_parameters, load_parameters
+from processors.virality.parameters import SHIPPED_PATH, dump_parameters, load_parameters
 from processors.virality.spread import FIELDS, Lookups, spread_of
 from processors.virality.squares import add_squares, solve
 from tests.hawkes import cascade, cascades_with
@@ -59,7 +59,7 @@ def test_nothing_is_known_without_the_post() -> None:
     fold = folded([(1, 1, None)])
     found = spread_columns(
         fold.tables.post_panes(np.array([0])),
-        np.array([clock.NEVER], np.uint32),
+        np.array([clock.NO_MINUTE], np.uint32),
         np.array([START + 2]),
         SHIPPED_PARAMETERS,
         LOOKUPS,
@@ -86,7 +86,7 @@ def test_numbers_are_interpolated_in_the_logarithm_of_age() -> None:
 def test_parameters_survive_their_file(tmp_path: Path) -> None:
     copy = tmp_path / "copy.json"
     copy.write_text(dump_parameters(SHIPPED_PARAMETERS))
-    assert copy.read_text() == SHIPPED.read_text()
+    assert copy.read_text() == SHIPPED_PATH.read_text()
     assert load_parameters(copy).sample["posts"] > 2000
 
 
@@ -98,7 +98,7 @@ def test_parameters_survive_their_file(tmp_path: Path) -> None:
         ("scale", "wide", "scale: must be numbers"),
         ("low", [[float("nan"), 0]] * 9, "low: must be finite"),
         ("double", [[2]] * 9, "double: must be within 0 and 1"),
-        ("date", 7, "date and sample: must say"),
+        ("date", 7, "date and sample: must name"),
         ("habits", [], "habits: must be an object"),
         ("habits", {"a": "much"}, "habits: must be an object of author_id: number"),
         ("habits", {"a": float("inf")}, "habits: must be finite"),
@@ -106,7 +106,7 @@ def test_parameters_survive_their_file(tmp_path: Path) -> None:
 )
 def test_broken_parameters_are_named(tmp_path: Path, field: str, value: Any, said: str) -> None:
     path = tmp_path / "broken.json"
-    path.write_text(json.dumps(json.loads(SHIPPED.read_text()) | {field: value}))
+    path.write_text(json.dumps(json.loads(SHIPPED_PATH.read_text()) | {field: value}))
     with pytest.raises(SettingsError, match=said) as raised:
         load_parameters(path)
     assert str(path) in str(raised.value)
@@ -126,7 +126,7 @@ def test_what_is_no_json_object_is_said(tmp_path: Path, text: str) -> None:
 def test_interval_holds_the_simulated_truth(r: float, immigrants: int, age: int) -> None:
     # The first shares are given; from there on each node brings Poisson(R) others after kernel-distributed waits.
     rng = np.random.default_rng(4)
-    found = look(cascades_with(rng, r, runs=800, given=immigrants, until=age), age, LOOKUPS)
+    found = spread_at(cascades_with(rng, r, runs=800, given=immigrants, until=age), age, LOOKUPS)
     interval = reproduce(found)
     held = ((interval.low <= r) & (r <= interval.high)).mean()
     assert 0.87 <= held <= 0.93
@@ -179,11 +179,11 @@ def test_history_and_fold_are_looked_at_alike() -> None:
             folded(events).tables.post_panes(np.array([0])), np.array([START]), np.array([START + age]), LOOKUPS
         )
         shares = [name != "half_life_engagement" for name in FIELDS]  # history knows shares only
-        assert look(data, age, LOOKUPS)[0, shares] == pytest.approx(fold[0, shares])
+        assert spread_at(data, age, LOOKUPS)[0, shares] == pytest.approx(fold[0, shares])
 
 
 def judge(data: Cascades, age: int) -> tuple[float, float]:
-    """Median APE and coverage of the shipped forecast."""
+    """Returns median APE and coverage of the shipped forecast."""
     sample = sample_at(data, age, data.final >= 1, LOOKUPS)
     said = forecast(sample.spread, np.full(len(sample.post), float(age)), SHIPPED_PARAMETERS)
     held = (said.low <= sample.final) & (sample.final <= said.high)
@@ -191,7 +191,7 @@ def judge(data: Cascades, age: int) -> tuple[float, float]:
 
 
 def judge_naive(data: Cascades, age: int) -> float:
-    """Median APE of "nothing more will come"."""
+    """Returns the median APE of the forecast that no more shares come."""
     sample = sample_at(data, age, data.final >= 1, LOOKUPS)
     return float(np.median(np.abs(sample.spread[:, 0] - sample.final) / sample.final))
 

@@ -1,4 +1,4 @@
-"""`engagement forecast`: what it promises on real cascades, and what it says to bad input."""
+"""The commands `engagement forecast`: promised quality on real cascades, and errors on bad input."""
 
 import csv
 import gzip
@@ -13,11 +13,11 @@ from click.testing import CliRunner, Result
 
 from pipeline.errors import EngagementError
 from processors.virality.backtest import backtest, samples_of
-from processors.virality.cascades import FOREVER, Cascades, thinned
-from processors.virality.commands import forecast, parse_age
-from processors.virality.finished import cascades_of, settled
+from processors.virality.cascades import FOREVER, Cascades, thin_out
+from processors.virality.commands import forecast_group, parse_age
+from processors.virality.finished import cascades_from_panes, old_enough
 from processors.virality.fitting import fit
-from processors.virality.forecast import forecast as foretell
+from processors.virality.forecast import forecast
 from processors.virality.history import read_cascades
 from processors.virality.parameters import dump_parameters, load_parameters
 from processors.virality.spread import Lookups
@@ -58,7 +58,7 @@ def test_forecast_of_posts_that_it_was_not_fitted_on(real: Cascades) -> None:
 
 @pytest.mark.parametrize("part", [1.0, 0.3, 0.1])
 def test_shipped_parameters_carry_over_to_smaller_posts(real: Cascades, part: float) -> None:
-    judged = backtest(thinned(real, part) if part < 1 else real, AGES, 5, load_parameters(), LOOKUPS)
+    judged = backtest(thin_out(real, part) if part < 1 else real, AGES, 5, load_parameters(), LOOKUPS)
     for one, most in zip(judged, (0.4, 0.25, 0.085), strict=True):
         assert one.median_ape <= most
         assert 0.85 <= one.coverage <= 0.97
@@ -145,8 +145,8 @@ def test_bad_lines_are_named_and_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--ages", "10x"], "'10x' is no age like 10m, 1h or 2d"),
-        (["--ages", "0m"], "'0m' is no age"),
+        (["--ages", "10x"], "'10x' is not an age like 10m, 1h or 2d"),
+        (["--ages", "0m"], "'0m' is not an age"),
         (["--fit", "folds", "--least-shares", "1"], "too few to learn from"),
         (["--posts", "nowhere.csv"], "nowhere.csv: No such file"),
         (["--out", "/nowhere/at/all.csv", "--least-shares", "1"], "--out: /nowhere/at/all.csv"),
@@ -154,7 +154,7 @@ def test_bad_lines_are_named_and_left_out(tmp_path: Path) -> None:
 )
 def test_bad_options_are_named(tmp_path: Path, arguments: list[str], said: str) -> None:
     events = write(tmp_path, [share("p", f"e{n}", f"2026-01-01T10:{n:02}:00Z") for n in range(20)])
-    result = CliRunner().invoke(forecast, ["backtest", events, *arguments])
+    result = CliRunner().invoke(forecast_group, ["backtest", events, *arguments])
     assert result.exit_code != 0
     assert said in result.output + str(result.exception)
     assert isinstance(result.exception, EngagementError | SystemExit)
@@ -164,8 +164,8 @@ def test_bad_options_are_named(tmp_path: Path, arguments: list[str], said: str) 
     ("text", "said"),
     [
         ("post_id,made\np,2026-01-01T10:00:00Z\n", ":1: created_at: no such column"),
-        ("post_id,created_at\np,2026-01-01T10:00:00Z\nq,noon\n", ":3: created_at: 'noon' is no time"),
-        ("post_id,created_at\np,2026-01-01T10:00:00\n", ":2: created_at: '2026-01-01T10:00:00' is no time"),
+        ("post_id,created_at\np,2026-01-01T10:00:00Z\nq,noon\n", ":3: created_at: 'noon' is not a time"),
+        ("post_id,created_at\np,2026-01-01T10:00:00\n", ":2: created_at: '2026-01-01T10:00:00' is not a time"),
     ],
 )
 def test_bad_posts_are_named(tmp_path: Path, text: str, said: str) -> None:
@@ -175,7 +175,7 @@ def test_bad_posts_are_named(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_files_that_hold_nothing_are_named(tmp_path: Path) -> None:
-    with pytest.raises(EngagementError, match="no event in it"):
+    with pytest.raises(EngagementError, match="no event in the files"):
         read_cascades((write(tmp_path, []),), None, pytest.fail)
     damaged = tmp_path / "damaged.gz"
     damaged.write_bytes(gzip.compress(b"{}\n" * 1000)[:-9])
@@ -190,12 +190,14 @@ def test_ages_are_minutes() -> None:
 def test_panes_with_retractions_leave_what_stands() -> None:
     made, at = np.array([100, 100, 100, 200]), np.array([101, 105, 109, 207])
     authors = ["a", "a", "a", "b"]
-    found = cascades_of(["p", "p", "p", "q"], authors, made, at, np.array([5, 3, 1, 2]), np.array([0, 1, 4, 0]), 1000)
+    found = cascades_from_panes(
+        ["p", "p", "p", "q"], authors, made, at, np.array([5, 3, 1, 2]), np.array([0, 1, 4, 0]), 1000
+    )
     # Of p's 9 shares the three of minute 5 and one of minute 1 are gone before minute 9's comes.
     assert (found.post_ids, found.observed.tolist()) == (["p", "q"], [900, 800])
     assert (found.authors, found.made.tolist()) == (["a", "b"], [100, 200])
     assert list(zip(found.post, found.lag, found.shares, strict=True)) == [(0, 1, 4), (1, 7, 2)]
-    only = settled(found, 850)
+    only = old_enough(found, 850)
     assert (only.post_ids, only.lag.tolist(), only.final.tolist()) == (["p"], [1], [4])
     assert (only.authors, only.made.tolist()) == (["a"], [100])
 
@@ -216,13 +218,13 @@ def test_a_forecast_costs_little() -> None:
     parameters, ages, costs = load_parameters(), np.full(20_000, 60.0), []
     for _ in range(5):
         before = time.process_time()
-        foretell(spread, ages, parameters)
+        forecast(spread, ages, parameters)
         costs.append((time.process_time() - before) / 20_000 * 1e6)
     assert min(costs) < 10  # us a post; 3 on a quiet machine
 
 
 def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(forecast, list(arguments))
+    result = CliRunner().invoke(forecast_group, list(arguments))
     assert result.exit_code == 0, result.output + str(result.exception)
     return result
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
 from pipeline.settings import Settings
-from processors.virality.commands import forecast
+from processors.virality.commands import forecast_group
 from processors.virality.parameters import load_parameters
 from tests.hawkes import cascades_with
 
@@ -44,13 +44,13 @@ def test_fit_learns_from_what_is_stored(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     out = tmp_path / "learned.json"
-    result = CliRunner().invoke(forecast, ["fit", "--out", str(out)])
+    result = CliRunner().invoke(forecast_group, ["fit", "--out", str(out)])
     assert result.exit_code == 0, result.output + str(result.exception)
     learned = load_parameters(out)
     assert learned.sample["posts"] == 150
     assert {10.0, 60.0, 360.0} <= set(learned.ages)
     assert set(learned.habits) <= {f"a{number}" for number in range(10)}
     assert learned.habits
-    few = CliRunner().invoke(forecast, ["fit", "--since", "2026-01-10"])
+    few = CliRunner().invoke(forecast_group, ["fit", "--since", "2026-01-10"])
     assert few.exit_code != 0
     assert "0 finished posts: at no age 100" in str(few.exception)

@@ -1,4 +1,4 @@
-"""What a forecast learns of one network alone: hours of the day, and habits of authors."""
+"""What a forecast learns of one network only: hours of the day, and habits of authors."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,8 @@ from processors.engagement.rows.spread import Spreading
 from processors.virality.backtest import backtest, samples_of
 from processors.virality.cascades import Cascades
 from processors.virality.fitting import fit
-from processors.virality.forecast import DAY, circumstances
-from processors.virality.habits import DRAWN, habits_of
+from processors.virality.forecast import DAY_MINUTES, circumstances
+from processors.virality.habits import PRIOR_POSTS, habits_of
 from processors.virality.history import read_cascades
 from processors.virality.parameters import CIRCUMSTANCES, dump_parameters, load_parameters
 from processors.virality.spread import Lookups
@@ -28,9 +28,9 @@ def test_a_habit_is_a_mean_drawn_to_nobody() -> None:
     author = np.array([0, 0, 1, -1, 2, 0])
     error = np.array([1.0, 0.5, -0.2, 0.9, np.nan, np.nan])
     found = habits_of(author, error)
-    others = np.array([0.5 / (1 + DRAWN), 1.0 / (1 + DRAWN), 0.0, 0.0, 0.0, 1.5 / (2 + DRAWN)])
+    others = np.array([0.5 / (1 + PRIOR_POSTS), 1.0 / (1 + PRIOR_POSTS), 0.0, 0.0, 0.0, 1.5 / (2 + PRIOR_POSTS)])
     unit = others[[0, 1, 5]].std()
-    assert found.of_author == pytest.approx(np.array([1.5 / (2 + DRAWN), -0.2 / (1 + DRAWN), 0.0]) / unit)
+    assert found.of_author == pytest.approx(np.array([1.5 / (2 + PRIOR_POSTS), -0.2 / (1 + PRIOR_POSTS), 0.0]) / unit)
     assert found.of_post == pytest.approx(others / unit)  # nobody is judged by the post itself
 
 
@@ -43,7 +43,7 @@ def test_habits_of_nobody_and_of_single_posts(author: Any) -> None:
 
 def test_circumstances_are_neutral_where_not_known() -> None:
     assert circumstances(2, None, None).tolist() == [[0.0] * len(CIRCUMSTANCES)] * 2
-    found = circumstances(3, np.array([0, DAY // 4, 7 * DAY]), np.array([0.0, 2.0, -1.0]))
+    found = circumstances(3, np.array([0, DAY_MINUTES // 4, 7 * DAY_MINUTES]), np.array([0.0, 2.0, -1.0]))
     assert found == pytest.approx(np.array([[0, 1, 0], [1, 0, 2], [0, 1, -1]]), abs=1e-12)
 
 
@@ -88,7 +88,7 @@ def test_living_posts_are_forecast_by_their_author_and_hour(tmp_path: Path) -> N
     stranger = said("c")
     assert said("a") / stranger == pytest.approx(np.exp(1.5 * 0.2), rel=1e-6)
     assert said("b") / stranger == pytest.approx(np.exp(-0.2), rel=1e-6)
-    hour = np.exp(0.1 * np.sin(2 * np.pi * ((START + 60) % DAY) / DAY))
+    hour = np.exp(0.1 * np.sin(2 * np.pi * ((START + 60) % DAY_MINUTES) / DAY_MINUTES))
     assert stranger / said("c", parameters=shipped) == pytest.approx(hour, rel=1e-6)
 
 
@@ -115,7 +115,7 @@ def network(rng: np.random.Generator) -> Cascades:
     return Cascades(
         [*loud.post_ids, *(f"q{post_id}" for post_id in quiet.post_ids)],
         [f"{kind}{n % 20}" for kind in ("loud", "quiet") for n in range(300)],
-        rng.integers(0, 1000 * DAY, 600),
+        rng.integers(0, 1000 * DAY_MINUTES, 600),
         *(np.concatenate(both) for both in ((loud.observed, quiet.observed), (loud.post, quiet.post + 300))),
         *(np.concatenate([getattr(kind, name) for kind in kinds]) for name in ("lag", "gone", "shares")),
     )

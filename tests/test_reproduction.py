@@ -1,4 +1,4 @@
-"""R_t, half-lives and the sums that they are made of, by hand and against brute force."""
+"""R_t, half-lives and the sums that both rest on, by hand and against brute force."""
 
 from typing import Any
 
@@ -90,7 +90,9 @@ def test_beyond_the_table_it_is_exact(lookups: Lookups) -> None:
 
 def test_a_post_that_has_not_come_has_no_age(lookups: Lookups) -> None:
     fold = folded([(1, SHARE, None)])
-    found = spread_of(fold.tables.post_panes(np.array([0])), np.array([clock.NEVER]), np.array([START + 10]), lookups)
+    found = spread_of(
+        fold.tables.post_panes(np.array([0])), np.array([clock.NO_MINUTE]), np.array([START + 10]), lookups
+    )
     assert np.isnan(found).all()
 
 
@@ -140,7 +142,7 @@ def test_rate_half_life() -> None:
 
 
 def test_as_of_follows_the_doublings_of_age() -> None:
-    created = np.array([1000, 1000, 1000, 1000, 1000, clock.NEVER, 1000])
+    created = np.array([1000, 1000, 1000, 1000, 1000, clock.NO_MINUTE, 1000])
     as_of = np.array([1003, 1003, 1003, 1050, 1003, 1003, 1003])
     mark = np.array([1009, 1010, 1079, 1079, 10**8, 10**8, 0])
     assert clock.spread_as_of(created, as_of, mark).tolist() == [1003, 1010, 1040, 1050, 1000 + 40960, 1003, 1003]
@@ -148,8 +150,8 @@ def test_as_of_follows_the_doublings_of_age() -> None:
 
 
 def test_next_doubling_is_where_as_of_would_change() -> None:
-    created, as_of = np.array([1000, 1000, 1000, 1000, clock.NEVER]), np.array([1003, 1010, 1039, 99_999, 1003])
-    assert clock.next_doubling(created, as_of).tolist() == [1010, 1020, 1040, clock.NEVER, clock.NEVER]
+    created, as_of = np.array([1000, 1000, 1000, 1000, clock.NO_MINUTE]), np.array([1003, 1010, 1039, 99_999, 1003])
+    assert clock.next_doubling(created, as_of).tolist() == [1010, 1020, 1040, clock.NO_MINUTE, clock.NO_MINUTE]
     due = clock.next_doubling(created[:3], as_of[:3])
     assert (clock.spread_as_of(created[:3], as_of[:3], due) == due).all()
     assert (clock.spread_as_of(created[:3], as_of[:3], due - 1) == as_of[:3]).all()
@@ -159,14 +161,14 @@ LOOKUPS = Lookups()
 
 
 def spread(events: Happened, age: int, lookups: Lookups) -> dict[str, float]:
-    """Field -> value of a post that was made in START and is looked at `age` minutes later."""
+    """Returns the fields by name of a post that was created in START, `age` minutes later."""
     fold = folded(events)
     found = spread_of(fold.tables.post_panes(np.array([0])), np.array([START]), np.array([START + age]), lookups)
     return dict(zip(FIELDS, found[0].tolist(), strict=True))
 
 
 def folded(events: Happened) -> Fold:
-    """One post with these events, in this order."""
+    """Returns a fold with one post that has these events, in this order."""
     fold = Fold()
     rows = fold.add(["p"], np.zeros(1, np.uint16))
     lines = [(START + minute, measure, 2 * number + 10, 0) for number, (minute, measure, _) in enumerate(events)]
@@ -198,7 +200,7 @@ def identities(minutes: Any, measures: Any, keys: Any, targets: Any) -> Identiti
 
 
 def brute_force(events: Happened, age: int) -> dict[str, float]:
-    """The same as the walk, event by event."""
+    """Computes the fields of the walk, event by event."""
     known = [(max(minute, 0), measure) for minute, measure, taken in events if minute < age and taken is None]
     shares = sorted(lag + 0.5 for lag, measure in known if measure == SHARE)
     half = max(age / 2, 5)

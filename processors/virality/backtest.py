@@ -1,4 +1,4 @@
-"""Judges the forecast on posts whose end is known. Pure."""
+"""Backtest of the forecast on posts whose final shares are known. Pure."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from processors.columnar.arrays import Array
-from processors.virality.cascades import Cascades, sample_at, thinned
-from processors.virality.fitting import AGES, LEAST_POSTS, Sample, fit, folds_of
+from processors.virality.cascades import Cascades, sample_at, thin_out
+from processors.virality.fitting import FITTED_AGES, LEAST_POSTS, Sample, fit, folds_of
 from processors.virality.forecast import forecast
 from processors.virality.parameters import ForecastParameters
 from processors.virality.reproduction import TAIL
@@ -17,15 +17,15 @@ JUDGED_FOLDS: Final = 5
 
 THINNED: Final = (0.3, 0.1)
 COPIED: Final = 5
-"""Copies have these parts of a post's shares; every fifth post has some."""
+"""Thinned copies keep these shares of a post's shares; every fifth post has copies."""
 
 NEAR: Final = (0.83, 1.0, 1.2)
-"""Ages to learn from, in parts of the age to learn for."""
+"""The ages of the samples for an age, as factors of that age."""
 
 
-class Judged(NamedTuple):
-    """The forecasts at one age in minutes: one entry per post that had a share by then. `without_share` posts had none,
-    so no forecast; `younger` ones are not as old as that at the end of the data."""
+class AgeQuality(NamedTuple):
+    """The forecasts at one age in minutes, one entry per post with a share by then. `without_share` posts had no share
+    yet, so they have no forecast; `younger` posts have not reached the age at the end of the data."""
 
     age: int
     post: Array
@@ -40,50 +40,50 @@ class Judged(NamedTuple):
     @property
     def median_ape(self) -> float:
         """Median of |forecast - truth| / truth."""
-        return _middle(np.abs(self.forecast - self.truth) / np.maximum(self.truth, 1.0))
+        return _median(np.abs(self.forecast - self.truth) / np.maximum(self.truth, 1.0))
 
     @property
     def coverage(self) -> float:
-        """Which part of the intervals holds the truth."""
+        """The share of the intervals that hold the truth."""
         held = (self.low <= self.truth) & (self.truth <= self.high)
         return float(held.mean()) if len(held) else float("nan")
 
     @property
     def pinball(self) -> float:
-        """Mean pinball loss of low, forecast and high as 5, 50 and 95 % quantiles, shares (Koenker and Bassett
+        """Mean pinball loss of low, forecast and high as 5, 50 and 95 % quantiles, in shares (Koenker and Bassett
         1978)."""
         losses = [
-            np.maximum(tail * (self.truth - said), (tail - 1) * (self.truth - said))
-            for tail, said in ((TAIL, self.low), (0.5, self.forecast), (1 - TAIL, self.high))
+            np.maximum(tail * (self.truth - quantile), (tail - 1) * (self.truth - quantile))
+            for tail, quantile in ((TAIL, self.low), (0.5, self.forecast), (1 - TAIL, self.high))
         ]
         return float(np.mean(losses)) if len(self.truth) else float("nan")
 
 
 def samples_of(cascades: Cascades, chosen: Array, lookups: Lookups, *, thin: bool) -> list[Sample]:
-    """The chosen posts at each of AGES at which enough of them have a share to fit something.
+    """Samples the chosen posts at each of FITTED_AGES at which enough posts have a share to fit parameters.
 
-    Each is looked at shortly before and after that age too: what is learned of it hangs less on the instant.
-    With `thin`, copies of every fifth post go with them that have 30 and 10 % of its shares. A sample of posts with at
-    least so many shares teaches that every post gets as many, which is right only for such posts; the copies teach what
-    does not depend on how large posts are, and so what carries over to others.
+    Each post is sampled shortly before and after an age too, so that the fit depends less on the instant. With `thin`,
+    every fifth post adds copies with 30 and 10 % of its shares. A sample of posts with at least so many shares teaches
+    that every post gets as many, which is right only for such posts. The copies teach what does not depend on the size
+    of posts, and so carries over to others.
     """
-    looks = [cascades, *(thinned(cascades, part) for part in THINNED)] if thin else [cascades]
-    some = np.arange(len(chosen)) % COPIED == 0
-    taken = [np.ones(len(chosen), np.bool_), *(some for _ in looks[1:])]
-    found = []
-    for age in AGES:
+    sources = [cascades, *(thin_out(cascades, part) for part in THINNED)] if thin else [cascades]
+    has_copies = np.arange(len(chosen)) % COPIED == 0
+    sampled = [np.ones(len(chosen), np.bool_), *(has_copies for _ in sources[1:])]
+    samples = []
+    for age in FITTED_AGES:
         parts = [
-            sample_at(look, round(age * near), chosen & these, lookups)
-            for look, these in zip(looks, taken, strict=True)
+            sample_at(source, round(age * near), chosen & posts, lookups)
+            for source, posts in zip(sources, sampled, strict=True)
             for near in NEAR
         ]
         joined = (np.concatenate(columns) for columns in zip(*(part[1:] for part in parts), strict=True))
-        found.append(Sample(age, *joined))
-    return enough(found)
+        samples.append(Sample(age, *joined))
+    return enough(samples)
 
 
 def enough(samples: Sequence[Sample]) -> list[Sample]:
-    """Those that have posts enough to fit something."""
+    """Returns the samples with enough posts to fit parameters."""
     return [sample for sample in samples if len(np.unique(sample.post)) >= LEAST_POSTS]
 
 
@@ -96,10 +96,12 @@ def backtest(
     *,
     thin: bool = False,
     local: bool = True,
-) -> list[Judged]:
-    """Forecasts at each age, in minutes, of posts with at least so many shares in the end. Without `parameters` each of
-    five folds of posts is judged by what is fitted on the others, thinned copies among them with `thin`, hours of the
-    day and habits of authors with `local`; raises ValueError where these are too few."""
+) -> list[AgeQuality]:
+    """Forecasts posts with at least `least_shares` final shares, at each age in minutes.
+
+    Without `parameters`, each of five folds of posts is judged by parameters fitted on the others: with thinned copies
+    if `thin`, with hours of the day and habits of authors if `local`. Raises ValueError where these posts are too few.
+    """
     chosen = cascades.final >= max(least_shares, 1)
     posts = np.flatnonzero(chosen)
     fold_of = np.zeros(len(chosen), np.int64)
@@ -115,13 +117,13 @@ def backtest(
 def _fitted(
     cascades: Cascades, chosen: Array, fold_of: Array, lookups: Lookups, *, thin: bool, local: bool
 ) -> list[ForecastParameters]:
-    """Per fold what all other posts teach."""
+    """Fits, for each fold, parameters on the posts of all other folds."""
     samples = samples_of(cascades, chosen, lookups, thin=thin)
-    found = []
+    by_fold = []
     for fold in range(JUDGED_FOLDS):
         others = [_without(sample, fold_of[sample.post] == fold) for sample in samples]
-        found.append(fit(enough(others), "", {}, cascades.authors if local else None))
-    return found
+        by_fold.append(fit(enough(others), "", {}, cascades.authors if local else None))
+    return by_fold
 
 
 def _without(sample: Sample, left_out: Array) -> Sample:
@@ -135,16 +137,16 @@ def _judge(
     fold_of: Array,
     by_fold: Sequence[ForecastParameters],
     lookups: Lookups,
-) -> Judged:
+) -> AgeQuality:
     sample = sample_at(cascades, age, chosen, lookups)
     final, low, high = (np.zeros(len(sample.post)) for _ in range(3))
     for fold, parameters in enumerate(by_fold):
         mine = fold_of[sample.post] == fold
         habits = np.array([parameters.habits.get(cascades.authors[post], 0.0) for post in sample.post[mine]])
-        said = forecast(sample.spread[mine], sample.own_age[mine], parameters, sample.at[mine], habits)
-        final[mine], low[mine], high[mine] = said.final, said.low, said.high
+        predicted = forecast(sample.spread[mine], sample.own_age[mine], parameters, sample.at[mine], habits)
+        final[mine], low[mine], high[mine] = predicted.final, predicted.low, predicted.high
     younger = int((chosen & (cascades.observed < age)).sum())
-    return Judged(
+    return AgeQuality(
         age,
         sample.post,
         sample.spread[:, 0],
@@ -157,5 +159,5 @@ def _judge(
     )
 
 
-def _middle(values: Array) -> float:
+def _median(values: Array) -> float:
     return float(np.median(values)) if len(values) else float("nan")

@@ -1,7 +1,7 @@
-"""Shares of many posts by the minute of their post's age, and what was known of them at any age. Pure.
+"""Cascades: shares of many posts by the minute of their post's age, and what was known at any age. Pure.
 
-History is looked at through the same walk over panes as the living posts, so what a backtest judges is what is shipped.
-The one difference: here minutes begin with the post itself, while a living post's begin with the clock's.
+History is read by the same walk over panes as living posts, so a backtest judges the shipped code. In one respect both
+differ: here minutes begin with the post itself, while those of a living post begin with the clock's.
 """
 
 from typing import Final, NamedTuple
@@ -15,18 +15,21 @@ from processors.virality.spread import Lookups, spread_of
 from schemas.metrics import SHARES
 
 FOREVER: Final = 1 << 40
-"""The minute in which a share is taken back that never is."""
+"""The minute in which a share is retracted that stays."""
 
-FIRST: Final = 1 << 30
-"""The minute in which every post was made, so that minutes before it are numbers too."""
+ORIGIN_MINUTE: Final = 1 << 30
+"""The minute in which every post is created here, so that minutes before the post are positive too."""
 
-SEED: Final = 3
+THINNING_SEED: Final = 3
 
 
 class Cascades(NamedTuple):
-    """Per post its author (empty: not known), the minute that it was made in, since 1970, and minutes from there to the
-    end of the data. Then one entry per share, or per minute of shares: post number, minute after the post, minute in
-    which it is taken back (FOREVER: never), how many."""
+    """Posts and their shares.
+
+    Per post: its author (empty: not known), the minute of its creation since 1970, and the minutes from there to the
+    end of the data. Then one entry per share, or per minute of shares: number of the post, minute after the post,
+    minute in which the share is retracted (FOREVER: never), number of shares.
+    """
 
     post_ids: list[str]
     authors: list[str]
@@ -43,44 +46,44 @@ class Cascades(NamedTuple):
         return self.known(FOREVER)
 
     def known(self, age: int) -> Array:
-        """Net shares of each post as they stood at an age in minutes."""
-        there = (self.lag < age) & (self.gone >= age)
-        return np.bincount(self.post[there], self.shares[there], len(self.post_ids))
+        """Returns the net shares of each post as they stood at an age in minutes."""
+        stands = (self.lag < age) & (self.gone >= age)
+        return np.bincount(self.post[stands], self.shares[stands], len(self.post_ids))
 
 
-def look(cascades: Cascades, age: int, lookups: Lookups) -> Array:
-    """Rows of spread.FIELDS of all posts at an age in minutes."""
+def spread_at(cascades: Cascades, age: int, lookups: Lookups) -> Array:
+    """Returns rows of spread.FIELDS of all posts at an age in minutes."""
     count = len(cascades.post_ids)
-    created = np.full(count, FIRST)
+    created = np.full(count, ORIGIN_MINUTE)
     return spread_of(_panes_at(cascades, age), created, created + age, lookups)
 
 
 def sample_at(cascades: Cascades, age: int, chosen: Array, lookups: Lookups) -> Sample:
-    """Those of the chosen posts (a flag each) that are as old as that and have a share by then."""
-    spread = look(cascades, age, lookups)
+    """Samples the chosen posts (a flag each) that have reached an age and have a share by then."""
+    spread = spread_at(cascades, age, lookups)
     posts = np.flatnonzero(chosen & (cascades.observed >= age) & (spread[:, 0] > 0))
     double, final = cascades.known(2 * age), cascades.final
     at = cascades.made[posts] + age
     return Sample(float(age), posts, spread[posts], np.full(len(posts), age), at, double[posts], final[posts])
 
 
-def thinned(cascades: Cascades, part: float) -> Cascades:
-    """The same posts with about this part of their shares, chosen at random but always alike."""
-    kept = np.random.default_rng(SEED).random(len(cascades.post)) < part
+def thin_out(cascades: Cascades, part: float) -> Cascades:
+    """Returns the cascades with about this part of the shares, chosen at random, equally on each call."""
+    kept = np.random.default_rng(THINNING_SEED).random(len(cascades.post)) < part
     return cascades._replace(
         post=cascades.post[kept], lag=cascades.lag[kept], gone=cascades.gone[kept], shares=cascades.shares[kept]
     )
 
 
 def _panes_at(cascades: Cascades, age: int) -> PostPanes:
-    """Panes of what is known at an age, each post's newest first, as the fold has them."""
-    there = (cascades.lag < age) & (cascades.gone >= age)
-    minute = FIRST + np.clip(cascades.lag[there], -FIRST, FIRST)
-    key, place = np.unique((cascades.post[there].astype(np.int64) << 32) | minute, return_inverse=True)
+    """Returns the panes of all shares known at an age, each post's newest first, as the fold keeps them."""
+    stands = (cascades.lag < age) & (cascades.gone >= age)
+    minute = ORIGIN_MINUTE + np.clip(cascades.lag[stands], -ORIGIN_MINUTE, ORIGIN_MINUTE)
+    key, pane = np.unique((cascades.post[stands].astype(np.int64) << 32) | minute, return_inverse=True)
     owner = key >> 32
     panes = np.zeros(len(key), PANE)
     panes["key"] = key & 0xFFFFFFFF
-    panes["adds"][:, SHARES] = np.bincount(place, cascades.shares[there], len(key))
+    panes["adds"][:, SHARES] = np.bincount(pane, cascades.shares[stands], len(key))
     panes["taken"] = NONE
     panes["next"] = np.where(np.diff(owner, prepend=-1) != 0, int(NONE), np.arange(len(key)) - 1)
     ordered, late = (np.full(len(cascades.post_ids), NONE) for _ in range(2))

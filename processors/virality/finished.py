@@ -1,4 +1,4 @@
-"""Finished posts from ClickHouse, for `engagement forecast fit`."""
+"""Reads finished posts from ClickHouse, for `engagement forecast fit`."""
 
 from datetime import datetime
 from itertools import compress
@@ -31,10 +31,11 @@ NEWEST: Final = "SELECT toUInt32(intDiv(toUnixTimestamp(max(minute)), 60)) FROM 
 
 
 def finished_cascades(clickhouse: ClickHouse, least_shares: int, since: datetime, settled_days: float) -> Cascades:
-    """Posts since then with at least so many net shares, and so many days old at the end of the data. Blocks; raises as
-    ClickHouse does.
+    """Reads the posts created since `since` with at least `least_shares` net shares that are `settled_days` old at the
+    end of the data. Blocks; raises as ClickHouse does.
 
-    Panes do not tell which share was taken back: here it is the newest before, and it counts as never there.
+    Panes do not tell which share was retracted. A retraction is taken for one of the newest share before, which then
+    counts as if it had never come.
     """
     newest = clickhouse.select(NEWEST)
     end = int(newest[0][0]) + 1 if newest and len(newest[0]) else 0
@@ -44,38 +45,38 @@ def finished_cascades(clickhouse: ClickHouse, least_shares: int, since: datetime
     if not columns or not len(columns[0]):
         columns = [[], [], [], [], [], []]
     made, at, added, retracted = (np.array(column, np.int64) for column in columns[2:])
-    found = cascades_of(columns[0], columns[1], made, at, added, retracted, end)
-    return settled(found, round(settled_days * 1440))
+    cascades = cascades_from_panes(columns[0], columns[1], made, at, added, retracted, end)
+    return old_enough(cascades, round(settled_days * 1440))
 
 
-def cascades_of(
+def cascades_from_panes(
     post_ids: list[str], authors: list[str], made: Array, at: Array, added: Array, retracted: Array, end: int
 ) -> Cascades:
-    """From panes, sorted by post and minute; times in minutes since 1970."""
+    """Makes cascades of panes, sorted by post and minute; times in minutes since 1970."""
     first = np.array([number == 0 or post_ids[number - 1] != name for number, name in enumerate(post_ids)], np.bool_)
     post = np.cumsum(first) - 1
     starts = np.flatnonzero(first)
     net = np.zeros(len(post), np.int64)
     for start, stop in zip(starts, [*starts[1:], len(post)], strict=True):
-        # Of what had come by a minute, as many stand in the end as there were at the lowest ebb since.
+        # Of the shares up to a minute, as many remain in the end as the lowest net count since then.
         so_far = np.cumsum(added[start:stop] - retracted[start:stop])
-        stands = np.minimum.accumulate(so_far[::-1])[::-1]
-        net[start:stop] = np.diff(np.maximum(stands, 0), prepend=0)
-    some = net > 0
+        remaining = np.minimum.accumulate(so_far[::-1])[::-1]
+        net[start:stop] = np.diff(np.maximum(remaining, 0), prepend=0)
+    has_shares = net > 0
     return Cascades(
         [post_ids[start] for start in starts],
         [authors[start] for start in starts],
         made[starts],
         end - made[starts],
-        post[some],
-        (at - made)[some],
-        np.full(int(some.sum()), FOREVER),
-        net[some],
+        post[has_shares],
+        (at - made)[has_shares],
+        np.full(int(has_shares.sum()), FOREVER),
+        net[has_shares],
     )
 
 
-def settled(cascades: Cascades, minutes: int) -> Cascades:
-    """Only the posts that are that old at the end of the data."""
+def old_enough(cascades: Cascades, minutes: int) -> Cascades:
+    """Returns only the posts that are `minutes` old at the end of the data."""
     keep = cascades.observed >= minutes
     number = np.cumsum(keep) - 1
     stays = keep[cascades.post]

@@ -1,11 +1,12 @@
-"""Learns the parameters of the forecast from posts whose end is known. Pure.
+"""Fits the parameters of the forecast to posts whose final shares are known. Pure.
 
-Three steps. The correction ln a minimises a bounded loss of the relative error (Geman and McClure 1985): squares for
-small errors, but an end that nobody could foresee, a cascade that wakes up after a year, pulls no more than any other;
-ages are fitted together, their coefficients drawn to those of their neighbours. Where authors are told, what is left of
-the errors is their habit, and the correction is fitted again beside it: for each post by its author's other posts. The
-ends of the intervals are the 5 and 95 % quantile regressions (Koenker and Bassett 1978) of what came against its
-forecast, each for posts that the correction was not fitted on, so that they hold for new posts.
+The fit takes three steps. (1) The correction ln a minimises a bounded loss of the relative error (Geman and McClure
+1985): squares for small errors, but an end that nobody could foresee, a cascade that wakes up after a year, pulls no
+more than any other. All ages are fitted together, and their coefficients are drawn to those of their neighbours. (2)
+Where authors are given, the mean error that remains on an author's posts is the author's habit, and the correction is
+fitted again beside the habits: for each post by its author's other posts. (3) The ends of the intervals are the 5 and
+95 % quantile regressions (Koenker and Bassett 1978) of the shares that came against their forecast, each for posts that
+the correction was not fitted on, so that the intervals hold for new posts.
 """
 
 from collections.abc import Sequence
@@ -21,36 +22,38 @@ from processors.virality.parameters import FEATURES, PRODUCTS, ForecastParameter
 from processors.virality.reproduction import TAIL
 from processors.virality.squares import add_squares, solve
 
-AGES: Final = (5.0, 10.0, 20.0, 60.0, 180.0, 360.0, 1440.0, 4320.0, 20160.0)
-"""Minutes: where parameters are fitted."""
+FITTED_AGES: Final = (5.0, 10.0, 20.0, 60.0, 180.0, 360.0, 1440.0, 4320.0, 20160.0)
+"""Minutes of age at which parameters are fitted."""
 
 BOUNDED: Final = 0.03
-"""ln a is held within these quantiles, from both ends, of what it was on the posts of the sample."""
+"""ln a is held within these quantiles, from both ends, of its values on the posts of the sample."""
 
 TOLERANCE: Final = 1.5
-"""Where the loss turns from squares to indifference, in median errors."""
+"""The error, in median errors, at which the loss turns from squares to a constant."""
 
 RIDGE: Final = 1e-2
 SMOOTH: Final = 1e-2
 """Weights of the squared coefficients and of their squared steps from age to age, against a loss of 0 to 1."""
 
 PLAIN: Final = 60.0
-"""Minutes of age until which products of features are drawn to 0 like features; from there on in proportion to the age:
-the older a post, the less is left to learn of what is to come."""
+"""Minutes of age until which products of features are drawn to 0 like features, and from there on in proportion to the
+age: the older a post, the fewer shares are left to learn from."""
 
 OUTSIDE: Final = 1e-3
-STEPS: Final = 60
+MOST_STEPS: Final = 60
 
-FOLDS: Final = 4
-SEED: Final = 15
+CROSS_FIT_FOLDS: Final = 4
+FOLD_SEED: Final = 15
 LEAST_POSTS: Final = 100
-"""Fewer finished posts at an age fit nothing."""
+"""Fewer finished posts at an age than this are not fitted."""
 
 
 class Sample(NamedTuple):
-    """Posts at about one age. Each row: a number that tells the same post elsewhere, a row of spread.FIELDS with at
-    least one share, its own age then, the minute since 1970 that this was, and net shares at double that age and in the
-    end."""
+    """Posts at about one age.
+
+    Each row: a number that identifies the post across samples, a row of spread.FIELDS with at least one share, the
+    post's age at that time, that time in minutes since 1970, and the net shares at double that age and in the end.
+    """
 
     age: float
     post: Array
@@ -62,7 +65,7 @@ class Sample(NamedTuple):
 
 
 class _Problem(NamedTuple):
-    """A sample as the optimiser sees it."""
+    """A sample, prepared for the optimiser."""
 
     age: float
     post: Array
@@ -76,11 +79,13 @@ class _Problem(NamedTuple):
 
 
 def fit(
-    samples: Sequence[Sample], date: str, said: dict[str, Any], authors: Sequence[str] | None = None
+    samples: Sequence[Sample], date: str, sample_facts: dict[str, Any], authors: Sequence[str] | None = None
 ) -> ForecastParameters:
-    """Parameters from samples at rising ages; `date` and `said` go with them. `authors` of all posts by their numbers,
-    empty where not known: with them hours of the day and habits are learned as well, without only what may hold for
-    other networks. Repeatable: its folds are seeded. Raises ValueError where an age has fewer than LEAST_POSTS posts.
+    """Fits parameters to samples at rising ages; `date` and `sample_facts` are stored with them.
+
+    `authors` are those of all posts by their numbers, empty where not known. With `authors`, hours of the day and
+    habits are learned as well; without, only what may hold for other networks. Repeatable: the folds are seeded. Raises
+    ValueError where an age has fewer than LEAST_POSTS posts.
     """
     if not samples:
         raise ValueError(f"at no age {LEAST_POSTS} finished posts with a share")
@@ -92,10 +97,10 @@ def fit(
                 f"{posts} finished posts with a share at the age of {sample.age:g} minutes; it takes {LEAST_POSTS}"
             )
         r = long_reproduction(sample.spread)
-        found = features(sample.spread, sample.own_age, r)
-        centre, width = found.mean(axis=0).round(2), np.maximum(found.std(axis=0), 0.05).round(2)
+        inputs = features(sample.spread, sample.own_age, r)
+        centre, width = inputs.mean(axis=0).round(2), np.maximum(inputs.std(axis=0), 0.05).round(2)
         around = circumstances(len(r), None if authors is None else sample.at, None)
-        problems.append(_problem(sample, r, scale(found, centre, width), around))
+        problems.append(_problem(sample, r, scale(inputs, centre, width), around))
         centres.append(centre)
         scales.append(width)
     weights, habits = _corrections(problems, None), {}
@@ -117,7 +122,7 @@ def fit(
             ends[name + "high"].append(high)
     return ForecastParameters(
         date=date,
-        sample=said,
+        sample=sample_facts,
         ages=np.array([sample.age for sample in samples]),
         centre=np.array(centres),
         scale=np.array(scales),
@@ -129,10 +134,11 @@ def fit(
 
 
 def folds_of(posts: Array, folds: int) -> Array:
-    """The fold of each post, 0 to folds - 1: as even as can be, at random, always the same for as many posts."""
-    order = np.random.default_rng(SEED).permutation(len(posts))
-    found: Array = order % folds
-    return found
+    """Returns the fold of each post, 0 to folds - 1: of nearly equal size, at random, the same for the same number of
+    posts."""
+    order = np.random.default_rng(FOLD_SEED).permutation(len(posts))
+    fold: Array = order % folds
+    return fold
 
 
 def _problem(sample: Sample, r: Array, scaled: Array, around: Array) -> _Problem:
@@ -152,13 +158,14 @@ def _problem(sample: Sample, r: Array, scaled: Array, around: Array) -> _Problem
 
 
 def _some(problem: _Problem, chosen: Array) -> _Problem:
-    """The problem with these posts only, in the same bounds."""
-    cut = {name: getattr(problem, name)[chosen] for name in _Problem._fields if name not in ("age", "bounds")}
-    return problem._replace(**cut)
+    """Returns the problem with the chosen posts only, in unchanged bounds."""
+    columns = {name: getattr(problem, name)[chosen] for name in _Problem._fields if name not in ("age", "bounds")}
+    return problem._replace(**columns)
 
 
 def _habits(problems: Sequence[_Problem], weights: Array, author: Array) -> Habits:
-    """Of the errors of each post at all ages, in median errors of that age, none more than one."""
+    """Returns habits from the errors of each post at all ages, in median errors of each age, none counted as more than
+    one."""
     total, rows = np.zeros(len(author)), np.zeros(len(author))
     for problem, row in zip(problems, weights, strict=True):
         log = np.log((problem.final - problem.shares + 1) / (_coming(problem, row) + 1))
@@ -168,27 +175,27 @@ def _habits(problems: Sequence[_Problem], weights: Array, author: Array) -> Habi
 
 
 def _elsewhere(problems: Sequence[_Problem], start: Array) -> list[Array]:
-    """What is to come of each post, by corrections fitted on the others."""
+    """Returns the shares to come of each post, by corrections fitted on the other folds."""
     posts = np.unique(np.concatenate([problem.post for problem in problems]))
     fold_of = np.zeros(int(posts[-1]) + 1, np.int64)
-    fold_of[posts] = folds_of(posts, FOLDS)
+    fold_of[posts] = folds_of(posts, CROSS_FIT_FOLDS)
     coming = [np.zeros(len(problem.post)) for problem in problems]
-    for fold in range(FOLDS):
+    for fold in range(CROSS_FIT_FOLDS):
         inside = [fold_of[problem.post] != fold for problem in problems]
         weights = _corrections([_some(p, i) for p, i in zip(problems, inside, strict=True)], start)
-        for problem, there, found, row in zip(problems, inside, coming, weights, strict=True):
-            found[~there] = _coming(problem, row)[~there]
+        for problem, fitted, shares, row in zip(problems, inside, coming, weights, strict=True):
+            shares[~fitted] = _coming(problem, row)[~fitted]
     return coming
 
 
 def _coming(problem: _Problem, weights: Array) -> Array:
-    found: Array = problem.base * np.exp(np.clip(_times(problem.terms, weights), *problem.bounds))
-    return found
+    coming: Array = problem.base * np.exp(np.clip(_times(problem.terms, weights), *problem.bounds))
+    return coming
 
 
 def _corrections(problems: Sequence[_Problem], start: Array | None) -> Array:
-    """Coefficients of ln a, a row per age: first by absolute errors, which have one minimum, then by the bounded
-    loss."""
+    """Fits the coefficients of ln a, a row per age: first by absolute errors, which have one minimum, then by the
+    bounded loss."""
     if start is None:
         start = np.zeros((len(problems), problems[0].terms.shape[1]))
         start[:, 0] = [
@@ -203,11 +210,11 @@ def _corrections(problems: Sequence[_Problem], start: Array | None) -> Array:
 
 
 def _minimise(problems: Sequence[_Problem], start: Array, limits: Sequence[float] | None) -> Array:
-    """Damped Gauss-Newton steps on reweighted squares (Levenberg 1944, Holland and Welsch 1977), all ages in one
-    system."""
+    """Minimises by damped Gauss-Newton steps on reweighted squares (Levenberg 1944, Holland and Welsch 1977), all ages
+    in one system."""
     weights, damping = start, 1e-3
     best, normal, slope = _system(problems, weights, limits)
-    for _ in range(STEPS):
+    for _ in range(MOST_STEPS):
         step = solve(normal, damping, slope, start.shape[1]).reshape(start.shape)
         tried = _system(problems, weights - step, limits)
         if tried[0] < best:
@@ -224,7 +231,7 @@ def _minimise(problems: Sequence[_Problem], start: Array, limits: Sequence[float
 
 
 def _system(problems: Sequence[_Problem], weights: Array, limits: Sequence[float] | None) -> tuple[float, Array, Array]:
-    """The loss at these weights, the matrix of its normal equations and half of its slope."""
+    """Returns the loss at these weights, the matrix of its normal equations, and half of its slope."""
     ages, width = weights.shape
     drawn = np.diag(np.full(ages, 2.0)) - np.eye(ages, k=1) - np.eye(ages, k=-1)
     drawn[0, 0] = drawn[-1, -1] = 1.0 if ages > 1 else 0.0
@@ -242,7 +249,7 @@ def _system(problems: Sequence[_Problem], weights: Array, limits: Sequence[float
         else:
             square = limits[number] ** 2
             value, weight = error**2 / (error**2 + square), square / (error**2 + square) ** 2
-        # Past a bound nothing changes; a small pull back keeps a fit from being lost there.
+        # Beyond a bound the loss is constant; a small pull back keeps the fit from staying there.
         inside, over = log == held, log - held
         total += float((value + OUTSIDE * over**2).mean())
         pull = weight * by_log**2 * inside + OUTSIDE * ~inside
@@ -252,7 +259,8 @@ def _system(problems: Sequence[_Problem], weights: Array, limits: Sequence[float
 
 
 def _ridge(problem: _Problem) -> Array:
-    """How much each coefficient is drawn to 0: the constant not at all, a product the more the older the post."""
+    """Returns how strongly each coefficient is drawn to 0: the constant not at all, a product the more the older the
+    post."""
     ridge = np.ones(problem.terms.shape[1])
     ridge[0] = 0.0
     products = 1 + len(FEATURES)
@@ -261,18 +269,18 @@ def _ridge(problem: _Problem) -> Array:
 
 
 def _times(rows: Array, weights: Array) -> Array:
-    """rows @ weights, but not by BLAS, as squares.py says why."""
-    found: Array = np.einsum("ni,i->n", rows, weights)
-    return found
+    """Returns rows @ weights without BLAS, for the reason in squares.py."""
+    product: Array = np.einsum("ni,i->n", rows, weights)
+    return product
 
 
 def _part(problem: _Problem, coming: Array) -> float:
-    """Which part of what is to come has come at double the age: the median, held within 0 and 1."""
+    """Returns which part of the shares to come has come at double the age: the median, held within 0 and 1."""
     return float(np.clip(np.median((problem.double - problem.shares) / np.maximum(coming, 1.0)), 0.0, 1.0))
 
 
 def _quantile(feature: Array, log: Array, tail: float) -> Array:
-    """Constant and slope of a quantile regression, by a smoothed pinball loss."""
+    """Returns constant and slope of a quantile regression, by a smoothed pinball loss."""
 
     def loss(line: Array) -> tuple[float, Array]:
         miss = log - line[0] - line[1] * feature
@@ -280,8 +288,8 @@ def _quantile(feature: Array, log: Array, tail: float) -> Array:
         by_miss = tail - 1 / (1 + np.exp(np.clip(miss / 0.02, -50, 50)))
         return float((tail * miss + soft).mean()), -np.array([by_miss.mean(), (by_miss * feature).mean()])
 
-    found = minimize(loss, np.array([np.quantile(log, tail), 0.0]), jac=True, method="L-BFGS-B")
-    line: Array = found.x
-    # The smoothed loss is a little off the quantile: moved so that exactly that part is beyond.
+    result = minimize(loss, np.array([np.quantile(log, tail), 0.0]), jac=True, method="L-BFGS-B")
+    line: Array = result.x
+    # The smoothed loss is a little off the quantile, so the line is moved until exactly that part lies beyond.
     line[0] += np.quantile(log - line[0] - line[1] * feature, tail)
     return line

@@ -1,8 +1,8 @@
-"""How long a share takes to bring the next one: the survival function of the generation interval.
+"""The generation interval: how long a share takes to bring the next one, as a survival function.
 
     1 - Phi(u) = sum_k w_k e^(-u / tau_k)
 
-is the share of a node's offspring that is still to come at age u. The mixture was fitted to the human reaction times of
+is the part of a node's offspring that is still to come at age u. The mixture was fitted to the human reaction times of
 Zhao et al. 2015 (SEISMIC, KDD, Twitter): a flat top of about five minutes, then a power law. Pure.
 """
 
@@ -21,14 +21,15 @@ MINUTES: Final = SECONDS / 60
 
 TABLE_DAYS: Final = 60
 HALF_MINUTES: Final = TABLE_DAYS * 1440 * 2
-"""Panes are minutes and windows half of an age: every lag is a multiple of half a minute, so a table misses nothing."""
+"""Panes are minutes and windows are half of an age, so every lag is a multiple of half a minute, and the table is
+exact."""
 
 
 def survival(minutes: Array | float) -> Array:
-    """1 - Phi at these ages in minutes, exactly; 1 before an age of 0."""
+    """Returns 1 - Phi at these ages in minutes, exactly; 1 before an age of 0."""
     age = np.maximum(np.asarray(minutes, np.float64), 0.0)
-    found: Array = np.einsum("...k,k", np.exp(-age[..., None] / MINUTES), WEIGHTS)
-    return found
+    surviving: Array = np.einsum("...k,k", np.exp(-age[..., None] / MINUTES), WEIGHTS)
+    return surviving
 
 
 @cache

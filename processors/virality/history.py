@@ -1,8 +1,8 @@
-"""Finished posts from files of events: what `replay` takes, read for the backtest of the forecast.
+"""Reads finished posts from files of events, as `replay` takes them, for the backtest of the forecast.
 
-Our own NDJSON or the cascades format (`type` and `ts` for `kind` and `occurred_at`), plain or gzipped; the first line
-tells which. A post was made when the CSV says, else when its own event says, else at its first event; it is by whom the
-CSV says, else its own event.
+A file is our own NDJSON or the cascades format (`type` and `ts` for `kind` and `occurred_at`), plain or gzipped; its
+first line tells which. The creation of a post is the time in the CSV, else that of the post's own event, else that of
+its first event; the author is that of the CSV, else that of the post's own event.
 """
 
 import csv
@@ -21,41 +21,42 @@ from processors.virality.cascades import FOREVER, Cascades
 from schemas.events import Action, Id, InvalidEvent, IsoText, explain
 from schemas.topics import Kind
 
-MINUTE_US: Final = 60_000_000
+_MINUTE_US: Final = 60_000_000
 
-Complain = Callable[[str], None]
+OnBadLine = Callable[[str], None]
 
 
-class Said(NamedTuple):
-    """What a CSV says of a post: when it was made, microseconds since 1970, and by whom (empty: not said)."""
+class PostInfo(NamedTuple):
+    """A post's line in the CSV: time of creation in microseconds since 1970 (None: not given), and author (empty: not
+    given)."""
 
-    made: int | None
+    created: int | None
     author: str
 
 
-NOTHING: Final = Said(None, "")
+NO_INFO: Final = PostInfo(None, "")
 
 
-def read_cascades(names: tuple[str, ...], posts: Path | None, complain: Complain) -> Cascades:
-    """Everything that the files say of shares. `complain` is told of each line that is no event, as file:line: field:
-    what; such lines are left out. Raises Refused for what cannot be read, and where not one event was found."""
+def read_cascades(names: tuple[str, ...], posts: Path | None, on_bad_line: OnBadLine) -> Cascades:
+    """Reads all shares from the files. `on_bad_line` is called with each line that is no event, as file:line: field:
+    reason; such lines are left out. Raises Refused for files that cannot be read, and where no file has an event."""
     history = _History()
-    for post_id, said in read_posts(posts).items() if posts is not None else ():
-        history.said[history.number(post_id)] = said
+    for post_id, info in read_post_info(posts).items() if posts is not None else ():
+        history.info[history.number(post_id)] = info
     for name in names:
-        for where, found in _events(name):
-            if isinstance(found, InvalidEvent):
-                complain(f"{where}: {found}")
+        for where, event in _events(name):
+            if isinstance(event, InvalidEvent):
+                on_bad_line(f"{where}: {event}")
             else:
-                history.take(found)
+                history.add(event)
     if not history.end:
-        raise Refused(f"{', '.join(names)}: no event in it; name files that `engagement replay` takes")
+        raise Refused(f"{', '.join(names)}: no event in the files; name files that `engagement replay` takes")
     return history.cascades()
 
 
-def read_posts(path: Path) -> dict[str, Said]:
-    """What a CSV says of each post. Raises Refused with file, line and field."""
-    found: dict[str, Said] = {}
+def read_post_info(path: Path) -> dict[str, PostInfo]:
+    """Reads the CSV of posts. Raises Refused with file, line and field."""
+    posts: dict[str, PostInfo] = {}
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = csv.DictReader(stream)
@@ -63,26 +64,27 @@ def read_posts(path: Path) -> dict[str, Said]:
                 if field not in (rows.fieldnames or ()):
                     raise Refused(f"{path}:1: {field}: no such column; the first line must name post_id and created_at")
             for row in rows:
-                said = (row["created_at"] or "").strip()
+                text = (row["created_at"] or "").strip()
                 try:
-                    made = datetime.fromisoformat(said)
+                    created_at = datetime.fromisoformat(text)
                 except ValueError:
-                    made = None
-                if said and (made is None or made.tzinfo is None):
+                    created_at = None
+                if text and (created_at is None or created_at.tzinfo is None):
                     raise Refused(
-                        f"{path}:{rows.line_num}: created_at: {said[:40]!r} is no time in ISO 8601 with its zone, such "
-                        "as 2026-01-01T12:00:00Z; mend the line or leave its time empty"
+                        f"{path}:{rows.line_num}: created_at: {text[:40]!r} is not a time in ISO 8601 with its zone, "
+                        "such as 2026-01-01T12:00:00Z; correct the line or leave its time empty"
                     )
-                found[row["post_id"]] = Said(_microseconds(made) if made else None, row.get("author_id") or "")
+                created = _microseconds(created_at) if created_at else None
+                posts[row["post_id"]] = PostInfo(created, row.get("author_id") or "")
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}; name a readable CSV of posts") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise Refused(f"{path}: no CSV in UTF-8 ({error}); name a CSV of posts") from None
-    return found
+        raise Refused(f"{path}: not a CSV file in UTF-8 ({error}); name a CSV of posts") from None
+    return posts
 
 
 class _Line(TypedDict):
-    """What a backtest needs of an event; the rules are those of `schemas.events.Event`."""
+    """The fields of an event that a backtest needs; the rules are those of `schemas.events.Event`."""
 
     event_id: NotRequired[Id]
     kind: Kind
@@ -102,23 +104,23 @@ class _CascadeLine(TypedDict):
 
 
 class _History:
-    """What was read so far. Times in microseconds since 1970."""
+    """The events read so far. Times in microseconds since 1970."""
 
     def __init__(self) -> None:
         self.end = 0
-        self.said: dict[int, Said] = {}  # by the CSV
+        self.info: dict[int, PostInfo] = {}  # by the CSV
         self._numbers: dict[str, int] = {}
         self._posted: dict[int, int] = {}  # by the post's own event
-        self._wrote: dict[int, tuple[int, str]] = {}  # when its own newest event says so, and who
+        self._wrote: dict[int, tuple[int, str]] = {}  # time and author of the post's newest own event
         self._first: dict[int, int] = {}  # by its first event
         self._shares: dict[tuple[int, str], int] = {}
-        self._taken: dict[tuple[int, str], int] = {}
+        self._retracted: dict[tuple[int, str], int] = {}
 
     def number(self, post_id: str) -> int:
         return self._numbers.setdefault(post_id, len(self._numbers))
 
-    def take(self, event: _Line) -> None:
-        """The first event of an identity counts, and the earliest of several retractions."""
+    def add(self, event: _Line) -> None:
+        """Adds an event. The first event of an identity counts, and the earliest of several retractions."""
         number, at, kind = self.number(event["post_id"]), _microseconds(event["occurred_at"]), event["kind"]
         self.end = max(self.end, at)
         adds = event.get("action") != "retract"
@@ -129,64 +131,66 @@ class _History:
                 self._shares.setdefault((number, event["event_id"]), at)
             else:
                 target = (number, event["target_id"] or "")
-                self._taken[target] = min(self._taken.get(target, at), at)
+                self._retracted[target] = min(self._retracted.get(target, at), at)
         elif kind == "post" and adds:
             self._posted[number] = min(self._posted.get(number, at), at)
             wrote = (at, event.get("author_id") or event.get("actor_id", ""))
             self._wrote[number] = max(self._wrote.get(number, wrote), wrote)
 
     def cascades(self) -> Cascades:
-        said = [self.said.get(number, NOTHING) for number in range(len(self._numbers))]
+        info = [self.info.get(number, NO_INFO) for number in range(len(self._numbers))]
         created = np.array(
             [
-                self._posted.get(number, self._first.get(number, self.end)) if by_csv.made is None else by_csv.made
-                for number, by_csv in enumerate(said)
+                self._posted.get(number, self._first.get(number, self.end))
+                if by_csv.created is None
+                else by_csv.created
+                for number, by_csv in enumerate(info)
             ],
             np.int64,
         )
-        authors = [by_csv.author or self._wrote.get(number, (0, ""))[1] for number, by_csv in enumerate(said)]
+        authors = [by_csv.author or self._wrote.get(number, (0, ""))[1] for number, by_csv in enumerate(info)]
         post = np.array([number for number, _ in self._shares], np.int64)
         at = np.array(list(self._shares.values()), np.int64)
         gone = np.full(len(post), FOREVER)
-        for place, share in enumerate(self._shares):
-            if share in self._taken:
-                gone[place] = (self._taken[share] - created[share[0]]) // MINUTE_US
+        for entry, share in enumerate(self._shares):
+            if share in self._retracted:
+                gone[entry] = (self._retracted[share] - created[share[0]]) // _MINUTE_US
         return Cascades(
             list(self._numbers),
             authors,
-            created // MINUTE_US,
-            (self.end - created) // MINUTE_US,
+            created // _MINUTE_US,
+            (self.end - created) // _MINUTE_US,
             post,
-            (at - created[post]) // MINUTE_US,
+            (at - created[post]) // _MINUTE_US,
             gone,
             np.ones(len(post), np.int64),
         )
 
 
 def _events(name: str) -> Iterator[tuple[str, _Line | InvalidEvent]]:
-    """Every line that is not blank: its place and what it holds. Raises Refused."""
+    """Yields each line that is not blank: its position and its event. Raises Refused."""
     validate = None
     for number, line in EventFile(name).lines():
         validate = validate or TypeAdapter(_CascadeLine if is_cascades(line) else _Line).validator.validate_json
         try:
-            found: _Line | InvalidEvent = _parse(line, validate)
+            event: _Line | InvalidEvent = _parse(line, validate)
         except InvalidEvent as error:
-            found = error
-        yield f"{name}:{number}", found
+            event = error
+        yield f"{name}:{number}", event
 
 
 def _parse(line: bytes, validate: Callable[[bytes], Any]) -> Any:
     """Raises InvalidEvent."""
     try:
-        found = validate(line)
+        event = validate(line)
     except ValidationError as error:
         raise explain(error) from None
-    if found.get("action") == "retract":
-        if found.get("target_id") is None:
+    if event.get("action") == "retract":
+        if event.get("target_id") is None:
             raise InvalidEvent("target_id", "a retraction must name the event_id that it takes back")
-    elif "event_id" not in found:
+    elif "event_id" not in event:
         raise InvalidEvent("event_id", "Field required: without it a repeated line could not be told from a new event")
-    return found
+    return event
 
 
 def _microseconds(moment: datetime) -> int:

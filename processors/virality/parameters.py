@@ -1,8 +1,8 @@
-"""What the forecast has learned, as data: a JSON file with its date and sample, checked when it is read.
+"""The fitted parameters of the forecast: a JSON file with its date and sample, checked when it is read.
 
-`engagement forecast fit` writes such files; the shipped one is forecast.json beside this one, and
-ENGAGEMENT_FORECAST names another. Numbers stand per age in `ages`; in between they are interpolated in the logarithm
-of the age, outside they stay as at the ends.
+`engagement forecast fit` writes such files. The shipped one is forecast.json beside this module, and
+ENGAGEMENT_FORECAST names another. The parameters have a row per age in `ages`; between ages they are interpolated in
+the logarithm of the age, and outside they stay as at the ends.
 """
 
 import json
@@ -15,20 +15,20 @@ import numpy as np
 from pipeline.errors import SettingsError
 from processors.columnar.arrays import Array
 
-SHIPPED: Final = Path(__file__).with_name("forecast.json")
+SHIPPED_PATH: Final = Path(__file__).with_name("forecast.json")
 
 FEATURES: Final = ("log_shares", "log_rest", "log_reproduction", "mean_lag", "mean_log_lag")
-"""What the correction looks at; see forecast.features."""
+"""Inputs of the correction; see forecast.features."""
 
 CIRCUMSTANCES: Final = ("sine_of_hour", "cosine_of_hour", "habit")
-"""... and at what holds for the network alone that it was learned on; see forecast.circumstances."""
+"""... and those that hold only for the network of the sample; see forecast.circumstances."""
 
 PRODUCTS: Final = len(FEATURES) * (len(FEATURES) + 1) // 2
 TERMS: Final = 1 + len(FEATURES) + PRODUCTS + len(CIRCUMSTANCES)
 """A constant, each feature, each product of two, and the circumstances."""
 
 ENDS: Final = 2
-"""An end of an interval: a constant and a slope in the first feature."""
+"""Numbers of an end of an interval: a constant and a slope in the first feature."""
 
 _WIDTHS: Final = {
     "centre": len(FEATURES),
@@ -45,10 +45,13 @@ _WIDTHS: Final = {
 
 @dataclass(frozen=True)
 class ForecastParameters:
-    """Per age one row in each list. `centre`, `scale`: of the features. `correction`: of ln a, a quadratic in the
-    scaled features and linear in the circumstances, held within `bounds`. `low`, `high`: the ends of the 90 % interval
-    as logarithms of what comes + 1 against its forecast. `double`: which part of what is to come has come at double the
-    age; with ends of its own. `habits`: of authors by their id, as habits.py says; anybody else's is 0."""
+    """The parameters, one row per age in each list.
+
+    `centre`, `scale`: of the features. `correction`: of ln a, a quadratic in the scaled features and linear in the
+    circumstances, held within `bounds`. `low`, `high`: the ends of the 90 % interval as logarithms of (shares to come +
+    1) against the forecast of them. `double`: the part of the shares to come that has come at double the age, with
+    interval ends of its own. `habits`: of authors by their id, as habits.py defines them; other authors have 0.
+    """
 
     date: str
     sample: dict[str, Any]
@@ -70,27 +73,27 @@ class ForecastParameters:
         return np.hstack([getattr(self, name) for name in _WIDTHS])
 
     def at(self, age: Array) -> dict[str, Array]:
-        """The numbers at these ages in minutes: name -> a row per age."""
+        """Returns the numbers at these ages in minutes, by name, a row per age."""
         logs = np.log(self.ages)
-        place = np.clip(np.log(np.maximum(age, self.ages[0])), logs[0], logs[-1])
-        before = np.clip(np.searchsorted(logs, place, side="right") - 1, 0, max(len(logs) - 2, 0))
+        position = np.clip(np.log(np.maximum(age, self.ages[0])), logs[0], logs[-1])
+        before = np.clip(np.searchsorted(logs, position, side="right") - 1, 0, max(len(logs) - 2, 0))
         after = np.minimum(before + 1, len(logs) - 1)
         gap = logs[after] - logs[before]
-        part = np.where(gap > 0, (place - logs[before]) / np.where(gap > 0, gap, 1.0), 0.0)[:, None]
+        part = np.where(gap > 0, (position - logs[before]) / np.where(gap > 0, gap, 1.0), 0.0)[:, None]
         table = self.table
-        found = table[before] * (1 - part) + table[after] * part
+        numbers = table[before] * (1 - part) + table[after] * part
         ends = np.cumsum(list(_WIDTHS.values()))[:-1]
-        return dict(zip(_WIDTHS, np.split(found, ends, axis=1), strict=True))
+        return dict(zip(_WIDTHS, np.split(numbers, ends, axis=1), strict=True))
 
 
 def load_parameters(path: Path | None = None) -> ForecastParameters:
-    """The shipped parameters, or those of a file. Raises SettingsError that names file, field and cure."""
-    path = path or SHIPPED
+    """Reads the shipped parameters, or those of a file. Raises SettingsError that names file, field and cure."""
+    path = path or SHIPPED_PATH
     try:
-        said = json.loads(path.read_text())
-        if not isinstance(said, dict):
+        document = json.loads(path.read_text())
+        if not isinstance(document, dict):
             raise ValueError("not a JSON object")
-        return _read(said)
+        return _read(document)
     except OSError as error:
         raise SettingsError(
             f"{path}: {error.strerror}; name a file that `engagement forecast fit --out` wrote"
@@ -100,14 +103,14 @@ def load_parameters(path: Path | None = None) -> ForecastParameters:
 
 
 def dump_parameters(parameters: ForecastParameters) -> str:
-    """The same as text, a line per row of numbers, rounded to four digits after the point."""
-    said = {
+    """Returns the parameters as JSON text, a line per row of numbers, rounded to four digits after the point."""
+    document = {
         name: np.round(value, 4).tolist() if isinstance(value, np.ndarray) else value
         for name, value in asdict(parameters).items()
     }
-    said["habits"] = {author: round(habit, 4) for author, habit in sorted(parameters.habits.items())}
+    document["habits"] = {author: round(habit, 4) for author, habit in sorted(parameters.habits.items())}
     lines = []
-    for name, value in said.items():
+    for name, value in document.items():
         if isinstance(value, list) and value and isinstance(value[0], list):
             rows = ",\n".join(f"    {json.dumps(row)}" for row in value)
             lines.append(f"  {json.dumps(name)}: [\n{rows}\n  ]")
@@ -116,14 +119,14 @@ def dump_parameters(parameters: ForecastParameters) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def _read(said: dict[str, Any]) -> ForecastParameters:
-    """Raises ValueError that begins with the field."""
-    if not isinstance(said.get("date"), str) or not isinstance(said.get("sample"), dict):
-        raise ValueError("date and sample: must say when and on what it was fitted")
-    ages = _numbers(said, "ages")
+def _read(document: dict[str, Any]) -> ForecastParameters:
+    """Checks a JSON object. Raises ValueError that begins with the field."""
+    if not isinstance(document.get("date"), str) or not isinstance(document.get("sample"), dict):
+        raise ValueError("date and sample: must name the date and the sample of the fit")
+    ages = _numbers(document, "ages")
     if ages.ndim != 1 or not len(ages) or ages[0] <= 0 or (np.diff(ages) <= 0).any():
         raise ValueError("ages: must be minutes, above 0 and rising")
-    numbers = {name: _numbers(said, name) for name in _WIDTHS}
+    numbers = {name: _numbers(document, name) for name in _WIDTHS}
     for name, width in _WIDTHS.items():
         if numbers[name].shape != (len(ages), width):
             raise ValueError(f"{name}: must be a row of {width} numbers for each of the {len(ages)} ages")
@@ -136,25 +139,27 @@ def _read(said: dict[str, Any]) -> ForecastParameters:
     for low, high in (("low", "high"), ("double_low", "double_high")):
         if (numbers[low][:, 0] > numbers[high][:, 0]).any():
             raise ValueError(f"{low}: must not be above {high}")
-    return ForecastParameters(date=said["date"], sample=said["sample"], ages=ages, habits=_habits(said), **numbers)
+    return ForecastParameters(
+        date=document["date"], sample=document["sample"], ages=ages, habits=_habits(document), **numbers
+    )
 
 
-def _habits(said: dict[str, Any]) -> dict[str, float]:
-    found = said.get("habits")
-    if not isinstance(found, dict) or not all(type(habit) in (int, float) for habit in found.values()):
+def _habits(document: dict[str, Any]) -> dict[str, float]:
+    habits = document.get("habits")
+    if not isinstance(habits, dict) or not all(type(habit) in (int, float) for habit in habits.values()):
         raise ValueError("habits: must be an object of author_id: number")
-    if not np.isfinite(list(found.values())).all():
+    if not np.isfinite(list(habits.values())).all():
         raise ValueError("habits: must be finite numbers")
-    return found
+    return habits
 
 
-def _numbers(said: dict[str, Any], name: str) -> Array:
-    if name not in said:
+def _numbers(document: dict[str, Any], name: str) -> Array:
+    if name not in document:
         raise ValueError(f"{name}: missing")
     try:
-        found = np.array(said[name], np.float64)
+        numbers = np.array(document[name], np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name}: must be numbers, in rows of one length") from None
-    if not np.isfinite(found).all():
+    if not np.isfinite(numbers).all():
         raise ValueError(f"{name}: must be finite numbers")
-    return found
+    return numbers

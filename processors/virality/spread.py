@@ -1,7 +1,7 @@
-"""The compiled walk over a post's panes: all that R_t, the forecast and half-lives need to know of it.
+"""The compiled walk over a post's panes, which sums all that R_t, the forecast and half-lives need.
 
-Panes are minutes: what happened in minute m counts as at m + 0.5, and the post itself as at created + 0.5. Nothing
-decays in memory; each sum is taken anew from the panes, so late events and retractions need no care.
+Panes are minutes: the events of minute m count as at m + 0.5, and the post itself as at created + 0.5. No sum decays in
+memory: each is computed anew from the panes, so late events and retractions need no care.
 """
 
 from math import exp
@@ -30,17 +30,18 @@ FIELDS: Final = (
     "rest_half",
     "nodes_half",
 )
-"""Columns of what `walk` writes."""
+"""Columns of the rows that `walk` fills."""
 
 LEAST_WINDOW: Final = 5.0
 MOST_WINDOW: Final = 120.0
-"""Minutes: R_t looks back over half of the post's age, within these; the forecast as far, but without a most."""
+"""Minutes. R_t looks back over half of the post's age, within these bounds; the forecast does so without an upper
+bound."""
 
 LOG_MINUTES: Final = 60 * 1440
 
 
 class Lookups:
-    """The tables that the walk reads; one of them is enough for a process."""
+    """The tables that the walk reads. One instance is enough for a process."""
 
     def __init__(self) -> None:
         self.survival: Array = survival_table()
@@ -57,9 +58,7 @@ def spread_of(posts: PostPanes, created: Array, as_of: Array, lookups: Lookups) 
         as_of.astype(np.int64),
         lookups.survival,
         lookups.logs,
-        *(
-            np.empty(len(posts.panes), np.int64) for _ in range(3)
-        ),  # the system gives memory only where they are written
+        *(np.empty(len(posts.panes), np.int64) for _ in range(3)),  # pages are used only where written
         fields,
     )
     return fields
@@ -67,7 +66,7 @@ def spread_of(posts: PostPanes, created: Array, as_of: Array, lookups: Lookups) 
 
 @njit(cache=True, nogil=True, inline="always")
 def survives(half_minutes, table):
-    """1 - Phi at an age in half-minutes."""
+    """Returns 1 - Phi at an age in half-minutes."""
     if half_minutes < len(table):
         return table[half_minutes]
     total = 0.0
@@ -97,7 +96,7 @@ def walk(posts, created, as_of, table, logs, minutes, shares, events, fields):
         net_half, rest_half = np.int64(0), 0.0
         size, ordered, total = 0, 0, np.int64(0)
         for pane in (posts.ordered[i], posts.late[i]):
-            ordered = size  # nothing yet in the first round, in the second what the first one found
+            ordered = size  # 0 in the first round; in the second the number of panes in the first list
             while pane != NONE:
                 key = np.int64(panes[pane].key)
                 if key < end:
@@ -159,8 +158,8 @@ def walk(posts, created, as_of, table, logs, minutes, shares, events, fields):
 
 @njit(cache=True, nogil=True)
 def middle(lags, counts, size, ordered, total):
-    """The lag of the ceil(total / 2)-th of `total` things. The first `ordered` of `size` lags fall, the others are in
-    no order."""
+    """Returns the lag of the ceil(total / 2)-th of `total` events. The first `ordered` of `size` lags fall, the others
+    are in no order."""
     wanted = (total + 1) // 2
     if ordered == size:
         newer = 0
@@ -168,7 +167,7 @@ def middle(lags, counts, size, ordered, total):
             newer += counts[j]
             if total - newer < wanted:
                 return lags[j]
-    # Bisection over the lag: it needs no sorted copy, and a pass over an array is a few ns a dozen.
+    # Bisection over the lag needs no sorted copy, and a pass over an array takes a few ns a dozen.
     low, high = np.int64(0), np.int64(0)
     for j in range(size):
         high = max(high, lags[j])

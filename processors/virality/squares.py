@@ -1,5 +1,5 @@
-"""Normal equations, compiled. Not by BLAS: its threads cost 20 times what they gain on systems this small, where other
-processes want the cores too."""
+"""Normal equations, compiled. BLAS is not used: its threads cost 20 times what they gain on systems this small, where
+other processes want the cores too."""
 
 from math import sqrt
 
@@ -11,8 +11,8 @@ from processors.columnar.arrays import Array
 
 @njit(cache=True, nogil=True)
 def add_squares(terms: Array, pull: Array, push: Array, start: int, normal: Array, slope: Array) -> None:
-    """Adds terms' diag(pull) terms to the lower half of the block of `normal` that begins at `start`, and terms' push
-    to that of `slope`."""
+    """Adds terms' diag(pull) terms to the lower half of the block of `normal` from `start` on, and terms' push to that
+    of `slope`."""
     width = terms.shape[1]
     block = np.zeros((width, width))
     for row in range(terms.shape[0]):
@@ -28,11 +28,11 @@ def add_squares(terms: Array, pull: Array, push: Array, start: int, normal: Arra
 
 @njit(cache=True, nogil=True)
 def solve(normal: Array, damping: float, slope: Array, band: int) -> Array:
-    """x of (normal + damping diag(normal)) x = slope by Cholesky's method; reads the lower half of a positive matrix
-    that is zero further than `band` from its diagonal."""
+    """Returns x of (normal + damping diag(normal)) x = slope by Cholesky's method. Reads the lower half of a positive
+    matrix that is zero further than `band` from its diagonal."""
     size = len(slope)
     lower = np.zeros((size, size))
-    found = slope.copy()
+    solution = slope.copy()
     for i in range(size):
         first = max(0, i - band)
         for j in range(first, i + 1):
@@ -41,10 +41,10 @@ def solve(normal: Array, damping: float, slope: Array, band: int) -> Array:
                 total -= lower[i, k] * lower[j, k]
             lower[i, j] = sqrt(total) if i == j else total / lower[j, j]
         for k in range(first, i):
-            found[i] -= lower[i, k] * found[k]
-        found[i] /= lower[i, i]
+            solution[i] -= lower[i, k] * solution[k]
+        solution[i] /= lower[i, i]
     for i in range(size - 1, -1, -1):
         for k in range(i + 1, min(size, i + band + 1)):
-            found[i] -= lower[k, i] * found[k]
-        found[i] /= lower[i, i]
-    return found
+            solution[i] -= lower[k, i] * solution[k]
+        solution[i] /= lower[i, i]
+    return solution

@@ -61,11 +61,11 @@ class Spreading:
     def due(fold: Fold, before: int, mark: int) -> Array:
         """The posts with net shares whose age has doubled while the watermark went from one minute to the other."""
         tables = fold.tables.posts[: len(fold)]
-        posts = np.flatnonzero((tables["net"][:, SHARES] > 0) & (tables["created"] != clock.NEVER))
+        posts = np.flatnonzero((tables["net"][:, SHARES] > 0) & (tables["created"] != clock.NO_MINUTE))
         return posts[clock.next_doubling(_created(fold, posts), Spreading.times(fold, posts, before)) <= mark]
 
 
 def _created(fold: Fold, posts: Array) -> Array:
-    """The minute of each post itself, clock.NEVER where it has not come."""
+    """The minute of each post itself, clock.NO_MINUTE where it has not come."""
     found: Array = fold.tables.posts["created"][posts]
     return found

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
+from tests.test_spike_watch import AT, FIRED, NAME, QUIET
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
@@ -15,7 +16,6 @@ from processors.spikes.life import RANKS, Change, open_early
 from processors.spikes.ports import Facts
 from processors.spikes.store import ClickHouseSpikes
 from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, watch_on
-from tests.test_spike_watch import AT, FIRED, NAME, QUIET
 
 UGLY = "hashtag:it's \\ a\ttest\n"
 UNTIL = START + 1500

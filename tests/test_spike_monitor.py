@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.test_spike_watch import AT, NAME, QUIET, quiet
 
 from pipeline.errors import Unavailable
 from pipeline.observability.health import WatchdogPolicy, WatchdogState
@@ -16,7 +17,6 @@ from processors.spikes.live import Lookout
 from processors.spikes.monitor import FIRST, FORGOTTEN, Watch
 from processors.spikes.state import DAY_MINUTES, KINDS
 from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, minute_of, series, watch_on
-from tests.test_spike_watch import AT, NAME, QUIET, quiet
 
 
 def told_by(counts: list[int], metrics: WorkerMetrics | None = None) -> tuple[SpikeShelf, Watch]:
