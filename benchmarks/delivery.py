@@ -1,14 +1,15 @@
-"""From the second in which a spike is certain until a webhook is told of it, while events come at a fixed rate, all on
-one machine.
+"""The time from the second in which a spike is certain until a webhook gets the alert, while events come at a fixed
+rate, all on one machine.
 
     python benchmarks/delivery.py [--rate 10000] [--usual 60] [--factor 8] [--storm 2000]
 
 Starts a worker and a producer as processes of their own, on the Kafka and ClickHouse of ENGAGEMENT_KAFKA and
 ENGAGEMENT_CLICKHOUSE or, where these are not set, on a stack of its own in a temporary folder. One conversation has a
 day of history (written into the tables) and goes on at its usual rate; then its comments come `--factor` times as
-often. The spike is certain once the open minute's count, as it was sent, reaches the level that is sure to fire, which
-the alert itself names. With `--storm` as many threads with a day of a comment or so an hour wake up at the same moment.
-Exit 1 where the webhook is told later than 10 s after. Everything that it starts or makes is gone when it ends.
+often. The spike is certain once the count of sent comments in the open minute reaches the level that is sure to fire,
+which the alert itself names. With `--storm` as many threads, each with a day of about a comment an hour, wake up at the
+same moment. Exit 1 where the webhook gets the alert more than 10 s later. The benchmark removes all that it starts or
+makes when it ends.
 """
 
 import argparse
@@ -51,27 +52,27 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=10_000, help="events a second beside the spike")
-    parser.add_argument("--posts", type=int, default=20_000, help="posts that they are about, by Zipf's law")
+    parser.add_argument("--posts", type=int, default=20_000, help="number of posts of these events, by Zipf's law")
     parser.add_argument("--usual", type=float, default=60.0, help="comments a minute that the conversation usually has")
-    parser.add_argument("--factor", type=float, default=8.0, help="how many times as many the burst brings")
+    parser.add_argument("--factor", type=float, default=8.0, help="comments in the burst, as a multiple of the usual")
     parser.add_argument("--storm", type=int, default=0, help="threads that wake up at the same moment")
     parser.add_argument("--warm-up", type=int, default=75, help="seconds of usual traffic before the burst")
     parser.add_argument("--produce", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-class Told(threading.Thread):
-    """A webhook: what came to it, and when."""
+class Webhook(threading.Thread):
+    """A webhook that records each alert and its time."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.alerts: list[tuple[float, dict[str, Any]]] = []
-        told = self.alerts
+        alerts = self.alerts
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 now = time.time()
-                told.append((now, json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]))
+                alerts.append((now, json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]))
                 self.send_response(204)
                 self.end_headers()
 
@@ -85,13 +86,13 @@ class Told(threading.Thread):
 
 
 def measure(options: argparse.Namespace) -> bool:
-    """On topics and a database of its own; prints what came of it. True: the promise is kept."""
+    """Measures on topics and a database of its own, and prints the figures. Returns whether the promise is kept."""
     move_to(f"delivery{time.time_ns() // 1_000_000}")
-    told = Told()
-    told.start()
+    webhook = Webhook()
+    webhook.start()
     with ExitStack() as after:
         path = after.enter_context(tempfile.NamedTemporaryFile("w", suffix=".yaml"))
-        path.write(ALERTS.format(port=told.port, conversation=CONVERSATION))
+        path.write(ALERTS.format(port=webhook.port, conversation=CONVERSATION))
         path.flush()
         os.environ["ENGAGEMENT_ALERTS"] = path.name
         settings = load_settings()
@@ -104,7 +105,7 @@ def measure(options: argparse.Namespace) -> bool:
         command = [__file__, "--produce", f"--rate={options.rate}", f"--posts={options.posts}"]
         producer = after.enter_context(child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         worker = after.enter_context(child(["-c", "from pipeline.cli import main; main(['work'])"], stderr=log))
-        producer.stdout.readline()  # its events are made
+        producer.stdout.readline()  # the producer has made its events
         status = ready(worker, Path(log.name))
         # Early in a minute, so that one minute is enough.
         burst = (time.time() + options.warm_up) // 60 * 60 + 65
@@ -112,7 +113,7 @@ def measure(options: argparse.Namespace) -> bool:
         producer.stdin.flush()
         parts = {**servers(settings), "worker": worker.pid, "producer": producer.pid}
         before, started, first = cpu(parts), time.time(), read(status)
-        sent = send(settings, options, burst, lambda: bool(told.alerts))
+        sent = send(settings, options, burst, lambda: bool(webhook.alerts))
         spent, took = cpu(parts), time.time() - started
         figures = read(status)
         steps = grown(first, figures)
@@ -131,40 +132,40 @@ def measure(options: argparse.Namespace) -> bool:
                 "SELECT toUnixTimestamp64Milli(min(stored_at)) / 1000 FROM conversation_spikes "
                 f"WHERE conversation = '{CONVERSATION}' GROUP BY bitAnd(version, 1) AS told ORDER BY told"
             )
-        return report(sent, told, burst, stored[0] if stored else [], rate >= 0.98 * options.rate)
+        return report(sent, webhook, burst, stored[0] if stored else [], rate >= 0.98 * options.rate)
 
 
 def means(figures: Mapping[str, float]) -> Iterator[str]:
-    """Of each step of a batch."""
+    """Yields the mean duration of each step of a batch."""
     for name, count in figures.items():
-        if (found := re.fullmatch(r'engagement_step_duration_seconds_count\{step="(.*)"\}', name)) and count:
+        if (match := re.fullmatch(r'engagement_step_duration_seconds_count\{step="(.*)"\}', name)) and count:
             spent = figures[name.replace("_count", "_sum")]
-            yield f"{found[1]} {spent / count * 1000:.0f}  "
+            yield f"{match[1]} {spent / count * 1000:.0f}  "
 
 
-def report(sent: list[float], told: Told, burst: float, stored: list[float], is_full: bool) -> bool:
-    """Prints how late the webhook was told. `sent`: when each comment of the conversation was; `stored`: when its row
-    was, before and after the message."""
-    opened = [(at, alert) for at, alert in told.alerts if alert["state"] == "opened"]
+def report(sent: list[float], webhook: Webhook, burst: float, stored: list[float], is_full: bool) -> bool:
+    """Prints the delay of the webhook. `sent`: times of the conversation's comments; `stored`: times at which the row
+    of the spike was stored, before and after the message."""
+    opened = [(at, alert) for at, alert in webhook.alerts if alert["state"] == "opened"]
     if not opened:
         print(f"NOT told within {PATIENCE_SECONDS:g} s of the burst")
         return False
     at, alert = opened[0]
     minute = datetime.fromisoformat(alert["as_of"]).timestamp() - 60
-    said = next((found for reason in alert["reasons"] if (found := SURE.fullmatch(reason))), None)
-    if said is None or at < burst:
+    counts = next((match for reason in alert["reasons"] if (match := SURE.fullmatch(reason))), None)
+    if counts is None or at < burst:
         print(f"told at {clock(at)}, but not of an open minute in the burst: {alert['reasons']}")
         return False
     of_minute = [moment for moment in sent if minute <= moment < minute + 60]
-    enough = int(said[2])
-    certain, knew = of_minute[enough - 1], of_minute[int(said[1]) - 1]
+    enough = int(counts[2])
+    certain, last_counted = of_minute[enough - 1], of_minute[int(counts[1]) - 1]
     late = at - certain
     kept = late <= PROMISE_SECONDS
     verdict = "kept" if kept and is_full else "kept, but at a lower rate" if kept else "NOT kept"
     print(f"  burst from {clock(burst)}; certain at {clock(certain)} ({enough} in the minute); told at {clock(at)}")
-    print(f"  certain until told, s     {late:.2f}   ({len(of_minute)} were sent by then, the alert knew {said[1]})")
+    print(f"  certain until told, s     {late:.2f}   ({len(of_minute)} were sent by then, the alert knew {counts[1]})")
     steps = {
-        "last comment it counts": knew,
+        "last comment it counts": last_counted,
         **dict(zip(("row stored", "row told"), stored, strict=False)),
         "webhook": at,
     }

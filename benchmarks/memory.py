@@ -24,7 +24,7 @@ from processors.engagement.fold.fold import Fold
 from processors.engagement.known import KnownPosts
 from processors.runtime.process_tuning import tune
 from processors.spikes.bank import Bank
-from processors.spikes.tracked import TrackedState
+from processors.spikes.tracked import TrackedSeries
 from schemas.conversations import CELL_COUNTS
 
 RUN = 20_000
@@ -133,7 +133,7 @@ def series() -> tuple[float, float]:
     """Bytes a series of the spike detector, with its name: by state, by RSS."""
     before = _rss()
     bank = Bank()
-    tracked = TrackedState(bank, MANY)
+    tracked = TrackedSeries(bank, MANY)
     for start in range(0, MANY, RUN):
         names = [f"thread:at://did:plc:{number:024}" for number in range(start, start + RUN)]
         bank.update_many(tracked.touch(names, START, ()), START * 60, np.ones(RUN, np.int64))

@@ -17,20 +17,20 @@ import click
 import numpy as np
 
 from processors.spikes import numenta
-from processors.spikes.backtest import Judged, compare, rate_all, run
-from processors.spikes.bank import BYTES, Bank, Verdicts
-from processors.spikes.policy import DAY, SHIPPED
+from processors.spikes.backtest import LabelScores, compare_with_labels, judge_series, rate_all
+from processors.spikes.bank import ROW_BYTES, Bank, Verdicts
+from processors.spikes.policy import DEFAULT_POLICY, HOUR_SECONDS
 from processors.spikes.series import Labels, Series, read_labels, read_series
 
 Array = np.ndarray[Any, Any]
 
 UPDATE_US, SERIES_BYTES, QUIET_ALERTS = 20.0, 2000, 1 / 20
-"""Promised: us an update, bytes a series, alerts a quiet series and week."""
+"""Promised: microseconds an update, bytes a series, alerts a quiet series and week."""
 
 START: Final = 1_767_225_600
 """2026-01-01."""
 PROBATION_SECONDS: Final = numenta.PROBATION_ROWS * 300
-"""At other resolutions probation lasts as long in time."""
+"""Probation lasts this long at other resolutions too."""
 
 DATA: Final = Path(os.environ.get("ENGAGEMENT_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
@@ -49,16 +49,16 @@ def main(quiet: int, data: Path) -> None:
             f"{firing:.2f} us a firing level",
             flush=True,
         )
-    kept &= BYTES <= SERIES_BYTES
-    print(f"{BYTES} bytes a series")
+    kept &= ROW_BYTES <= SERIES_BYTES
+    print(f"{ROW_BYTES} bytes a series")
     if (data / "labels.json").is_file():
         show_quality(data)
     else:
         print(f"no labelled series in {data}: no figures of quality")
     series = alarms = young = 0
     for name, one in quiet_series(quiet):
-        verdicts = run(one, SHIPPED)
-        late = verdicts.ages >= SHIPPED.young_hours
+        verdicts = judge_series(one, DEFAULT_POLICY)
+        late = verdicts.ages >= DEFAULT_POLICY.young_hours
         series, alarms = series + 1, alarms + int(verdicts.fires[late].sum())
         young += int(verdicts.fires[~late].sum())
         if verdicts.fires.any():
@@ -76,7 +76,8 @@ def main(quiet: int, data: Path) -> None:
 
 
 def cost(number: int, minutes: int = 122) -> tuple[float, float, float]:
-    """us an update, amortised over two hours; the same in the dearest minute; us a firing level. Warmed up before."""
+    """Measures microseconds an update, amortised over two hours; the same in the slowest minute; microseconds a firing
+    level. Kernels are loaded before."""
     rng = np.random.default_rng(1)
     bank = Bank(60, capacity=number)
     rows, rates = bank.add(number), 10 ** rng.uniform(-2.5, 4.7, number)
@@ -93,7 +94,7 @@ def cost(number: int, minutes: int = 122) -> tuple[float, float, float]:
 
 
 def show_quality(data: Path) -> None:
-    """Numenta's scores, then how many windows are found at other resolutions."""
+    """Prints Numenta's scores, then the number of windows found at other resolutions."""
     series = read_folder(data)
     labels = read_labels(data / "labels.json", series)
     judged, verdicts = judge(series, labels)
@@ -103,7 +104,7 @@ def show_quality(data: Path) -> None:
         f"{judged.false_per_week:.2f} false a week"
     )
     for name, profile in numenta.PROFILES.items():
-        top = numenta.best(rated, profile)
+        top = numenta.best_threshold(rated, profile)
         print(
             f"  {name:<9} {judged.scores[name]:5.1f} as shipped, {top.score:5.1f} at the best threshold "
             f"({top.threshold:.2f}), {numenta.leave_one_out(rated, profile):5.1f} leave-one-out"
@@ -118,21 +119,21 @@ def show_quality(data: Path) -> None:
 
 
 def read_folder(folder: Path) -> list[Series]:
-    """Every CSV of a folder."""
+    """Reads all CSV files of a folder."""
     return [read_series(path) for path in sorted(folder.glob("*.csv"))]
 
 
-def judge(series: Sequence[Series], labels: Sequence[Labels]) -> tuple[Judged, list[Verdicts]]:
-    """With the setting that ships."""
-    verdicts = [run(one, SHIPPED) for one in series]
-    return compare(series, verdicts, labels), verdicts
+def judge(series: Sequence[Series], labels: Sequence[Labels]) -> tuple[LabelScores, list[Verdicts]]:
+    """Judges labelled series with the shipped setting."""
+    verdicts = [judge_series(one, DEFAULT_POLICY) for one in series]
+    return compare_with_labels(series, verdicts, labels), verdicts
 
 
 def found_in(series: Sequence[Series], labels: Sequence[Labels]) -> tuple[set[tuple[str, int]], int]:
-    """(series, window) of each window with an alert, and the number of alerts outside; after probation, in time."""
+    """Returns (series, window) of each window with an alert, and the number of alerts outside; both after probation."""
     found, false = set(), 0
     for one, told in zip(series, labels, strict=True):
-        fires = run(one, SHIPPED).fires & (one.times >= one.times[0] + PROBATION_SECONDS)
+        fires = judge_series(one, DEFAULT_POLICY).fires & (one.times >= one.times[0] + PROBATION_SECONDS)
         for number, (first, last) in enumerate(told.windows):
             if fires[first : last + 1].any():
                 found.add((one.name, number))
@@ -142,7 +143,8 @@ def found_in(series: Sequence[Series], labels: Sequence[Labels]) -> tuple[set[tu
 
 
 def resolutions(series: Sequence[Series]) -> dict[str, list[Series]]:
-    """5-minute series at other resolutions: split at random to minutes, summed to quarters of an hour, thinned."""
+    """Returns 5-minute series at other resolutions: split at random to minutes, summed to quarters of an hour,
+    thinned."""
     rng = np.random.default_rng(5)
     return {
         "1 minute": [_changed(one, _minutes(one, rng), 60) for one in series],
@@ -152,23 +154,23 @@ def resolutions(series: Sequence[Series]) -> dict[str, list[Series]]:
 
 
 def quiet_series(number: int, width: int = 60, seed: int = 0) -> Iterator[tuple[str, Series]]:
-    """Random series of a week in which nothing happens: 5 counts a day to 5,000 a minute, Poisson or negative binomial
+    """Yields random series of a week without a spike: 5 counts a day to 5,000 a minute, Poisson or negative binomial
     (size 1 to 30 a bucket), even or with a daily rhythm (up to 11 x from trough to crest)."""
-    times = START + width * np.arange(7 * DAY // width)
-    for each in range(number):
-        rng = np.random.default_rng([seed, each])
+    times = START + width * np.arange(7 * 24 * HOUR_SECONDS // width)
+    for index in range(number):
+        rng = np.random.default_rng([seed, index])
         rate = 10 ** rng.uniform(np.log10(5 / 1440), np.log10(5000)) * width / 60
-        name = f"{rate * DAY / width:,.0f} a day"
+        name = f"{rate * 24 * HOUR_SECONDS / width:,.0f} a day"
         rates = np.full(len(times), rate)
-        if each % 4 >= 2:
+        if index % 4 >= 2:
             crest = rng.uniform(0.2, 1.2)
-            rates *= np.exp(crest * np.sin(2 * np.pi * (times / DAY + rng.uniform())))
+            rates *= np.exp(crest * np.sin(2 * np.pi * (times / (24 * HOUR_SECONDS) + rng.uniform())))
             name += f", crest {np.exp(2 * crest):.1f} x trough"
-        if each % 2:
+        if index % 2:
             size = 10 ** rng.uniform(0, 1.5)
             rates *= rng.gamma(size, 1 / size, len(times))
             name += f", negative binomial of size {size:.1f}"
-        yield name, Series(f"quiet{each}", (), times, rng.poisson(rates), width)
+        yield name, Series(f"quiet{index}", (), times, rng.poisson(rates), width)
 
 
 def _minutes(one: Series, rng: np.random.Generator) -> Array:
@@ -176,7 +178,7 @@ def _minutes(one: Series, rng: np.random.Generator) -> Array:
 
 
 def _changed(one: Series, counts: Array, width: int) -> Series:
-    """The series with other counts, or its times cut otherwise: rows of one bucket are summed."""
+    """Returns the series with other counts, or with other times: rows of one bucket are summed."""
     if width < one.width:
         times = (one.times[:, None] + width * np.arange(one.width // width)).ravel()
         return Series(one.name, (), times, counts, width)

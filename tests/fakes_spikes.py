@@ -1,6 +1,6 @@
-"""What the watch asks of ClickHouse and Kafka, in memory; series with spikes; a watch on all of it.
+"""In-memory ports of the spike monitor, series with spikes, and a monitor on these ports.
 
-Several watches, each with faults of its own, may share one `SpikeShelf`, as several workers share a database.
+Several monitors, each with faults of its own, may share one `SpikeShelf`, as several workers share a database.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,17 +14,17 @@ from pipeline.observability.metrics import WorkerMetrics
 from pipeline.observability.spike_metrics import SpikeMetrics
 from processors.columnar.partitioning import partitions_of
 from processors.spikes.life import Change
-from processors.spikes.monitor import Watch
-from processors.spikes.ports import Facts, StoredSpike
-from processors.spikes.state import WatchPolicy
+from processors.spikes.monitor import MonitorPorts, SpikeMonitor
+from processors.spikes.ports import Evidence, StoredSpike
+from processors.spikes.state import MonitorPolicy
 from schemas.alerts import SPIKE_ALERT, SpikeAlert, idempotency_key
 
 START = 29_000_000 - 29_000_000 % 60
-NO_FACTS = Facts(1.0, 5, 2, 3, 1.0, 1, 1.0, ("p1",), ("author:x/1",), "SELECT 1")
+SOME_EVIDENCE = Evidence(1.0, 5, 2, 3, 1.0, 1, 1.0, ("p1",), ("author:x/1",), "SELECT 1")
 
 
 def series(seed: int, minutes: int, rate: float, spikes: Mapping[int, tuple[int, float]]) -> list[int]:
-    """Counts a minute; `spikes`: minute -> (minutes, times the rate)."""
+    """Returns random counts a minute; `spikes`: minute -> (minutes, times the rate)."""
     chance = np.random.default_rng(seed)
     rates = np.full(minutes, rate)
     for at, (length, times) in spikes.items():
@@ -34,7 +34,7 @@ def series(seed: int, minutes: int, rate: float, spikes: Mapping[int, tuple[int,
 
 @dataclass
 class SpikeShelf:
-    """What survives every worker."""
+    """The stored state, which survives every worker."""
 
     closings: dict[tuple[str, int], int] = field(default_factory=dict)
     floors: dict[int, int] = field(default_factory=dict)
@@ -43,12 +43,13 @@ class SpikeShelf:
     keys: list[str] = field(default_factory=list)
 
     def told(self) -> list[str]:
-        """What receivers count once by."""
+        """Returns the keys by which receivers count an alert once."""
         return [idempotency_key(m["spike_id"], m["state"], m["as_of"]) for m in self.messages]
 
 
 class FakeSpikes:
-    """Past, Witness, Spikes and Messages of one worker. `before` and `after` are told each call; they may raise."""
+    """SpikeHistory, EvidenceSource, SpikeStore and AlertSender of one worker. `before` and `after` are called with the
+    name of each call; they may raise."""
 
     def __init__(
         self,
@@ -97,9 +98,9 @@ class FakeSpikes:
                 )
         return found
 
-    def facts(self, changes: Sequence[Change]) -> list[Facts]:
-        self._before("facts")
-        return [NO_FACTS for _ in changes]
+    def collect(self, changes: Sequence[Change]) -> list[Evidence]:
+        self._before("collect")
+        return [SOME_EVIDENCE for _ in changes]
 
     def save(self, alerts: Sequence[SpikeAlert], versions: Sequence[int]) -> None:
         self._before("save")
@@ -122,11 +123,12 @@ class FakeSpikes:
         self._after("flush")
 
 
-def watch_on(
-    store: Any, metrics: WorkerMetrics | None = None, alive: Callable[[], None] = lambda: None, **policy: Any
-) -> Watch:
-    policies = WatchPolicy(**policy)
-    return Watch(store, store, store, store, SpikeMetrics(metrics or WorkerMetrics()), policies, alive)
+def monitor_on(
+    store: Any, metrics: WorkerMetrics | None = None, on_progress: Callable[[], None] = lambda: None, **policy: Any
+) -> SpikeMonitor:
+    policies = MonitorPolicy(**policy)
+    ports = MonitorPorts(history=store, evidence=store, store=store, alerts=store)
+    return SpikeMonitor(ports, SpikeMetrics(metrics or WorkerMetrics()), policies, on_progress)
 
 
 def minute_of(time: Any) -> int:

@@ -12,7 +12,7 @@ from pipeline.clickhouse.literals import string_literal
 from pipeline.settings import Settings
 from processors.alerts.ports import Notice
 from processors.alerts.receivers.slack import SECTION_LIMIT, slack_message
-from processors.spikes.evidence import evidence_of
+from processors.spikes.evidence import evidence_sql
 from tests.fakes_alerts import T0, spike
 from tests.hostile_names import HOSTILE
 
@@ -51,7 +51,7 @@ def test_clickhouse_reads_the_text_that_it_was(client: ClickHouse) -> None:
 def test_evidence_proves_the_count_of_exactly_that_conversation(client: ClickHouse, tables: Settings) -> None:
     """As the alert has it, and as it is copied from Slack."""
     for count, conversation in enumerate(HOSTILE, 1):
-        evidence = evidence_of(tables.clickhouse_url.database, conversation, MINUTE + 1, 1)
+        evidence = evidence_sql(tables.clickhouse_url.database, conversation, MINUTE + 1, 1)
         assert client.select(evidence) == [[count]], conversation[:80]
         if len(evidence) < SECTION_LIMIT - 100:
             assert client.select(_copied_from_slack(evidence)) == [[count]], conversation[:80]

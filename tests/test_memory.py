@@ -16,7 +16,7 @@ from processors.engagement.read_through import ColdPosts
 from processors.runtime.memory import SERIES_BYTES, SHARES, MemoryBudget
 from processors.runtime.process_tuning import TIDY_SECONDS, TidyState
 from processors.spikes.bank import Bank
-from processors.spikes.tracked import TrackedState
+from processors.spikes.tracked import TrackedSeries
 from schemas.conversations import CELL_COUNTS
 from tests.fakes_store import Database, FakeStore
 
@@ -98,7 +98,7 @@ def test_a_batch_takes_no_more_than_the_budget_and_is_never_tiny() -> None:
 
 def test_series_take_what_is_said_of_them() -> None:
     bank = Bank()
-    tracked = TrackedState(bank, most=20_000)
+    tracked = TrackedSeries(bank, most=20_000)
     for start in range(0, 40_000, 700):
         names = [f"thread:at://did:plc:somebody/{number:015}" for number in range(start, start + 700)]
         bank.update_many(tracked.touch(names, start, ()), start * 60, [1] * 700)

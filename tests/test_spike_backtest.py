@@ -1,4 +1,4 @@
-"""`engagement spikes backtest` as a person meets it: files, labels, what it writes, and what it says of wrong input."""
+"""The command `engagement spikes backtest`: its files, its labels, its output, and its errors on wrong input."""
 
 import builtins
 import csv
@@ -16,8 +16,8 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
 from pipeline.errors import EngagementError
 from pipeline.settings import Settings
-from processors.spikes.backtest import THRESHOLDS, run, spikes_of
-from processors.spikes.policy import SHIPPED
+from processors.spikes.backtest import THRESHOLDS, judge_series, spikes_of
+from processors.spikes.policy import DEFAULT_POLICY
 from processors.spikes.series import read_series
 
 START = 1_767_225_600  # 2026-01-01
@@ -90,7 +90,7 @@ def test_what_would_have_fired(loud: Path) -> None:
     assert first["score"] > 1
     assert "usual" in first["reasons"][0]
     assert [row["threshold"] for row in report["thresholds"]] == list(THRESHOLDS)
-    [shipped] = [row for row in report["thresholds"] if row["threshold"] == SHIPPED.threshold]
+    [shipped] = [row for row in report["thresholds"] if row["threshold"] == DEFAULT_POLICY.threshold]
     assert (shipped["alerts"], shipped["spikes"], shipped["per_week"], shipped["lead_minutes"]) == (2, 1, 2.0, 10)
     assert "best" not in report
 
@@ -107,7 +107,7 @@ def test_it_is_printed_for_people_too(loud: Path, labels: Path) -> None:
 
 def test_labels_are_scored(loud: Path, calm: Path, labels: Path) -> None:
     report = _report(loud, calm, "--labels", labels)
-    [shipped] = [row for row in report["thresholds"] if row["threshold"] == SHIPPED.threshold]
+    [shipped] = [row for row in report["thresholds"] if row["threshold"] == DEFAULT_POLICY.threshold]
     assert (shipped["found"], shipped["windows"], shipped["false"], shipped["false_per_week"]) == (1, 1, 0, 0)
     assert (shipped["first_minutes"], shipped["nearest_minutes"]) == (10, 0)
     # Row 60 of 121: v = tanh(2.5 x 61 / 121) / tanh(2.5)
@@ -127,7 +127,7 @@ def test_a_row_per_input_row(loud: Path, tmp_path: Path) -> None:
     assert [(row["timestamp"], row["value"]) for row in rows] == [(row["timestamp"], row["value"]) for row in given]
     assert [number for number, row in enumerate(rows) if row["alert"] == "1"] == [SPIKE, SPIKE + 2]
     for row in rows:
-        assert (float(row["score"]) >= SHIPPED.threshold) == (row["alert"] == "1")
+        assert (float(row["score"]) >= DEFAULT_POLICY.threshold) == (row["alert"] == "1")
 
 
 def test_several_files_name_their_series(loud: Path, calm: Path, tmp_path: Path) -> None:
@@ -175,13 +175,13 @@ def test_a_picture_without_matplotlib_names_the_cure(loud: Path, monkeypatch: py
         ("time,value\n2026-01-01,1\n", ":1: no column timestamp; the first line must name timestamp, value"),
         ("timestamp,count\n2026-01-01,1\n", ":1: no column value"),
         ("", ":1: no column timestamp"),
-        ("timestamp,value\nyesterday,1\n", ":2: timestamp 'yesterday' is no time"),
-        ("timestamp,value\n2026-01-01,1\n2026-01-02\n", ":3: value '' is no count"),
-        ("timestamp,value\n2026-01-01,1\n2026-01-02,many\n", ":3: value 'many' is no count; write a whole number"),
-        ("timestamp,value\n2026-01-01,1.5\n", ":2: value '1.5' is no count"),
-        ("timestamp,value\n2026-01-01,-1\n", ":2: value '-1' is no count"),
-        ("timestamp,value\n2026-01-01,nan\n", ":2: value 'nan' is no count"),
-        ("timestamp,value\n2026-01-01,1e99\n", ":2: value '1e99' is no count"),
+        ("timestamp,value\nyesterday,1\n", ":2: timestamp 'yesterday' is not a time"),
+        ("timestamp,value\n2026-01-01,1\n2026-01-02\n", ":3: value '' is not a count"),
+        ("timestamp,value\n2026-01-01,1\n2026-01-02,many\n", ":3: value 'many' is not a count; write a whole number"),
+        ("timestamp,value\n2026-01-01,1.5\n", ":2: value '1.5' is not a count"),
+        ("timestamp,value\n2026-01-01,-1\n", ":2: value '-1' is not a count"),
+        ("timestamp,value\n2026-01-01,nan\n", ":2: value 'nan' is not a count"),
+        ("timestamp,value\n2026-01-01,1e99\n", ":2: value '1e99' is not a count"),
         ("timestamp,value\n2026-01-02,1\n2026-01-01,1\n", ":3: timestamp 2026-01-01 is not after the line before"),
         ("timestamp,value\n2026-01-02,1\n2026-01-02,1\n", ":3: timestamp 2026-01-02 is not after the line before"),
         ("timestamp,value\n2026-01-02,1\n", ": 1 rows; a series has at least two"),
@@ -210,7 +210,7 @@ def test_files_that_cannot_be_read_or_written(loud: Path, tmp_path: Path) -> Non
         ("[]", "not a JSON object"),
         ("{}", "loud.windows: missing"),
         ('{"loud": {"windows": [["2026-01-05"]]}}', "loud.windows[0]: not a pair"),
-        ('{"loud": {"windows": [["2026-01-05", "soon"]]}}', "loud.windows[0]: timestamp 'soon' is no time"),
+        ('{"loud": {"windows": [["2026-01-05", "soon"]]}}', "loud.windows[0]: timestamp 'soon' is not a time"),
         ('{"loud": {"windows": [["2020-01-05", "2020-01-06"]]}}', "loud.windows[0]: holds no row"),
         ('{"loud": {"windows": [["2026-01-05", "2026-01-06"]], "labels": []}}', ""),
         ('{"loud": {"windows": [], "labels": ["2026-01-05"]}}', "loud.labels: not a list of one time a window"),
@@ -254,7 +254,7 @@ def test_alerts_far_apart_are_spikes_of_their_own(tmp_path: Path) -> None:
     counts = _counts()
     counts[SPIKE + 288] = 5000
     one = read_series(_write(tmp_path / "two.csv", counts))
-    first, second = spikes_of(one, run(one, SHIPPED).fires)
+    first, second = spikes_of(one, judge_series(one, DEFAULT_POLICY).fires)
     assert (first.opened, first.alerts, first.peak) == (SPIKE, 2, SPIKE + 2)
     assert (second.opened, second.alerts, second.peak) == (SPIKE + 288, 1, SPIKE + 288)
 
@@ -282,8 +282,8 @@ def test_the_past_of_a_conversation(
     [one] = _report("--conversation", "hashtag:launch")["series"]
     assert (one["name"], one["rows"], one["bucket_seconds"]) == ("hashtag:launch", len(minutes), 60)
     assert [(alert["timestamp"], alert["value"]) for alert in one["alerts"]] == [(_stamp(4000, 60), 300)]
-    [cut] = _report("--conversation", "hashtag:launch", "--since", "2026-01-02", "--until", "2026-01-03T00:00:00")[
+    [part] = _report("--conversation", "hashtag:launch", "--since", "2026-01-02", "--until", "2026-01-03T00:00:00")[
         "series"
     ]
-    assert cut["rows"] == ((minutes >= 1440) & (minutes < 2880)).sum()
+    assert part["rows"] == ((minutes >= 1440) & (minutes < 2880)).sum()
     assert "hashtag:none: 0 closed minutes" in _refused("--conversation", "hashtag:none")

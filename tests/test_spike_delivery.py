@@ -1,5 +1,6 @@
-"""From simulated events to receivers, through the real worker, Kafka, ClickHouse and Alertmanager: the worker and both
-receivers are killed on the way, what comes again counts once, the pasted SQL returns what the alert says."""
+"""End to end: from simulated events to receivers, through the real worker, Kafka, ClickHouse and Alertmanager. The
+worker and both receivers are killed on the way, repeated alerts count once, and the pasted SQL returns the numbers of
+the alert."""
 
 import hashlib
 import hmac
@@ -42,17 +43,18 @@ heartbeat:
 
 PAGER = "  pager: {{kind: alertmanager, urls: [{url}]}}"
 HOURS = 26
-"""After a day a series is grown up."""
+"""After a day of history a series has its normal levels."""
 
 MINUTES_AGO = 45
-"""When the spike ends: then its resolution is history already, and its opening young enough to be told."""
+"""When the spike ends: its resolution is then history already, and its opening is young enough to be delivered."""
 
 LAUNCH = "hashtag:launch"
 EARLY = "the minute is not over"
 
 
 class Hook:
-    """What one receiver was sent. `server`: takes also what it answers by 503, as one does whose answer is lost."""
+    """The requests that one receiver got. `server` also keeps those that it answers by 503, as if the answer was
+    lost."""
 
     def __init__(self, server: HttpServer) -> None:
         self._server = server
@@ -62,18 +64,19 @@ class Hook:
         return [request for request in self._server.requests if request.path == "/hook"]
 
     def states(self, conversation: str = LAUNCH) -> list[str]:
-        """Of a conversation's spikes, in the order of their coming."""
+        """Returns the states of a conversation's spikes, in the order in which they came."""
         events = [request.json for request in self.requests]
         return [event["data"]["state"] for event in events if event["subject"] == conversation]
 
     def alert(self, state: str) -> dict[str, Any]:
-        """The last that came of it."""
+        """Returns the last alert with this state."""
         return next(r.json["data"] for r in reversed(self.requests) if r.json["data"]["state"] == state)
 
 
 @pytest.fixture
 def alertmanager(tmp_path: Path, server: HttpServer) -> Iterator[Alertmanager | None]:
-    """The real one where it is installed, not started yet; tests/test_alertmanager.py says that it is not."""
+    """Returns the real Alertmanager where it is installed, not started yet; tests/test_alertmanager.py reports a
+    missing one."""
     it = Alertmanager(tmp_path, server) if BINARY is not None else None
     yield it
     if it is not None and hasattr(it, "process"):
@@ -119,7 +122,7 @@ def test_a_planted_spike_reaches_everybody_and_counts_once(
         first.kill()
         assert outcomes(client).get("opened") != "delivered"
 
-        tell_of_what_is_no_news(settings)
+        send_old_and_bad_alerts(settings)
         server.status = 200
         server.start()
         if alertmanager is not None:
@@ -179,8 +182,8 @@ def test_a_planted_spike_reaches_everybody_and_counts_once(
         assert json.loads(request.body)["id"] == key == request.headers["idempotency-key"]
 
 
-def tell_of_what_is_no_news(settings: Settings) -> None:
-    """A spike of last month, as a replay finds it, and what is none."""
+def send_old_and_bad_alerts(settings: Settings) -> None:
+    """Sends a spike of last month, as a replay finds it, and a message that is no alert."""
     old = spike("old", since=datetime.now(UTC) - timedelta(days=30), conversation="hashtag:old")
     with open_publisher(settings) as publisher:
         publisher.send(settings.topics.alerts, b"hashtag:old", SPIKE_ALERT.dump_json(old))
@@ -189,7 +192,7 @@ def tell_of_what_is_no_news(settings: Settings) -> None:
 
 
 def outcomes(client: ClickHouse, conversation: str = LAUNCH) -> dict[str, str]:
-    """By state, of what the hook was to be told."""
+    """Returns the outcome of each alert to the hook, by state."""
     wanted = "spike_id = 'old'" if conversation == "hashtag:old" else "spike_id != 'old'"
     found = client.select(f"SELECT state, outcome FROM alert_deliveries_v WHERE receiver = 'hook' AND {wanted}")
     return dict(zip(*found, strict=True)) if found else {}
@@ -200,9 +203,9 @@ def firing(alertmanager: Alertmanager) -> list[dict[str, Any]]:
 
 
 def notified(server: HttpServer) -> list[str]:
-    """What Alertmanager has told those behind it."""
-    told = [request.json for request in server.requests if request.path == "/"]
-    return [alert["status"] for each in told for alert in each["alerts"]]
+    """Returns the states of the alerts that Alertmanager has passed on."""
+    groups = [request.json for request in server.requests if request.path == "/"]
+    return [alert["status"] for group in groups for alert in group["alerts"]]
 
 
 @pytest.mark.stack

@@ -1,4 +1,5 @@
-"""The spike detector: causal, the same alone and in a bank, through gaps and replays; what it must see and must not."""
+"""The spike detector: causal, the same alone and in a bank, through gaps and replays; spikes that it must find and must
+not."""
 
 import numpy as np
 import pytest
@@ -6,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import SettingsError
-from processors.spikes.bank import BYTES, Bank, Verdicts
+from processors.spikes.bank import ROW_BYTES, Bank, Verdicts
 from processors.spikes.detector import Detector
-from processors.spikes.kernels import NEVER
-from processors.spikes.policy import DAY, HOUR, SHIPPED, cut
+from processors.spikes.kernels import NEVER_FIRES
+from processors.spikes.policy import DEFAULT_POLICY, HOUR_SECONDS, grid_of
 
 START = 1_767_225_600  # a Thursday, 2026-01-01
 MINUTE = 60
@@ -48,7 +49,7 @@ def test_a_verdict_says_why() -> None:
         calm = detector.update(START + MINUTE * minute, count)
     assert not calm.fires
     assert not calm.warming_up
-    loud = detector.update(START + 2 * DAY, 400)
+    loud = detector.update(START + 2 * 24 * HOUR_SECONDS, 400)
     assert loud.fires
     assert loud.score == loud.observed / loud.level > 1
     assert loud.scale_seconds == 300
@@ -63,7 +64,7 @@ def test_what_rises_for_hours_is_seen_on_a_longer_scale() -> None:
     counts[3 * 1440 : 3 * 1440 + 360] += _poisson(14, 360, seed=2)
     said = _judge(counts)
     [first, *_] = np.flatnonzero(said.fires).tolist()
-    assert said.scales[first] >= HOUR
+    assert said.scales[first] >= HOUR_SECONDS
     assert 3 * 1440 < first < 3 * 1440 + 360
 
 
@@ -138,10 +139,10 @@ def test_years_of_silence_cost_little_and_end_in_a_fresh_verdict() -> None:
     detector = Detector()
     for minute in range(3000):
         detector.update(START + MINUTE * minute, 5)
-    verdict = detector.update(START + 5 * 366 * DAY, 9)
+    verdict = detector.update(START + 5 * 366 * 24 * HOUR_SECONDS, 9)
     assert not verdict.fires
     assert verdict.expected == pytest.approx(0, abs=1e-6)
-    assert detector.update(START + 5 * 366 * DAY + MINUTE, 400).fires
+    assert detector.update(START + 5 * 366 * 24 * HOUR_SECONDS + MINUTE, 400).fires
 
 
 def test_a_replay_gives_the_same_state_and_verdicts() -> None:
@@ -201,7 +202,7 @@ def test_the_firing_level_is_exact(seed: int, width: int, empty: int, power: flo
         before = bank.state(row)
         level = bank.firing_level(row, then)
         assert bank.state(row) == before
-        assert 1 <= level < NEVER
+        assert 1 <= level < NEVER_FIRES
         said.append(bank.update_many([row], then, [level - less]).fires[0])
     assert said == [True, False]
 
@@ -210,9 +211,9 @@ def test_no_firing_level_where_nothing_can_fire() -> None:
     bank = Bank()
     rows = bank.add(3)
     bank.update_many(rows[1:], START, [5, 5])
-    bank.update_many(rows[2:], START + 2 * HOUR, [5])
-    assert bank.firing_levels(rows, START + MINUTE).tolist() == [NEVER, NEVER, NEVER]
-    assert bank.firing_level(2, START + 2 * HOUR + MINUTE) < NEVER
+    bank.update_many(rows[2:], START + 2 * HOUR_SECONDS, [5])
+    assert bank.firing_levels(rows, START + MINUTE).tolist() == [NEVER_FIRES, NEVER_FIRES, NEVER_FIRES]
+    assert bank.firing_level(2, START + 2 * HOUR_SECONDS + MINUTE) < NEVER_FIRES
 
 
 def test_a_bucket_may_come_in_parts() -> None:
@@ -276,9 +277,9 @@ def test_counts_beyond_reason_are_bounded() -> None:
 @pytest.mark.parametrize("width", [0, -60, 30, 61, 240, 301, 700, 7200])
 def test_a_width_that_does_not_fit_is_refused(width: int) -> None:
     with pytest.raises(SettingsError, match=f"width: buckets of {width} s"):
-        cut(width)
+        grid_of(width)
 
 
 def test_memory_and_setting_are_as_promised() -> None:
-    assert BYTES <= 2000
-    assert SHIPPED.threshold == 1.0
+    assert ROW_BYTES <= 2000
+    assert DEFAULT_POLICY.threshold == 1.0

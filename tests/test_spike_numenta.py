@@ -8,11 +8,11 @@ import pytest
 from processors.spikes.numenta import (
     PROFILES,
     Profile,
-    best,
+    best_threshold,
     leave_one_out,
-    normalized,
-    outcome,
-    rate,
+    normalize,
+    rate_rows,
+    raw_score,
     score,
     sigmoid,
 )
@@ -34,7 +34,7 @@ def _scores(*flagged: int, rows: int = 20) -> np.ndarray:
 
 
 def _score(*flagged: int, profile: Profile = STANDARD) -> float:
-    return score([rate(_scores(*flagged), WINDOW)], 1.0, profile)
+    return score([rate_rows(_scores(*flagged), WINDOW)], 1.0, profile)
 
 
 def test_the_sigmoid() -> None:
@@ -46,7 +46,7 @@ def test_the_sigmoid() -> None:
 
 
 def test_what_rows_are_worth() -> None:
-    rated = rate(_scores(), WINDOW)
+    rated = rate_rows(_scores(), WINDOW)
     assert rated.weights[:10].tolist() == [-1.0] * 10
     # y = -(13 - i + 1) / 4: -1, -.75, -.5, -.25
     assert rated.weights[10:14] == pytest.approx(
@@ -86,33 +86,33 @@ def test_a_false_alarm_after_the_window_costs_by_its_distance() -> None:
 def test_rows_on_probation_neither_gain_nor_cost() -> None:
     assert _score(0, 1, 2, 10) == pytest.approx(100)
     assert _score(3, 10) < 100
-    assert rate(np.zeros(10_000), []).first == 750
+    assert rate_rows(np.zeros(10_000), []).first == 750
 
 
 def test_far_behind_a_window_the_weight_is_minus_1() -> None:
-    assert rate(np.zeros(100), [(10, 13)]).weights[13 + 3 * 3 + 1 :].tolist() == [-1.0] * (100 - 23)
-    assert rate(np.zeros(20), [(10, 10)]).weights[11:].tolist() == [-1.0] * 9
+    assert rate_rows(np.zeros(100), [(10, 13)]).weights[13 + 3 * 3 + 1 :].tolist() == [-1.0] * (100 - 23)
+    assert rate_rows(np.zeros(20), [(10, 10)]).weights[11:].tolist() == [-1.0] * 9
 
 
 def test_a_missed_window_by_hand() -> None:
     # Two windows, one found at its start, one missed, one false alarm before both.
-    rated = rate(_scores(20, 50, rows=100), [(50, 59), (80, 89)])
+    rated = rate_rows(_scores(20, 50, rows=100), [(50, 59), (80, 89)])
     for name, raw, null in (("standard", 1 - 1 - 0.11, -2), ("low-FP", 1 - 1 - 0.22, -2), ("low-FN", 1 - 2 - 0.11, -4)):
-        done = outcome([rated], [rated.scores >= 1], PROFILES[name])
+        done = raw_score([rated], [rated.scores >= 1], PROFILES[name])
         assert (done.windows, done.found, done.false) == (2, 1, 1)
         assert done.raw == pytest.approx(raw)
-        assert normalized(done.raw, 2, PROFILES[name]) == pytest.approx(100 * (raw - null) / (2 - null))
+        assert normalize(done.raw, 2, PROFILES[name]) == pytest.approx(100 * (raw - null) / (2 - null))
 
 
 def test_series_are_summed_before_they_are_normalized() -> None:
-    found, missed = rate(_scores(10), WINDOW), rate(_scores(5), WINDOW)
+    found, missed = rate_rows(_scores(10), WINDOW), rate_rows(_scores(5), WINDOW)
     assert score([found, missed], 1.0, STANDARD) == pytest.approx(100 * (1 - 1 - 0.11 + 2) / 4)
 
 
 def test_windows_that_overlap_or_lie_outside_are_refused() -> None:
     for windows in ([(5, 9), (9, 12)], [(15, 20)], [(9, 5)]):
         with pytest.raises(ValueError, match="window"):
-            rate(np.zeros(20), windows)
+            rate_rows(np.zeros(20), windows)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -120,12 +120,12 @@ def test_windows_that_overlap_or_lie_outside_are_refused() -> None:
 def test_the_best_threshold_is_that_of_trying_them_all(seed: int, profile: Profile) -> None:
     rng = np.random.default_rng(seed)
     series = [
-        rate(rng.integers(0, 30, 120) / 10 * (rng.random(120) < 0.3), [(40, 49), (60 + seed, 75 + seed)])
+        rate_rows(rng.integers(0, 30, 120) / 10 * (rng.random(120) < 0.3), [(40, 49), (60 + seed, 75 + seed)])
         for _ in range(3)
     ]
     tried = {threshold: score(series, threshold, profile) for threshold in np.arange(1, 31) / 10}
     highest = max(tried.values())
-    found = best(series, profile)
+    found = best_threshold(series, profile)
     if highest <= 0:
         assert found == (0, inf)
     else:
@@ -135,7 +135,7 @@ def test_the_best_threshold_is_that_of_trying_them_all(seed: int, profile: Profi
 
 def test_leave_one_out_takes_each_threshold_from_the_others() -> None:
     low, high = _scores(10) * 0.5 + _scores(5) * 0.4, _scores(10) * 3 + _scores(5)
-    series = [rate(low, WINDOW), rate(high, WINDOW)]
+    series = [rate_rows(low, WINDOW), rate_rows(high, WINDOW)]
     # The first is judged at 3 (best for the second): all missed. The second at 0.5: found, and a false alarm.
     assert leave_one_out(series, STANDARD) == pytest.approx(100 * (-1 + 1 - 0.11 + 2) / 4)
-    assert best(series, STANDARD).score == pytest.approx(100 * (1 + 1 - 0.11 + 2) / 4)
+    assert best_threshold(series, STANDARD).score == pytest.approx(100 * (1 + 1 - 0.11 + 2) / 4)

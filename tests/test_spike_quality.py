@@ -1,5 +1,5 @@
-"""The numbers that the detector promises, with the one setting that ships: on labelled series, at other resolutions, on
-series in which nothing happens. The series come from the benchmark, which prints the same figures at full size."""
+"""The promised quality of the detector, with the one setting that ships: on labelled series, at other resolutions, and
+on quiet series. The series come from the benchmark, which prints the same figures at full size."""
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from processors.spikes import numenta
-from processors.spikes.backtest import compare, rate_all, run
-from processors.spikes.policy import SHIPPED
+from processors.spikes.backtest import compare_with_labels, judge_series, rate_all
+from processors.spikes.policy import DEFAULT_POLICY
 from processors.spikes.series import Series, read_labels
 
 QUIET = 200
@@ -50,7 +50,7 @@ def test_scores_windows_and_false_alarms(series: list[Series], folder: Path) -> 
     assert judged.scores["standard"] >= 86
     rated = rate_all(verdicts, labels)
     for name, promised in {"standard": 88, "low-FP": 82, "low-FN": 92}.items():
-        assert numenta.best(rated, numenta.PROFILES[name]).score >= promised
+        assert numenta.best_threshold(rated, numenta.PROFILES[name]).score >= promised
     # The threshold of each series chosen on the others: what to expect of one that was never seen.
     assert numenta.leave_one_out(rated, numenta.PROFILES["standard"]) >= 84
     assert judged.windows - judged.found <= 1
@@ -62,8 +62,8 @@ def test_scores_windows_and_false_alarms(series: list[Series], folder: Path) -> 
 @pytest.mark.parametrize("factor", [0.95, 1.05])
 def test_the_threshold_is_no_knife_edge(series: list[Series], folder: Path, factor: float) -> None:
     labels = read_labels(folder / "labels.json", series)
-    policy = SHIPPED._replace(threshold=SHIPPED.threshold * factor)
-    assert compare(series, [run(one, policy) for one in series], labels).scores["standard"] >= 88
+    policy = DEFAULT_POLICY._replace(threshold=DEFAULT_POLICY.threshold * factor)
+    assert compare_with_labels(series, [judge_series(one, policy) for one in series], labels).scores["standard"] >= 88
 
 
 @pytest.mark.parametrize("resolution", ["1 minute", "15 minutes", "a quarter of the counts"])
@@ -82,7 +82,7 @@ def test_garbage_in_the_future_changes_nothing_in_the_past_of_real_series(series
         half = len(one.times) // 2
         garbage = one.counts.copy()
         garbage[half:] = np.random.default_rng(1).integers(0, 10**5, len(garbage) - half)
-        whole, spoilt = run(one, SHIPPED), run(one._replace(counts=garbage), SHIPPED)
+        whole, spoilt = judge_series(one, DEFAULT_POLICY), judge_series(one._replace(counts=garbage), DEFAULT_POLICY)
         for column, other in zip(whole, spoilt, strict=True):
             np.testing.assert_array_equal(column[:half], other[:half])
         assert not np.array_equal(whole.scores[half:], spoilt.scores[half:])
@@ -92,6 +92,6 @@ def test_garbage_in_the_future_changes_nothing_in_the_past_of_real_series(series
 def test_quiet_series_stay_quiet(width: int) -> None:
     told: list[Any] = []
     for name, one in BENCHMARK.quiet_series(QUIET, width, seed=1):
-        verdicts = run(one, SHIPPED)
-        told += [name] * int(verdicts.fires[verdicts.ages >= SHIPPED.young_hours].sum())
+        verdicts = judge_series(one, DEFAULT_POLICY)
+        told += [name] * int(verdicts.fires[verdicts.ages >= DEFAULT_POLICY.young_hours].sum())
     assert len(told) <= QUIET * PER_WEEK * 6 / 7, told

@@ -1,7 +1,8 @@
-"""The watch under random schedules: crashes before and after any call, rebalances, workers that do not know that they
-lost a partition, batches that are given up, open minutes that say more than they come to, late corrections.
+"""The spike monitor under random schedules: crashes before and after any call, rebalances, workers that have not heard
+of a lost partition, batches that are given up, open minutes with more than they close with, late corrections.
 
-Each ends with the spikes that the closed minutes alone make, each of their states told at least once under one key.
+Each schedule must end with the spikes of the closed minutes alone, each of their states sent at least once under one
+key.
 """
 
 import random
@@ -15,10 +16,10 @@ from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.partitioning import partitions_of
 from processors.runtime.retry import GivenUp
 from processors.spikes.life import Change
-from processors.spikes.monitor import Watch
-from processors.spikes.state import WatchPolicy, WatchState
+from processors.spikes.monitor import SpikeMonitor
+from processors.spikes.state import MonitorPolicy, MonitorState
 from schemas.alerts import idempotency_key
-from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, minute_of, series, watch_on
+from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, minute_of, monitor_on, series
 
 OF = 2
 MINUTES = 360
@@ -28,11 +29,11 @@ FOREVER = 1 << 40
 
 
 class Crash(BaseException):
-    """Nothing after this happens."""
+    """Ends a worker: none of its later calls happens."""
 
 
 def counts_of(seed: int) -> dict[str, list[int]]:
-    """Quiet series of which some have spikes, long and short, once or twice, and then may fall silent."""
+    """Returns quiet series of which some have spikes, long and short, once or twice, and then may fall silent."""
     rng = random.Random(seed)
     found = {}
     for name in NAMES:
@@ -47,7 +48,7 @@ def counts_of(seed: int) -> dict[str, list[int]]:
 
 
 class Worker:
-    """A watch, and the minutes that it believes to be closed."""
+    """A monitor, and the minutes that the worker believes to be closed."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
@@ -55,14 +56,14 @@ class Worker:
 
     def start(self) -> None:
         self.calls_left, self.given_up_in = FOREVER, FOREVER
-        self.watch = watch_on(FakeSpikes(self.world.shelf, self.call, self.call), METRICS)
+        self.monitor = monitor_on(FakeSpikes(self.world.shelf, self.call, self.call), METRICS)
         self.floors: dict[int, int] = {}
 
     def assign(self, partitions: set[int]) -> None:
         self.floors = {partition: self.world.shelf.floors[partition] for partition in sorted(partitions)}
-        self.watch.forget()
+        self.monitor.forget()
         if self.floors:
-            self.watch.load(self.floors, OF)
+            self.monitor.load(self.floors, OF)
 
     def call(self, name: str) -> None:
         self.calls_left -= 1
@@ -76,11 +77,11 @@ class Worker:
         return action()
 
     def step(self, minutes: int) -> None:
-        """As the conversation job does: open minutes, closings, marks, then whoever listens."""
+        """Calls the monitor as the conversation job does: open minutes, closings, floors, then the alerts."""
         if not self.floors:
             return
         world, until = self.world, min(*self.floors.values(), START + MINUTES * 2) + minutes
-        self.watch.on_open(*world.opened(self.floors, until))
+        self.monitor.on_open(*world.opened(self.floors, until))
         closed: dict[int, dict[str, int]] = {}
         for name, partition in OWNER.items():
             for minute in range(self.floors.get(partition, until), until):
@@ -92,8 +93,8 @@ class Worker:
         self.call("marks")
         self.floors = {partition: max(floor, until) for partition, floor in self.floors.items()}
         for minute in sorted(closed):
-            self.watch.on_closed(minute, [*closed[minute]], [*closed[minute].values()])
-        self.watch.settle(min(self.floors.values()), self.patiently)
+            self.monitor.on_closed(minute, [*closed[minute]], [*closed[minute].values()])
+        self.monitor.publish(min(self.floors.values()), self.patiently)
 
 
 class World:
@@ -108,7 +109,7 @@ class World:
         return self.counts[name][number] if number < MINUTES else 0
 
     def opened(self, floors: Mapping[int, int], until: int) -> tuple[list[str], list[int], list[int]]:
-        """Open minutes, now and then with more than will be left of them; and corrections of closed ones."""
+        """Returns open minutes, now and then with more than they will close with, and corrections of closed minutes."""
         rng, spots = self.rng, []
         for name, partition in OWNER.items():
             for minute in (until, until + 1):
@@ -144,17 +145,17 @@ class World:
             pass
         except Crash:
             worker.start()
-            worker.watch.forget()
+            worker.monitor.forget()
             self.spread()
         worker.calls_left = worker.given_up_in = FOREVER
 
-    def finish(self) -> Watch:
+    def finish(self) -> SpikeMonitor:
         for worker in self.workers:
             worker.start()
         last = self.workers[0]
         last.assign(set(range(OF)))
         last.step(START + MINUTES * 2 - min(last.floors.values()))
-        return last.watch
+        return last.monitor
 
 
 METRICS = WorkerMetrics()
@@ -174,14 +175,14 @@ def _metrics() -> Any:
     return SpikeMetrics(METRICS)
 
 
-def truth_of(world: World) -> tuple[WatchState, list[Change]]:
-    """What closed minutes alone make."""
-    state, changes = WatchState(WatchPolicy()), list[Change]()
+def truth_of(world: World) -> tuple[MonitorState, list[Change]]:
+    """Returns the state and the changes that follow from the closed minutes alone."""
+    state, changes = MonitorState(MonitorPolicy()), list[Change]()
     for minute in range(START, START + MINUTES):
-        changes += state.pass_until(lambda name: minute)  # noqa: B023
+        changes += state.close_until(lambda name: minute)  # noqa: B023
         names = [name for name in NAMES if world.count(name, minute)]
-        changes += state.close(minute, names, [world.count(name, minute) for name in names])
-    return state, changes + state.pass_until(lambda name: START + MINUTES * 2)
+        changes += state.close_minute(minute, names, [world.count(name, minute) for name in names])
+    return state, changes + state.close_until(lambda name: START + MINUTES * 2)
 
 
 def key_of(change: Change) -> tuple[str, str, int | None]:
@@ -196,13 +197,13 @@ def test_any_schedule_tells_of_the_same_spikes(seed: int) -> None:
         if number % 20 == 0:
             worker = world.rng.choice(world.workers)
             if worker.floors and worker.given_up_in == FOREVER:
-                again = watch_on(FakeSpikes(world.shelf), METRICS)
+                again = monitor_on(FakeSpikes(world.shelf), METRICS)
                 again.load(worker.floors, OF)
-                assert again.state.state() == worker.watch.state.state(), "rebuilt is not what it was"
-    watch = world.finish()
+                assert again.state.state() == worker.monitor.state.state(), "rebuilt is not what it was"
+    monitor = world.finish()
     state, changes = truth_of(world)
-    assert watch.state.state() == state.state()
-    assert watch.state.open_spikes == state.open_spikes == 0
+    assert monitor.state.state() == state.state()
+    assert monitor.state.open_spikes == state.open_spikes == 0
     told = {(m["spike_id"], m["state"], minute_of(m["as_of"]) if m["state"] == "grown" else None) for m in shelf(world)}
     wanted = {key_of(change) for change in changes}
     assert wanted <= told, "not told"

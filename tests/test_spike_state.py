@@ -1,4 +1,4 @@
-"""The life of spikes: what opens, grows and resolves them, what open minutes may say, which series are kept."""
+"""The life of spikes: what opens, grows and resolves spikes, verdicts on open minutes, and which series are kept."""
 
 from copy import deepcopy
 from functools import cache
@@ -8,50 +8,50 @@ import numpy as np
 import pytest
 
 from processors.spikes.life import Change, Fired, LifePolicy, LifeState, spike_id_of
-from processors.spikes.policy import VERSION
-from processors.spikes.state import AHEAD_MINUTES, DAY_MINUTES, WatchPolicy, WatchState
+from processors.spikes.policy import DETECTOR_VERSION
+from processors.spikes.state import AHEAD_MINUTES, DAY_MINUTES, MonitorPolicy, MonitorState
 from tests.fakes_spikes import START
 
 NAME = "hashtag:a"
 AT = 1600
-"""When the spike comes: after the first day, in which levels are higher."""
+"""The minute of the spike: after the first day, in which levels are higher."""
 
 QUIET = [2] * AT
 FIRED = Fired(1.5, 60.0, 10.0, 40.0, 5, ("60 in 5 min",))
 
 
-def fed(counts: list[int], name: str = NAME, **policy: Any) -> tuple[WatchState, list[Change]]:
-    """A state that has taken these minutes, from START on; minutes of 0 are not given."""
+def fed(counts: list[int], name: str = NAME, **policy: Any) -> tuple[MonitorState, list[Change]]:
+    """Returns a state with these minutes added, from START on; minutes of 0 are left out."""
     if counts[:AT] == QUIET and len(counts) >= AT and name == NAME and not policy:
         state, done = deepcopy(quiet()), AT
     else:
-        state, done = WatchState(WatchPolicy(**policy)), 0
+        state, done = MonitorState(MonitorPolicy(**policy)), 0
     changes: list[Change] = []
     for number, count in enumerate(counts[done:], done):
-        changes += state.close(START + number, [name], [count]) if count else []
+        changes += state.close_minute(START + number, [name], [count]) if count else []
     return state, changes
 
 
 @cache
-def quiet() -> WatchState:
-    """Nothing has happened for more than a day."""
-    state = WatchState(WatchPolicy())
+def quiet() -> MonitorState:
+    """Returns a state in which every minute of more than a day was quiet."""
+    state = MonitorState(MonitorPolicy())
     for number, count in enumerate(QUIET):
-        assert not state.close(START + number, [NAME], [count])
+        assert not state.close_minute(START + number, [NAME], [count])
     return state
 
 
 def lived(counts: list[int], fired: dict[int, Fired] | None = None, **policy: Any) -> list[Change]:
-    """What comes of a life that opens at minute 100 with FIRED and 60, and then has these counts."""
+    """Returns the changes of a life that opens at minute 100 with FIRED and 60, and then has these counts."""
     life = LifeState(NAME, 100, 60, FIRED, LifePolicy(**policy))
-    found = [life.opening]
+    changes = [life.opening]
     for number, count in enumerate(counts):
-        change = life.take(count, (fired or {}).get(number))
+        change = life.add_minute(count, (fired or {}).get(number))
         if change is not None:
-            found.append(change)
-        if found[-1].state == "resolved":
+            changes.append(change)
+        if changes[-1].state == "resolved":
             break
-    return found
+    return changes
 
 
 def now(changes: list[Change]) -> list[tuple[str, int]]:
@@ -63,15 +63,15 @@ def test_a_spike_opens_in_the_minute_that_fires_and_only_once() -> None:
     assert [change.state for change in changes][:1] == ["opened"]
     opened = changes[0]
     assert (opened.started, opened.as_of, opened.scale) == (START + AT, START + AT + 1, 5)
-    assert opened.spike_id == spike_id_of(NAME, START + AT, VERSION)
+    assert opened.spike_id == spike_id_of(NAME, START + AT, DETECTOR_VERSION)
     assert opened.expected == pytest.approx(2, rel=0.1)
     assert {change.spike_id for change in changes} == {opened.spike_id}
 
 
 def test_the_id_follows_from_conversation_minute_and_version() -> None:
-    ids = {spike_id_of(*each) for each in (("a", 1, 1), ("a", 1, 2), ("a", 2, 1), ("b", 1, 1), ("a1", 11, 1))}
+    ids = {spike_id_of(*key) for key in (("a", 1, 1), ("a", 1, 2), ("a", 2, 1), ("b", 1, 1), ("a1", 11, 1))}
     assert len(ids) == 5
-    assert all(len(each) == 32 for each in ids)
+    assert all(len(spike_id) == 32 for spike_id in ids)
     assert spike_id_of("a", 1, 1) in ids
 
 
@@ -97,15 +97,15 @@ def test_it_resolves_below_half_of_what_opened_it_or_below_the_level() -> None:
     assert (ended.state, ended.ended, ended.as_of) == ("resolved", 111, 126), "39 from minute 111 on"
     high = FIRED._replace(observed=200.0)
     life = LifeState(NAME, 100, 200, high, LifePolicy())
-    assert [life.take(19, None) for _ in range(40)][18] is not None, "95 in 5 minutes is below half of 200"
+    assert [life.add_minute(19, None) for _ in range(40)][18] is not None, "95 in 5 minutes is below half of 200"
 
 
 def test_an_hour_is_not_over_before_it_was_seen() -> None:
     """5 a minute are 300 an hour, most of which came before the opening."""
     hour = FIRED._replace(scale=60, observed=300.0, level=250.0)
     life = LifeState(NAME, 100, 5, hour, LifePolicy())
-    assert [life.take(5, None) for _ in range(300)] == [None] * 300
-    ended = next(change for _ in range(100) if (change := life.take(0, None)))
+    assert [life.add_minute(5, None) for _ in range(300)] == [None] * 300
+    ended = next(change for _ in range(100) if (change := life.add_minute(0, None)))
     assert ended.ended == 401 + 10, "49 of the last 60 minutes had 5"
 
 
@@ -118,8 +118,8 @@ def test_it_ends_after_a_longest_time_however_loud() -> None:
     assert (ended.state, ended.as_of, ended.ended) == ("resolved", 100 + DAY_MINUTES, 100 + DAY_MINUTES)
 
 
-def test_what_is_resolved_speaks_of_its_height() -> None:
-    """And says by its score how quiet it is."""
+def test_the_resolved_state_describes_the_height() -> None:
+    """The score tells how quiet the conversation is."""
     opened, ended = lived([60, 70, 80, 90, 90, 50, *[0] * 30])
     assert opened.seen_until == 101
     assert ended.seen_until == 106, "minutes 101 to 105"
@@ -127,31 +127,31 @@ def test_what_is_resolved_speaks_of_its_height() -> None:
     assert lived([0] * 30)[1].seen_until == 101
 
 
-def test_silent_minutes_resolve_also_where_nobody_says_anything() -> None:
+def test_silent_minutes_resolve_a_spike() -> None:
     state, changes = fed([*QUIET, 60, 60, 60])
     opened = changes[0]
-    assert state.pass_until(lambda name: START + AT + 10) == []
-    assert state.close(START + AT + 60, ["hashtag:b"], [1]) == []
-    other = state.pass_until(lambda name: START + AT + 60)
+    assert state.close_until(lambda name: START + AT + 10) == []
+    assert state.close_minute(START + AT + 60, ["hashtag:b"], [1]) == []
+    other = state.close_until(lambda name: START + AT + 60)
     assert now(other) == [("resolved", other[0].as_of)]
     assert other[0].spike_id == opened.spike_id
     at_once, _ = fed([*QUIET, 60, 60, 60])
-    assert at_once.pass_until(lambda name: START + 9000) == other
+    assert at_once.close_until(lambda name: START + 9000) == other
     assert at_once.open_spikes == 0
 
 
 def test_an_open_minute_fires_early_and_its_closing_does_not_fire_again() -> None:
     state, _ = fed(QUIET)
     minute = START + AT
-    assert list(state.look([NAME], [minute], [3], minute)) == []
-    early = state.look([NAME], [minute], [60], minute)
+    assert list(state.judge_open([NAME], [minute], [3], minute)) == []
+    early = state.judge_open([NAME], [minute], [60], minute)
     assert now(early) == [("opened", minute + 1)]
-    assert state.look([NAME], [minute], [70], minute) == [], "once"
+    assert state.judge_open([NAME], [minute], [70], minute) == [], "once"
     plain, expected = fed([*QUIET, 75])
-    [closed] = state.close(minute, [NAME], [75])
+    [closed] = state.close_minute(minute, [NAME], [75])
     assert [closed] == expected
-    assert state.pass_until(lambda name: minute + 1) == [], "it has become what it was told to be"
-    assert (closed.spike_id, closed.place) == (early[0].spike_id, early[0].place)
+    assert state.close_until(lambda name: minute + 1) == [], "the closed minute confirms the early opening"
+    assert (closed.spike_id, closed.order) == (early[0].spike_id, early[0].order)
     assert closed.version > early[0].version, "its row can say what the minute came to"
     assert state.state() == plain.state()
 
@@ -159,7 +159,7 @@ def test_an_open_minute_fires_early_and_its_closing_does_not_fire_again() -> Non
 def test_the_least_count_that_opens_early_opens_when_the_minute_closes() -> None:
     state, _ = fed(QUIET)
     minute = START + AT
-    least = next(count for count in range(500) if state.look([NAME], [minute], [count], minute))
+    least = next(count for count in range(500) if state.judge_open([NAME], [minute], [count], minute))
     assert fed([*QUIET, least])[1]
     assert not fed([*QUIET, least - 1])[1]
 
@@ -167,36 +167,36 @@ def test_the_least_count_that_opens_early_opens_when_the_minute_closes() -> None
 def test_an_early_opening_that_is_taken_back_is_resolved() -> None:
     state, _ = fed(QUIET)
     minute = START + AT
-    [early] = state.look([NAME], [minute], [60], minute)
-    assert state.close(minute, [NAME], [2]) == []
-    [ended] = state.pass_until(lambda name: minute + 1)
+    [early] = state.judge_open([NAME], [minute], [60], minute)
+    assert state.close_minute(minute, [NAME], [2]) == []
+    [ended] = state.close_until(lambda name: minute + 1)
     assert (ended.spike_id, ended.state, ended.ended) == (early.spike_id, "resolved", minute + 1)
     assert ended.version > early.version
     assert state.state() == fed([*QUIET, 2])[0].state()
-    [again] = state.look([NAME], [minute + 1], [60], minute + 1)
-    assert [each.state for each in state.pass_until(lambda name: minute + 2)] == ["resolved"]
+    [again] = state.judge_open([NAME], [minute + 1], [60], minute + 1)
+    assert [each.state for each in state.close_until(lambda name: minute + 2)] == ["resolved"]
     assert again.spike_id != early.spike_id
 
 
 def test_minutes_far_ahead_and_closed_ones_are_not_judged_early() -> None:
     state, _ = fed(QUIET)
     minute = START + AT
-    assert state.look([NAME], [minute + AHEAD_MINUTES], [10**6], minute) == []
-    assert state.look([NAME], [minute - 1], [10**6], minute) == []
-    assert state.look(["hashtag:new"], [minute], [10**6], minute) == []
+    assert state.judge_open([NAME], [minute + AHEAD_MINUTES], [10**6], minute) == []
+    assert state.judge_open([NAME], [minute - 1], [10**6], minute) == []
+    assert state.judge_open(["hashtag:new"], [minute], [10**6], minute) == []
 
 
 def test_only_the_kinds_that_are_named_are_watched() -> None:
-    state = WatchState(WatchPolicy(kinds=("brand",)))
+    state = MonitorState(MonitorPolicy(kinds=("brand",)))
     for minute in range(START, START + 10):
-        assert state.close(minute, [NAME, "brand:x", "thread:1"], [1, 1, 1]) == []
+        assert state.close_minute(minute, [NAME, "brand:x", "thread:1"], [1, 1, 1]) == []
     assert [*state.tracked.state()] == ["brand:x"]
 
 
 def test_the_idlest_series_leave_when_there_is_no_room_but_not_those_that_spike() -> None:
     state, _ = fed([*QUIET, 60, 60], most=10)
     for number in range(30):
-        state.close(START + AT + 2 + number // 3, [f"hashtag:{number}"], [1])
+        state.close_minute(START + AT + 2 + number // 3, [f"hashtag:{number}"], [1])
         assert len(state.tracked) <= 10
     kept = [*state.tracked.state()]
     assert NAME in kept
@@ -208,7 +208,7 @@ def test_of_a_minute_with_more_conversations_than_series_the_known_and_the_loude
     state, _ = fed([*QUIET, 60, 60], most=10)
     for minute in range(3):
         crowd = [f"hashtag:{minute}-{number:02}" for number in range(50)]
-        state.close(START + AT + 2 + minute, [*crowd, NAME], [*range(50), 60])
+        state.close_minute(START + AT + 2 + minute, [*crowd, NAME], [*range(50), 60])
         assert len(state.tracked) <= 10
     kept = [*state.tracked.state()]
     assert NAME in kept
@@ -217,13 +217,13 @@ def test_of_a_minute_with_more_conversations_than_series_the_known_and_the_loude
 
 def test_series_without_a_count_for_weeks_leave() -> None:
     state, _ = fed([1])
-    state.close(START + 28 * DAY_MINUTES - 10, ["hashtag:b"], [1])
+    state.close_minute(START + 28 * DAY_MINUTES - 10, ["hashtag:b"], [1])
     assert len(state.tracked) == 2
-    state.close(START + 30 * DAY_MINUTES, ["hashtag:b"], [1])
+    state.close_minute(START + 30 * DAY_MINUTES, ["hashtag:b"], [1])
     assert [*state.tracked.state()] == ["hashtag:b"]
 
 
-def test_early_verdicts_take_nothing() -> None:
+def test_early_verdicts_change_no_series() -> None:
     state, _ = fed(QUIET)
     before = state.state()
     bank, row = state._bank, state.tracked.find(NAME)
@@ -231,5 +231,5 @@ def test_early_verdicts_take_nothing() -> None:
     time = (START + AT) * 60
     judged = bank.judge_many([row], time, [60])
     assert state.state() == before
-    taken = bank.update_many([row], time, [60])
-    assert all(np.array_equal(one, other) for one, other in zip(judged, taken, strict=True))
+    added = bank.update_many([row], time, [60])
+    assert all(np.array_equal(early, final) for early, final in zip(judged, added, strict=True))

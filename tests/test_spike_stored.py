@@ -1,38 +1,39 @@
-"""What the watch asks of the real ClickHouse: the past, rows, and evidence that proves what the alert says."""
+"""The ports of the spike monitor on the real ClickHouse: history, rows, and evidence that proves the numbers of an
+alert."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
-from tests.test_spike_watch import AT, FIRED, NAME, QUIET
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
 from pipeline.settings import Settings
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.spikes.alert_message import alert_of
-from processors.spikes.evidence import LOUD, ClickHouseWitness
+from processors.spikes.evidence import BUSY_RATE, ClickHouseEvidence
 from processors.spikes.life import RANKS, Change, open_early
-from processors.spikes.ports import Facts
-from processors.spikes.store import ClickHouseSpikes
-from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, watch_on
+from processors.spikes.ports import Evidence
+from processors.spikes.store import ClickHouseSpikeStore
+from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, monitor_on
+from tests.test_spike_state import AT, FIRED, NAME, QUIET
 
 UGLY = "hashtag:it's \\ a\ttest\n"
 UNTIL = START + 1500
 
 
-class Bench(NamedTuple):
+class StoreFixture(NamedTuple):
     client: ClickHouse
     database: str
-    spikes: ClickHouseSpikes
-    witness: ClickHouseWitness
+    spikes: ClickHouseSpikeStore
+    source: ClickHouseEvidence
 
-    def facts(self, change: Change) -> Facts:
-        [facts] = self.witness.facts([change])
-        return facts
+    def evidence(self, change: Change) -> Evidence:
+        [evidence] = self.source.collect([change])
+        return evidence
 
     def post(self, post_id: str, minute: int, comments: int, **other: Any) -> None:
-        """A cell of conversation_posts; voices are numbered from `first` on."""
+        """Inserts a cell of conversation_posts, by default with a voice per comment."""
         conversation = other.pop("conversation", UGLY)
         voices = other.pop("voices", range(comments))
         row = {
@@ -49,11 +50,11 @@ class Bench(NamedTuple):
 
 
 @pytest.fixture
-def bench(settings: Settings) -> Iterator[Bench]:
+def store(settings: Settings) -> Iterator[StoreFixture]:
     migrate(settings)
     database = settings.clickhouse_url.database
     with ClickHouse(settings) as client, ClickHouse(settings) as other:
-        yield Bench(client, database, ClickHouseSpikes(other), ClickHouseWitness(other, database))
+        yield StoreFixture(client, database, ClickHouseSpikeStore(other), ClickHouseEvidence(other, database))
 
 
 def change_of(state: Any = "opened", scale: int = 5, until: int = UNTIL) -> Change:
@@ -63,58 +64,58 @@ def change_of(state: Any = "opened", scale: int = 5, until: int = UNTIL) -> Chan
 
 
 @pytest.mark.stack
-def test_the_evidence_returns_what_the_alert_says(bench: Bench, settings: Settings) -> None:
+def test_the_evidence_returns_what_the_alert_says(store: StoreFixture, settings: Settings) -> None:
     """Pasted anywhere: without the database of the connection."""
     for number in range(5):
-        bench.post("p1", UNTIL - 5 + number, 20 + number, comments_retracted=1, posts=1)
-        bench.post("p2", UNTIL - 5 + number, 3)
-    bench.post("p1", UNTIL - 2, 50, comments_retracted=1, posts=1, version=2)
-    bench.post("p1", UNTIL - 6, 999)
-    bench.post("p1", UNTIL, 999)
-    bench.post("p1", UNTIL - 1, 999, conversation="hashtag:other")
-    alert = alert_of(change_of(), bench.facts(change_of()))
+        store.post("p1", UNTIL - 5 + number, 20 + number, comments_retracted=1, posts=1)
+        store.post("p2", UNTIL - 5 + number, 3)
+    store.post("p1", UNTIL - 2, 50, comments_retracted=1, posts=1, version=2)
+    store.post("p1", UNTIL - 6, 999)
+    store.post("p1", UNTIL, 999)
+    store.post("p1", UNTIL - 1, 999, conversation="hashtag:other")
+    alert = alert_of(change_of(), store.evidence(change_of()))
     total = 20 + 21 + 22 + 50 + 24 + 5 * 3
     assert alert["observed"] == pytest.approx(total / 5)
     assert alert["ratio"] == pytest.approx(total / 10)
     assert alert["concentration"] == pytest.approx((total - 15) / total)
     with ClickHouse(settings, database="default") as anywhere:
         assert anywhere.select(alert["evidence"]) == [[alert["observed"]]]
-    bench.post("p1", UNTIL - 3, 0, comments_retracted=900, version=3)
-    less = bench.facts(change_of())
+    store.post("p1", UNTIL - 3, 0, comments_retracted=900, version=3)
+    less = store.evidence(change_of())
     assert less.observed == pytest.approx((total - 22 - 3) / 5), "no minute counts less than nothing"
 
 
 @pytest.mark.stack
-def test_voices_and_channels_against_the_day_before(bench: Bench) -> None:
+def test_voices_and_channels_against_the_day_before(store: StoreFixture) -> None:
     """288 spans of 5 minutes: 10 voices in one of them, 20 in another that two posts share."""
-    bench.post("p", UNTIL - 3, 9, voices=range(100, 109), channels=["x", "y"])
-    bench.post("q", UNTIL - 2, 9, voices=range(105, 115), channels=["x"])
-    bench.post("p", UNTIL - 10, 10, voices=range(10))
-    bench.post("p", UNTIL - 5 - 1440, 15, voices=range(15), channels=["x"])
-    bench.post("q", UNTIL - 5 - 1440, 15, voices=range(5, 20), channels=["x", "z"])
-    bench.post("q", UNTIL - 6 - 1440, 15, voices=range(999), channels=["zzz"])
-    facts = bench.facts(change_of())
-    assert (facts.voices, facts.channels) == (15, 2)
-    assert facts.voices_usual == pytest.approx((10 + 20) / 288)
-    assert facts.channels_usual == pytest.approx((1 + 2) / 288)
-    hour = bench.facts(change_of(scale=60))
+    store.post("p", UNTIL - 3, 9, voices=range(100, 109), channels=["x", "y"])
+    store.post("q", UNTIL - 2, 9, voices=range(105, 115), channels=["x"])
+    store.post("p", UNTIL - 10, 10, voices=range(10))
+    store.post("p", UNTIL - 5 - 1440, 15, voices=range(15), channels=["x"])
+    store.post("q", UNTIL - 5 - 1440, 15, voices=range(5, 20), channels=["x", "z"])
+    store.post("q", UNTIL - 6 - 1440, 15, voices=range(999), channels=["zzz"])
+    evidence = store.evidence(change_of())
+    assert (evidence.voices, evidence.channels) == (15, 2)
+    assert evidence.voices_usual == pytest.approx((10 + 20) / 288)
+    assert evidence.channels_usual == pytest.approx((1 + 2) / 288)
+    hour = store.evidence(change_of(scale=60))
     assert hour.voices == 25
     assert hour.voices_usual == pytest.approx(999 / 24), "its day began an hour before the spike"
 
 
 @pytest.mark.stack
-def test_voices_of_sketches_are_estimated(bench: Bench) -> None:
+def test_voices_of_sketches_are_estimated(store: StoreFixture) -> None:
     """256 smallest of some 5,000 even hashes."""
     step = 2**64 // 5000
-    bench.post("p", UNTIL - 1, 5000, voices=[step * (n + 1) for n in range(256)], voices_exact=0)
-    assert bench.facts(change_of()).voices == pytest.approx(5000, rel=0.15)
+    store.post("p", UNTIL - 1, 5000, voices=[step * (n + 1) for n in range(256)], voices_exact=0)
+    assert store.evidence(change_of()).voices == pytest.approx(5000, rel=0.15)
 
 
 @pytest.mark.stack
-def test_the_posts_that_made_it_and_their_authors(bench: Bench) -> None:
+def test_the_posts_that_made_it_and_their_authors(store: StoreFixture) -> None:
     for number in range(8):
-        bench.post(f"p{number}", UNTIL - 1, 10 + number)
-    bench.post("many", UNTIL - 2, 0, posts=90)
+        store.post(f"p{number}", UNTIL - 1, 10 + number)
+    store.post("many", UNTIL - 2, 0, posts=90)
     columns = {
         "post_id": ["p7", "p6", "p5"],
         "author_id": ["Ana", "Ana", "Bo"],
@@ -123,11 +124,11 @@ def test_the_posts_that_made_it_and_their_authors(bench: Bench) -> None:
         "created_at": [0] * 3,
         "version": [1] * 3,
     }
-    bench.client.insert("posts", columns)
-    facts = bench.facts(change_of())
-    assert facts.top_posts == ("p7", "p6", "p5", "p4", "p3")
-    assert facts.top_authors == ("author:x/Ana", "author:x/Bo")
-    assert (facts.most, facts.total) == (90, sum(range(10, 18)) + 90)
+    store.client.insert("posts", columns)
+    evidence = store.evidence(change_of())
+    assert evidence.top_posts == ("p7", "p6", "p5", "p4", "p3")
+    assert evidence.top_authors == ("author:x/Ana", "author:x/Bo")
+    assert (evidence.most, evidence.total) == (90, sum(range(10, 18)) + 90)
 
 
 @pytest.mark.stack
@@ -139,50 +140,50 @@ def test_the_posts_that_made_it_and_their_authors(bench: Bench) -> None:
         (50, range(100), "many voices: 100, usually 0.0"),
     ],
 )
-def test_one_loud_account_or_many_voices(bench: Bench, posts: int, voices: Sequence[int], said: str) -> None:
+def test_one_loud_account_or_many_voices(store: StoreFixture, posts: int, voices: Sequence[int], said: str) -> None:
     for number in range(posts):
-        bench.post(f"p{number}", UNTIL - 1, 100 // posts, voices=voices)
-    reasons = alert_of(change_of(), bench.facts(change_of()))["reasons"]
+        store.post(f"p{number}", UNTIL - 1, 100 // posts, voices=voices)
+    reasons = alert_of(change_of(), store.evidence(change_of()))["reasons"]
     assert any(reason.startswith(said) for reason in reasons)
     assert ("one post has 100% of it" in reasons) == (posts == 1)
     assert "100 in 5 min, 10.0 x the usual" in reasons
 
 
 @pytest.mark.stack
-def test_many_are_asked_about_together_and_each_gets_its_own(bench: Bench) -> None:
+def test_many_are_asked_about_together_and_each_gets_its_own(store: StoreFixture) -> None:
     """Also two of one conversation, and one whose usual day is looked at in parts: a span an hour."""
     for number in range(3):
-        bench.post(f"p{number}", UNTIL - 1, 20 + number, conversation=f"hashtag:{number}")
-        bench.post(f"p{number}", UNTIL - 61, 12, conversation=f"hashtag:{number}")
-        bench.post(f"p{number}", UNTIL - 90, 12, conversation=f"hashtag:{number}", voices=range(100, 112))
+        store.post(f"p{number}", UNTIL - 1, 20 + number, conversation=f"hashtag:{number}")
+        store.post(f"p{number}", UNTIL - 61, 12, conversation=f"hashtag:{number}")
+        store.post(f"p{number}", UNTIL - 90, 12, conversation=f"hashtag:{number}", voices=range(100, 112))
     changes = [change_of()._replace(conversation=f"hashtag:{number}") for number in range(3)]
-    changes += [changes[1]._replace(seen_until=UNTIL - 60), changes[2]._replace(expected=LOUD)]
-    together = bench.witness.facts(changes)
-    assert together == [bench.facts(change) for change in changes]
-    assert [facts.observed * 5 for facts in together] == [20, 21, 22, 12, 22]
-    assert [facts.top_posts for facts in together] == [("p0",), ("p1",), ("p2",), ("p1",), ("p2",)]
-    usual = [facts.voices_usual for facts in together]
+    changes += [changes[1]._replace(seen_until=UNTIL - 60), changes[2]._replace(expected=BUSY_RATE)]
+    together = store.source.collect(changes)
+    assert together == [store.evidence(change) for change in changes]
+    assert [evidence.observed * 5 for evidence in together] == [20, 21, 22, 12, 22]
+    assert [evidence.top_posts for evidence in together] == [("p0",), ("p1",), ("p2",), ("p1",), ("p2",)]
+    usual = [evidence.voices_usual for evidence in together]
     assert usual == pytest.approx([24 / 288, 24 / 288, 24 / 288, 12 / 288, 12 / 24])
-    assert bench.witness.facts([]) == []
+    assert store.source.collect([]) == []
 
 
 @pytest.mark.stack
-def test_what_is_too_much_for_the_server_is_left_out_with_a_reason(bench: Bench, settings: Settings) -> None:
+def test_what_is_too_much_for_the_server_is_left_out_with_a_reason(store: StoreFixture, settings: Settings) -> None:
     """The day before it takes more memory than there may be; the alert says all but that. Nothing is tried for ever."""
     for number in range(200):
-        bench.post("p", UNTIL - 10 - number, 0, voices=range(number << 32, (number << 32) + 4000))
-    bench.post("p", UNTIL - 1, 30)
-    bench.post("p", UNTIL - 1, 30, conversation="hashtag:small")
+        store.post("p", UNTIL - 10 - number, 0, voices=range(number << 32, (number << 32) + 4000))
+    store.post("p", UNTIL - 1, 30)
+    store.post("p", UNTIL - 1, 30, conversation="hashtag:small")
     changes = [change_of(), change_of()._replace(conversation="hashtag:small")]
     with ClickHouse(settings) as client:
-        large, small = ClickHouseWitness(client, bench.database, (2, 15_000_000)).facts(changes)
+        large, small = ClickHouseEvidence(client, store.database, (2, 15_000_000)).collect(changes)
         alert = alert_of(changes[0], large)
         assert (large.observed, large.voices, large.top_posts) == (6.0, 30, ("p",))
         assert large.voices_usual is None
         assert "many voices: 30" in alert["reasons"]
         assert "how many voices are usual is not known: ClickHouse ran out of memory or time" in alert["reasons"]
-        assert small == bench.facts(changes[1]), "nobody else's fault"
-        [nothing] = ClickHouseWitness(client, bench.database, (2, 1)).facts([change_of()])
+        assert small == store.evidence(changes[1]), "nobody else's fault"
+        [nothing] = ClickHouseEvidence(client, store.database, (2, 1)).collect([change_of()])
     alert = alert_of(change_of(), nothing)
     assert alert["observed"] == change_of().seen / 5
     assert len(nothing.missing) == 4
@@ -191,51 +192,51 @@ def test_what_is_too_much_for_the_server_is_left_out_with_a_reason(bench: Bench,
 
 
 @pytest.mark.stack
-def test_of_nothing_there_are_no_facts(bench: Bench) -> None:
-    alert = alert_of(change_of("resolved"), bench.facts(change_of("resolved")))
+def test_of_nothing_there_are_no_facts(store: StoreFixture) -> None:
+    alert = alert_of(change_of("resolved"), store.evidence(change_of("resolved")))
     assert (alert["observed"], alert["voices"], alert["concentration"], alert["top_posts"]) == (0.0, 0, 0.0, [])
 
 
 @pytest.mark.stack
-def test_rows_are_read_as_they_were_saved_also_by_the_alert_agent(bench: Bench) -> None:
+def test_rows_are_read_as_they_were_saved_also_by_the_alert_agent(store: StoreFixture) -> None:
     change = change_of()
-    alert = alert_of(change, bench.facts(change))
+    alert = alert_of(change, store.evidence(change))
     resolved = change_of("resolved")._replace(as_of=UNTIL + 20)
-    last = alert_of(resolved, bench.facts(resolved))
-    bench.spikes.save([alert], [change.version])
-    [stored] = bench.spikes.spikes({0: UNTIL}, 1, UNTIL)
+    last = alert_of(resolved, store.evidence(resolved))
+    store.spikes.save([alert], [change.version])
+    [stored] = store.spikes.spikes({0: UNTIL}, 1, UNTIL)
     assert (stored.spike_id, stored.conversation, stored.version) == (change.spike_id, UGLY, change.version)
-    assert (stored.started, stored.as_of, stored.place) == (change.started, change.as_of, change.place)
-    assert (stored.state, stored.is_told, stored.scale) == ("opened", False, 5)
+    assert (stored.started, stored.as_of, stored.order) == (change.started, change.as_of, change.order)
+    assert (stored.state, stored.is_sent, stored.scale) == ("opened", False, 5)
     assert stored.expected == change.expected
-    bench.spikes.save([last, alert], [resolved.version | 1, change.version | 1])
-    assert bench.spikes.spikes({0: UNTIL}, 1, UNTIL + 21) == []
-    assert [(each.state, each.is_told) for each in bench.spikes.spikes({0: UNTIL}, 1, 0)] == [("resolved", True)]
-    assert bench.spikes.spikes({1: UNTIL}, 2, 0) + bench.spikes.spikes({0: UNTIL}, 2, 0) != []
-    assert ClickHouseDeliveryStore(bench.client).spikes([0], 1, 0) == [last]
+    store.spikes.save([last, alert], [resolved.version | 1, change.version | 1])
+    assert store.spikes.spikes({0: UNTIL}, 1, UNTIL + 21) == []
+    assert [(each.state, each.is_sent) for each in store.spikes.spikes({0: UNTIL}, 1, 0)] == [("resolved", True)]
+    assert store.spikes.spikes({1: UNTIL}, 2, 0) + store.spikes.spikes({0: UNTIL}, 2, 0) != []
+    assert ClickHouseDeliveryStore(store.client).spikes([0], 1, 0) == [last]
 
 
 @pytest.mark.stack
-def test_the_past_comes_minute_by_minute_until_each_floor(bench: Bench) -> None:
-    """And a watch that loads it from here knows what one knows that loads it from a fake."""
+def test_the_past_comes_minute_by_minute_until_each_floor(store: StoreFixture) -> None:
+    """And a monitor that loads it from here knows what one knows that loads it from a fake."""
     closings = {(NAME, START + number): count for number, count in enumerate([*QUIET, 60, 60, 60])}
     closings |= {(f"hashtag:{n}", START + AT - n): 1 for n in range(40)} | {("thread:1", START + AT): 7}
     columns = list(zip(*((name, minute * 60, count, 0) for (name, minute), count in closings.items()), strict=True))
     names = ("conversation", "minute", "count", "closed_at")
-    bench.client.insert("conversation_closed", dict(zip(names, map(list, columns), strict=True)))
-    bench.client.insert("conversation_closed", dict(zip(names, [[x] for x in (NAME, START * 60, 2, 1)], strict=True)))
+    store.client.insert("conversation_closed", dict(zip(names, map(list, columns), strict=True)))
+    store.client.insert("conversation_closed", dict(zip(names, [[x] for x in (NAME, START * 60, 2, 1)], strict=True)))
     fake = FakeSpikes(SpikeShelf(closings=closings))
     kinds = ("hashtag",)
     for floors in ({0: START + AT + 2}, {0: START + AT - 5, 2: START + AT - 9, 3: 0}, {1: START + 10}):
         for minutes in (10**6, 30):
-            found = list(bench.spikes.closings(floors, 4, minutes, kinds))
+            found = list(store.spikes.closings(floors, 4, minutes, kinds))
             assert found == list(fake.closings(floors, 4, minutes, kinds))
-        assert bench.spikes.oldest(floors, 4) == fake.oldest(floors, 4)
+        assert store.spikes.oldest(floors, 4) == fake.oldest(floors, 4)
     states = []
-    for past in (bench.spikes, fake):
-        watch = watch_on(FakeSpikes(SpikeShelf()))
-        watch._past = past
-        watch.load(dict.fromkeys(range(4), START + AT + 2), 4)
-        states.append(watch.state.state())
-        assert watch.state.open_spikes == 1
+    for past in (store.spikes, fake):
+        monitor = monitor_on(FakeSpikes(SpikeShelf()))
+        monitor._history = past
+        monitor.load(dict.fromkeys(range(4), START + AT + 2), 4)
+        states.append(monitor.state.state())
+        assert monitor.state.open_spikes == 1
     assert states[0] == states[1]

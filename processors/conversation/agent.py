@@ -14,7 +14,7 @@ from processors.conversation.store import ClickHouseConversations
 from processors.runtime.agent_thread import Bench
 from processors.runtime.batch import Batch
 from processors.runtime.memory import SERIES_BYTES, MemoryBudget
-from processors.spikes.live import Lookout
+from processors.spikes.live import LiveDetection
 
 
 class ConversationBench:
@@ -33,8 +33,8 @@ class ConversationBench:
         self._memory = memory
         self._stored = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
         self._dead_letters = DeadLetterSink(settings)
-        self._lookout = (
-            Lookout(
+        self._spikes = (
+            LiveDetection(
                 settings,
                 metrics,
                 memory.most("series") // SERIES_BYTES,
@@ -44,7 +44,7 @@ class ConversationBench:
             if settings.spike_kinds
             else None
         )
-        watch = self._lookout.watch if self._lookout else None
+        monitor = self._spikes.monitor if self._spikes else None
         self._job = ConversationJob(
             self._stored,
             self._stored,
@@ -52,14 +52,14 @@ class ConversationBench:
             self._dead_letters.write,
             metrics,
             ConversationPolicy(settings.open_cells, memory.most("cells")),
-            watch,
+            monitor,
             after_step,
             self._bench.note_store,
-            watch.load if watch else lambda floors, of: None,
+            monitor.load if monitor else lambda floors, of: None,
         )
         self._bench.watch_over(self._stored, self._dead_letters)
-        if self._lookout is not None:
-            self._bench.watch_over(self._lookout)
+        if self._spikes is not None:
+            self._bench.watch_over(self._spikes)
 
     async def prepare(self) -> None:
         """Looks at the tables and loads the compiled loops. Raises Unavailable, SchemaDrift."""
@@ -84,16 +84,16 @@ class ConversationBench:
 
     def _claim(self, partitions: list[int], of: int) -> None:
         self._job.assign(partitions, of)
-        if self._lookout is not None:
-            self._lookout.watch.forget()
+        if self._spikes is not None:
+            self._spikes.monitor.forget()
         if not partitions:
             self._bench.note_store(None)
 
     def _take(self, batch: Batch) -> bool:
         stored = self._job.take(batch.runs, batch.given_up, time.time)
         self._bench.judge(self._job.judged)
-        if self._lookout is not None:
-            stored = stored and self._lookout.settle(self._job.closed_until, batch.given_up, batch.all_read)
+        if self._spikes is not None:
+            stored = stored and self._spikes.publish(self._job.closed_until, batch.given_up, batch.all_read)
         self._weigh()
         return stored
 
@@ -101,13 +101,13 @@ class ConversationBench:
         cells, closed = self._job.memory
         self._memory.note("cells", cells)
         self._memory.note("closed_minutes", closed)
-        if self._lookout is not None:
-            series, spikes = self._lookout.watch.memory
+        if self._spikes is not None:
+            series, spikes = self._spikes.monitor.memory
             self._memory.note("series", series)
             self._memory.note("spikes", spikes)
 
     def _close(self) -> None:
         self._stored.close()
         self._dead_letters.close()
-        if self._lookout is not None:
-            self._lookout.close()
+        if self._spikes is not None:
+            self._spikes.close()

@@ -1,25 +1,26 @@
-"""What is told of a spike: a change of its life and the facts of it become a SpikeAlert. Pure."""
+"""Alert messages: makes a SpikeAlert of a change of a spike and its evidence. Pure."""
 
 from datetime import UTC, datetime
 from typing import Final
 
-from processors.spikes.life import Change, words
-from processors.spikes.policy import VERSION
-from processors.spikes.ports import Facts
+from processors.spikes.life import Change, format_minutes
+from processors.spikes.policy import DETECTOR_VERSION
+from processors.spikes.ports import Evidence
 from schemas.alerts import SpikeAlert
 
 LOUD_POST: Final = 0.5
-"""Share of one post from which it is the post's doing."""
+"""A post with at least this share of the counts is named as the cause."""
 
 LOUD_ACCOUNTS: Final = 5.0
-"""Comments and posts a voice from which few accounts make the noise."""
+"""From this many comments and posts a voice on, few accounts make the noise."""
 
 LEAST_USUAL: Final = 1 / 1440
-"""A ratio to less than one a day would say nothing."""
+"""The least usual count a minute of a ratio: one a day. A ratio to less would mean nothing."""
 
 
-def alert_of(change: Change, facts: Facts) -> SpikeAlert:
-    """The record of `engagement.alerts`, and but for the version the row of `conversation_spikes`."""
+def alert_of(change: Change, evidence: Evidence) -> SpikeAlert:
+    """Returns the record of `engagement.alerts`, which is, without the version, also the row of
+    `conversation_spikes`."""
     return SpikeAlert(
         spike_id=change.spike_id,
         conversation=change.conversation,
@@ -28,38 +29,38 @@ def alert_of(change: Change, facts: Facts) -> SpikeAlert:
         ended_at=None if change.ended is None else _time(change.ended),
         as_of=_time(change.as_of),
         score=change.score,
-        observed=facts.observed,
+        observed=evidence.observed,
         expected=change.expected,
-        ratio=facts.observed / max(change.expected, LEAST_USUAL),
+        ratio=evidence.observed / max(change.expected, LEAST_USUAL),
         scale_minutes=change.scale,
-        voices=facts.voices or 0,
-        voices_usual=facts.voices_usual or 0.0,
-        channels=facts.channels,
-        channels_usual=facts.channels_usual,
-        concentration=_share(facts),
-        top_posts=list(facts.top_posts),
-        top_authors=list(facts.top_authors),
-        reasons=[*change.reasons, *_reasons(change, facts), *facts.missing],
-        evidence=facts.sql,
-        detector=str(VERSION),
+        voices=evidence.voices or 0,
+        voices_usual=evidence.voices_usual or 0.0,
+        channels=evidence.channels,
+        channels_usual=evidence.channels_usual,
+        concentration=_share(evidence),
+        top_posts=list(evidence.top_posts),
+        top_authors=list(evidence.top_authors),
+        reasons=[*change.reasons, *_reasons(change, evidence), *evidence.missing],
+        evidence=evidence.sql,
+        detector=str(DETECTOR_VERSION),
     )
 
 
-def _reasons(change: Change, facts: Facts) -> list[str]:
-    if not (count := round(facts.observed * change.scale)):
+def _reasons(change: Change, evidence: Evidence) -> list[str]:
+    if not (count := round(evidence.observed * change.scale)):
         return []
-    said = []
-    if not any(reason.startswith(f"{count} in {words(change.scale)}:") for reason in change.reasons):
+    reasons = []
+    if not any(reason.startswith(f"{count} in {format_minutes(change.scale)}:") for reason in change.reasons):
         # On the long scales the detector caps short bursts, and an open minute goes on.
         height = "at its height " if change.state == "resolved" else ""
-        times = facts.observed / max(change.expected, LEAST_USUAL)
-        said.append(f"{height}{count} in {words(change.scale)}, {times:.1f} x the usual")
-    if facts.voices is not None:
-        usual = "" if facts.voices_usual is None else f", usually {facts.voices_usual:.1f}"
-        said.append(_voices(facts.voices, count) + usual)
-    if (share := _share(facts)) >= LOUD_POST:
-        said.append(f"one post has {share:.0%} of it")
-    return said
+        times = evidence.observed / max(change.expected, LEAST_USUAL)
+        reasons.append(f"{height}{count} in {format_minutes(change.scale)}, {times:.1f} x the usual")
+    if evidence.voices is not None:
+        usual = "" if evidence.voices_usual is None else f", usually {evidence.voices_usual:.1f}"
+        reasons.append(_voices(evidence.voices, count) + usual)
+    if (share := _share(evidence)) >= LOUD_POST:
+        reasons.append(f"one post has {share:.0%} of it")
+    return reasons
 
 
 def _voices(voices: int, count: int) -> str:
@@ -70,8 +71,8 @@ def _voices(voices: int, count: int) -> str:
     return f"many voices: {voices}"
 
 
-def _share(facts: Facts) -> float:
-    return min(facts.most / facts.total, 1.0) if facts.total else 0.0
+def _share(evidence: Evidence) -> float:
+    return min(evidence.most / evidence.total, 1.0) if evidence.total else 0.0
 
 
 def _time(minute: int) -> datetime:

@@ -1,4 +1,4 @@
-"""Commands about spikes: backtest."""
+"""The command `spikes`."""
 
 import csv
 import json
@@ -14,45 +14,64 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import SettingsError
 from pipeline.settings import load_settings
 from processors.spikes import numenta
-from processors.spikes.backtest import THRESHOLDS, Judged, Tried, compare, rate_all, run, spikes_of, summarize, weeks_of
+from processors.spikes.backtest import (
+    THRESHOLDS,
+    LabelScores,
+    ThresholdSummary,
+    compare_with_labels,
+    judge_series,
+    rate_all,
+    spikes_of,
+    summarize,
+    weeks_of,
+)
 from processors.spikes.bank import Verdicts
 from processors.spikes.detector import verdicts_of
-from processors.spikes.history import read_past
-from processors.spikes.plot import check_picture, draw
-from processors.spikes.policy import SHIPPED, cut
+from processors.spikes.history import read_closed_minutes
+from processors.spikes.plot import check_plot_path, draw_plot
+from processors.spikes.policy import DEFAULT_POLICY, grid_of
 from processors.spikes.series import Labels, Series, read_labels, read_series
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S"])
 _PATH = click.Path(path_type=Path)
 
+_Summary = tuple[ThresholdSummary, LabelScores | None]
+"""A threshold's alerts, and, with labels, how good the alerts are."""
+
 
 @click.group(epilog="Example: engagement spikes backtest mentions.csv --picture mentions.svg")
 def spikes() -> None:
-    """Sudden spikes in conversation: the detector on history."""
+    """Sudden spikes of conversations: run the detector on history."""
 
 
 @spikes.command(
-    epilog="Example: engagement spikes backtest data/*.csv --labels labels.json --picture spikes.png --out spikes.csv"
+    "backtest",
+    epilog="Example: engagement spikes backtest data/*.csv --labels labels.json --picture spikes.png --out spikes.csv",
 )
 @click.argument("files", nargs=-1, type=_PATH)
 @click.option(
-    "--conversation", help="Instead of files: the past of this conversation, `hashtag:launch`, in ClickHouse."
+    "--conversation",
+    help="Instead of files: the closed minutes of this conversation in ClickHouse, such as `hashtag:launch`.",
 )
-@click.option("--since", type=_TIME, help="... from this time on (UTC where no zone is said) ...")
-@click.option("--until", type=_TIME, help="... and before this one.")
-@click.option("--labels", type=_PATH, help="JSON of windows by series; scores the detector as Numenta does.")
+@click.option("--since", type=_TIME, help="Begin --conversation at this time (UTC where no zone is given).")
+@click.option("--until", type=_TIME, help="End --conversation before this time.")
+@click.option(
+    "--labels", type=_PATH, help="JSON file of labelled windows by series: score the detector as Numenta does."
+)
 @click.option(
     "--threshold",
     type=click.FloatRange(0, min_open=True),
-    default=SHIPPED.threshold,
+    default=DEFAULT_POLICY.threshold,
     show_default=True,
-    help="Score from which an alert fires; the live detector has the default.",
+    help="Fire from this score on. The live detector has the default.",
 )
-@click.option("--width", type=int, help="Seconds of a bucket; by default what most rows are apart.")
-@click.option("--out", type=_PATH, help="CSV with a row per input row: timestamp, value, score, alert (0 or 1).")
-@click.option("--picture", type=_PATH, help="PNG or SVG of each series with its alerts.")
+@click.option("--width", type=int, help="Seconds of a bucket; by default the most frequent distance of rows.")
+@click.option(
+    "--out", type=_PATH, help="Write a CSV file with a row per input row: timestamp, value, score, alert (0 or 1)."
+)
+@click.option("--picture", type=_PATH, help="Write a PNG or SVG plot of each series with its alerts.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def backtest(
+def backtest_spikes(
     files: Sequence[Path],
     conversation: str | None,
     since: datetime | None,
@@ -64,9 +83,9 @@ def backtest(
     picture: Path | None,
     as_json: bool,
 ) -> None:
-    """What the live detector would have said of the past: of CSV FILES (timestamp,value) or of ClickHouse's own.
+    """Run the live detector on history: on CSV FILES (timestamp,value), or on closed minutes in ClickHouse.
 
-    Prints the alerts, and what several thresholds would have made of all series. An alert's lead is the time from a
+    Prints the alerts, and a summary of several thresholds over all series. The lead of an alert is the time from a
     spike's first alert to its highest count.
     """
     if bool(files) == bool(conversation):
@@ -74,27 +93,30 @@ def backtest(
     if not conversation and (since or until):
         raise SettingsError("--since and --until: only with --conversation; cut the CSV files instead")
     if width is not None:
-        cut(width)
+        grid_of(width)
     if picture:
-        check_picture(picture)
+        check_plot_path(picture)
     if conversation:
         with ClickHouse(load_settings()) as clickhouse:
-            series = [read_past(clickhouse, conversation, _seconds(since), _seconds(until))]
+            series = [read_closed_minutes(clickhouse, conversation, _seconds(since), _seconds(until))]
     else:
         series = [read_series(path, width) for path in files]
-    told = read_labels(labels, series) if labels else None
+    series_labels = read_labels(labels, series) if labels else None
 
-    policy = SHIPPED._replace(threshold=threshold)
-    verdicts = [run(one, policy) for one in series]
-    tried: list[tuple[Tried, Judged | None]] = []
-    for each in sorted({*THRESHOLDS, threshold}):
-        said = verdicts if each == threshold else [run(one, policy._replace(threshold=each)) for one in series]
-        tried.append((summarize(each, series, said), compare(series, said, told) if told else None))
+    policy = DEFAULT_POLICY._replace(threshold=threshold)
+    verdicts = [judge_series(counts, policy) for counts in series]
+    summaries: list[_Summary] = []
+    for tried_threshold in sorted({*THRESHOLDS, threshold}):
+        tried = verdicts
+        if tried_threshold != threshold:
+            tried = [judge_series(counts, policy._replace(threshold=tried_threshold)) for counts in series]
+        scores = compare_with_labels(series, tried, series_labels) if series_labels else None
+        summaries.append((summarize(tried_threshold, series, tried), scores))
     if out:
         _write(out, series, verdicts)
     if picture:
-        draw(picture, series, verdicts, told)
-    report = _report(series, verdicts, tried, told, threshold)
+        draw_plot(picture, series, verdicts, series_labels)
+    report = _report(series, verdicts, summaries, series_labels, threshold)
     click.echo(json.dumps(report) if as_json else "\n".join(_lines(report)))
 
 
@@ -108,10 +130,10 @@ def _write(path: Path, series: Sequence[Series], verdicts: Sequence[Verdicts]) -
         with path.open("w", newline="", encoding="utf-8") as stream:
             rows = csv.writer(stream, lineterminator="\n")
             rows.writerow(["timestamp", "value", "score", "alert", *(["series"] if several else [])])
-            for one, said in zip(series, verdicts, strict=True):
-                scores = [f"{score:.6f}" for score in said.scores.tolist()]
-                columns = (one.stamps, one.counts.tolist(), scores, said.fires.astype(int).tolist())
-                rows.writerows((*row, one.name) if several else row for row in zip(*columns, strict=True))
+            for counts, verdict in zip(series, verdicts, strict=True):
+                scores = [f"{score:.6f}" for score in verdict.scores.tolist()]
+                columns = (counts.stamps, counts.counts.tolist(), scores, verdict.fires.astype(int).tolist())
+                rows.writerows((*row, counts.name) if several else row for row in zip(*columns, strict=True))
     except OSError as error:
         raise SettingsError(f"--out: {path}: {error.strerror}; name a file that can be written") from None
 
@@ -119,31 +141,31 @@ def _write(path: Path, series: Sequence[Series], verdicts: Sequence[Verdicts]) -
 def _report(
     series: Sequence[Series],
     verdicts: Sequence[Verdicts],
-    tried: Sequence[tuple[Tried, Judged | None]],
-    told: Sequence[Labels] | None,
+    summaries: Sequence[_Summary],
+    labels: Sequence[Labels] | None,
     threshold: float,
 ) -> dict[str, Any]:
-    """All that is printed, as one JSON object."""
+    """Returns the whole output as one JSON object."""
     report: dict[str, Any] = {"threshold": threshold, "series": [], "thresholds": []}
-    for one, said in zip(series, verdicts, strict=True):
-        fired = said.fires.nonzero()[0].tolist()
+    for counts, verdict_columns in zip(series, verdicts, strict=True):
+        fired = verdict_columns.fires.nonzero()[0].tolist()
         leads = {
-            spike.opened: float(one.times[spike.peak] - one.times[spike.opened]) / 60
-            for spike in spikes_of(one, said.fires)
+            spike.opened: float(counts.times[spike.peak] - counts.times[spike.opened]) / 60
+            for spike in spikes_of(counts, verdict_columns.fires)
         }
-        readable = verdicts_of(type(said)(*(column[fired] for column in said)))
+        readable = verdicts_of(Verdicts(*(column[fired] for column in verdict_columns)))
         report["series"].append(
             {
-                "name": one.name,
-                "rows": len(one.times),
-                "bucket_seconds": one.width,
-                "weeks": weeks_of(one),
-                "alerts_per_week": len(fired) / weeks_of(one),
+                "name": counts.name,
+                "rows": len(counts.times),
+                "bucket_seconds": counts.width,
+                "weeks": weeks_of(counts),
+                "alerts_per_week": len(fired) / weeks_of(counts),
                 "spikes": len(leads),
                 "alerts": [
                     {
-                        "timestamp": one.stamps[row],
-                        "value": int(one.counts[row]),
+                        "timestamp": counts.stamps[row],
+                        "value": int(counts.counts[row]),
                         "score": verdict.score,
                         "observed": verdict.observed,
                         "expected": verdict.expected,
@@ -155,11 +177,13 @@ def _report(
                 ],
             }
         )
-    for summary, judged in tried:
-        report["thresholds"].append(summary._asdict() | (judged._asdict() if judged else {}))
-    if told:
-        rated = rate_all(verdicts, told)
-        report["best"] = {name: numenta.best(rated, profile)._asdict() for name, profile in numenta.PROFILES.items()}
+    for summary, scores in summaries:
+        report["thresholds"].append(summary._asdict() | (scores._asdict() if scores else {}))
+    if labels:
+        rated = rate_all(verdicts, labels)
+        report["best"] = {
+            name: numenta.best_threshold(rated, profile)._asdict() for name, profile in numenta.PROFILES.items()
+        }
         if len(rated) > 1:
             report["leave_one_out"] = {
                 name: numenta.leave_one_out(rated, profile) for name, profile in numenta.PROFILES.items()
@@ -169,12 +193,12 @@ def _report(
 
 def _lines(report: dict[str, Any]) -> list[str]:
     lines = []
-    for one in report["series"]:
+    for series in report["series"]:
         lines.append(
-            f"{one['name']}: {one['rows']:,} rows of {one['bucket_seconds']} s, {one['weeks']:.1f} weeks: "
-            f"{len(one['alerts'])} alerts, {one['alerts_per_week']:.2f} a week, {one['spikes']} spikes"
+            f"{series['name']}: {series['rows']:,} rows of {series['bucket_seconds']} s, {series['weeks']:.1f} weeks: "
+            f"{len(series['alerts'])} alerts, {series['alerts_per_week']:.2f} a week, {series['spikes']} spikes"
         )
-        for alert in one["alerts"]:
+        for alert in series["alerts"]:
             lead = "" if alert["lead_minutes"] is None else f", {alert['lead_minutes']:.0f} min before the peak"
             lines.append(f"  {alert['timestamp']}  score {alert['score']:.2f}  {'; '.join(alert['reasons'])}{lead}")
     labelled = "scores" in report["thresholds"][0]
@@ -197,12 +221,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
             ) + " ".join(f"{score:>9.1f}" for score in row["scores"].values())
         lines.append(line + ("  <" if row["threshold"] == report["threshold"] else ""))
     with suppress(KeyError):
-        best = report["best"]
-        lines += [
-            "",
-            "Numenta, one threshold for all: "
-            + ", ".join(f"{name} {one['score']:.1f} at {one['threshold']:.3f}" for name, one in best.items()),
-        ]
+        best = (f"{name} {best['score']:.1f} at {best['threshold']:.3f}" for name, best in report["best"].items())
+        lines += ["", "Numenta, one threshold for all: " + ", ".join(best)]
         lines.append("leave-one-out: " + ", ".join(f"{n} {s:.1f}" for n, s in report["leave_one_out"].items()))
     return lines
 

@@ -1,22 +1,23 @@
-"""One series alone: a bank of one, with a verdict that a person can read."""
+"""The detector of one series: a bank of one row, with verdicts that a person can read."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from processors.spikes.bank import Bank, Verdicts
-from processors.spikes.policy import HOUR, SHIPPED, SpikePolicy
+from processors.spikes.policy import DEFAULT_POLICY, HOUR_SECONDS, SpikePolicy
 
 
 class Verdict(NamedTuple):
-    """What a count means, on the scale where it stands out most."""
+    """The verdict on a count, on the scale where the count stands out most."""
 
     score: float
-    """observed / level: from the policy's threshold (1) on it fires; 0 while nothing can fire and for a count of 0."""
+    """observed / level: a score of the policy's threshold (1) or more fires; 0 while nothing can fire and for a count
+    of 0."""
     expected: float
     """The usual count of that scale at this hour of the day."""
     reasons: tuple[str, ...]
-    """Why, in words; begins with `warming up` in a series' first day."""
+    """The reasons in words. Begins with `warming up` in a series' first day."""
     observed: float
     level: float
     scale_seconds: int
@@ -25,17 +26,19 @@ class Verdict(NamedTuple):
 
 
 class Detector:
-    """Judges one series of counts as they come. Causal, constant time and memory; equal counts give equal state."""
+    """Judges one series of counts, each as soon as it comes. Causal, in constant time and memory; equal counts give
+    equal state."""
 
-    def __init__(self, width_seconds: int = 60, policy: SpikePolicy = SHIPPED) -> None:
-        """Buckets of that many seconds. Raises SettingsError for a width that `policy.cut` does not know."""
+    def __init__(self, width_seconds: int = 60, policy: SpikePolicy = DEFAULT_POLICY) -> None:
+        """Sets the seconds of a bucket. Raises SettingsError for a width without a grid (see `policy.grid_of`)."""
         self._bank = Bank(width_seconds, policy, capacity=1)
         self._rows = self._bank.add()
 
     def update(self, time: float, count: float) -> Verdict:
-        """Takes the count of the bucket of `time` (seconds since 1970); buckets that were left out count 0.
+        """Adds the count of the bucket of `time` (seconds since 1970) and judges it; buckets that were left out count
+        0.
 
-        Raises ValueError for a count that is below 0 or not whole, and for a time before the last one's bucket.
+        Raises ValueError for a count that is below 0 or not whole, and for a time before the last bucket.
 
         >>> detector = Detector()
         >>> detector.update(1_700_000_000, 3).reasons
@@ -46,25 +49,26 @@ class Detector:
         return verdicts_of(self._bank.update_many(self._rows, int(time // 1), np.array([count])), self._bank.policy)[0]
 
     def firing_level(self, time: float) -> int:
-        """The least count of the bucket of `time` that is sure to fire; see `Bank.firing_levels`."""
+        """Returns the least count of the bucket of `time` that is sure to fire; see `Bank.firing_levels`."""
         return self._bank.firing_level(0, int(time // 1))
 
     def state(self) -> bytes:
-        """All that is known: equal after equal counts."""
+        """Returns the whole state: equal after equal counts."""
         return self._bank.state(0)
 
 
-def verdicts_of(verdicts: Verdicts, policy: SpikePolicy = SHIPPED) -> list[Verdict]:
-    """The rows of a bank's verdicts, each with its reasons. Some us each: meant for those that fire."""
+def verdicts_of(verdicts: Verdicts, policy: SpikePolicy = DEFAULT_POLICY) -> list[Verdict]:
+    """Returns the rows of a bank's verdicts, each with its reasons. Takes some microseconds a row: meant for those that
+    fire."""
     columns = zip(*(column.tolist() for column in verdicts), strict=True)
-    found = []
+    readable = []
     for score, observed, expected, level, scale, age, most, fires in columns:
         young = age < policy.young_hours
-        said = _reasons(observed, expected, level, scale, most) if score > 0.0 else ()
+        reasons = _reasons(observed, expected, level, scale, most) if score > 0.0 else ()
         if young:
-            said = (_warming(age, policy), *said)
-        found.append(Verdict(score, expected, said, observed, level, scale, fires, young))
-    return found
+            reasons = (_warming(age, policy), *reasons)
+        readable.append(Verdict(score, expected, reasons, observed, level, scale, fires, young))
+    return readable
 
 
 def _warming(age: float, policy: SpikePolicy) -> str:
@@ -76,8 +80,8 @@ def _warming(age: float, policy: SpikePolicy) -> str:
 
 def _reasons(observed: float, expected: float, level: float, scale: int, most: float) -> tuple[str, ...]:
     times = f", {observed / expected:.1f} x" if expected > 0.0 else ""
-    span = f"{scale // HOUR} h" if scale >= HOUR else f"{scale // 60} min"
-    capped = " (short bursts capped)" if scale >= HOUR else ""
+    span = f"{scale // HOUR_SECONDS} h" if scale >= HOUR_SECONDS else f"{scale // 60} min"
+    capped = " (short bursts capped)" if scale >= HOUR_SECONDS else ""
     return (
         f"{observed:.0f} in {span}{capped}: usual {expected:.1f}{times}",
         f"level {level:.0f}; most of late {most:.0f}",

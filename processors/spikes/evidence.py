@@ -1,8 +1,8 @@
-"""What spikes are made of, from `conversation_posts` and `posts`: voices and channels against the day before, the posts
-and authors that made them, and the statement that proves each count.
+"""Evidence of spikes from `conversation_posts` and `posts`: voices and channels against the day before, the posts and
+authors with most of the counts, and the SQL statement that proves each count.
 
-A few queries for many spikes together, each of bounded time and memory: what cannot be found out within that is left
-out, and said to be. Nobody waits for an alert because its reasons are many.
+A few queries serve many spikes together, each of bounded time and memory. A value that cannot be found out within the
+bounds is left out, and the alert names it. So no alert waits long for its evidence.
 """
 
 import time
@@ -14,36 +14,36 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.literals import string_literal
 from pipeline.errors import Exhausted, Refused, SchemaDrift
 from processors.spikes.life import Change
-from processors.spikes.ports import Facts
+from processors.spikes.policy import DAY_MINUTES
+from processors.spikes.ports import Evidence
 from schemas.tables import CONVERSATION_POSTS, POSTS
 
-DAY_MINUTES: Final = 1440
-TOP: Final = 5
-EVERYTHING: Final = 2**64 - 1
-"""No theta: all hashes are kept."""
+TOP_POSTS: Final = 5
+NO_THETA: Final = 2**64 - 1
+"""The theta of a set that keeps all hashes."""
 
-LOUD: Final = 10.0
-"""Usual counts a minute from which a day is known by some of its spans ..."""
+BUSY_RATE: Final = 10.0
+"""Usual counts a minute from which only some spans of the day before are read ..."""
 
-LOUD_STEP: Final = 60
+BUSY_STEP_MINUTES: Final = 60
 """... one in so many minutes."""
 
 STATEMENT_SECONDS: Final = 2
 STATEMENT_BYTES: Final = 1 << 30
-PATIENCE_SECONDS: Final = 3.0
-"""After so long nothing more is asked. Where a statement about many fails they are asked about one by one."""
+EVIDENCE_SECONDS: Final = 3.0
+"""After so long no further query is sent. Where a query about many spikes fails, one is sent for each."""
 
 NO_TIME: Final = "ClickHouse ran out of memory or time"
 
 WANTED: Final = "number UInt32, conversation String, until UInt32, scale UInt32, step UInt32, spans UInt32"
 
-Rows = dict[int, list[tuple[Any, ...]]]
-"""What a query said, by the number of the change."""
+_Rows = dict[int, list[tuple[Any, ...]]]
+"""The rows of an answer, by the number of the change."""
 
 
-class ClickHouseWitness:
-    """A Witness on one connection. One thread calls it. `database` is named in the statement, which is pasted
-    anywhere."""
+class ClickHouseEvidence:
+    """An EvidenceSource on one connection. One thread calls all methods. `database` is named in the SQL statement of an
+    alert, so that the statement can be run anywhere."""
 
     def __init__(
         self,
@@ -52,33 +52,34 @@ class ClickHouseWitness:
         limits: tuple[int, int] = (STATEMENT_SECONDS, STATEMENT_BYTES),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limits` of a statement: seconds and bytes of the server's memory."""
+        """`limits` of a query: seconds, and bytes of the server's memory."""
         self._clickhouse, self._database, self._clock = clickhouse, database, clock
-        # Rows are chosen by the table's key alone, which all versions of a row share: so voices are read of those only.
+        # The queries choose rows by the table's key alone, which all versions of a row share, so PREWHERE is safe with
+        # FINAL, and voices are read of the chosen rows only.
         self._settings = (
             f" SETTINGS max_execution_time = {limits[0]}, max_memory_usage = {limits[1]}, "
             "optimize_move_to_prewhere_if_final = 1"
         )
 
-    def facts(self, changes: Sequence[Change]) -> list[Facts]:
+    def collect(self, changes: Sequence[Change]) -> list[Evidence]:
         if not changes:
             return []
-        self._until = self._clock() + PATIENCE_SECONDS
-        wanted = [_wanted(number, change) for number, change in enumerate(changes)]
+        self._until = self._clock() + EVIDENCE_SECONDS
+        wanted = [_request(number, change) for number, change in enumerate(changes)]
         counts, no_counts = self._ask(_counts(), wanted)
         posts, no_posts = self._ask(_posts(), wanted)
         sampled = [row for row in wanted if row[4] > row[3]]
         whole = [row for row in wanted if row[4] == row[3]]
-        heard, no_day = self._ask(_voices_of_spots(), sampled)
+        by_span, no_day = self._ask(_voices_of_minutes(), sampled)
         more, no_more = self._ask(_voices_of_a_day(), whole)
-        heard, no_day = heard | more, no_day | no_more
-        # Without the day before it is a look at some minutes.
-        unheard = [row for row in wanted if row[0] in no_day]
-        now, no_voices = self._ask(_voices_of_spots(), [(*row[:5], 0) for row in unheard])
+        by_span, no_day = by_span | more, no_day | no_more
+        # Without the day before only the minutes of the spike are read.
+        without_day = [row for row in wanted if row[0] in no_day]
+        now, no_voices = self._ask(_voices_of_minutes(), [(*row[:5], 0) for row in without_day])
         authors, no_authors = self._authors(posts)
-        found = []
+        evidence = []
         for number, change in enumerate(changes):
-            spans = {span: (voices, channels) for span, voices, channels in (heard | now).get(number, ())}
+            spans = {span: (voices, channels) for span, voices, channels in (by_span | now).get(number, ())}
             voices, channels = spans.pop(0, (0.0, 0))
             top = posts.get(number, [])
             observed = counts[number][0][0] if number in counts else 0.0
@@ -89,8 +90,8 @@ class ClickHouseWitness:
                 "how many voices it has": no_voices.get(number),
                 "how many voices are usual": no_day.get(number),
             }
-            found.append(
-                Facts(
+            evidence.append(
+                Evidence(
                     observed=change.seen / change.scale if number in no_counts else observed,
                     total=max(top[0][1], 0) if top else 0,
                     most=max(top[0][2], 0) if top else 0,
@@ -99,16 +100,16 @@ class ClickHouseWitness:
                     channels=int(channels),
                     channels_usual=_mean(wanted[number], (c for _, c in spans.values())),
                     top_posts=tuple(post_id for post_id, *_ in top),
-                    top_authors=tuple(dict.fromkeys(authors[each[0]] for each in top if authors.get(each[0]))),
-                    sql=evidence_of(self._database, change.conversation, change.seen_until, change.scale),
+                    top_authors=tuple(dict.fromkeys(authors[post_id] for post_id, *_ in top if authors.get(post_id))),
+                    sql=evidence_sql(self._database, change.conversation, change.seen_until, change.scale),
                     missing=tuple(f"{what} is not known: {why}" for what, why in missing.items() if why),
                 )
             )
-        return found
+        return evidence
 
-    def _ask(self, sql: str, wanted: Sequence[tuple[Any, ...]]) -> tuple[Rows, dict[int, str]]:
-        """Rows of an answer by their first column; and of whom nothing can be found out, why."""
-        rows: Rows = {}
+    def _ask(self, sql: str, wanted: Sequence[tuple[Any, ...]]) -> tuple[_Rows, dict[int, str]]:
+        """Returns the rows of an answer by their first column, and the reasons for the changes without an answer."""
+        rows: _Rows = {}
         failed: dict[int, str] = {}
         if not wanted:
             return rows, failed
@@ -122,13 +123,13 @@ class ClickHouseWitness:
             rows.clear()
             if len(wanted) == 1:
                 return rows, {wanted[0][0]: why}
-            for one in wanted:
-                found, unknown = self._ask(sql, [one])
-                rows |= found
+            for request in wanted:
+                answer, unknown = self._ask(sql, [request])
+                rows |= answer
                 failed |= unknown
         return rows, failed
 
-    def _authors(self, posts: Rows) -> tuple[dict[str, str], str | None]:
+    def _authors(self, posts: _Rows) -> tuple[dict[str, str], str | None]:
         post_ids = list(dict.fromkeys(row[0] for rows in posts.values() for row in rows))
         if not post_ids:
             return {}, None
@@ -137,19 +138,19 @@ class ClickHouseWitness:
             "WHERE post_id IN (SELECT post_id FROM tops)"
         )
         try:
-            found = self._select(sql, {"tops": ("post_id String", [(post_id,) for post_id in post_ids])})
+            columns = self._select(sql, {"tops": ("post_id String", [(post_id,) for post_id in post_ids])})
         except (Exhausted, Refused) as error:
             return {}, _why(error)
-        return dict(zip(*found, strict=True)) if found else {}, None
+        return dict(zip(*columns, strict=True)) if columns else {}, None
 
     def _select(self, sql: str, tables: dict[str, Any]) -> list[Any]:
         return self._clickhouse.select(sql + self._settings, tables=tables)
 
 
-def evidence_of(database: str, conversation: str, until: int, scale: int) -> str:
-    """SQL, ready to paste: comments and posts a minute over the `scale` minutes before `until`.
+def evidence_sql(database: str, conversation: str, until: int, scale: int) -> str:
+    """Returns SQL, ready to paste: comments and posts a minute over the `scale` minutes before `until`.
 
-    >>> print(evidence_of("engagement", "hashtag:it's", 29_000_005, 5))
+    >>> print(evidence_sql("engagement", "hashtag:it's", 29_000_005, 5))
     SELECT sum(count) / 5 AS observed
     FROM (
         SELECT minute, greatest(sum(toInt64(posts) + comments - comments_retracted), 0) AS count
@@ -171,15 +172,16 @@ def evidence_of(database: str, conversation: str, until: int, scale: int) -> str
     )
 
 
-def _wanted(number: int, change: Change) -> tuple[Any, ...]:
-    """Span 0 is at hand; as many others as `spans` says are those of the day before it, each `step` before the last."""
+def _request(number: int, change: Change) -> tuple[Any, ...]:
+    """Returns the row of a change in the table `wanted`. Span 0 is that of the change; the other `spans` are those of
+    the day before, each `step` minutes before the last."""
     scale = change.scale
-    step = max(scale, LOUD_STEP) if change.expected >= LOUD else scale
+    step = max(scale, BUSY_STEP_MINUTES) if change.expected >= BUSY_RATE else scale
     return number, change.conversation, change.seen_until, scale, step, DAY_MINUTES // step
 
 
-def _spots(spans: str) -> str:
-    """A row per minute: whose it is, in which span."""
+def _minutes(spans: str) -> str:
+    """Returns SQL: a row per minute of the first `spans` spans of each change."""
     return (
         "SELECT number, conversation, scale, span, "
         "toDateTime((until - 1 - span * step - arrayJoin(range(scale))) * 60, 'UTC') AS minute "
@@ -190,37 +192,37 @@ def _spots(spans: str) -> str:
 def _cells(columns: str) -> str:
     return (
         f"(SELECT conversation, minute, {columns} FROM {CONVERSATION_POSTS.name} FINAL "
-        "WHERE (conversation, minute) IN (SELECT conversation, minute FROM spots)) AS cells "
-        "INNER JOIN spots USING (conversation, minute)"
+        "WHERE (conversation, minute) IN (SELECT conversation, minute FROM minutes)) AS cells "
+        "INNER JOIN minutes USING (conversation, minute)"
     )
 
 
 def _counts() -> str:
     return (
-        f"WITH spots AS ({_spots('1')}) SELECT number, sum(greatest(count, 0)) / any(scale) FROM (SELECT number, "
+        f"WITH minutes AS ({_minutes('1')}) SELECT number, sum(greatest(count, 0)) / any(scale) FROM (SELECT number, "
         f"any(scale) AS scale, sum(counted) AS count FROM {_cells(_COUNTED)} GROUP BY number, minute) GROUP BY number"
     )
 
 
 def _posts() -> str:
-    """The posts that have most, and beside each what all posts have and what one has at most."""
+    """Returns SQL: the posts with the highest counts, with the sum over all posts and the maximum of one post."""
     return (
-        f"WITH spots AS ({_spots('1')}), made AS (SELECT number, post_id, sum(counted) AS count, "
+        f"WITH minutes AS ({_minutes('1')}), made AS (SELECT number, post_id, sum(counted) AS count, "
         f"sum(commented) AS comments FROM {_cells(f'post_id, {_COUNTED}, {_COMMENTED}')} "
         "GROUP BY number, post_id HAVING count > 0) "
         "SELECT number, post_id, sum(count) OVER (PARTITION BY number), max(count) OVER (PARTITION BY number) "
-        f"FROM made ORDER BY number, comments DESC, count DESC, post_id LIMIT {TOP} BY number"
+        f"FROM made ORDER BY number, comments DESC, count DESC, post_id LIMIT {TOP_POSTS} BY number"
     )
 
 
-def _voices_of_spots() -> str:
-    """Of some spans of the day: their minutes are named."""
+def _voices_of_minutes() -> str:
+    """Returns SQL: voices of some spans of the day, whose minutes are listed."""
     heard = f"SELECT number, span, {_SETS} FROM {_cells(_SETS)}"
-    return _voices(f"WITH spots AS ({_spots('spans + 1')}), heard AS ({heard})")
+    return _voices(f"WITH minutes AS ({_minutes('spans + 1')}), heard AS ({heard})")
 
 
 def _voices_of_a_day() -> str:
-    """Of all spans of the day, which are too many to be named one by one."""
+    """Returns SQL: voices of all spans of the day, which are too many to list their minutes."""
     heard = (
         f"SELECT number, intDiv(until - 1 - at, step) AS span, {_SETS} "
         f"FROM (SELECT conversation, intDiv(toUInt32(minute), 60) AS at, {_SETS} FROM {CONVERSATION_POSTS.name} FINAL "
@@ -233,14 +235,14 @@ def _voices_of_a_day() -> str:
 
 
 def _voices(heard: str) -> str:
-    """Voices and channels of each span. Where a sketch is among the sets, voices are those below the least theta, over
-    its share of all hashes (Dasgupta et al. 2016)."""
-    least = f"min(if(voices_exact = 0 AND notEmpty(voices), arrayMax(voices), {EVERYTHING}))"
+    """Returns SQL: voices and channels of each span. Where a sketch is among the sets, voices are those below the least
+    theta, divided by the theta's share of all hashes (Dasgupta et al. 2016)."""
+    least = f"min(if(voices_exact = 0 AND notEmpty(voices), arrayMax(voices), {NO_THETA}))"
     return (
         f"{heard}, thetas AS (SELECT number, {least} AS theta FROM heard GROUP BY number) "
         "SELECT number, span, "
-        f"uniqCombined64Array(arrayFilter(voice -> voice < theta OR theta = {EVERYTHING}, voices)) "
-        f"/ if(any(theta) = {EVERYTHING}, 1., any(theta) / {EVERYTHING + 1}.), uniqCombined64Array(channels) "
+        f"uniqCombined64Array(arrayFilter(voice -> voice < theta OR theta = {NO_THETA}, voices)) "
+        f"/ if(any(theta) = {NO_THETA}, 1., any(theta) / {NO_THETA + 1}.), uniqCombined64Array(channels) "
         "FROM heard INNER JOIN thetas USING (number) GROUP BY number, span"
     )
 

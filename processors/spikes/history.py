@@ -1,4 +1,4 @@
-"""A conversation's own past: its counts at closing, which are what the live detector saw."""
+"""The history of a conversation: its counts at closing, which the live detector judged."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -7,9 +7,8 @@ import numpy as np
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import Refused
+from processors.spikes.policy import MINUTE_SECONDS
 from processors.spikes.series import Series
-
-MINUTE: Final = 60
 
 CLOSED: Final = (
     "SELECT toInt64(toUnixTimestamp(minute)) AS at, toInt64(count) FROM conversation_closed FINAL "
@@ -17,19 +16,19 @@ CLOSED: Final = (
 )
 
 
-def read_past(clickhouse: ClickHouse, conversation: str, since: int | None, until: int | None) -> Series:
-    """The closed minutes of a conversation from `since` until before `until` (seconds since 1970).
+def read_closed_minutes(clickhouse: ClickHouse, conversation: str, since: int | None, until: int | None) -> Series:
+    """Reads the closed minutes of a conversation from `since` until before `until` (seconds since 1970).
 
-    Blocks on ClickHouse and raises its errors; Refused where there are no such minutes.
+    Blocks on ClickHouse and raises its errors; raises Refused where fewer than two minutes are closed in that time.
     """
-    answer = clickhouse.select(
+    columns = clickhouse.select(
         CLOSED, {"conversation": conversation, "since": since or 0, "until": 2**32 if until is None else until}
     )
-    times = np.array(answer[0] if answer else [], np.int64)
+    times = np.array(columns[0] if columns else [], np.int64)
     if len(times) < 2:
         raise Refused(
             f"{conversation}: {len(times)} closed minutes in that time; name a conversation as `hashtag:launch` or "
             "`brand:acme`, and a longer time with --since and --until"
         )
     stamps = [datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S") for time in times.tolist()]
-    return Series(conversation, stamps, times, np.array(answer[1], np.int64), MINUTE)
+    return Series(conversation, stamps, times, np.array(columns[1], np.int64), MINUTE_SECONDS)

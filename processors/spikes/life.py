@@ -1,11 +1,11 @@
-"""The life of a spike: opened, grown, resolved. Pure: minutes are arguments, nothing is looked up.
+"""The life of a spike: opened, grown, resolved. Pure: minutes are arguments, and nothing is read.
 
-- It opens in the minute that fires, or before that minute's end, when its count already is sure to fire.
-- It has grown when the detector fires again and it has at least doubled since it was last told.
-- It is resolved when the count of its scale has been below half of what opened it, or below the level it had to reach
-  where that is more, for a while; or after a longest time.
+- A spike opens in the minute that fires, or before the end of that minute, when its count is already sure to fire.
+- A spike has grown when the detector fires again and the count has at least doubled since the last alert.
+- A spike is resolved when the count of its scale has been below half of the opening count, or below the level that
+  fires where that is more, for a while; or after a longest time.
 
-What is resolved speaks of the spike at its height: a row that only said how quiet it is now would be of no use.
+The resolved state describes the spike at its height: how quiet the conversation is afterwards would be of no use.
 """
 
 from array import array
@@ -14,21 +14,21 @@ from hashlib import blake2b
 from struct import pack
 from typing import Final, NamedTuple
 
-from processors.spikes.policy import VERSION
+from processors.spikes.policy import DETECTOR_VERSION
 from schemas.alerts import AlertState
 
 RANKS: Final[dict[AlertState, int]] = {"opened": 2, "grown": 3, "resolved": 4}
-"""Steps of a life, in its order. Before the minute's end it is EARLY."""
+"""Rank of each state, in the order of a life. Before the end of its minute an opening has the rank EARLY."""
 
 EARLY: Final = 1
 
 LIFE_BYTES: Final = 2_000
-"""What an open spike takes beside its counts."""
+"""Memory of an open spike beside its counts."""
 
 
 @dataclass(frozen=True)
 class LifePolicy:
-    """`growth`: by how much more something is worth telling again."""
+    """`growth`: the factor by which a count must have grown to be sent again."""
 
     growth: float = 2.0
     quiet_minutes: int = 15
@@ -36,7 +36,7 @@ class LifePolicy:
 
 
 class Fired(NamedTuple):
-    """A verdict that fires. `observed` and `expected` are counts of the scale, of `scale` minutes; the first is capped
+    """A verdict that fires. `observed` and `expected` are counts of the scale, of `scale` minutes; `observed` is capped
     on the long scales."""
 
     score: float
@@ -48,8 +48,8 @@ class Fired(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A spike has come to a state. Minutes since 1970; `as_of` and `seen_until` are ends: the `scale` minutes before
-    `seen_until` are what it speaks of. `expected`: counts a minute."""
+    """A spike has reached a state. Minutes since 1970; `as_of` and `seen_until` are ends: the change describes the
+    `scale` minutes before `seen_until`. `expected`: counts a minute."""
 
     spike_id: str
     conversation: str
@@ -64,21 +64,21 @@ class Change(NamedTuple):
     seen_until: int
     reasons: tuple[str, ...]
     seen: float = 0.0
-    """What the detector saw on the scale, bursts capped."""
+    """The count that the detector saw on the scale, bursts capped."""
 
     @property
     def version(self) -> int:
-        """Of its row, as long as nobody was told: the next number says that somebody was."""
+        """Version of the change's row until the alert is sent; the next number says that it was sent."""
         return self.as_of << 8 | self.rank << 1
 
     @property
-    def place(self) -> tuple[int, int]:
-        """Where it stands in the life of its spike; the same for an early opening and the closed minute's."""
+    def order(self) -> tuple[int, int]:
+        """Order within the life of a spike: the same for an early opening and for that of the closed minute."""
         return self.as_of, RANKS[self.state]
 
 
-def spike_id_of(conversation: str, minute: int, version: int = VERSION) -> str:
-    """The same for whoever finds it.
+def spike_id_of(conversation: str, minute: int, version: int = DETECTOR_VERSION) -> str:
+    """Returns the id of a spike: a hash, the same for every worker that finds the spike.
 
     >>> spike_id_of("hashtag:launch", 29_000_000, 1)
     '408bbe09160033c876161c760df93081'
@@ -87,18 +87,18 @@ def spike_id_of(conversation: str, minute: int, version: int = VERSION) -> str:
 
 
 def open_early(conversation: str, minute: int, count: int, enough: int, fired: Fired) -> Change:
-    """The opening of a spike whose minute is not over."""
-    said = f"the minute is not over: {count} so far, {enough} are sure to fire"
-    return _opening(conversation, minute, fired, EARLY)._replace(reasons=(*fired.reasons, said))
+    """Opens a spike whose minute is not over."""
+    reason = f"the minute is not over: {count} so far, {enough} are sure to fire"
+    return _opening(conversation, minute, fired, EARLY)._replace(reasons=(*fired.reasons, reason))
 
 
 def withdraw(early: Change, why: str) -> Change:
-    """The end of an early opening that did not stand once its minute was closed."""
+    """Resolves an early opening that the closed minute did not confirm."""
     return early._replace(state="resolved", ended=early.as_of, rank=RANKS["resolved"], score=0.0, reasons=(why,))
 
 
 class LifeState:
-    """An open spike. Every minute from the opening one on is to be taken, in order, also silent ones."""
+    """An open spike. Every minute from the opening on must be added, in order, silent ones included."""
 
     __slots__ = (
         "_bar",
@@ -116,11 +116,11 @@ class LifeState:
     )
 
     def __init__(self, conversation: str, minute: int, count: int, fired: Fired, policy: LifePolicy) -> None:
-        """Opens at the closing of `minute`, which had this count."""
+        """Opens a spike at the closing of `minute`, which had this count."""
         self._policy = policy
         self.opening = self._last = _opening(conversation, minute, fired, RANKS["opened"])
         self.until = minute + 1
-        """Minutes before it are taken."""
+        """Minutes before this one were added."""
         self._told, self._level = fired.observed, fired.level
         self._bar = max(fired.observed / policy.growth, fired.level)
         self._counts = array("q", bytes(8 * fired.scale))
@@ -130,18 +130,19 @@ class LifeState:
 
     @property
     def nbytes(self) -> int:
-        """Memory: two changes, and a count for each minute of the scale."""
+        """Bytes of memory: two changes, and a count for each minute of the scale."""
         return LIFE_BYTES + self._counts.itemsize * len(self._counts)
 
-    def take(self, count: int, fired: Fired | None) -> Change | None:
-        """The next closed minute's count, and its verdict where that fires."""
+    def add_minute(self, count: int, fired: Fired | None) -> Change | None:
+        """Adds the count of the next closed minute, with the verdict if the minute fires. Returns the change, if
+        any."""
         minute, scale = self.until, self.opening.scale
         self.until = minute + 1
         self._sum += count - self._counts[minute % scale]
         self._counts[minute % scale] = count
         if self._sum > self._peak:
             self._peak, self._peak_until = self._sum, self.until
-        # Before that the sum lacks the minutes before the opening.
+        # Until a whole scale has passed the sum lacks the minutes before the opening.
         is_calm = fired is None and self.until - self.opening.started >= scale and self._sum < self._bar
         self._calm_since = None if not is_calm else minute if self._calm_since is None else self._calm_since
         if fired is not None and (grown := self._grow(fired)) is not None:
@@ -149,7 +150,7 @@ class LifeState:
         return self._resolve()
 
     def state(self) -> bytes:
-        """All that is known of it: equal after equal counts."""
+        """Returns the whole state of the spike: equal after equal counts."""
         numbers = (self.until, self._told, self._bar, self._level, self._sum, self._peak, self._peak_until)
         return repr((self.opening, self._last, numbers, self._calm_since)).encode() + pack(
             f"<{len(self._counts)}q", *self._counts
@@ -176,9 +177,13 @@ class LifeState:
         opening, policy = self.opening, self._policy
         if self._calm_since is not None and self.until - self._calm_since >= policy.quiet_minutes:
             ended = self._calm_since
-            why = f"below {self._bar:.0f} in {words(opening.scale)} for {policy.quiet_minutes} min, {self._sum} by now"
+            quiet = f"below {self._bar:.0f} in {format_minutes(opening.scale)} for {policy.quiet_minutes} min"
+            why = f"{quiet}, {self._sum} by now"
         elif self.until - opening.started >= policy.longest_minutes:
-            ended, why = self.until, f"has gone on for {words(policy.longest_minutes)}: taken for usual from now on"
+            ended, why = (
+                self.until,
+                f"has gone on for {format_minutes(policy.longest_minutes)}: taken for usual from now on",
+            )
         else:
             return None
         return self._last._replace(
@@ -193,10 +198,10 @@ class LifeState:
         )
 
 
-def words(minutes: int) -> str:
-    """A span of time.
+def format_minutes(minutes: int) -> str:
+    """Formats a span of time.
 
-    >>> words(5), words(240)
+    >>> format_minutes(5), format_minutes(240)
     ('5 min', '4 h')
     """
     return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"

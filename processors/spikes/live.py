@@ -1,4 +1,4 @@
-"""The watch on ClickHouse and Kafka, as the thread of the conversation agent has it."""
+"""The spike monitor on ClickHouse and Kafka, as the thread of the conversation agent runs it."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,22 +15,21 @@ from pipeline.observability.spike_metrics import SpikeMetrics
 from pipeline.settings import Settings
 from pipeline.topic_producer import KeyedProducer
 from processors.runtime.retry import GivenUp, Patience
-from processors.spikes.evidence import ClickHouseWitness
-from processors.spikes.monitor import Watch
-from processors.spikes.state import WatchPolicy
-from processors.spikes.store import ClickHouseSpikes
+from processors.spikes.evidence import ClickHouseEvidence
+from processors.spikes.monitor import MonitorPorts, SpikeMonitor
+from processors.spikes.state import MonitorPolicy
+from processors.spikes.store import ClickHouseSpikeStore
 
-CLOSE_SECONDS: Final = 2.0
-"""How long the end waits for messages that are on their way: their rows say that they were not told, so they come
-again."""
+SEND_CLOSE_SECONDS: Final = 2.0
+"""How long closing waits for alerts that are on their way. Rows of alerts that were not acked are not marked as sent,
+so the next owner of the partition sends these alerts again."""
+
+PUBLISH_SECONDS: Final = 2.0
+"""How long alerts are sent before the next batch is processed, which may hold more urgent ones."""
 
 
-TELL_SECONDS: Final = 2.0
-"""After so long the next batch is due: in it may be what is more urgent."""
-
-
-class Lookout:
-    """A Watch with what it stands on. One thread calls it, but for `cut`."""
+class LiveDetection:
+    """A SpikeMonitor with its connections. One thread calls all methods but `cut`."""
 
     def __init__(
         self,
@@ -38,37 +37,46 @@ class Lookout:
         metrics: WorkerMetrics,
         most_series: int,
         on_store: Callable[[Unavailable | None], None] = lambda error: None,
-        alive: Callable[[], None] = lambda: None,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
-        """`most_series`: that there is memory for; ENGAGEMENT_SPIKE_SERIES may say fewer."""
+        """`most_series` is how many series fit into memory; ENGAGEMENT_SPIKE_SERIES may lower it. `on_store` is called
+        with each failure of ClickHouse or Kafka, and with None once the store answers again."""
         self._clickhouse = ClickHouse(settings)
-        sending = PublisherPolicy(
-            settings.producer_memory_mb << 20, settings.record_limit, CLOSE_SECONDS, close_seconds=CLOSE_SECONDS
+        publisher_policy = PublisherPolicy(
+            settings.producer_memory_mb << 20,
+            settings.record_limit,
+            SEND_CLOSE_SECONDS,
+            close_seconds=SEND_CLOSE_SECONDS,
         )
-        self._messages = KeyedProducer(settings.topics.alerts, lambda: open_publisher(settings, sending))
-        spikes = ClickHouseSpikes(self._clickhouse)
-        witness = ClickHouseWitness(self._clickhouse, settings.clickhouse_url.database)
-        policy = WatchPolicy(settings.spike_kinds, min(settings.spike_series, most_series))
-        self.watch = Watch(spikes, witness, spikes, self._messages, SpikeMetrics(metrics), policy, alive)
-        self._patiently = Patience(on_store=on_store)
+        self._alerts = KeyedProducer(settings.topics.alerts, lambda: open_publisher(settings, publisher_policy))
+        store = ClickHouseSpikeStore(self._clickhouse)
+        evidence = ClickHouseEvidence(self._clickhouse, settings.clickhouse_url.database)
+        self.monitor = SpikeMonitor(
+            MonitorPorts(history=store, evidence=evidence, store=store, alerts=self._alerts),
+            SpikeMetrics(metrics),
+            MonitorPolicy(settings.spike_kinds, min(settings.spike_series, most_series)),
+            on_progress,
+        )
+        self._retry = Patience(on_store=on_store)
 
-    def settle(self, closed_until: int | None, given_up: Event, is_last: bool = True) -> bool:
-        """Tells what is to be told of minutes before `closed_until`, or some of it where more batches come; False when
-        it was given up. Blocks, and waits for a store or broker that is away."""
+    def publish(self, closed_until: int | None, given_up: Event, is_last: bool = True) -> bool:
+        """Sends the alerts of the minutes before `closed_until`, or for PUBLISH_SECONDS where more batches follow
+        (`is_last` is False). Returns False when the batch was given up. Blocks, and waits for a store or broker that is
+        away."""
         if closed_until is None:
             return True
-        self._patiently.given_up = given_up
+        self._retry.given_up = given_up
         with suppress(GivenUp):
-            self.watch.settle(closed_until, self._patiently, inf if is_last else TELL_SECONDS)
+            self.monitor.publish(closed_until, self._retry, inf if is_last else PUBLISH_SECONDS)
             return True
         return False
 
     def cut(self) -> None:
-        """Ends what waits for the server, from another thread: that call raises Unavailable."""
+        """Ends the call that waits for ClickHouse, which then raises Unavailable. May be called from another thread."""
         self._clickhouse.cut()
 
     def close(self) -> None:
-        """Ends the connections, in bounded time."""
+        """Closes the connections, in bounded time."""
         self._clickhouse.close()
         with suppress(EngagementError):
-            self._messages.close()
+            self._alerts.close()

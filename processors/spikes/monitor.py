@@ -1,19 +1,20 @@
-"""Who watches conversations: an Audience that finds spikes and tells of them.
+"""The spike monitor: an Audience of the conversation job that detects spikes and sends their alerts.
 
-The order of telling, which makes a crash between any two steps harmless:
+Each state of a spike is published in this order, which makes a crash between any two steps harmless:
 
-    1. a row of conversation_spikes, with a version that says: not told yet
+    1. a row of conversation_spikes, with a version that says: not sent yet
     2. a message to the topic of alerts, acked
-    3. the same row, with a version that says: told
+    3. the same row, with a version that says: sent
 
-All of it is done after the minutes are marked as closed; of many spikes at once some are told later, so that others are
-not kept waiting. State is a cache of conversation_closed: at an assignment the closed minutes of the last weeks are
-taken again, by the same calls. What is found in them and was not told, as the rows say, is told; with the same ids, so
-that it counts once.
+All three steps come after the minutes were marked as closed. Where many spikes come at once, some are sent later, so
+that the batches that follow need not wait. State is a cache of conversation_closed: at an assignment the monitor reads
+the closed minutes of the last weeks again, through the same calls. Alerts of these minutes that were not sent, as their
+rows say, are sent under the same ids, so that receivers count each once.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from math import inf
 from time import perf_counter
@@ -23,157 +24,173 @@ from pipeline.observability.spike_metrics import SpikeMetrics
 from processors.columnar.partitioning import partitions_of
 from processors.spikes.alert_message import alert_of
 from processors.spikes.life import EARLY, RANKS, Change
-from processors.spikes.ports import Messages, Past, Spikes, StoredSpike, Witness
-from processors.spikes.state import AHEAD_MINUTES, DAY_MINUTES, WatchPolicy, WatchState
+from processors.spikes.policy import DAY_MINUTES
+from processors.spikes.ports import AlertSender, EvidenceSource, SpikeHistory, SpikeStore, StoredSpike
+from processors.spikes.state import AHEAD_MINUTES, MonitorPolicy, MonitorState
 from schemas.alerts import SPIKE_ALERT
 
-AT_ONCE: Final = 50
-FIRST: Final = 5
-"""Of many only so many are told first, that they need not wait for what the others are made of."""
+FIRST_AT_ONCE: Final = 5
+"""How many alerts are sent first where there are many: few, because all wait for the evidence of all."""
+
+MOST_AT_ONCE: Final = 50
+"""The number doubles with each round, up to this."""
 
 STALE_MINUTES: Final = 60
-"""A spike that has nothing newer to tell waits for those that have."""
+"""A spike whose newest state is older than this waits for those with newer ones."""
 
 REPAIRED_DAYS: Final = 7
-"""Where there is more past than is read, its first weeks look newer than they are: what is found there and nobody has
-stored was rightly not found."""
+"""Where the history is longer than what is read, the first weeks read look newer than they are, and may fire where the
+live detector did not. So only spikes of these last days, or with a stored row, are published after a restart."""
 
 CHANGE_BYTES: Final = 1_000
-"""What a state of a spike takes that is still to be told, or was."""
+"""Memory of a state of a spike that is to be sent, or of a stored one."""
 
-FORGOTTEN: Final = "not watched any more, or found by a detector of before: nothing more will be told of it"
+NOT_WATCHED: Final = "not watched any more, or found by a detector of before: nothing more will be told of it"
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 log = logging.getLogger(__name__)
 
 
-class Patiently(Protocol):
+class RetryUntilDone(Protocol):
     """Tries an action until it works (see processors/runtime/retry.py). Raises GivenUp and final errors."""
 
-    def __call__(self, action: Callable[[], Result]) -> Result: ...
+    def __call__(self, action: Callable[[], _Result]) -> _Result: ...
 
 
-class Watch:
-    """The conversations of some partitions. Not thread-safe. Before `load` it takes nothing."""
+@dataclass(frozen=True)
+class MonitorPorts:
+    """All that the monitor reaches outside of itself (processors/spikes/ports.py)."""
+
+    history: SpikeHistory
+    evidence: EvidenceSource
+    store: SpikeStore
+    alerts: AlertSender
+
+
+class SpikeMonitor:
+    """Watches the conversations of some partitions: of none before `load`. Not thread-safe."""
 
     ahead_minutes = AHEAD_MINUTES
 
     def __init__(
         self,
-        past: Past,
-        witness: Witness,
-        spikes: Spikes,
-        messages: Messages,
+        ports: MonitorPorts,
         metrics: SpikeMetrics,
-        policy: WatchPolicy | None = None,
-        alive: Callable[[], None] = lambda: None,
+        policy: MonitorPolicy | None = None,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
-        """`alive` is told of every step forward: to take the past again may last longer than a batch ever does."""
-        self._alive = alive
-        self._past, self._witness, self._spikes, self._messages = past, witness, spikes, messages
-        self._metrics, self._policy = metrics, policy or WatchPolicy()
+        """`on_progress` is called at every step forward: reading the history again may last longer than any batch."""
+        self._history, self._evidence, self._store, self._alerts = (
+            ports.history,
+            ports.evidence,
+            ports.store,
+            ports.alerts,
+        )
+        self._metrics, self._policy, self._on_progress = metrics, policy or MonitorPolicy(), on_progress
         self.forget()
 
     def forget(self) -> None:
-        """Nothing is ours any more."""
-        self.state = WatchState(self._policy)
+        """Drops all state, as no partition is assigned any more."""
+        self.state = MonitorState(self._policy)
         self._closed_until = 0
         self._open: list[tuple[Sequence[str], Sequence[int], Sequence[int]]] = []
-        self._untold: list[Change] = []
-        self._stored: dict[str, StoredSpike] = {}  # as far as it may still matter: of spikes that are open
+        self._unsent: list[Change] = []
+        self._stored: dict[str, StoredSpike] = {}  # open spikes only: rows of the others do not matter any more
 
     def load(self, floors: Mapping[int, int], of: int) -> None:
-        """These partitions, out of `of`, are ours: their minutes before `floors` are closed. Takes them again; blocks,
-        and may be repeated where it raises."""
+        """Takes over partitions, out of `of`, whose minutes before `floors` (by partition) are closed. Reads these
+        minutes again. Blocks; may be repeated where an error was raised."""
         self.forget()
         span = self._policy.idle_days * DAY_MINUTES
-        stored = {s.spike_id: s for s in self._past.spikes(floors, of, min(floors.values()) - span)}
-        oldest = self._past.oldest(floors, of)
+        stored = {spike.spike_id: spike for spike in self._history.spikes(floors, of, min(floors.values()) - span)}
+        oldest = self._history.oldest(floors, of)
         owners = cache(lambda conversation: int(partitions_of([conversation], of)[0]))
 
         def floor_of(conversation: str) -> int:
             return floors.get(owners(conversation), 0)
 
-        found: list[Change] = []
-        for minute, names, counts in self._past.closings(floors, of, span, self._policy.kinds):
-            found += self.state.pass_until(lambda name: min(minute, floor_of(name)))  # noqa: B023
-            found += self._close(minute, names, counts)
-            self._alive()
-        found += self.state.pass_until(floor_of)
+        changes: list[Change] = []
+        for minute, names, counts in self._history.closings(floors, of, span, self._policy.kinds):
+            changes += self.state.close_until(lambda name: min(minute, floor_of(name)))  # noqa: B023
+            changes += self._close(minute, names, counts)
+            self._on_progress()
+        changes += self.state.close_until(floor_of)
         newest = max(floors.values())
         is_whole = oldest is None or oldest >= newest - span
         since = 0 if is_whole else newest - REPAIRED_DAYS * DAY_MINUTES
-        self._untold = [each for each in found if each.as_of >= since or each.spike_id in stored]
-        ids = {each.spike_id for each in found}
+        self._unsent = [change for change in changes if change.as_of >= since or change.spike_id in stored]
+        found_again = {change.spike_id for change in changes}
         for spike in stored.values():
-            if spike.spike_id not in ids and not (spike.state == "resolved" and spike.is_told):
+            if spike.spike_id not in found_again and not (spike.state == "resolved" and spike.is_sent):
                 self._adopt(spike, floor_of(spike.conversation))
         self._stored = stored
-        self._untold = [each for each in self._untold if self._has_news(each)]
-        self._stored = {key: each for key, each in stored.items() if each.state != "resolved" or not each.is_told}
+        self._unsent = [change for change in self._unsent if self._has_news(change)]
+        self._stored = {
+            spike_id: spike for spike_id, spike in stored.items() if spike.state != "resolved" or not spike.is_sent
+        }
         self._closed_until = min(floors.values())
-        self._show()
+        self._show_metrics()
 
     def on_closed(self, minute: int, conversations: Sequence[str], counts: Sequence[int]) -> None:
-        # Minutes of all conversations come in order: what is before this one is closed for each of them.
-        self._untold += self.state.pass_until(lambda conversation: minute)
-        self._untold += self._close(minute, conversations, counts)
+        # Minutes of all conversations come in order, so all minutes before this one are closed for each conversation.
+        self._unsent += self.state.close_until(lambda conversation: minute)
+        self._unsent += self._close(minute, conversations, counts)
         self._closed_until = max(self._closed_until, minute + 1)
 
     def on_open(self, conversations: Sequence[str], minutes: Sequence[int], counts: Sequence[int]) -> None:
-        # What closes in the same batch comes first: without it nothing is certain.
+        # Open minutes are judged in `publish`, after those that close in the same batch: no verdict is certain before.
         self._open.append((conversations, minutes, counts))
 
-    def settle(self, closed_until: int, patiently: Patiently, seconds: float = inf) -> None:
-        """Every minute before it is closed. Tells what is to be told, for so long, or a little of it: blocks. What is
-        left, or was given up, stays to be told."""
+    def publish(self, closed_until: int, retry: RetryUntilDone, seconds: float = inf) -> None:
+        """Sends alerts, the most important first, for about `seconds`, and at least FIRST_AT_ONCE of them. Every minute
+        before `closed_until` is closed. Blocks. The rest, and what was given up, is sent by the next calls."""
         started = perf_counter()
-        self._untold += self.state.pass_until(lambda conversation: closed_until)
+        self._unsent += self.state.close_until(lambda conversation: closed_until)
         self._closed_until = max(self._closed_until, closed_until)
         for columns in self._open:
-            self._untold += self.state.look(*columns, self._closed_until)
+            self._unsent += self.state.judge_open(*columns, self._closed_until)
         self._open.clear()
         self._metrics.add_seconds(perf_counter() - started)
-        self._untold = self._by_weight(self._untold)
-        at_once = FIRST
+        self._unsent = self._by_priority(self._unsent)
+        at_once = FIRST_AT_ONCE
         started = perf_counter()
-        while self._untold and (at_once == FIRST or perf_counter() - started < seconds):
-            changes = self._untold[:at_once]
-            self._tell([each for each in changes if self._has_news(each)], patiently)
-            del self._untold[: len(changes)]
-            at_once = min(2 * at_once, AT_ONCE)
-            self._alive()
-        self._show()
+        while self._unsent and (at_once == FIRST_AT_ONCE or perf_counter() - started < seconds):
+            changes = self._unsent[:at_once]
+            self._send([change for change in changes if self._has_news(change)], retry)
+            del self._unsent[: len(changes)]
+            at_once = min(2 * at_once, MOST_AT_ONCE)
+            self._on_progress()
+        self._show_metrics()
 
     @property
     def memory(self) -> tuple[int, int]:
-        """Bytes of all series, and of the spikes that go on or are still to be told."""
-        waiting = CHANGE_BYTES * (len(self._untold) + len(self._stored))
+        """Bytes of all series, and of the spikes that are open or still to be sent."""
+        waiting = CHANGE_BYTES * (len(self._unsent) + len(self._stored))
         return self.state.tracked.nbytes, self.state.nbytes + waiting
 
-    def _by_weight(self, changes: Sequence[Change]) -> list[Change]:
-        """What is news before what is history, openings before what came of them, the clearest first. The states of one
+    def _by_priority(self, changes: Sequence[Change]) -> list[Change]:
+        """Sorts recent spikes before stale ones, openings before later states, high scores first. The states of one
         spike stay in their order."""
         newest: dict[str, int] = {}
         for change in changes:
             newest[change.spike_id] = max(newest.get(change.spike_id, 0), change.as_of)
         fresh = self._closed_until - STALE_MINUTES
 
-        def weight(change: Change) -> tuple[bool, int, float]:
+        def priority(change: Change) -> tuple[bool, int, float]:
             score = 0.0 if change.state == "grown" else -change.score
             return newest[change.spike_id] < fresh, RANKS[change.state], score
 
-        return sorted(changes, key=weight)
+        return sorted(changes, key=priority)
 
     def _close(self, minute: int, conversations: Sequence[str], counts: Sequence[int]) -> list[Change]:
         started = perf_counter()
-        changes = self.state.close(minute, conversations, counts)
+        changes = self.state.close_minute(minute, conversations, counts)
         self._metrics.add_seconds(perf_counter() - started)
         return changes
 
     def _adopt(self, spike: StoredSpike, floor: int) -> None:
-        """A stored spike that is open, or was never told of, and does not follow from what is closed."""
+        """Takes over a stored spike that is open, or was never sent, and does not follow from the closed minutes."""
         change = Change(
             spike.spike_id,
             spike.conversation,
@@ -190,62 +207,70 @@ class Watch:
         )
         if spike.started >= floor and spike.state != "resolved":
             self.state.restore_early(change)
-            if not spike.is_told:
-                self._untold.append(change)
+            if not spike.is_sent:
+                self._unsent.append(change)
             return
         end = spike.as_of if spike.state == "resolved" else max(floor, spike.as_of)
-        self._untold.append(
-            change._replace(state="resolved", ended=end, as_of=end, rank=RANKS["resolved"], reasons=(FORGOTTEN,))
+        self._unsent.append(
+            change._replace(state="resolved", ended=end, as_of=end, rank=RANKS["resolved"], reasons=(NOT_WATCHED,))
         )
 
-    def _tell(self, changes: Sequence[Change], patiently: Patiently) -> None:
+    def _send(self, changes: Sequence[Change], retry: RetryUntilDone) -> None:
+        """Stores and sends the alerts of these changes, in the order of this module's docstring."""
         if not changes:
             return
         started = perf_counter()
-        facts = patiently(partial(self._witness.facts, changes))
-        took = perf_counter() - started
-        self._metrics.add_evidence_seconds(took)
-        alerts = [alert_of(*pair) for pair in zip(changes, facts, strict=True)]
+        evidence = retry(partial(self._evidence.collect, changes))
+        evidence_seconds = perf_counter() - started
+        self._metrics.add_evidence_seconds(evidence_seconds)
+        alerts = [alert_of(*pair) for pair in zip(changes, evidence, strict=True)]
         versions = [change.version for change in changes]
-        new = [alert for alert, change in zip(alerts, changes, strict=True) if not self._was_told(change)]
+        new = [alert for alert, change in zip(alerts, changes, strict=True) if not self._was_sent(change)]
         if new:
-            patiently(partial(self._spikes.save, alerts, versions))
+            retry(partial(self._store.save, alerts, versions))
             for alert in new:
                 value = SPIKE_ALERT.dump_json(alert)
-                patiently(partial(self._messages.send, alert["conversation"], value))
-            patiently(self._messages.flush)
-        patiently(partial(self._spikes.save, alerts, [version | 1 for version in versions]))
+                retry(partial(self._alerts.send, alert["conversation"], value))
+            retry(self._alerts.flush)
+        retry(partial(self._store.save, alerts, [version | 1 for version in versions]))
         for change in changes:
-            if not self._was_told(change):
+            if not self._was_sent(change):
                 self._metrics.count_spike(change.state)
                 log.info("spike %s of %s %s", change.spike_id, change.conversation, change.state)
-        log.debug("evidence of %d states took %.2f s, all of it %.2f s", len(changes), took, perf_counter() - started)
+        log.debug(
+            "evidence of %d states took %.2f s, sending them %.2f s in all",
+            len(changes),
+            evidence_seconds,
+            perf_counter() - started,
+        )
         self._remember(changes)
 
     def _remember(self, changes: Iterable[Change]) -> None:
-        for each in changes:
-            if each.state == "resolved":
-                self._stored.pop(each.spike_id, None)
+        """Keeps the states that were sent of open spikes, and forgets resolved spikes."""
+        for change in changes:
+            if change.state == "resolved":
+                self._stored.pop(change.spike_id, None)
             else:
-                self._stored[each.spike_id] = StoredSpike(
-                    each.spike_id,
-                    each.conversation,
-                    each.state,
-                    each.started,
-                    each.as_of,
-                    each.version | 1,
-                    each.expected,
-                    each.scale,
+                self._stored[change.spike_id] = StoredSpike(
+                    change.spike_id,
+                    change.conversation,
+                    change.state,
+                    change.started,
+                    change.as_of,
+                    change.version | 1,
+                    change.expected,
+                    change.scale,
                 )
 
-    def _was_told(self, change: Change) -> bool:
-        known = self._stored.get(change.spike_id)
-        return known is not None and known.is_told and known.place >= change.place
+    def _was_sent(self, change: Change) -> bool:
+        stored = self._stored.get(change.spike_id)
+        return stored is not None and stored.is_sent and stored.order >= change.order
 
     def _has_news(self, change: Change) -> bool:
-        """It was not told; or it was told before its minute's end, and its row can say now what it came to."""
-        known = self._stored.get(change.spike_id)
-        return known is None or not known.is_told or known.version < (change.version | 1)
+        """Tells whether the row of a change is not final yet. The change was not sent, or was sent before the end of
+        its minute, so that the final row can now replace the early one."""
+        stored = self._stored.get(change.spike_id)
+        return stored is None or not stored.is_sent or stored.version < (change.version | 1)
 
-    def _show(self) -> None:
+    def _show_metrics(self) -> None:
         self._metrics.show(len(self.state.tracked), self.state.tracked.released, self.state.open_spikes)

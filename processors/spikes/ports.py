@@ -1,7 +1,7 @@
-"""What the watch needs from outside. ClickHouse and Kafka are one (stored.py, evidence.py, sending.py), fakes for tests
-others.
+"""Ports of the spike monitor. ClickHouse and Kafka implement the ports (store.py, evidence.py, sending.py), and so do
+the fakes of the tests.
 
-Each call blocks. Each may raise pipeline.errors.Unavailable (worth another try: all of it is idempotent) or Refused.
+Each call blocks. Each may raise pipeline.errors.Unavailable (worth another try: all calls are idempotent) or Refused.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +11,13 @@ from processors.spikes.life import RANKS, Change
 from schemas.alerts import AlertState, SpikeAlert
 
 
-class Facts(NamedTuple):
-    """What the store knows of a change. `observed`: counts a minute, not capped; `most`: of the post that has most;
-    `total`: of all its posts. Usual ones are means over spans of the day before. What could not be found out is None,
-    zero or empty, and `missing` says in words what that is."""
+class Evidence(NamedTuple):
+    """What the store knows of the minutes of a change.
+
+    `observed`: counts a minute, not capped; `most`: counts of the post that has most; `total`: counts of all posts.
+    `voices_usual` and `channels_usual` are means over spans of the day before. A value that could not be found out is
+    None, zero or empty, and `missing` names that value in words.
+    """
 
     observed: float
     total: int
@@ -42,58 +45,60 @@ class StoredSpike(NamedTuple):
     scale: int
 
     @property
-    def is_told(self) -> bool:
-        """Whoever wrote it has sent it, and all states before it."""
+    def is_sent(self) -> bool:
+        """Whether the state of this row, and each state before, was sent and acked."""
         return bool(self.version & 1)
 
     @property
-    def place(self) -> tuple[int, int]:
-        """As `Change.place`."""
+    def order(self) -> tuple[int, int]:
+        """Order among the states of the spike, comparable with `Change.order`."""
         return self.as_of, RANKS[self.state]
 
 
-class Past(Protocol):
-    """What is stored of closed minutes and of spikes, of the partitions of `floors`, out of `of`."""
+class SpikeHistory(Protocol):
+    """Stored closed minutes and spikes of the partitions of `floors`, out of `of`."""
 
     def oldest(self, floors: Mapping[int, int], of: int) -> int | None:
-        """The first closed minute that has a count; None where there is none."""
+        """Returns the first closed minute that has a count, None where no minute has."""
         ...
 
     def closings(
         self, floors: Mapping[int, int], of: int, minutes: int, kinds: Sequence[str]
     ) -> Iterator[tuple[int, list[str], list[int]]]:
-        """The counts of the last `minutes` before each partition's floor, minute by minute, each conversation once."""
+        """Yields the counts of the last `minutes` before each partition's floor, minute by minute, each conversation
+        once."""
         ...
 
     def spikes(self, floors: Mapping[int, int], of: int, since: int) -> Sequence[StoredSpike]:
-        """Spikes that are open, or were judged at `since` or later."""
+        """Returns the spikes that are open, or whose newest state is of minute `since` or later."""
         ...
 
 
-class Witness(Protocol):
-    """Who can say what a spike is made of."""
+class EvidenceSource(Protocol):
+    """Finds out what a spike consists of: voices, channels, posts and authors."""
 
-    def facts(self, changes: Sequence[Change]) -> Sequence[Facts]:
-        """Of the minutes that each speaks of; in bounded time, whatever it leaves out."""
+    def collect(self, changes: Sequence[Change]) -> Sequence[Evidence]:
+        """Returns the evidence of the minutes of each change, in bounded time: incomplete where time does not
+        suffice."""
         ...
 
 
-class Spikes(Protocol):
-    """Where rows of spikes go."""
+class SpikeStore(Protocol):
+    """Stores the rows of spikes."""
 
     def save(self, alerts: Sequence[SpikeAlert], versions: Sequence[int]) -> None:
-        """What is saved when the call returns can be read."""
+        """Stores one row per alert. Rows can be read as soon as the call returns."""
         ...
 
 
-class Messages(Protocol):
-    """Where alerts go."""
+class AlertSender(Protocol):
+    """Sends alerts to the alert agent."""
 
     def send(self, conversation: str, value: bytes) -> None:
-        """Queues one message, keyed by its conversation."""
+        """Queues one message, keyed by the conversation."""
         ...
 
     def flush(self) -> None:
-        """Blocks until all that was sent is acked, or for a while: then raises Unavailable, and it is still on its
+        """Blocks until all queued messages are acked. After a while raises Unavailable; the messages stay on their
         way."""
         ...

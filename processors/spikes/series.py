@@ -13,17 +13,17 @@ import numpy as np
 from pipeline.errors import Refused, SettingsError
 from processors.columnar.arrays import Array
 from processors.spikes.kernels import MOST_COUNT
-from processors.spikes.policy import cut
+from processors.spikes.policy import grid_of
 
-COLUMNS: Final = ("timestamp", "value")
+CSV_COLUMNS: Final = ("timestamp", "value")
 
 
 class Series(NamedTuple):
-    """Counts in the order of time; rows that are missing are zeros."""
+    """Counts in the order of time. Rows that are missing are zeros."""
 
     name: str
     stamps: Sequence[str]
-    """Times as they were written."""
+    """The times as written in the file."""
     times: Array
     """i8: seconds since 1970."""
     counts: Array
@@ -33,7 +33,7 @@ class Series(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """What is known of a series: windows in which a detector should speak, and instants, one a window (or none)."""
+    """Labels of a series: windows in which a detector should fire, and instants, one a window (or none)."""
 
     windows: Sequence[tuple[int, int]]
     """First and last row."""
@@ -42,10 +42,10 @@ class Labels(NamedTuple):
 
 
 def read_series(path: Path, width: int | None = None) -> Series:
-    """A CSV file with the columns `timestamp` (ISO 8601, UTC where no zone is said, or seconds since 1970) and `value`
-    (a whole count). Without `width` the buckets are as wide as most rows are apart.
+    """Reads a CSV file with the columns `timestamp` (ISO 8601, UTC where no zone is given, or seconds since 1970) and
+    `value` (a whole count). Without `width` the buckets are as wide as the most frequent distance of rows.
 
-    Raises Refused that names file, line and field.
+    Raises Refused with file, line and field.
     """
     stamps: list[str] = []
     times: list[int] = []
@@ -53,9 +53,9 @@ def read_series(path: Path, width: int | None = None) -> Series:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = csv.DictReader(stream)
-            for name in COLUMNS:
+            for name in CSV_COLUMNS:
                 if name not in (rows.fieldnames or ()):
-                    raise Refused(f"{path}:1: no column {name}; the first line must name {', '.join(COLUMNS)}")
+                    raise Refused(f"{path}:1: no column {name}; the first line must name {', '.join(CSV_COLUMNS)}")
             for row in rows:
                 where = f"{path}:{rows.line_num}"
                 stamps.append((row["timestamp"] or "").strip())
@@ -69,46 +69,49 @@ def read_series(path: Path, width: int | None = None) -> Series:
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}; name a readable CSV file") from None
     except UnicodeDecodeError:
-        raise Refused(f"{path}: not UTF-8 text; name a CSV file with the columns {', '.join(COLUMNS)}") from None
+        raise Refused(f"{path}: not UTF-8 text; name a CSV file with the columns {', '.join(CSV_COLUMNS)}") from None
     except csv.Error as error:
-        raise Refused(f"{path}:{rows.line_num}: no CSV ({error})") from None
+        raise Refused(f"{path}:{rows.line_num}: not a CSV file ({error})") from None
     if len(times) < 2:
         raise Refused(f"{path}: {len(times)} rows; a series has at least two")
-    at = np.array(times, np.int64)
-    return Series(path.stem, stamps, at, np.array(counts, np.int64), _width_of(at, width, path))
+    seconds = np.array(times, np.int64)
+    return Series(path.stem, stamps, seconds, np.array(counts, np.int64), _width_of(seconds, width, path))
 
 
 def read_labels(path: Path, series: Sequence[Series]) -> list[Labels]:
-    """Labels of each series: {name: {"windows": [[from, to], ...], "labels": [at, ...]}}, times as in the CSV.
+    """Reads the labels of each series: {name: {"windows": [[from, to], ...], "labels": [at, ...]}}, times as in the
+    CSV.
 
-    Raises Refused that names file, series and field.
+    Raises Refused with file, series and field.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        labels_by_name = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}; name a readable JSON file of labels") from None
     except ValueError as error:
         raise Refused(f"{path}: not JSON ({error})") from None
-    if not isinstance(told, dict):
+    if not isinstance(labels_by_name, dict):
         raise Refused(f"{path}: not a JSON object of series by name")
-    return [_labels_of(path, told.get(one.name, told.get(f"{one.name}.csv")), one) for one in series]
+    return [
+        _labels_of(path, labels_by_name.get(one.name, labels_by_name.get(f"{one.name}.csv")), one) for one in series
+    ]
 
 
-def _labels_of(path: Path, told: Any, one: Series) -> Labels:
-    where = f"{path}: {one.name}"
-    if not isinstance(told, dict) or not isinstance(told.get("windows"), list):
-        raise Refused(f'{where}.windows: missing; say {{"{one.name}": {{"windows": [["from", "to"], ...]}}}}')
+def _labels_of(path: Path, labels: Any, series: Series) -> Labels:
+    where = f"{path}: {series.name}"
+    if not isinstance(labels, dict) or not isinstance(labels.get("windows"), list):
+        raise Refused(f'{where}.windows: missing; write {{"{series.name}": {{"windows": [["from", "to"], ...]}}}}')
     windows: list[tuple[int, int]] = []
-    for number, pair in enumerate(told["windows"]):
+    for number, pair in enumerate(labels["windows"]):
         field = f"{where}.windows[{number}]"
         if not (isinstance(pair, list) and len(pair) == 2):
             raise Refused(f"{field}: not a pair of times")
         start, end = (_time_of(str(time), field) for time in pair)
-        first, last = int(np.searchsorted(one.times, start)), int(np.searchsorted(one.times, end, "right")) - 1
+        first, last = int(np.searchsorted(series.times, start)), int(np.searchsorted(series.times, end, "right")) - 1
         if first > last or (windows and first <= windows[-1][1]):
             raise Refused(f"{field}: holds no row of the series, overlaps the one before, or comes before it")
         windows.append((first, last))
-    instants = told.get("labels", [])
+    instants = labels.get("labels", [])
     if not isinstance(instants, list) or len(instants) not in (0, len(windows)):
         raise Refused(f"{where}.labels: not a list of one time a window")
     return Labels(windows, [_time_of(str(time), f"{where}.labels[{i}]") for i, time in enumerate(instants)])
@@ -121,8 +124,8 @@ def _time_of(text: str, where: str) -> int:
         time = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise Refused(
-            f"{where}: timestamp {text!r} is no time; write 2026-01-31 23:59:00 (UTC, or with a zone) or seconds since "
-            "1970"
+            f"{where}: timestamp {text!r} is not a time; write 2026-01-31 23:59:00 (UTC, or with a zone) or seconds "
+            "since 1970"
         ) from None
     return math.floor((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
 
@@ -133,7 +136,7 @@ def _count_of(text: str, where: str) -> int:
     except ValueError:
         value = math.nan
     if not (0 <= value <= MOST_COUNT and value == math.floor(value)):
-        raise Refused(f"{where}: value {text!r} is no count; write a whole number from 0 to {MOST_COUNT}")
+        raise Refused(f"{where}: value {text!r} is not a count; write a whole number from 0 to {MOST_COUNT}")
     return int(value)
 
 
@@ -142,7 +145,7 @@ def _width_of(times: Array, width: int | None, path: Path) -> int:
         gaps, often = np.unique(np.diff(times), return_counts=True)
         width = int(gaps[np.argmax(often)])
         try:
-            cut(width)
+            grid_of(width)
         except SettingsError as error:
             raise Refused(f"{path}: rows are mostly {width} s apart ({error}); or name the buckets' --width") from None
     return width

@@ -1,4 +1,4 @@
-"""Which conversations have a series in the bank, at most so many: the idlest leave."""
+"""The conversations with a series in the bank. Their number is bounded: the idlest are released."""
 
 from collections.abc import Collection, Container, Sequence
 from typing import Final
@@ -9,17 +9,19 @@ from processors.columnar.arrays import Array
 from processors.spikes.bank import Bank
 
 KEPT_SHARE: Final = 0.9
-"""Of the most that there may be, once there are more: making room for one at a time would cost a look at all each."""
+"""The share of the most series that stays once there are too many. Releasing one at a time would cost a pass over all
+series each."""
 
-NAME_BYTES: Final = 200
-"""What a series takes beside its row: a name of some 40 characters, its place in a dict, and in a list once it is let
-go."""
+SERIES_NAME_BYTES: Final = 200
+"""Memory of a series beside its row: a name of some 40 characters, an entry in a dict, and one in a list once the
+series is released."""
 
 
-class TrackedState:
-    """Conversation -> row of the bank, and the last minute that had a count."""
+class TrackedSeries:
+    """Maps a conversation to a row of the bank, and keeps the last minute with a count."""
 
     def __init__(self, bank: Bank, most: int) -> None:
+        """`most` is how many series there may be."""
         self._bank, self._most = bank, most
         self._rows: dict[str, int] = {}
         self._last = np.zeros(1024, np.int64)
@@ -30,26 +32,32 @@ class TrackedState:
 
     @property
     def nbytes(self) -> int:
-        """Memory, with that of the bank, room included."""
-        return int(self._bank.nbytes + self._last.nbytes) + NAME_BYTES * len(self._rows)
+        """Bytes of memory, free rows of the bank included."""
+        return int(self._bank.nbytes + self._last.nbytes) + SERIES_NAME_BYTES * len(self._rows)
 
     def find(self, conversation: str) -> int | None:
-        """Its row; None where it has none."""
+        """Returns the row of the conversation, None without a series."""
         return self._rows.get(conversation)
 
-    def that_fit(self, conversations: Sequence[str], counts: Sequence[int], held: Collection[str]) -> Sequence[int]:
-        """Places of those of one minute that can have a series at once: all that have one; of the others, none of which
-        could fire yet, the loudest (of two as loud the first by name) where they are more than there may be series."""
-        new = [place for place, name in enumerate(conversations) if name not in self._rows]
+    def select_fitting(
+        self, conversations: Sequence[str], counts: Sequence[int], held: Collection[str]
+    ) -> Sequence[int]:
+        """Selects the conversations of one minute for which series are, or can be, in memory at once, and returns the
+        indexes.
+
+        All with a series are selected. New series cannot fire yet: where they are too many, those with the highest
+        counts are selected, the first by name among equals.
+        """
+        new = [index for index, name in enumerate(conversations) if name not in self._rows]
         if len(self._rows) + len(new) <= self._most:
             return range(len(conversations))
-        room = max(0, self._most - len({*conversations, *held} - {conversations[place] for place in new}))
-        left_out = set(sorted(new, key=lambda place: (-counts[place], conversations[place]))[room:])
-        return [place for place in range(len(conversations)) if place not in left_out]
+        room = max(0, self._most - len({*conversations, *held} - {conversations[index] for index in new}))
+        left_out = set(sorted(new, key=lambda index: (-counts[index], conversations[index]))[room:])
+        return [index for index in range(len(conversations)) if index not in left_out]
 
     def touch(self, conversations: Sequence[str], minute: int, held: Container[str]) -> Array:
-        """Their rows, of new series where there are none. Where that makes too many, the idlest of the others go, but
-        for those that are `held`."""
+        """Returns the rows of the conversations, which have a count in `minute`, and adds series where there are none.
+        Where there are too many series then, the idlest of the others are released, except those that are `held`."""
         new = [name for name in conversations if name not in self._rows]
         if len(self._rows) + len(new) > self._most:
             self._make_room(len(new), {*conversations}, held)
@@ -62,15 +70,15 @@ class TrackedState:
         return rows
 
     def release_before(self, minute: int, held: Container[str]) -> None:
-        """Lets go of those that had no count since."""
-        self._release([n for n, row in self._rows.items() if self._last[row] < minute and n not in held])
+        """Releases the series without a count since `minute`, except the `held` ones."""
+        self._release([name for name, row in self._rows.items() if self._last[row] < minute and name not in held])
 
     def state(self) -> dict[str, tuple[int, bytes]]:
-        """All that is known, by conversation."""
+        """Returns the whole state, by conversation."""
         return {name: (int(self._last[row]), self._bank.state(row)) for name, row in sorted(self._rows.items())}
 
     def _make_room(self, new: int, wanted: Container[str], held: Container[str]) -> None:
-        """Whoever reads the same minutes lets go of the same ones: of two as idle the first by name."""
+        """Releases the idlest series, the first by name among equals, so that equal minutes give equal series."""
         idle = sorted(
             (int(self._last[row]), name) for name, row in self._rows.items() if name not in wanted and name not in held
         )
