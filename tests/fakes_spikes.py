@@ -42,7 +42,7 @@ class SpikeShelf:
     messages: list[SpikeAlert] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
 
-    def told(self) -> list[str]:
+    def sent_keys(self) -> list[str]:
         """Returns the keys by which receivers count an alert once."""
         return [idempotency_key(m["spike_id"], m["state"], m["as_of"]) for m in self.messages]
 

@@ -12,7 +12,7 @@ from processors.engagement.rows.spread import Spreading
 from processors.virality.backtest import backtest, samples_of
 from processors.virality.cascades import Cascades
 from processors.virality.fitting import fit
-from processors.virality.forecast import DAY_MINUTES, circumstances
+from processors.virality.forecast import circumstances
 from processors.virality.habits import PRIOR_POSTS, habits_of
 from processors.virality.history import read_cascades
 from processors.virality.parameters import CIRCUMSTANCES, dump_parameters, load_parameters
@@ -21,6 +21,7 @@ from tests.hawkes import cascades_with
 from tests.test_forecast_backtest import share, write
 from tests.test_reproduction import START, folded
 
+DAY_MINUTES = 1440
 LOOKUPS = Lookups()
 
 

@@ -154,7 +154,7 @@ def test_reading_the_history_again_counts_as_progress_however_long_it_lasts() ->
     watchdog.note_lag(1, 0.0)
     monitor_on(Slow(shelf), on_progress=on_progress).load({0: START + 20}, 1)
     assert len(steps) == 20
-    assert watchdog.stuck(clock[0] + 300), "and it may get stuck again"
+    assert watchdog.stuck(clock[0] + 300), "the monitor may get stuck again later"
 
 
 def test_of_many_the_clearest_are_sent_first_and_stale_ones_last() -> None:
@@ -202,7 +202,7 @@ def test_a_storm_of_alerts_does_not_delay_clearer_ones() -> None:
             one.load({0: START + AT + 1}, 1)
         one.publish(START + AT + 1, lambda action: action())
         assert {message["conversation"] for message in shelf.messages} >= set(names[1:])
-        assert len(set(shelf.told())) == len(shelf.messages)
+        assert len(set(shelf.sent_keys())) == len(shelf.messages)
 
 
 def test_kinds_come_from_the_setting() -> None:

@@ -190,7 +190,7 @@ def key_of(change: Change) -> tuple[str, str, int | None]:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_any_schedule_tells_of_the_same_spikes(seed: int) -> None:
+def test_any_schedule_sends_the_same_spikes(seed: int) -> None:
     world = World(seed)
     for number in range(80):
         world.act()
@@ -199,23 +199,23 @@ def test_any_schedule_tells_of_the_same_spikes(seed: int) -> None:
             if worker.floors and worker.given_up_in == FOREVER:
                 again = monitor_on(FakeSpikes(world.shelf), METRICS)
                 again.load(worker.floors, OF)
-                assert again.state.state() == worker.monitor.state.state(), "rebuilt is not what it was"
+                assert again.state.state() == worker.monitor.state.state(), "the rebuilt state differs"
     monitor = world.finish()
     state, changes = truth_of(world)
     assert monitor.state.state() == state.state()
     assert monitor.state.open_spikes == state.open_spikes == 0
-    told = {(m["spike_id"], m["state"], minute_of(m["as_of"]) if m["state"] == "grown" else None) for m in shelf(world)}
+    sent = {(m["spike_id"], m["state"], minute_of(m["as_of"]) if m["state"] == "grown" else None) for m in shelf(world)}
     wanted = {key_of(change) for change in changes}
-    assert wanted <= told, "not told"
+    assert wanted <= sent, "not sent"
     real = {change.spike_id for change in changes}
-    assert {key for key in told if key[0] in real} == wanted, "told what is not"
+    assert {key for key in sent if key[0] in real} == wanted, "sent without a spike"
     assert all(row["state"] == "resolved" and version & 1 for version, row in world.shelf.rows.values())
     last = {change.spike_id: change for change in changes}
     for spike_id, change in last.items():
         version, row = world.shelf.rows[spike_id]
         assert (version, minute_of(row["as_of"])) == (change.version | 1, change.as_of)
-    for spike_id in {key[0] for key in told} - real:
-        states = {key[1] for key in told if key[0] == spike_id}
+    for spike_id in {key[0] for key in sent} - real:
+        states = {key[1] for key in sent if key[0] == spike_id}
         assert {"resolved"} <= states <= {"opened", "resolved"}, "what was taken back is resolved"
 
 
@@ -223,7 +223,7 @@ def shelf(world: World) -> list[Any]:
     return world.shelf.messages
 
 
-def test_schedules_have_something_to_tell() -> None:
+def test_schedules_have_spikes_early_openings_and_crashes() -> None:
     """Else they would prove nothing."""
     counted = {"opened": 0, "grown": 0, "resolved": 0}
     early = crashed = 0

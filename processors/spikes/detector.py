@@ -26,8 +26,8 @@ class Verdict(NamedTuple):
 
 
 class Detector:
-    """Judges one series of counts, each as soon as it comes. Causal, in constant time and memory; equal counts give
-    equal state."""
+    """Judges the counts of one series as they come. Causal, in constant time and memory; equal counts give equal
+    state."""
 
     def __init__(self, width_seconds: int = 60, policy: SpikePolicy = DEFAULT_POLICY) -> None:
         """Sets the seconds of a bucket. Raises SettingsError for a width without a grid (see `policy.grid_of`)."""

@@ -42,11 +42,10 @@ class TrackedSeries:
     def select_fitting(
         self, conversations: Sequence[str], counts: Sequence[int], held: Collection[str]
     ) -> Sequence[int]:
-        """Selects the conversations of one minute for which series are, or can be, in memory at once, and returns the
-        indexes.
+        """Selects conversations of one minute up to the bound on series, and returns the indexes.
 
-        All with a series are selected. New series cannot fire yet: where they are too many, those with the highest
-        counts are selected, the first by name among equals.
+        All conversations with a series are selected. New series cannot fire yet: where they are too many, those with
+        the highest counts are selected, the first by name among equals.
         """
         new = [index for index, name in enumerate(conversations) if name not in self._rows]
         if len(self._rows) + len(new) <= self._most:

@@ -24,7 +24,7 @@ NEAR: Final = (0.83, 1.0, 1.2)
 
 
 class AgeQuality(NamedTuple):
-    """The forecasts at one age in minutes, one entry per post with a share by then. `without_share` posts had no share
+    """The forecasts at one age in minutes, an entry per post with a share by then. `without_share` posts had no share
     yet, so they have no forecast; `younger` posts have not reached the age at the end of the data."""
 
     age: int

@@ -68,7 +68,7 @@ def sample_at(cascades: Cascades, age: int, chosen: Array, lookups: Lookups) -> 
 
 
 def thin_out(cascades: Cascades, part: float) -> Cascades:
-    """Returns the cascades with about this part of the shares, chosen at random, equally on each call."""
+    """Returns the cascades with about this part of the shares, chosen at random, always the same."""
     kept = np.random.default_rng(THINNING_SEED).random(len(cascades.post)) < part
     return cascades._replace(
         post=cascades.post[kept], lag=cascades.lag[kept], gone=cascades.gone[kept], shares=cascades.shares[kept]

@@ -103,7 +103,7 @@ def fit_forecast(
     default="shipped",
     show_default=True,
     type=click.Choice(["folds", "shipped"]),
-    help="Use the parameters in use, or judge each fifth of the posts by parameters fitted to the others.",
+    help="Judge the current parameters, or each fifth of the posts by parameters fitted to the others.",
 )
 @click.option(
     "--least-shares", default=50, show_default=True, type=click.IntRange(1), help="Leave out posts with fewer shares."

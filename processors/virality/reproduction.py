@@ -29,8 +29,11 @@ class Reproduction(NamedTuple):
 
 
 def reproduction(new: Array, exposure: Array) -> Reproduction:
-    """Returns R_t of a window with `new` net shares, where one share a node would have been `exposure` shares: the mean
-    and the 5 and 95 % quantiles of Gamma(1 + new, rate 1/5 + exposure). Finite and positive for any input."""
+    """Returns R_t of a window: the mean and the 5 and 95 % quantiles of Gamma(1 + new, rate 1/5 + exposure).
+
+    `new`: net shares in the window; `exposure`: the shares that nodes with one share each would have brought in the
+    window. R_t is finite and positive for any input.
+    """
     shape, rate = _posterior(new, exposure)
     return Reproduction(shape / rate, gammaincinv(shape, TAIL) / rate, gammaincinv(shape, 1.0 - TAIL) / rate)
 
