@@ -173,17 +173,17 @@ def child(kind: str, core: int, until: int) -> dict[str, Any]:
 
 def run_job(settings: Settings, until: int) -> dict[str, Any]:
     """`engagement work --until-caught-up`, and what it cost."""
-    from processors.engagement.agent import EngagementBench
+    from processors.engagement.agent import EngagementAgent
     from processors.worker import WorkOptions, build_worker, start_worker
 
     started = {"cpu": 0.0, "wall": 0.0}
-    claim = EngagementBench.claim
+    assign = EngagementAgent.assign
 
-    async def note(self: EngagementBench, partitions: list[int], of: int) -> None:
+    async def note(self: EngagementAgent, partitions: list[int], of: int) -> None:
         started.update(cpu=cpu(), wall=time.perf_counter())
-        await claim(self, partitions, of)
+        await assign(self, partitions, of)
 
-    EngagementBench.claim = note  # type: ignore[method-assign]
+    EngagementAgent.assign = note  # type: ignore[method-assign]
     app = build_worker(settings, WorkOptions(until_caught_up=True))
     start_worker(app, settings)
     snapshot = app.metrics.snapshot()

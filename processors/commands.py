@@ -16,11 +16,11 @@ from processors.columnar.hashing import Hasher
 from processors.conversation.recount import StoredMinutes, recount_minutes
 from processors.conversation.recount_closed import NOTHING_CLOSED, ClosedChecked, check_closed
 from processors.conversation.store import ClickHouseConversations
-from processors.engagement.agent import policy_of
 from processors.engagement.recount import recount as recount_posts
 from processors.engagement.store import ClickHouseLog
 from processors.row_settings import row_settings
 from processors.row_settings_store import StoredRowSettings, check_for_comparison, settle_for_recount
+from processors.wiring import job_policy
 from processors.worker import WorkOptions, run_worker
 
 
@@ -138,7 +138,7 @@ def _recount(settings: Settings, report: _Report) -> None:
         cells = opened(ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy)))
         minutes = opened(StoredMinutes(lambda numpy: ClickHouse(settings, numpy=numpy)))
         client = opened(ClickHouse(settings))
-        for chunk in recount_posts(log, log, hasher, None if report.check else log, policy_of(settings, hasher)):
+        for chunk in recount_posts(log, log, hasher, None if report.check else log, job_policy(settings, hasher)):
             report.posts, report.events = report.posts + chunk.posts, report.events + chunk.events
             report.differences += map(str, chunk.differences)
         for found in recount_minutes(cells, minutes, report.check):

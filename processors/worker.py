@@ -1,50 +1,115 @@
-"""One worker, wired: agents, each with a source, a thread, a fuse and a watchdog of its own; one status server.
+"""One worker: the agents of the table AGENTS, each with a source, a thread, a fuse and a watchdog of its own, and one
+status server.
 
     source topics              -> engagement agent    -> ClickHouse, engagement.conversations
     engagement.conversations   -> conversation agent  -> ClickHouse, engagement.alerts
     engagement.alerts          -> alert agent         -> receivers, ClickHouse; only where ENGAGEMENT_ALERTS names them
 
-build_worker(settings) -> faust.App, which Faust's own worker runs (`engagement work`, `faust -A processors.app worker`)
+build_worker(settings) returns a faust.App, which Faust's own worker runs (`engagement work`,
+`faust -A processors.app worker`).
 """
 
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import faust
 from faust.app.base import BootStrategy
-from faust.types import ChannelT, StreamT
+from faust.types import StreamT
 
 from pipeline.errors import EngagementError
-from pipeline.kafka.group_policy import CALM_WAIT_MS, GroupPolicy
+from pipeline.group import CALM_WAIT_MS, FETCH_WAIT_MS, GroupPolicy, Member
 from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogState
 from pipeline.observability.logs import log_config
-from pipeline.observability.metrics import WorkerMetrics
-from pipeline.observability.status_server import StatusServer
+from pipeline.observability.metrics import Step, WorkerMetrics
 from pipeline.settings import Settings
-from processors.alerts.host import AlertHost
-from processors.conversation.agent import ConversationBench
-from processors.engagement.agent import EngagementBench
-from processors.runtime.batch import Batch, CatchUp, Host, SourcePolicy
+from processors.row_settings import row_settings
+from processors.runtime.batch import Agent, Batch, CatchUp, SourcePolicy
 from processors.runtime.memory import MemoryBudget
 from processors.runtime.source import RunSource
-from schemas.topics import KINDS
+from processors.runtime.source_ports import SourceGroup, SourcePorts
+from processors.wiring import AgentContext, open_alerts, open_conversations, open_engagement
+from schemas.topics import KINDS, Topics
 
-CONVERSATIONS: Final = "conversations"
-ALERTS: Final = "alerts"
-RECORDS_AT_ONCE: Final = 100
-"""Of conversations, each with some 3,000 cells at most."""
+CONVERSATION_RECORDS: Final = 100
+"""The most records in a batch of the conversation agent. Each record has some 3,000 cells at most."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class AgentSpec:
+    """One agent of a worker, as a line of the table AGENTS.
+
+    `kinds`: the topics that the agent reads, and the kind of the records of each. `open`: puts the agent together.
+    `label`: the suffix of its consumer group, and its name in metrics and health; empty for the engagement agent.
+    `fetch_step`, `commit_step`: the names of the source's steps in metrics. `after`: the agent whose messages this one
+    reads; a run that ends waits for them in that order. `fetch_wait_ms`: how long a fetch waits for records.
+    `batch_records`: the most records in a batch. `is_enabled`: whether the settings ask for the agent.
+    """
+
+    name: str
+    kinds: Callable[[Topics], Mapping[str, str]]
+    open: Callable[[Settings, AgentContext], Agent]
+    label: str
+    fetch_step: Step
+    commit_step: Step
+    batch_records: Callable[[Settings, MemoryBudget], int]
+    after: str | None = None
+    fetch_wait_ms: int = CALM_WAIT_MS
+    is_enabled: Callable[[Settings], bool] = lambda settings: True
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the agent reads the source topics: `engagement work --from` rewinds them, and metrics get the sizes
+        of their batches."""
+        return self.after is None
+
+
+AGENTS: Final[tuple[AgentSpec, ...]] = (
+    AgentSpec(
+        name="engagement",
+        kinds=lambda topics: {topics.of(kind): kind for kind in KINDS},
+        open=open_engagement,
+        label="",
+        fetch_step="fetch",
+        commit_step="commit",
+        batch_records=lambda settings, memory: memory.batch_events(settings.flush_events),
+        fetch_wait_ms=FETCH_WAIT_MS,
+    ),
+    AgentSpec(
+        name="conversations",
+        kinds=lambda topics: {topics.conversations: "conversations"},
+        open=open_conversations,
+        label="conversations",
+        fetch_step="conversations_fetch",
+        commit_step="conversations_commit",
+        batch_records=lambda settings, memory: memory.batch_cells_records(CONVERSATION_RECORDS),
+        after="engagement",
+    ),
+    AgentSpec(
+        name="alerts",
+        kinds=lambda topics: {topics.alerts: "alerts"},
+        open=open_alerts,
+        label="alerts",
+        fetch_step="alerts_fetch",
+        commit_step="alerts_commit",
+        batch_records=lambda settings, memory: SourcePolicy.flush_events,
+        after="conversations",
+        is_enabled=lambda settings: settings.alerts is not None,
+    ),
+)
+"""The agents of a worker, each after the one whose messages it reads. The last enabled one ends a run that ends."""
+
+
+@dataclass(frozen=True)
 class WorkOptions:
-    """How this run of the worker differs from others. `rewind_to`: milliseconds since 1970."""
+    """Options of one run of the worker. `rewind_to`: Unix time in milliseconds. `after_step`: see AgentContext."""
 
     until_caught_up: bool = False
     rewind_to: int | None = None
@@ -52,14 +117,14 @@ class WorkOptions:
 
 
 class _NoKafkaNoWeb(BootStrategy):  # type: ignore[misc]
-    """Faust starts neither its own consumer and producer nor its web server, whatever its command line says."""
+    """Starts neither Faust's own consumer and producer nor its web server, whatever the command line says."""
 
     enable_kafka = False
     enable_web = False
 
 
 class EngagementApp(faust.App):  # type: ignore[misc]
-    """Faust's app with our boot strategy."""
+    """Faust's app with our boot strategy. `scratch` is the empty folder that Faust insists on."""
 
     BootStrategy = _NoKafkaNoWeb
     metrics: WorkerMetrics
@@ -67,134 +132,43 @@ class EngagementApp(faust.App):  # type: ignore[misc]
 
 
 class _Worker(faust.Worker):  # type: ignore[misc]
-    """Faust's worker, which would sleep for a second before it closes its loop, all tasks being done."""
+    """Faust's worker without its last second of sleep, when all tasks are done and before the loop is closed."""
 
     async def _sentinel_task(self) -> None:
         pass
 
 
 def build_worker(settings: Settings, options: WorkOptions | None = None) -> EngagementApp:
-    """The app of one worker. Opens nothing until it is started. Raises SettingsError for the alerts' file."""
+    """Builds the app of one worker. Opens nothing before the app is started. Raises SettingsError for a file that a
+    setting names and that cannot be used."""
     options = options or WorkOptions()
-    group = settings.topics.prefix
-    scratch = TemporaryDirectory(prefix="engagement-")
-    app = EngagementApp(
-        group,
-        datadir=scratch.name,  # Faust wants a folder, and nothing of ours is ever in it
-        broker=f"kafka://{settings.bootstrap[0]}",
-        web_enabled=False,
-        worker_redirect_stdouts=False,
-        logging_config=log_config(settings),
-    )
-    metrics = app.metrics = WorkerMetrics()
-    health = HealthState(
-        on_ready=metrics.set_ready, groups=("", CONVERSATIONS, ALERTS) if settings.alerts else ("", CONVERSATIONS)
-    )
-    allies: list[RunSource] = []
-    catch_up = CatchUp() if options.until_caught_up else None
-
-    def wire(policy: SourcePolicy, host: Host, watchdog: WatchdogState, end: CatchUp | None) -> ChannelT[Batch]:
-        """A source that hands batches to the channel that is returned."""
-        channel = app.channel(maxsize=1)
-
-        class Source(RunSource):
-            """As Faust makes its services: by class."""
-
-            def __init__(self, **service: Any) -> None:
-                super().__init__(settings, policy, channel, host, metrics, health, watchdog, end, allies, **service)
-
-        app.service(Source)
-        return channel
-
-    @app.service
-    class Status(faust.Service):  # type: ignore[misc]
-        """What people and Prometheus look at."""
-
-        server: StatusServer | None = None
-
-        async def on_start(self) -> None:
-            try:
-                self.server = StatusServer(settings.metrics_host, settings.metrics_port, metrics, health.report)
-            except EngagementError as error:
-                await self.crash(error)  # raised here it would be a traceback, not what the worker ends with
-                return
-            log.info("status at %s/metrics, /healthz, /readyz", self.server.url)
-
-        async def on_stop(self) -> None:
-            if self.server is not None:
-                self.server.close()
-
-    watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
-    memory = MemoryBudget(settings.memory_mb << 20, metrics.set_memory)
-    bench = EngagementBench(settings, metrics, health, watchdog, memory, options.after_step)
-    policy = SourcePolicy(
-        GroupPolicy(group, settings.topics.sources, settings.instance),
-        {settings.topics.of(kind): kind for kind in KINDS},
-        settings.flush_seconds,
-        memory.batch_events(settings.flush_events),
-        options.rewind_to,
-    )
-    events = wire(policy, bench, watchdog, catch_up)
-
-    watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
-    talk = ConversationBench(settings, metrics, health, watchdog, memory, options.after_step)
-    policy = SourcePolicy(
-        GroupPolicy(
-            f"{group}-{CONVERSATIONS}", (settings.topics.conversations,), settings.instance, fetch_wait_ms=CALM_WAIT_MS
-        ),
-        {settings.topics.conversations: CONVERSATIONS},
-        settings.flush_seconds,
-        memory.batch_cells_records(RECORDS_AT_ONCE),
-        name=CONVERSATIONS,
-        fetch_step="conversations_fetch",
-        commit_step="conversations_commit",
-        tells_batches=False,
-    )
-    last = settings.alerts is None
-    end = CatchUp(lambda: allies[0].is_caught_up, _end if last else lambda: None) if options.until_caught_up else None
-    cells = wire(policy, talk, watchdog, end)
-
-    @app.agent(events, name="engagement")
-    async def engagement(stream: StreamT[Batch]) -> None:
-        """Folds and stores one batch after the other; what it cannot handle ends the worker."""
-        await _serve(stream, bench.take)
-
-    @app.agent(cells, name=CONVERSATIONS)
-    async def conversations(stream: StreamT[Batch]) -> None:
-        """Adds up what the engagement agent sends on, and closes minutes."""
-        await _serve(stream, talk.take)
-
-    if settings.alerts is not None:
+    app = _make_app(settings)
+    specs = [spec for spec in AGENTS if spec.is_enabled(settings)]
+    health = HealthState(on_ready=app.metrics.set_ready, groups=[spec.label for spec in specs])
+    memory = MemoryBudget(settings.memory_mb << 20, app.metrics.set_memory)
+    rows, sources = row_settings(settings), SourceGroup()
+    for spec in specs:
         watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
-        pager = AlertHost(settings, metrics, health, watchdog)
-        policy = SourcePolicy(
-            GroupPolicy(f"{group}-{ALERTS}", (settings.topics.alerts,), settings.instance, fetch_wait_ms=CALM_WAIT_MS),
-            {settings.topics.alerts: ALERTS},
-            settings.flush_seconds,
-            name=ALERTS,
-            fetch_step="alerts_fetch",
-            commit_step="alerts_commit",
-            tells_batches=False,
-        )
-        end = CatchUp(lambda: allies[1].is_caught_up, _end) if options.until_caught_up else None
-        spikes = wire(policy, pager, watchdog, end)
-
-        @app.agent(spikes, name=ALERTS)
-        async def alerts(stream: StreamT[Batch]) -> None:
-            """Tells receivers of what the conversation agent found."""
-            await _serve(stream, pager.take)
-
-    app.scratch = scratch
+        context = AgentContext(app.metrics, health, memory, rows, options.after_step, watchdog)
+        agent = spec.open(settings, context)
+        channel = app.channel(maxsize=1)
+        policy = _source_policy(spec, settings, memory, options)
+        open_member = partial(Member, settings, policy.group)
+        ports = SourcePorts(agent, channel, open_member, app.metrics, health, watchdog, sources)
+        _add_source(app, policy, ports, _catch_up(spec, spec is specs[-1], sources, options))
+        app.agent(channel, name=spec.name)(_serving(agent))
+    _add_status_server(app, settings, health)
     return app
 
 
 def run_worker(settings: Settings, options: WorkOptions) -> None:
-    """Runs a worker until it is told to stop, or has caught up where that is asked for. Raises what ended it."""
+    """Runs a worker until it is told to stop, or has caught up where the options ask for that. Raises the error that
+    ended it."""
     start_worker(build_worker(settings, options), settings)
 
 
 def start_worker(app: EngagementApp, settings: Settings) -> None:
-    """Runs an app of `build_worker` in this thread until it ends. Raises what ended it."""
+    """Runs an app of `build_worker` in this thread until it ends. Raises the error that ended it."""
     worker = _Worker(
         app, quiet=True, loglevel=settings.log_level, loop=asyncio.new_event_loop(), logging_config=log_config(settings)
     )
@@ -207,14 +181,90 @@ def start_worker(app: EngagementApp, settings: Settings) -> None:
             raise
 
 
-async def _serve(stream: StreamT[Batch], take: Callable[[Batch], Awaitable[bool]]) -> None:
-    async for batch in stream:
-        try:
-            batch.settle(await take(batch))
-        except Exception as error:
-            batch.settle(error)
+def _make_app(settings: Settings) -> EngagementApp:
+    scratch = TemporaryDirectory(prefix="engagement-")
+    app = EngagementApp(
+        settings.topics.prefix,
+        datadir=scratch.name,  # Faust wants a folder; nothing is stored in it
+        broker=f"kafka://{settings.bootstrap[0]}",
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        logging_config=log_config(settings),
+    )
+    app.scratch, app.metrics = scratch, WorkerMetrics()
+    return app
 
 
-def _end() -> None:
-    """As an operator would."""
+def _source_policy(spec: AgentSpec, settings: Settings, memory: MemoryBudget, options: WorkOptions) -> SourcePolicy:
+    kinds, prefix = spec.kinds(settings.topics), settings.topics.prefix
+    group = f"{prefix}-{spec.label}" if spec.label else prefix
+    return SourcePolicy(
+        GroupPolicy(group, tuple(kinds), settings.instance, fetch_wait_ms=spec.fetch_wait_ms),
+        kinds,
+        settings.flush_seconds,
+        spec.batch_records(settings, memory),
+        options.rewind_to if spec.is_first else None,
+        name=spec.name,
+        label=spec.label,
+        fetch_step=spec.fetch_step,
+        commit_step=spec.commit_step,
+        tells_batches=spec.is_first,
+    )
+
+
+def _catch_up(spec: AgentSpec, is_last: bool, sources: SourceGroup, options: WorkOptions) -> CatchUp | None:
+    """Makes the end of a run that ends: each source catches up after the one before it, and the last one stops the
+    worker."""
+    if not options.until_caught_up:
+        return None
+    before = spec.after
+    is_due = (lambda: True) if before is None else (lambda: sources.is_caught_up(before))
+    return CatchUp(is_due, _stop_worker if is_last else lambda: None)
+
+
+def _add_source(app: EngagementApp, policy: SourcePolicy, ports: SourcePorts, catch_up: CatchUp | None) -> None:
+    class Source(RunSource):
+        """A source as Faust makes its services: from a class, without arguments of ours."""
+
+        def __init__(self, **service: Any) -> None:
+            super().__init__(policy, ports, catch_up, **service)
+
+    app.service(Source)
+
+
+def _add_status_server(app: EngagementApp, settings: Settings, health: HealthState) -> None:
+    @app.service
+    class Status(faust.Service):  # type: ignore[misc]
+        """The HTTP server of metrics and health, for Prometheus, Kubernetes and people."""
+
+        server: StatusServer | None = None
+
+        async def on_start(self) -> None:
+            try:
+                self.server = StatusServer(settings.metrics_host, settings.metrics_port, app.metrics, health.report)
+            except EngagementError as error:
+                await self.crash(error)  # an error raised here would end in a traceback, not in the worker's error
+                return
+            log.info("status at %s/metrics, /healthz, /readyz", self.server.url)
+
+        async def on_stop(self) -> None:
+            if self.server is not None:
+                self.server.close()
+
+
+def _serving(agent: Agent) -> Callable[[StreamT[Batch]], Awaitable[None]]:
+    """Returns the function of a Faust agent: processes one batch after the other; an error ends the worker."""
+
+    async def serve(stream: StreamT[Batch]) -> None:
+        async for batch in stream:
+            try:
+                batch.complete(await agent.process(batch))
+            except Exception as error:
+                batch.complete(error)
+
+    return serve
+
+
+def _stop_worker() -> None:
+    """Stops the worker as an operator does: with SIGTERM."""
     signal.raise_signal(signal.SIGTERM)

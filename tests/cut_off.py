@@ -3,7 +3,7 @@
 A step runs in a thread of its own, but never at the same time as the test: control passes from one to the other and
 back, so that a schedule follows from its seed alone.
 
-    step = CutOffStep(lambda: worker.job.take(...))
+    step = CutOffStep(lambda: worker.job.process(...))
     step.run()          # until the step calls `cut_off`, or ends
     ...                 # others go on
     step.run()          # the rest of it

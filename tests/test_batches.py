@@ -14,6 +14,7 @@ from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.fold import kernels
 from processors.engagement.job import EngagementJob, JobPolicy
+from processors.engagement.ports import EngagementPorts
 from processors.runtime.records import Run
 from tests.fakes_store import Database, FakeStore, Faults
 from tests.folding import like, undo
@@ -37,7 +38,8 @@ class Bench:
         hasher = Hasher()
         self.store = FakeStore(self.database, hasher, faults, self.did.append)
         waits = JobPolicy(first_wait=0.0, longest_wait=0.0, **policy)
-        self.job = EngagementJob(self.store, self.store, self.bury, hasher, self.metrics, waits, self.did.append)
+        ports = EngagementPorts(self.store, self.store, self.bury, hasher, self.metrics, after_step=self.did.append)
+        self.job = EngagementJob(ports, waits)
         self.job.assign(range(OF), OF)
 
     def bury(self, letters: Iterable[DeadLetter]) -> None:
@@ -52,7 +54,7 @@ class Bench:
         return Run(f"engagement.{kind}s", kind, partition, records)
 
     def take(self, *runs: Run) -> bool:
-        return self.job.take(runs, self.given_up, lambda: NOW_MS / 1000)
+        return self.job.process(runs, self.given_up, lambda: NOW_MS / 1000)
 
     def row(self, table: str, post_id: str = "p") -> dict[str, Any]:
         return next(row for row in self.database.rows(table) if row["post_id"] == post_id)
@@ -100,7 +102,7 @@ def test_a_store_that_is_away_is_asked_again() -> None:
 def test_what_is_refused_ends_the_batch() -> None:
     bench = Bench()
     bench.bury = lambda letters: (_ for _ in ()).throw(Refused("no"))  # type: ignore[method-assign]
-    bench.job._bury = bench.bury
+    bench.job._write_dead_letters = bench.bury
     with pytest.raises(Refused):
         bench.take(bench.run([{"post_id": "p"}]))
 
@@ -114,7 +116,7 @@ def test_dead_letters_wait_for_their_store() -> None:
             raise failures.pop()
         bench.letters.extend(letters)
 
-    bench.job._bury = bury
+    bench.job._write_dead_letters = bury
     assert bench.take(bench.run([{"post_id": "p"}]))
     assert len(bench.letters) == 1
 

@@ -18,8 +18,9 @@ from processors.columnar.sets import Sets
 from processors.engagement.cells import cell_kernels
 from processors.engagement.cells.cells import Cells
 from processors.engagement.job import EngagementJob, JobPolicy
-from processors.engagement.outbox import RECORD_BYTES, records_of
-from processors.engagement.warmup import compile_loops
+from processors.engagement.outbox import RECORD_BYTES, KafkaOutbox, records_of
+from processors.engagement.ports import EngagementPorts
+from processors.engagement.warmup import load_engagement_kernels
 from processors.runtime.records import Run
 from schemas.conversations import CELL_COUNTS, CONVERSATION_RUN
 from schemas.topics import KINDS
@@ -72,15 +73,14 @@ class Place:
         self.database, self.outbox = database or Database(), Outbox()
         self.events: list[Event_] = []
         store, self.offset = FakeStore(self.database, hasher := Hasher()), 0
-        self.job = EngagementJob(
-            store, store, lambda letters: None, hasher, METRICS, JobPolicy(**policy), outbox=self.outbox
-        )
+        ports = EngagementPorts(store, store, lambda letters: None, hasher, METRICS, self.outbox)
+        self.job = EngagementJob(ports, JobPolicy(**policy))
         self.job.assign(range(OF), OF)
 
     def take(self, *events: Event_) -> "Place":
         """One batch of new events."""
         self.events += events
-        assert self.job.take(self.runs(events), Event(), lambda: 0.0)
+        assert self.job.process(self.runs(events), Event(), lambda: 0.0)
         assert self.outbox.flushed
         return self
 
@@ -293,7 +293,7 @@ def test_what_was_reached_is_what_is_stored() -> None:
     assert place.job.reached() == reached
     given_up = Event()
     given_up.set()
-    assert not place.job.take(place.runs([comment("e", LATEST)]), given_up, lambda: 0.0)
+    assert not place.job.process(place.runs([comment("e", LATEST)]), given_up, lambda: 0.0)
     assert place.job.reached() == reached
     place.job.assign(range(OF), OF)
     assert place.job.reached() == {}
@@ -303,7 +303,7 @@ def test_dead_records_move_what_was_received() -> None:
     place = Place()
     run = place.runs([comment("e", LATEST)])[0]
     run.records[0].value = b"{"
-    assert place.job.take([run], Event(), lambda: 0.0)
+    assert place.job.process([run], Event(), lambda: 0.0)
     assert place.job.reached() == {(run.topic, run.partition): (0, 1_772_366_340_000)}
 
 
@@ -348,11 +348,10 @@ class Failing:
 def test_the_job_waits_for_an_outbox_that_is_away() -> None:
     store = FakeStore(Database(), hasher := Hasher())
     outbox = Failing()
-    job = EngagementJob(
-        store, store, lambda letters: None, hasher, METRICS, JobPolicy(first_wait=0, longest_wait=0), outbox=outbox
-    )
+    ports = EngagementPorts(store, store, lambda letters: None, hasher, METRICS, outbox)
+    job = EngagementJob(ports, JobPolicy(first_wait=0, longest_wait=0))
     job.assign(range(OF), OF)
-    assert job.take(Place().runs([post(hashtags=["a"])]), Event(), lambda: 0.0)
+    assert job.process(Place().runs([post(hashtags=["a"])]), Event(), lambda: 0.0)
     assert outbox.sent >= 1
     assert outbox.calls == 2 * (outbox.sent + 1)
 
@@ -426,7 +425,7 @@ def test_the_outbox_opens_its_connection_when_there_is_something_to_send() -> No
 
 
 def test_all_loops_of_a_job_are_compiled_before_it_joins_a_group() -> None:
-    compile_loops()
+    load_engagement_kernels()
     for name in ("panes_of", "look", "listen", "own_conversations", "present", "speakers"):
         # In a run of several files others have compiled some already.
         assert getattr(cell_kernels, name).signatures, name

@@ -26,6 +26,7 @@ from processors.columnar.partitioning import partitions_of
 from processors.conversation import closed
 from processors.conversation.fold import ConversationFold
 from processors.conversation.job import ConversationJob, ConversationPolicy
+from processors.conversation.ports import ConversationPorts
 from processors.conversation.rows import minute_columns
 from processors.engagement.watermarks.watermarks import MINUTE_US
 from processors.runtime.records import Run
@@ -77,16 +78,9 @@ class Bench:
         self.shelf, self.letters, self.ear = shelf or Shelf(), list[DeadLetter](), Ear()
         self.store = FakeConversations(self.shelf, faults)
         self.metrics, self.did, self.given_up = WorkerMetrics(), list[str](), Event()
-        self.job = ConversationJob(
-            self.store,
-            self.store,
-            self.store,
-            self.letters.extend,
-            self.metrics,
-            ConversationPolicy(waits=NO_WAIT, **policy),
-            self.ear,
-            self.did.append,
-        )
+        store, letters = self.store, self.letters
+        ports = ConversationPorts(store, store, store, letters.extend, self.metrics, self.ear, self.did.append)
+        self.job = ConversationJob(ports, ConversationPolicy(waits=NO_WAIT, **policy))
         self.job.assign(range(OF), OF)
 
     def send(self, *cells: Cell) -> bool:
@@ -100,7 +94,7 @@ class Bench:
         return self.take(*(run(place, record(marks=dict(enumerate(minutes)))) for place in range(OF)))
 
     def take(self, *runs: Run) -> bool:
-        return self.job.take(runs, self.given_up, lambda: NOW)
+        return self.job.process(runs, self.given_up, lambda: NOW)
 
     @property
     def closed(self) -> dict[Spot, int]:
@@ -478,7 +472,7 @@ def test_what_a_store_refuses_ends_the_batch_and_what_is_away_is_asked_again() -
     bench.send(cell("hashtag:a", 100), cell("hashtag:b", 100))
     bench.mark(101, 101)
     assert bench.closed == {("hashtag:a", 100): 1, ("hashtag:b", 100): 1}
-    bench.job._bury = lambda letters: (_ for _ in ()).throw(Refused("no"))
+    bench.job._write_dead_letters = lambda letters: (_ for _ in ()).throw(Refused("no"))
     with pytest.raises(Refused):
         bench.take(run(0, Record(0, b"{")))
 
@@ -505,7 +499,8 @@ class Worker:
         policy = ConversationPolicy(open_cells=rng.choice((3, 10, 1000)), waits=NO_WAIT)
         letters: list[DeadLetter] = []
         self.world.ears.append(Ear())
-        self.job = ConversationJob(store, store, store, letters.extend, METRICS, policy, self.world.ears[-1], self.call)
+        ports = ConversationPorts(store, store, store, letters.extend, METRICS, self.world.ears[-1], self.call)
+        self.job = ConversationJob(ports, policy)
         self.positions: dict[int, int] = {}
         self.now = NOW
 
@@ -544,7 +539,7 @@ class Worker:
                 runs.append(run(partition, *records))
                 positions[partition] += len(records)
         self.given_up.clear()
-        if self.job.take(runs, self.given_up, lambda: self.now):
+        if self.job.process(runs, self.given_up, lambda: self.now):
             self.call("commit")
             self.positions = positions
             for partition, position in positions.items():

@@ -24,6 +24,7 @@ from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.job import EngagementJob, JobPolicy
+from processors.engagement.ports import EngagementPorts
 from processors.runtime.records import Run
 from schemas.conversations import CELL_COUNTS, CONVERSATION_RUN
 from schemas.tables import POST_METRICS
@@ -117,9 +118,9 @@ class Worker:
         self.letters: list[DeadLetter] = []
         store = FakeStore(self.database, hasher, Faults(share=rng.choice((0.0, 0.0, 0.05)), rng=rng), self.call)
         policy = JobPolicy(memory_bytes=rng.choice((1, 1 << 30, 1 << 30)), first_wait=0.0, longest_wait=0.0)
-        self.job = EngagementJob(
-            store, store, self.letters.extend, hasher, METRICS, policy, self.call, outbox=FakeOutbox(self.broker, self)
-        )
+        outbox = FakeOutbox(self.broker, self)
+        ports = EngagementPorts(store, store, self.letters.extend, hasher, METRICS, outbox, self.call)
+        self.job = EngagementJob(ports, policy)
         self.partitions: set[int] = set()
         self.positions: dict[tuple[str, int], int] = {}
 
@@ -163,7 +164,7 @@ class Worker:
         if not runs:
             return
         self.given_up.clear()
-        if self.job.take(runs, self.given_up, lambda: NOW_MS / 1000):
+        if self.job.process(runs, self.given_up, lambda: NOW_MS / 1000):
             self.call("commit")
             self.positions = positions
             for lane, offset in positions.items():

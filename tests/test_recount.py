@@ -18,6 +18,7 @@ from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.commands import recount
 from processors.engagement.job import EngagementJob
+from processors.engagement.ports import EngagementPorts
 from processors.engagement.store import ClickHouseLog
 from processors.runtime.records import Run
 from schemas.topics import KINDS
@@ -48,13 +49,13 @@ def place(tables: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         monkeypatch.setenv(name, value)
     hasher = Hasher()
     log = ClickHouseLog(lambda numpy: ClickHouse(tables, numpy=numpy), hasher)
-    job = EngagementJob(log, log, lambda letters: None, hasher, WorkerMetrics())
+    job = EngagementJob(EngagementPorts(log, log, lambda letters: None, hasher, WorkerMetrics()))
     job.assign([0], 1)
     runs = [
         Run(f"x.{kind}s", kind, 0, [_record(number, event) for number, event in enumerate(_events(kind))])
         for kind in KINDS
     ]
-    assert job.take(runs, Event(), time.time)
+    assert job.process(runs, Event(), time.time)
     log.close()
     with ClickHouse(tables) as client:
         there = Place(client, CliRunner())

@@ -19,6 +19,7 @@ from pipeline.settings import Settings
 from processors.runtime.batch import Batch, CatchUp, SourcePolicy
 from processors.runtime.records import Run
 from processors.runtime.source import RunSource
+from processors.runtime.source_ports import SourceGroup, SourcePorts
 from tests.fakes_kafka import FakeConsumer
 from tests.fakes_kafka import FakeRecord as Record
 
@@ -89,17 +90,20 @@ class FakeChannel:
 
     async def send(self, value: Batch) -> None:
         self.sent.append(value)
-        asyncio.get_running_loop().call_soon(lambda: value.settle(self.outcome(value)))
+        asyncio.get_running_loop().call_soon(lambda: value.complete(self.outcome(value)))
 
 
-class FakeHost:
+class FakeAgent:
     def __init__(self) -> None:
-        self.claims: list[tuple[list[int], int]] = []
+        self.assignments: list[tuple[list[int], int]] = []
 
     async def prepare(self) -> None: ...
 
-    async def claim(self, partitions: list[int], of: int) -> None:
-        self.claims.append((partitions, of))
+    async def assign(self, partitions: list[int], of: int) -> None:
+        self.assignments.append((partitions, of))
+
+    async def process(self, batch: Batch) -> bool:
+        raise AssertionError("the channel of a test completes its batches itself")
 
     async def close(self) -> None: ...
 
@@ -107,23 +111,24 @@ class FakeHost:
 class Bench:
     """A source on fakes."""
 
-    def __init__(self, catch_up: CatchUp | None = None, allies: list[RunSource] | None = None, **policy: Any) -> None:
-        self.member, self.channel, self.host = FakeMember(), FakeChannel(), FakeHost()
+    def __init__(self, catch_up: CatchUp | None = None, sources: SourceGroup | None = None, **policy: Any) -> None:
+        self.member, self.channel, self.agent = FakeMember(), FakeChannel(), FakeAgent()
         kinds = {topic: topic.rpartition(".")[2].removesuffix("s") for topic in TOPICS}
         group = GroupPolicy("engagement", TOPICS)
         self.health = HealthState()
         self.source = RunSource(
-            Settings(),
             SourcePolicy(group, kinds, **{"flush_seconds": 0.05, **policy}),
-            self.channel,  # type: ignore[arg-type]
-            self.host,
-            WorkerMetrics(),
-            self.health,
-            WatchdogState(WatchdogPolicy(5, outside_seconds=0.5)),
+            SourcePorts(
+                self.agent,
+                self.channel,  # type: ignore[arg-type]
+                lambda on_revoked, on_assigned: self.member,  # type: ignore[arg-type,return-value]
+                WorkerMetrics(),
+                self.health,
+                WatchdogState(WatchdogPolicy(5, outside_seconds=0.5)),
+                sources or SourceGroup(),
+            ),
             catch_up,
-            allies,
         )
-        self.source._member = self.member  # type: ignore[assignment]
 
 
 def records(first: int, count: int, age: float = 0.0) -> list[Record]:
@@ -241,7 +246,7 @@ def test_a_rebalance_waits_for_the_open_batch_and_asks_to_give_it_up() -> None:
             async def settle() -> None:
                 while not value.given_up.is_set():
                     await asyncio.sleep(0.001)
-                value.settle(False)
+                value.complete(False)
 
             bench.settling = asyncio.create_task(settle())  # type: ignore[attr-defined]
 
@@ -255,7 +260,7 @@ def test_a_rebalance_waits_for_the_open_batch_and_asks_to_give_it_up() -> None:
         assert seen == ["batch", "revoked"]
         assert bench.member.commits == [{SHARES: 1}]
         assert bench.member.rewinds == []  # somebody else reads it again
-        assert bench.host.claims == [([], 1)]
+        assert bench.agent.assignments == [([], 1)]
         assert source._wanted == 0
 
     alone(test)
@@ -275,7 +280,7 @@ def test_an_assignment_is_claimed_and_the_first_one_rewound_where_asked() -> Non
     async def test(bench: Bench) -> None:
         assigned = frozenset((topic, number) for topic in TOPICS for number in (2, 0))
         await bench.source._assign(assigned)
-        assert bench.host.claims == [([0, 2], 4)]
+        assert bench.agent.assignments == [([0, 2], 4)]
         assert await bench.source._rewind_first()
         assert bench.source._uncommitted == dict.fromkeys(assigned, 99)
         bench.source._uncommitted = {}
@@ -313,7 +318,7 @@ def test_a_torn_assignment_is_refused() -> None:
 
         bench.source.crash = crash
         await bench.source._assign(frozenset({LIKES, (TOPICS[1], 1)}))
-        assert bench.host.claims == []
+        assert bench.agent.assignments == []
         assert "torn" in str(crashes[0])
         assert "subscribe to engagement.likes, engagement.shares" in str(crashes[0])
 
@@ -323,8 +328,8 @@ def test_a_torn_assignment_is_refused() -> None:
 def test_a_batch_is_settled_once() -> None:
     async def test(bench: Bench) -> None:
         batch = Batch([], {})
-        batch.settle(True)
-        batch.settle(ValueError("late"))
+        batch.complete(True)
+        batch.complete(ValueError("late"))
         assert await batch.stored
 
     alone(test)
@@ -413,7 +418,7 @@ def test_a_rebalance_ends_although_a_fetch_would_wait_for_it(answers: str) -> No
             await until(lambda: member._fetching is not None)
             async with asyncio.timeout(3):
                 await member.on_partitions_revoked([consumer.LIKES])
-            assert bench.host.claims[-1] == ([], 1)
+            assert bench.agent.assignments[-1] == ([], 1)
             assert not any(batch.runs for batch in bench.channel.sent), "what came too late was folded"
 
     alone(test)
@@ -448,10 +453,10 @@ def test_a_worker_that_its_group_does_not_have_is_not_ready_and_ends() -> None:
     alone(test)
 
 
-def test_allies_stop_together() -> None:
+def test_the_sources_of_a_worker_stop_together() -> None:
     async def run() -> None:
-        allies: list[RunSource] = []
-        first, second = Bench(allies=allies), Bench(allies=allies)
+        sources = SourceGroup()
+        first, second = Bench(sources=sources, name="first"), Bench(sources=sources, name="second")
         async with first.source, second.source:
             await first.source.stop()
             assert second.source.should_stop

@@ -1,113 +1,63 @@
-"""Who does what the conversation agent is given: its job on ClickHouse."""
+"""The conversation agent: runs the conversation job and the spike detector in one thread, and reports memory."""
 
 import time
-from collections.abc import Callable
 
-from pipeline.clickhouse.client import ClickHouse
-from pipeline.dead_letters import DeadLetterSink
-from pipeline.observability.health import HealthState, WatchdogState
-from pipeline.observability.metrics import WorkerMetrics
-from pipeline.settings import Settings
-from processors.conversation.fold import compile_loops
-from processors.conversation.job import ConversationJob, ConversationPolicy
-from processors.conversation.store import ClickHouseConversations
-from processors.runtime.agent_thread import Bench
+from processors.conversation.fold import load_conversation_kernels
+from processors.conversation.job import ConversationJob
+from processors.runtime.agent_thread import AgentThread
 from processors.runtime.batch import Batch
-from processors.runtime.memory import SERIES_BYTES, MemoryBudget
-from processors.spikes.live import LiveDetection
+from processors.runtime.memory import MemoryBudget
+from processors.spikes.live import Lookout
 
 
-class ConversationBench:
-    """The Host of the conversation agent."""
+class ConversationAgent:
+    """Processes the batches of the topic `conversations` (processors.runtime.batch.Agent)."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        metrics: WorkerMetrics,
-        health: HealthState,
-        watchdog: WatchdogState,
-        memory: MemoryBudget,
-        after_step: Callable[[str], None] = lambda step: None,
-    ) -> None:
-        self._bench = Bench("conversations", settings, health, watchdog)
-        self._memory = memory
-        self._stored = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
-        self._dead_letters = DeadLetterSink(settings)
-        self._spikes = (
-            LiveDetection(
-                settings,
-                metrics,
-                memory.most("series") // SERIES_BYTES,
-                self._bench.note_store,
-                self._bench.note_progress,
-            )
-            if settings.spike_kinds
-            else None
-        )
-        monitor = self._spikes.monitor if self._spikes else None
-        self._job = ConversationJob(
-            self._stored,
-            self._stored,
-            self._stored,
-            self._dead_letters.write,
-            metrics,
-            ConversationPolicy(settings.open_cells, memory.most("cells")),
-            monitor,
-            after_step,
-            self._bench.note_store,
-            monitor.load if monitor else lambda floors, of: None,
-        )
-        self._bench.watch_over(self._stored, self._dead_letters)
-        if self._spikes is not None:
-            self._bench.watch_over(self._spikes)
+    def __init__(self, thread: AgentThread, job: ConversationJob, memory: MemoryBudget, spikes: Lookout | None) -> None:
+        """`job` and `spikes` belong to `thread`. Without `spikes` no detector runs."""
+        self._thread, self._job, self._memory, self._spikes = thread, job, memory, spikes
 
     async def prepare(self) -> None:
-        """Looks at the tables and loads the compiled loops. Raises Unavailable, SchemaDrift."""
-        await self._bench.run(self._prepare)
+        """Verifies the tables and loads the kernels. Raises Unavailable, SchemaDrift, SettingsError."""
+        await self._thread.run(self._prepare)
 
-    async def claim(self, partitions: list[int], of: int) -> None:
-        """These partitions, out of `of`, are ours from now on."""
-        await self._bench.run(self._claim, partitions, of)
+    async def assign(self, partitions: list[int], of: int) -> None:
+        """Makes these partitions, out of `of`, the agent's own."""
+        await self._thread.run(self._assign, partitions, of)
 
-    async def take(self, batch: Batch) -> bool:
-        """Folds and stores a batch, closes what is to be closed; False when it was given up."""
-        return await self._bench.run(self._take, batch, unwanted=batch.given_up.is_set)
+    async def process(self, batch: Batch) -> bool:
+        """Folds and stores a batch, and closes the minutes that can be closed. Returns False when the batch was given
+        up."""
+        return await self._thread.run(self._process, batch, unwanted=batch.given_up.is_set)
 
     async def close(self) -> None:
-        """Ends the connections and the thread."""
-        await self._bench.run(self._close, unwanted=lambda: True)
-        self._bench.end()
+        """Closes the connections and the thread."""
+        await self._thread.close()
 
     def _prepare(self) -> None:
-        self._bench.look_at_tables()
-        compile_loops()
+        self._thread.verify()
+        load_conversation_kernels()
 
-    def _claim(self, partitions: list[int], of: int) -> None:
+    def _assign(self, partitions: list[int], of: int) -> None:
         self._job.assign(partitions, of)
         if self._spikes is not None:
-            self._spikes.monitor.forget()
+            self._spikes.watch.forget()
         if not partitions:
-            self._bench.note_store(None)
+            self._thread.note_store(None)  # an agent without partitions does not wait for a store
 
-    def _take(self, batch: Batch) -> bool:
-        stored = self._job.take(batch.runs, batch.given_up, time.time)
-        self._bench.judge(self._job.judged)
+    def _process(self, batch: Batch) -> bool:
+        is_done = self._job.process(batch.runs, batch.given_up, time.time)
+        self._thread.judge(self._job.judged)
         if self._spikes is not None:
-            stored = stored and self._spikes.publish(self._job.closed_until, batch.given_up, batch.all_read)
-        self._weigh()
-        return stored
+            is_done = is_done and self._spikes.settle(self._job.closed_until, batch.given_up, batch.all_read)
+        self._note_memory()
+        return is_done
 
-    def _weigh(self) -> None:
+    def _note_memory(self) -> None:
         cells, closed = self._job.memory
         self._memory.note("cells", cells)
         self._memory.note("closed_minutes", closed)
         if self._spikes is not None:
-            series, spikes = self._spikes.monitor.memory
+            series, spikes = self._spikes.watch.memory
             self._memory.note("series", series)
             self._memory.note("spikes", spikes)
-
-    def _close(self) -> None:
-        self._stored.close()
-        self._dead_letters.close()
-        if self._spikes is not None:
-            self._spikes.close()

@@ -187,8 +187,8 @@ class ConversationFold:
         return rows
 
 
-def compile_loops() -> None:
-    """Loads the compiled loops, or compiles them where nobody has yet: some seconds, once."""
+def load_conversation_kernels() -> None:
+    """Loads the compiled kernels of the conversation fold. Compiles them, in some seconds, where no cache has them."""
     fold = ConversationFold()
     one, none = np.ones(1, np.int64), np.zeros((1, len(CELL_COUNTS)), np.int64)
     voice = Sets(one.astype(np.uint64), one)

@@ -6,7 +6,7 @@ The order of storing, which makes a crash between any two steps harmless:
     1. dead letters; conversation_minutes of what was touched, as absolute as the cells known of it
     2. of minutes that close: conversation_minutes as final, conversation_closed (only where there is none: once)
     3. conversation_marks: until where minutes are closed
-    4. the commit of the batch, by whoever called `take`
+    4. the commit of the batch, by whoever called `process`
 
 State is a cache of `conversation_posts`, which the engagement agent writes before it sends a cell: memory holds minutes
 from the floor (closed until there) up to a ceiling; what comes for other minutes is read through and not kept.
@@ -19,16 +19,13 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.dead_letters import DeadLetter
-from pipeline.errors import Unavailable
-from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
 from processors.conversation.cells import Cells, Minutes
 from processors.conversation.closed import ClosedOnce
 from processors.conversation.decoding import decode
 from processors.conversation.fold import ConversationFold
-from processors.conversation.ports import Audience, CellLog, Closings, Rows
+from processors.conversation.ports import Audience, ConversationPorts
 from processors.conversation.rows import by_minute, minute_columns, open_columns
 from processors.engagement.watermarks.watermarks import MINUTE_US
 from processors.runtime.records import Run
@@ -36,7 +33,7 @@ from processors.runtime.retry import GivenUp, Patience, WaitPolicy
 from schemas.conversations import Mark
 from schemas.tables import CONVERSATION_MARKS, CONVERSATION_MINUTES
 
-STEPS: Final = ("minutes", "final", "closed", "marks")
+CONVERSATION_STEPS: Final = ("minutes", "final", "closed", "marks")
 """What is stored, in order; the middle two only where minutes close."""
 
 NEVER: Final = 1 << 40
@@ -66,26 +63,12 @@ class ConversationPolicy:
 class ConversationJob:
     """Everything about the conversations of some partitions. Not thread-safe: one thread calls it."""
 
-    def __init__(
-        self,
-        log: CellLog,
-        closings: Closings,
-        rows: Rows,
-        bury: Callable[[Sequence[DeadLetter]], None],
-        metrics: WorkerMetrics,
-        policy: ConversationPolicy | None = None,
-        audience: Audience | None = None,
-        after_step: Callable[[str], None] = lambda step: None,
-        on_store: Callable[[Unavailable | None], None] = lambda error: None,
-        on_load: Callable[[Mapping[int, int], int], None] = lambda floors, of: None,
-    ) -> None:
-        """`after_step` is told each of STEPS once it is done, `on_store` each time that a store fails (or answers
-        again: None). `on_load`, before the audience hears anything: the minutes of our partitions before these floors
-        are closed, out of how many partitions; it may block, and raise Unavailable."""
-        self._log, self._closings, self._rows, self._bury = log, closings, rows, bury
-        self._metrics, self._policy = metrics, policy or ConversationPolicy()
-        self._audience, self._after_step, self._on_load = audience, after_step, on_load
-        self._patiently = Patience(self._policy.waits, on_store)
+    def __init__(self, ports: ConversationPorts, policy: ConversationPolicy | None = None) -> None:
+        self._log, self._closings, self._rows = ports.log, ports.closings, ports.rows
+        self._write_dead_letters, self._after_step = ports.write_dead_letters, ports.after_step
+        self._metrics, self._policy = ports.metrics, policy or ConversationPolicy()
+        self._audience, self._on_load = ports.audience, ports.on_load
+        self._patiently = Patience(self._policy.waits, ports.on_store)
         self._records = self._buried = 0
         self.assign((), 1)
 
@@ -104,7 +87,7 @@ class ConversationJob:
         self._shown: int | None = None
         self._closed = ClosedOnce(self._closings, self._patiently)
 
-    def take(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
+    def process(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
         """Folds and stores a batch, which may be empty: True once all of it is stored and every minute is closed that
         can be, False when `given_up` was set before that. Blocks, and waits for a store that is away. `now` is Unix
         time in seconds. Raises what is not worth another try."""
@@ -192,7 +175,7 @@ class ConversationJob:
         self._records += decoded.records
         self._buried += len(decoded.dead)
         if decoded.dead:
-            self._patiently(lambda: self._bury(decoded.dead))
+            self._patiently(lambda: self._write_dead_letters(decoded.dead))
             self._metrics.count_cells("dead", len(decoded.dead))
             self._metrics.count_dead_letters("conversations", len(decoded.dead))
         for partition, mark in decoded.marks:

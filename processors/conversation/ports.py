@@ -1,12 +1,17 @@
-"""What the conversation job needs from outside. ClickHouse is one (stored.py), a fake for tests another; both pass the
-same contract tests.
+"""Ports of the conversation job. ClickHouse implements the stores (store.py); the fakes of the tests pass the same
+contract tests.
 
-Each call blocks. Each may raise pipeline.errors.Unavailable (worth another try: all of it is idempotent) or Refused.
+Each call of a store blocks, and may raise pipeline.errors.Unavailable (worth another try: every call is idempotent) or
+Refused.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pipeline.dead_letters import DeadLetter
+from pipeline.errors import Unavailable
+from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.arrays import Array
 from processors.conversation.cells import Cells
 
@@ -78,3 +83,24 @@ class Audience(Protocol):
     def on_open(self, conversations: Sequence[str], minutes: Sequence[int], counts: Sequence[int]) -> None:
         """What open minutes of these came to: whenever that changes; of the next ones also when minutes have closed."""
         ...
+
+
+@dataclass(frozen=True)
+class ConversationPorts:
+    """All that the conversation job reaches outside of itself.
+
+    `write_dead_letters` blocks until the letters are safe, and raises Unavailable. `after_step` is called with each of
+    CONVERSATION_STEPS once the step is done. `on_store` is called with the error each time that a store fails, and with
+    None when the store answers again. `on_load(floors, of)` is called before the first call of the `audience`: the
+    minutes before `floors` are closed, by partition, out of `of` partitions; it may block, and raise Unavailable.
+    """
+
+    log: CellLog
+    closings: Closings
+    rows: Rows
+    write_dead_letters: Callable[[Sequence[DeadLetter]], None]
+    metrics: WorkerMetrics
+    audience: Audience | None = None
+    after_step: Callable[[str], None] = lambda step: None
+    on_store: Callable[[Unavailable | None], None] = lambda error: None
+    on_load: Callable[[Mapping[int, int], int], None] = lambda floors, of: None

@@ -1,157 +1,106 @@
-"""Who does what the engagement agent is given: its job on ClickHouse and Kafka, and the marks that follow."""
+"""The engagement agent: runs the engagement job in a thread of its own, publishes watermarks and reports memory."""
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
-from pipeline.brands import load_brands
-from pipeline.clickhouse.client import ClickHouse
-from pipeline.dead_letters import DeadLetterSink
 from pipeline.errors import EngagementError
-from pipeline.kafka.publisher import open_publisher
-from pipeline.kafka.publisher_policy import PublisherPolicy
-from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
-from pipeline.settings import Settings
-from pipeline.topic_producer import PartitionProducer
-from processors.columnar.hashing import Hasher
-from processors.engagement.decoding import DecodingPolicy
-from processors.engagement.fold.business_hours import BusinessHours, clock_of
-from processors.engagement.fold.threads import ThreadPolicy, turns_of
-from processors.engagement.job import EngagementJob, JobPolicy
-from processors.engagement.store import ClickHouseLog
-from processors.engagement.warmup import compile_loops
+from processors.engagement.fold.business_hours import clock_of
+from processors.engagement.job import EngagementJob
+from processors.engagement.outbox import KafkaOutbox
+from processors.engagement.warmup import load_engagement_kernels
 from processors.engagement.watermarks.publisher import Marking
-from processors.engagement.watermarks.store import WatermarkStore
-from processors.engagement.watermarks.watermarks import MarksPolicy
-from processors.runtime.agent_thread import Bench
+from processors.runtime.agent_thread import AgentThread
 from processors.runtime.batch import Batch
 from processors.runtime.memory import MemoryBudget
 from processors.runtime.process_tuning import TidyState, tune
 from processors.runtime.retry import GivenUp, Patience
-from processors.virality.parameters import load_parameters
-
-CLOSE_SECONDS: Final = 2.0
-"""How long the end waits for messages that are on their way: they belong to a batch that is not acked, and come
-again."""
 
 ADVANCE_SECONDS: Final = 1.0
-"""How often it is looked which posts are due for another row because time has gone on."""
+"""The time between two searches for posts whose row is due again because event time has moved on."""
 
 
-class EngagementBench:
-    """The Host of the engagement agent."""
+@dataclass(frozen=True)
+class EngagementAgentPorts:
+    """The parts that the engagement agent drives. All but `metrics` and `memory` belong to `thread`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        metrics: WorkerMetrics,
-        health: HealthState,
-        watchdog: WatchdogState,
-        memory: MemoryBudget,
-        after_step: Callable[[str], None] = lambda step: None,
-    ) -> None:
-        self._bench = Bench("engagement", settings, health, watchdog)
-        self._metrics, self._zone, self._memory = metrics, settings.business_zone, memory
-        hasher = Hasher()
-        self._log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
-        self._shelf = WatermarkStore(lambda: ClickHouse(settings))
-        self._dead_letters = DeadLetterSink(settings)
-        sending = PublisherPolicy(
-            settings.producer_memory_mb << 20, settings.record_limit, CLOSE_SECONDS, close_seconds=CLOSE_SECONDS
-        )
-        self._outbox = PartitionProducer(settings.topics.conversations, lambda: open_publisher(settings, sending))
-        self._job = EngagementJob(
-            self._log,
-            self._log,
-            self._dead_letters.write,
-            hasher,
-            metrics,
-            policy_of(settings, hasher),
-            after_step,
-            self._bench.note_store,
-            self._outbox,
-        )
-        self._marking = Marking(
-            MarksPolicy(settings.lateness_seconds, settings.idle_seconds), self._shelf, self._outbox
-        )
+    thread: AgentThread
+    job: EngagementJob
+    watermarks: Marking
+    outbox: KafkaOutbox
+    metrics: WorkerMetrics
+    memory: MemoryBudget
+
+
+class EngagementAgent:
+    """Processes the batches of the source topics (processors.runtime.batch.Agent)."""
+
+    def __init__(self, ports: EngagementAgentPorts, zone: str) -> None:
+        """`zone`: the IANA time zone of business hours, which is loaded before the first batch."""
+        self._thread, self._job, self._watermarks = ports.thread, ports.job, ports.watermarks
+        self._outbox, self._metrics, self._memory = ports.outbox, ports.metrics, ports.memory
+        self._zone = zone
         self._advanced_at = 0.0
         self._tidiness = TidyState(time.monotonic())
-        self._patiently = Patience(on_store=self._bench.note_store)
-        self._bench.watch_over(self._log, self._dead_letters, self._shelf)
+        self._patiently = Patience(on_store=ports.thread.note_store)
 
     async def prepare(self) -> None:
-        """Looks at the tables and loads the compiled loops. Raises Unavailable, SchemaDrift, SettingsError."""
-        await self._bench.run(self._prepare)
+        """Verifies the tables and loads the kernels. Raises Unavailable, SchemaDrift, SettingsError."""
+        await self._thread.run(self._prepare)
 
-    async def claim(self, partitions: list[int], of: int) -> None:
-        """These partitions, out of `of`, are ours from now on."""
-        await self._bench.run(self._claim, partitions, of)
+    async def assign(self, partitions: list[int], of: int) -> None:
+        """Makes these partitions, out of `of`, the agent's own."""
+        await self._thread.run(self._assign, partitions, of)
 
-    async def take(self, batch: Batch) -> bool:
-        """Folds and stores a batch, and sends marks; False when it was given up. Raises SettingsError once the stored
-        rows follow from other settings."""
-        return await self._bench.run(self._take, batch, unwanted=batch.given_up.is_set)
+    async def process(self, batch: Batch) -> bool:
+        """Folds and stores a batch, and publishes watermarks. Returns False when the batch was given up. Raises
+        SettingsError once the stored rows follow from other settings."""
+        return await self._thread.run(self._process, batch, unwanted=batch.given_up.is_set)
 
     async def close(self) -> None:
-        """Ends the connections and the thread."""
-        await self._bench.run(self._close, unwanted=lambda: True)
-        self._bench.end()
+        """Closes the outbox, the connections and the thread. Messages that are not acked belong to a batch that is not
+        committed, and are sent again."""
+        await self._thread.run(self._close_outbox, unwanted=lambda: True)
+        await self._thread.close()
 
     def _prepare(self) -> None:
-        self._bench.look_at_tables()
-        compile_loops()
+        self._thread.verify()
+        load_engagement_kernels()
         clock_of(self._zone)
         tune()
 
-    def _claim(self, partitions: list[int], of: int) -> None:
-        self._bench.agreement.look_soon()
+    def _assign(self, partitions: list[int], of: int) -> None:
+        self._thread.agreement.look_soon()
         self._job.assign(partitions, of)
-        self._marking.assign(partitions, of)
+        self._watermarks.assign(partitions, of)
         if not partitions:
-            self._bench.note_store(None)  # whoever has nothing to store does not wait for a store
+            self._thread.note_store(None)  # an agent without partitions does not wait for a store
 
-    def _take(self, batch: Batch) -> bool:
-        self._bench.agreement.check()
+    def _process(self, batch: Batch) -> bool:
+        self._thread.agreement.check()
         self._job.memory_bytes = self._memory.for_posts
-        stored = not batch.runs or self._job.take(batch.runs, batch.given_up, time.time)
+        is_stored = not batch.runs or self._job.process(batch.runs, batch.given_up, time.time)
         posts, known = self._job.memory
         self._memory.note("posts", posts)
         self._memory.note("known_posts", known)
         self._tidiness.tidy(time.monotonic())
-        self._bench.judge(self._job.judged)
-        return stored and self._mark(batch)
+        self._thread.judge(self._job.judged)
+        return is_stored and self._publish_watermarks(batch)
 
-    def _mark(self, batch: Batch) -> bool:
+    def _publish_watermarks(self, batch: Batch) -> bool:
         self._patiently.given_up = batch.given_up
         reached = self._job.reached()
         with suppress(GivenUp), self._metrics.time_step("marks"):
-            self._patiently(lambda: self._marking.note(reached, batch.lags, time.monotonic(), batch.all_read))
-            least, now = self._marking.least, time.monotonic()
+            self._patiently(lambda: self._watermarks.note(reached, batch.lags, time.monotonic(), batch.all_read))
+            least, now = self._watermarks.least, time.monotonic()
             if least is not None and now - self._advanced_at >= ADVANCE_SECONDS:
                 self._patiently(lambda: self._job.advance(least))
                 self._advanced_at = now
             return True
         return False
 
-    def _close(self) -> None:
-        self._log.close()
-        self._shelf.close()
-        self._dead_letters.close()
+    def _close_outbox(self) -> None:
         with suppress(EngagementError):
             self._outbox.close()
-
-
-def policy_of(settings: Settings, hasher: Hasher) -> JobPolicy:
-    """The job's policy as the settings have it. Raises SettingsError for a file of brands that makes no sense."""
-    brands = load_brands(settings.brands)
-    hours = BusinessHours(settings.business_hours, settings.business_days, settings.business_zone)
-    return JobPolicy(
-        DecodingPolicy(settings.future_limit_seconds),
-        settings.memory_mb << 20,
-        MemoryBudget(settings.memory_mb << 20).most("known_posts"),
-        brands=brands,
-        threads=ThreadPolicy(turns_of(brands, hasher), hours),
-        forecast=load_parameters(settings.forecast),
-    )

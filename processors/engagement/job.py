@@ -6,7 +6,7 @@ The order of storing is law 1 of the design, and what makes every number exact a
     1. new events into the log, dead letters into theirs
     2. derived rows, each as absolute as the set of events that its post has in memory
     3. messages to the conversation agent, as absolute as the rows
-    4. the acks of the batch, by whoever called `take`
+    4. the acks of the batch, by whoever called `process`
 
 State is a cache of the log: a post that is not in memory is read from it before its events are folded; what a batch
 touched that was given up is forgotten. So a crash between any two steps, a second owner of a partition or an eviction
@@ -18,16 +18,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from threading import Event
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
 from pipeline.brands import Brands
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
-from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.arrays import Array
-from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
 from processors.engagement.decoding import DecodingPolicy, decode, misplaced, parts_of
@@ -35,7 +33,7 @@ from processors.engagement.fold.columns import MINUTE_US, EventColumns, identify
 from processors.engagement.fold.threads import ThreadPolicy
 from processors.engagement.outbox import records_of
 from processors.engagement.pending import Pending, Place, further
-from processors.engagement.ports import Log, Outbox, Store
+from processors.engagement.ports import EngagementPorts
 from processors.engagement.read_through import ColdPosts
 from processors.engagement.rows import post_rows
 from processors.engagement.rows.carry_over import carry_over
@@ -57,17 +55,11 @@ OUTCOMES: Final = ("new", "late", "duplicate", "conflicting")
 
 ROWS_AT_ONCE: Final = 20_000
 
-STEPS: Final = ("events", "rows", "messages")
+ENGAGEMENT_STEPS: Final = ("events", "rows", "messages")
 """The steps of law 1 that the job does, in order; the ack is the fourth."""
 
 Record = tuple[int, bytes]
 """Partition and value of what is sent on."""
-
-
-class DeadLetters(Protocol):
-    """Where dead letters go. Blocks until they are safe; raises Unavailable."""
-
-    def __call__(self, letters: Sequence[DeadLetter]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -91,31 +83,19 @@ class JobPolicy:
 class EngagementJob:
     """Everything about the posts of some partitions. Not thread-safe: one thread calls it."""
 
-    def __init__(
-        self,
-        log: Log,
-        store: Store,
-        bury: DeadLetters,
-        hasher: Hasher,
-        metrics: WorkerMetrics,
-        policy: JobPolicy | None = None,
-        after_step: Callable[[str], None] = lambda step: None,
-        on_store: Callable[[Unavailable | None], None] = lambda error: None,
-        outbox: Outbox | None = None,
-    ) -> None:
-        """`after_step` is told each of STEPS once it is done, `on_store` each time that a store fails (or answers
-        again: None). Without an `outbox` nothing is sent on."""
-        self._log, self._store, self._bury, self._hasher, self._outbox = log, store, bury, hasher, outbox
-        self._metrics, self._policy, self._after_step = metrics, policy or JobPolicy(), after_step
+    def __init__(self, ports: EngagementPorts, policy: JobPolicy | None = None) -> None:
+        self._log, self._store, self._hasher, self._outbox = ports.log, ports.store, ports.hasher, ports.outbox
+        self._write_dead_letters, self._after_step = ports.write_dead_letters, ports.after_step
+        self._metrics, self._policy = ports.metrics, policy or JobPolicy()
 
         def note(error: Unavailable | None) -> None:
             if error is not None:
-                metrics.count_clickhouse_retry()
-            on_store(error)
+                ports.metrics.count_clickhouse_retry()
+            ports.on_store(error)
 
         waits = WaitPolicy(self._policy.first_wait, self._policy.longest_wait)
         self._patiently, self._patiently_send = Patience(waits, note), Patience(waits)
-        self._cold = ColdPosts(log, hasher, self._patiently, self._policy.known_bytes)
+        self._cold = ColdPosts(ports.log, ports.hasher, self._patiently, self._policy.known_bytes)
         self.memory_bytes = self._policy.memory_bytes
         """What posts may take; of the next batch another number perhaps."""
         self._spreading = Spreading(self._policy.forecast or load_parameters())
@@ -131,7 +111,7 @@ class EngagementJob:
         self._reached: dict[Place, tuple[int, int]] = {}
         self._mark = 0
 
-    def take(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
+    def process(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
         """Folds and stores a batch: True once all of it is stored, False when `given_up` was set before that. Blocks,
         and waits for a store that is away. `now` is Unix time in seconds. Raises what is not worth another try; the
         state is unusable then.
@@ -232,7 +212,7 @@ class EngagementJob:
             if events := pending.new_events():
                 self._patiently(lambda: self._store.append(events))
             if pending.dead:
-                self._patiently(lambda: self._bury(pending.dead))
+                self._patiently(lambda: self._write_dead_letters(pending.dead))
         self._after_step("events")
         messages: list[Record] = []
         with self._metrics.time_step("store_rows"):

@@ -58,6 +58,14 @@ class KnownPosts:
         (_find if self._is_exact else _probe)(self._slots, hashes, found)
         return found
 
+    @classmethod
+    def load_kernels(cls) -> None:
+        """Loads the compiled kernels of set and filter, or compiles them where no cache has them."""
+        known, hashes = cls(0), np.arange(SLOTS, dtype=np.uint64)
+        for some in (hashes[:1], hashes):
+            known.add(some)
+            known.has(some)
+
     def _make_room(self, more: int) -> None:
         size = len(self._slots)
         while self._count + more > LOAD * size and size <= self._places:
@@ -66,14 +74,6 @@ class KnownPosts:
         self._is_exact = size <= self._places
         self._slots = zeros(min(size, self._places), np.uint64)
         (_enter if self._is_exact else _mark)(self._slots, held[held != 0])
-
-
-def compile_loops() -> None:
-    """Compiles the loops, or loads them from the cache."""
-    known, some = KnownPosts(0), np.arange(SLOTS, dtype=np.uint64)
-    for hashes in (some[:1], some):
-        known.add(hashes)
-        known.has(hashes)
 
 
 @njit(cache=True, nogil=True)

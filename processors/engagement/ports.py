@@ -1,13 +1,18 @@
-"""What the engagement job needs from outside: a log that can be read, and a store that takes rows. ClickHouse is one
-(stored.py), a fake for tests another; both pass the same contract tests.
+"""Ports of the engagement job: the log, which can be read, the store, which takes rows, and the outbox for messages.
 
-Each call blocks. Each may raise pipeline.errors.Unavailable (worth another try: all of it is idempotent) or Refused.
+ClickHouse implements log and store (store.py), Kafka the outbox (outbox.py); the fakes of the tests pass the same
+contract tests. Each call blocks, and may raise pipeline.errors.Unavailable (worth another try: every call is
+idempotent) or Refused.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from processors.columnar.hashing import Hashes
+from pipeline.dead_letters import DeadLetter
+from pipeline.errors import Unavailable
+from pipeline.observability.metrics import WorkerMetrics
+from processors.columnar.hashing import Hasher, Hashes
 from processors.engagement.fold.columns import EventColumns, Identities
 from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import Tagged
@@ -75,3 +80,22 @@ class Outbox(Protocol):
     def broker_ms(self) -> int | None:
         """The broker's time at the last ack, in milliseconds since 1970; None before the first."""
         ...
+
+
+@dataclass(frozen=True)
+class EngagementPorts:
+    """All that the engagement job reaches outside of itself.
+
+    `write_dead_letters` blocks until the letters are safe, and raises Unavailable. `after_step` is called with each of
+    ENGAGEMENT_STEPS once the step is done. `on_store` is called with the error each time that the store fails, and with
+    None when the store answers again. Without an `outbox` no messages are sent.
+    """
+
+    log: Log
+    store: Store
+    write_dead_letters: Callable[[Sequence[DeadLetter]], None]
+    hasher: Hasher
+    metrics: WorkerMetrics
+    outbox: Outbox | None = None
+    after_step: Callable[[str], None] = lambda step: None
+    on_store: Callable[[Unavailable | None], None] = lambda error: None

@@ -10,13 +10,13 @@ import numpy as np
 
 from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.hashing import Hasher, Hashes
-from processors.engagement import known
 from processors.engagement.cells import cell_kernels
 from processors.engagement.fold.columns import EventColumns
 from processors.engagement.fold.fold import Fold
 from processors.engagement.fold.tables import kept
 from processors.engagement.job import EngagementJob
-from processors.engagement.ports import LoggedEvents
+from processors.engagement.known import KnownPosts
+from processors.engagement.ports import EngagementPorts, LoggedEvents
 from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import Tagged
 from processors.runtime.records import Run
@@ -32,18 +32,20 @@ COMMON: Final = {"post_id": "p", "actor_id": "a", "occurred_at": "2026-01-01T00:
 RECEIVED_MS: Final = 1_767_225_600_000
 
 
-def compile_loops() -> None:
-    """Some 60 s the first time, 1 s later. Before joining a group, not within."""
-    job = EngagementJob(_Nothing(), _Nothing(), lambda letters: None, Hasher(), WorkerMetrics(), outbox=_Nothing())
+def load_engagement_kernels() -> None:
+    """Loads the compiled kernels of the engagement job, in 1 s; compiles them, in some 60 s, where no cache has them.
+    Belongs before a worker joins its group, which would drop a member that is silent for so long."""
+    nothing = _Nothing()
+    job = EngagementJob(EngagementPorts(nothing, nothing, lambda letters: None, Hasher(), WorkerMetrics(), nothing))
     job.assign([0], 1)
     runs = [Run(kind, kind, 0, [_record(0, kind, EVENTS.get(kind, {"event_id": kind}))]) for kind in KINDS]
     for batch in (runs, [Run("comment", "comment", 0, [_record(1, "comment", {"event_id": "c"})])]):
-        job.take(batch, Event(), lambda: 0.0)
+        job.process(batch, Event(), lambda: 0.0)
     job.advance(1 << 51)
-    known.compile_loops()
-    nothing = Fold().tables
-    cell_kernels.present(nothing, np.empty(0, np.int64), np.empty(0, np.uint64))
-    kept(nothing._asdict(), np.empty(0, np.bool_))
+    KnownPosts.load_kernels()
+    tables = Fold()._tables
+    cell_kernels.present(tables, np.empty(0, np.int64), np.empty(0, np.uint64))
+    kept(tables._asdict(), np.empty(0, np.bool_))
 
 
 @dataclass

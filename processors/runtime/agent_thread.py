@@ -1,59 +1,87 @@
-"""Where the work of one agent is done: all that blocks runs in one thread, off the event loop, so that heartbeats go
-on."""
+"""The thread of one agent. All calls that block run there, off the event loop, so that heartbeats to Kafka go on."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from pipeline.clickhouse.client import ClickHouse
-from pipeline.clickhouse.migrations import verify_tables
-from pipeline.dead_letters import Fuse, FusePolicy
+from pipeline.clickhouse import ClickHouse
+from pipeline.dead_letters import Fuse
 from pipeline.errors import Unavailable
 from pipeline.observability.health import HealthState, WatchdogState
-from pipeline.settings import Settings
-from processors.row_settings import row_settings
-from processors.row_settings_store import StoredRowSettings, WorkerAgreement
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 GRACE_SECONDS: Final = 4.0
-"""How long a stop or a rebalance waits at most for a statement that ClickHouse neither ends nor refuses."""
+"""The longest time that a stop or a rebalance waits for a statement that ClickHouse neither finishes nor refuses."""
 
 log = logging.getLogger(__name__)
 
 
 class Connection(Protocol):
-    """To ClickHouse, of the thread."""
+    """A connection to ClickHouse that belongs to the thread."""
 
     def cut(self) -> None:
-        """Ends what waits for the server, from another thread."""
+        """Ends the call that waits for the server. Safe to be called from another thread."""
+        ...
+
+    def close(self) -> None:
+        """Closes the connection."""
         ...
 
 
-class Bench:
-    """One thread with its connections, its fuse, and who is told of a store that is away."""
+class SettingsAgreement(Protocol):
+    """The agreement of all workers about the settings that stored rows follow from
+    (processors/row_settings_store.py)."""
 
-    def __init__(self, name: str, settings: Settings, health: HealthState, watchdog: WatchdogState) -> None:
-        self._health, self._watchdog = health, watchdog
+    def join(self) -> None:
+        """Joins the agreement before the first batch. Raises SettingsError, Unavailable, Refused."""
+        ...
+
+    def look_soon(self) -> None:
+        """Has the next `check` read the stored settings."""
+        ...
+
+    def check(self) -> None:
+        """Raises SettingsError once the stored settings differ from those of this worker."""
+        ...
+
+
+@dataclass(frozen=True)
+class ThreadPorts:
+    """All that the thread of an agent reaches outside of itself. `clickhouse` is the connection on which the tables are
+    verified and the agreement reads."""
+
+    clickhouse: ClickHouse
+    agreement: SettingsAgreement
+    fuse: Fuse
+    health: HealthState
+    watchdog: WatchdogState
+
+
+class AgentThread:
+    """One thread with its connections and its fuse. Reports to health and watchdog whether ClickHouse answers."""
+
+    def __init__(self, name: str, ports: ThreadPorts) -> None:
+        self._ports = ports
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._fuse = Fuse(FusePolicy(settings.fuse_records, settings.fuse_share))
         self._judged = (0, 0)
-        self._first = ClickHouse(settings)
-        self._connections: tuple[Connection, ...] = (self._first,)
-        self.agreement = WorkerAgreement(row_settings(settings), StoredRowSettings(self._first))
+        self._connections: tuple[Connection, ...] = (ports.clickhouse,)
+        self.agreement = ports.agreement
 
-    def watch_over(self, *connections: Connection) -> None:
-        """These belong to the thread as well: they are cut where nobody wants their answer any more."""
+    def adopt(self, *connections: Connection) -> None:
+        """Makes these connections the thread's own: the thread cuts them when their answer is no longer wanted, and
+        closes them at its end."""
         self._connections += connections
 
     async def run(
-        self, action: Callable[..., Result], *arguments: Any, unwanted: Callable[[], bool] = lambda: False
-    ) -> Result:
-        """What the action returns, once the thread has done it. A server whose silence keeps what nobody wants any more
-        is cut off."""
+        self, action: Callable[..., _Result], *arguments: Any, unwanted: Callable[[], bool] = lambda: False
+    ) -> _Result:
+        """Runs the action in the thread and returns its result. Once `unwanted` has returned True for GRACE_SECONDS,
+        all connections are cut, which ends a wait for a silent server."""
         work = asyncio.get_running_loop().run_in_executor(self._thread, action, *arguments)
         waited = 0
         while not work.done():
@@ -64,37 +92,42 @@ class Bench:
             await asyncio.wait({work}, timeout=GRACE_SECONDS / 2)
         return work.result()
 
-    def look_at_tables(self) -> None:
-        """In the thread, before the first batch: are they as declared, and their rows made with the settings of this
-        worker. Raises Unavailable, SchemaDrift, SettingsError."""
+    def verify(self) -> None:
+        """Verifies that the tables are as declared and joins the agreement about settings. Called in the thread, before
+        the first batch. Raises Unavailable, SchemaDrift, SettingsError."""
         try:
-            verify_tables(self._first)
+            verify_tables(self._ports.clickhouse)
             self.agreement.join()
         finally:
-            self._first.close()
+            self._ports.clickhouse.close()
 
-    def end(self) -> None:
-        """No more work."""
+    async def close(self) -> None:
+        """Closes all connections in the thread, after the actions that were queued before, and ends the thread."""
+        await self.run(self._close, unwanted=lambda: True)
         self._thread.shutdown(wait=False)
 
+    def _close(self) -> None:
+        for connection in self._connections:
+            connection.close()
+
     def judge(self, judged: tuple[int, int]) -> None:
-        """Records and dead ones so far. To be called once the batch is safe: what blew the fuse can be looked at, and a
-        wrong schema does not drain a topic. Raises FuseBlown."""
+        """Reports the numbers of records and of dead letters so far to the fuse. Called once the batch is stored, so
+        that the dead letters can be looked at and a wrong schema does not drain a topic. Raises FuseBlown."""
         records, dead = judged
-        self._fuse.note(records - self._judged[0], dead - self._judged[1])
+        self._ports.fuse.note(records - self._judged[0], dead - self._judged[1])
         self._judged = judged
 
     def note_progress(self) -> None:
-        """Work that is longer than a batch has come a step further."""
-        self._watchdog.note_progress(time.monotonic())
+        """Tells the watchdog that work which takes longer than a batch has come a step further."""
+        self._ports.watchdog.note_progress(time.monotonic())
 
     def note_store(self, error: Unavailable | None) -> None:
-        """A store failed, or answers again: None."""
+        """Reports that ClickHouse failed with `error`, or answers again (None)."""
         now = time.monotonic()
         if error is None:
-            self._health.note_back("clickhouse")
-            self._watchdog.note_back("clickhouse", now)
+            self._ports.health.note_back("clickhouse")
+            self._ports.watchdog.note_back("clickhouse", now)
         else:
             log.warning("%s", error)
-            self._health.note_away("clickhouse", str(error), now)
-            self._watchdog.note_away("clickhouse", now)
+            self._ports.health.note_away("clickhouse", str(error), now)
+            self._ports.watchdog.note_away("clickhouse", now)

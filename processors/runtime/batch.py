@@ -42,8 +42,9 @@ class Batch:
             first.setdefault((run.topic, run.partition), run.records[0].offset)
         return first
 
-    def settle(self, outcome: bool | Exception) -> None:
-        """Says what became of it; an exception ends the worker."""
+    def complete(self, outcome: bool | Exception) -> None:
+        """Sets the outcome of the batch: True when it is stored, False when it was given up, an exception to end the
+        worker."""
         if self.stored.done():
             return
         if isinstance(outcome, Exception):
@@ -52,36 +53,47 @@ class Batch:
             self.stored.set_result(outcome)
 
 
-class Host(Protocol):
-    """Who folds and stores what the source reads."""
+class Agent(Protocol):
+    """Processes the batches that a source reads."""
 
     async def prepare(self) -> None:
-        """Before the first record. Raises Unavailable (asked again), or what ends the worker."""
+        """Prepares the agent for its first batch. Raises Unavailable, after which the source calls again, or the error
+        that ends the worker."""
         ...
 
-    async def claim(self, partitions: list[int], of: int) -> None:
-        """These partitions, out of `of`, are ours from now on; awaited inside a rebalance."""
+    async def assign(self, partitions: list[int], of: int) -> None:
+        """Makes these partitions, out of `of`, the agent's own. Awaited inside a rebalance."""
+        ...
+
+    async def process(self, batch: Batch) -> bool:
+        """Folds and stores a batch. Returns True once all of the batch is stored, False when it was given up. Raises
+        the error that ends the worker."""
         ...
 
     async def close(self) -> None:
-        """After the last record."""
+        """Closes the agent after its last batch."""
         ...
 
 
 @dataclass(frozen=True)
 class SourcePolicy:
-    """What is read, and how batches are cut. `name` is what this source is called where there are others. `rewind_to`:
-    milliseconds since 1970, where a first assignment starts instead of the committed offsets. `fetch_step` and
-    `commit_step`: under which names their time is told; `tells_batches`: whether their size is."""
+    """The topics of a source, and how the source cuts batches.
+
+    `kinds`: the kind of the records of each topic. `rewind_to`: Unix time in milliseconds at which a first assignment
+    starts instead of at the committed offsets. `name` is that of the agent, `label` the name of the source in metrics
+    and health, which is empty for the engagement agent. `fetch_step` and `commit_step` name the steps in metrics;
+    `tells_batches`: whether metrics get the sizes of the batches.
+    """
 
     group: GroupPolicy
     kinds: Mapping[str, str]
     flush_seconds: float = 0.5
     flush_events: int = 200_000
     rewind_to: int | None = None
-    name: str = ""
-    fetch_step: BatchStep = "fetch"
-    commit_step: BatchStep = "commit"
+    name: str = "engagement"
+    label: str = ""
+    fetch_step: Step = "fetch"
+    commit_step: Step = "commit"
     tells_batches: bool = True
 
     def due(self, started: float, last_cut: float, reached: Sequence[float], now: float) -> float:

@@ -17,17 +17,14 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import faust
-from faust.types import ChannelT
 
 from pipeline.errors import EngagementError, Refused, Unavailable
-from pipeline.kafka.group import Member
-from pipeline.kafka.group_policy import Partition
-from pipeline.kafka.group_topics import torn
-from pipeline.observability.health import HealthState, StoreName, WatchdogState
-from pipeline.observability.metrics import WorkerMetrics
-from pipeline.settings import Settings
-from processors.runtime.batch import Batch, CatchUp, Host, SourcePolicy
+from pipeline.group import Partition
+from pipeline.group_topics import torn
+from pipeline.observability.health import Store
+from processors.runtime.batch import Batch, CatchUp, SourcePolicy
 from processors.runtime.records import Run
+from processors.runtime.source_ports import SourcePorts
 from processors.runtime.source_reports import SourceReports
 
 FETCH_SECONDS: Final = 0.2
@@ -53,26 +50,16 @@ class RunSource(faust.Service):  # type: ignore[misc]
     """Reads the group's partitions into a channel, batch by batch."""
 
     def __init__(
-        self,
-        settings: Settings,
-        policy: SourcePolicy,
-        channel: ChannelT[Any],
-        host: Host,
-        metrics: WorkerMetrics,
-        health: HealthState,
-        watchdog: WatchdogState,
-        catch_up: CatchUp | None = None,
-        allies: "list[RunSource] | None" = None,
-        **service: Any,
+        self, policy: SourcePolicy, ports: SourcePorts, catch_up: CatchUp | None = None, **service: Any
     ) -> None:
-        """`allies`: the sources of this worker, which end together; it joins them."""
+        """Joins the group of sources `ports.group`. `service`: what Faust passes to its services."""
         super().__init__(**service)
-        self._policy, self._channel, self._host, self._metrics = policy, channel, host, metrics
-        self._reports = SourceReports(policy, metrics, health, watchdog)
+        self._policy, self._agent, self._channel, self._metrics = policy, ports.agent, ports.channel, ports.metrics
+        self._reports = SourceReports(policy, ports.metrics, ports.health, ports.watchdog)
         self._catch_up = catch_up
-        self._allies = [] if allies is None else allies
-        self._allies.append(self)
-        self._member = Member(settings, policy.group, self._revoke, self._assign)
+        self._group = ports.group
+        self._group.add(policy.name, self)
+        self._member = ports.open_member(self._revoke, self._assign)
         self._between_batches = asyncio.Lock()
         self._open: Batch | None = None
         self._wanted = 0  # how many want the lock besides the pump
@@ -91,7 +78,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
     @faust.Service.task
     async def _pump(self) -> None:
         self._channel.app.flow_control.resume()  # channels are suspended until somebody says go
-        await self._try_until_done(self._host.prepare, "clickhouse")
+        await self._try_until_done(self._agent.prepare, "clickhouse")
         self._joined = await self._try_until_done(self._member.join, "kafka")
         while not self.should_stop:
             async with self._between_batches:
@@ -219,7 +206,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
                 await self._commit()
             self._uncommitted, self._to_rewind = {}, frozenset()
             self._is_resting = self._has_rested = False
-            await self._host.claim([], 1)
+            await self._agent.assign([], 1)
 
     async def _assign(self, assigned: frozenset[Partition]) -> bool:
         async with self._taking_over():
@@ -232,11 +219,11 @@ class RunSource(faust.Service):  # type: ignore[misc]
                 )
                 return False
             numbers = sorted({number for _, number in assigned})
-            await self._host.claim(numbers, self._member.partition_count())
+            await self._agent.assign(numbers, self._member.partition_count())
             if not self._rewound:
                 self._to_rewind, self._idle = assigned, False
             self._reports.note_assignment(len(numbers))
-            log.info("partitions of %s: %s", self._policy.name or "ours", ", ".join(map(str, numbers)) or "none")
+            log.info("partitions of %s: %s", self._policy.label or "ours", ", ".join(map(str, numbers)) or "none")
             return True
 
     @asynccontextmanager
@@ -290,8 +277,8 @@ class RunSource(faust.Service):  # type: ignore[misc]
         self._wanted += 1
         if self._open:
             self._open.given_up.set()
-        # Together: one after the other they would take as long as all of them.
-        await asyncio.gather(super().stop(), *(ally.stop() for ally in self._allies if ally is not self))
+        # Concurrently, because each may wait for its open batch.
+        await asyncio.gather(super().stop(), *(source.stop() for source in self._group.beside(self)))
 
     async def on_stop(self) -> None:
         with suppress(TimeoutError):
@@ -299,4 +286,4 @@ class RunSource(faust.Service):  # type: ignore[misc]
                 if self._uncommitted and self._joined:
                     await self._commit()
         await self._member.leave()
-        await self._host.close()
+        await self._agent.close()

@@ -23,7 +23,7 @@ class SourceReports:
     def __init__(
         self, policy: SourcePolicy, metrics: WorkerMetrics, health: HealthState, watchdog: WatchdogState
     ) -> None:
-        self._group, self._name = policy.group.group, policy.name
+        self._group, self._label = policy.group.group, policy.label
         self._metrics, self._health, self._watchdog = metrics, health, watchdog
         self._look_at = 0.0
 
@@ -37,7 +37,7 @@ class SourceReports:
 
     def note_assignment(self, partitions: int) -> None:
         """The group has spoken."""
-        self._health.note_assignment(partitions, self._name)
+        self._health.note_assignment(partitions, self._label)
 
     def note_commit(self) -> None:
         """Offsets moved and are committed."""
@@ -59,7 +59,7 @@ class SourceReports:
 
     def note_lags(self, lags: dict[Partition, int]) -> None:
         """Records of each of our partitions that are not committed."""
-        self._metrics.set_lag(lags, self._name)
+        self._metrics.set_lag(lags, self._label)
         self._watchdog.note_lag(sum(lags.values()), time.monotonic())
 
     async def look_at_membership(self, member: Member) -> None:
@@ -70,17 +70,17 @@ class SourceReports:
         now = time.monotonic()
         if standing == "outside":
             self._health.note_outside(
-                f"not a member of the consumer group {self._group}: waiting to be let in", self._name
+                f"not a member of the consumer group {self._group}: waiting to be let in", self._label
             )
             self._watchdog.note_outside(self._group, now)
         else:
             self._watchdog.note_member(now)
         if standing == "rebalancing":
             self._health.note_outside(
-                f"the consumer group {self._group} is rebalancing: waiting for partitions", self._name
+                f"the consumer group {self._group} is rebalancing: waiting for partitions", self._label
             )
         if standing == "member":
-            self._health.note_member(self._name)
+            self._health.note_member(self._label)
             self._look_at = now + MEMBERSHIP_SECONDS
 
     def stuck(self) -> str | None:

@@ -4,11 +4,11 @@ Importing and loading compiled loops costs some four seconds of CPU a worker, of
 command itself is started by test_listeners.py.
 """
 
-from processors.conversation.fold import compile_loops as compile_loops_of_conversations
-from processors.engagement.warmup import compile_loops
+from processors.conversation.fold import load_conversation_kernels
+from processors.engagement.warmup import load_engagement_kernels
 from tests.end_to_end import runner
 
-compile_loops()
-compile_loops_of_conversations()
+load_engagement_kernels()
+load_conversation_kernels()
 
 main = runner.main

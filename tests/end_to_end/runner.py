@@ -3,10 +3,10 @@
     python -m tests.end_to_end.runner [--until-caught-up] [--armed-by FILE]
         [--die-after STEP | --hold-events | --hold-minutes]
 
-With --die-after it dies by SIGKILL right after that step (processors.engagement.job.STEPS) once FILE is there,
-or with `panes` between the two halves of step 2: minutes stored, metrics not. With --hold-events its engagement agent
-waits, a batch folded and nothing of it stored, until FILE is gone, and the log names each step from then on. With
---hold-minutes its conversation agent waits before it stores minutes, until FILE is gone.
+Once FILE is there it dies by SIGKILL right after that step of the job (ENGAGEMENT_STEPS of processors.engagement.job),
+or with `panes` between the two halves of step 2: minutes stored, metrics not. With --stop-before-events it stops itself
+(SIGSTOP), once, with a batch that is folded and not stored. With --hold-minutes its conversation agent waits before it
+stores minutes, until FILE is gone.
 With ENGAGEMENT_TEST_PAUSE it sleeps so many seconds after each batch: so a fast machine has work left when others come.
 With ENGAGEMENT_TEST_MEMORY_MB it has less memory than a setting may say, and its log tells of posts that are evicted.
 """
@@ -24,7 +24,7 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import EngagementError
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import load_settings
-from processors.engagement.job import STEPS
+from processors.engagement.job import ENGAGEMENT_STEPS
 from processors.worker import WorkOptions, run_worker
 from schemas.tables import CONVERSATION_MINUTES, EVENTS, POST_MINUTES
 
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Exits as `engagement work` does."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--until-caught-up", action="store_true")
-    parser.add_argument("--die-after", choices=(*STEPS, PANES))
-    parser.add_argument("--hold-events", action="store_true")
+    parser.add_argument("--die-after", choices=(*ENGAGEMENT_STEPS, PANES))
+    parser.add_argument("--stop-before-events", action="store_true")
     parser.add_argument("--hold-minutes", action="store_true")
     parser.add_argument("--armed-by", type=Path)
     given = parser.parse_args(arguments)
@@ -46,9 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def die_after(step: str) -> None:
         if step == given.die_after and given.armed_by.exists():
             os.kill(os.getpid(), signal.SIGKILL)
-        if given.hold_events:
-            print(f"done: {step}", flush=True)
-        if step == STEPS[-1]:
+        if step == ENGAGEMENT_STEPS[-1]:
             time.sleep(pause)
 
     tell_of_panes(die_after)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.engagement.job import STEPS
+from processors.engagement.job import ENGAGEMENT_STEPS
 from tests.end_to_end.conftest import FULL, Run
 from tests.end_to_end.runner import PANES
 
@@ -15,7 +15,7 @@ SMALL = {"flush_seconds": 0.1, "flush_events": 40_000 if FULL else 2_500, "test_
 """Batches of a worker in these tests: many, so that there is something between two of them."""
 
 
-@pytest.mark.parametrize("step", [*STEPS, PANES])
+@pytest.mark.parametrize("step", [*ENGAGEMENT_STEPS, PANES])
 def test_killed_after_a_step(run: Run, tmp_path: Path, step: str) -> None:
     """After "messages" it is between storing and commit."""
     committed = 0

@@ -1,0 +1,162 @@
+"""Puts the agents of a worker together: stores on ClickHouse, producers on Kafka, jobs and policies.
+
+Settings go no further than this module: an agent and all below it get narrow policies, and ports in dataclasses.
+Nothing connects before the worker is started.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pipeline.brands import load_brands
+from pipeline.clickhouse import ClickHouse
+from pipeline.dead_letters import Burial, Fuse, FusePolicy
+from pipeline.errors import SettingsError
+from pipeline.observability.alert_metrics import AlertMetrics
+from pipeline.observability.health import HealthState, WatchdogState
+from pipeline.observability.metrics import WorkerMetrics
+from pipeline.publisher import PublisherPolicy, open_publisher
+from pipeline.settings import Settings
+from processors.alerts.agent import AlertAgent
+from processors.alerts.config import ALERTS_SETTING, load_alerts
+from processors.alerts.connections import open_heartbeat, open_receivers
+from processors.alerts.delivery_store import ClickHouseDeliveryStore
+from processors.alerts.host import AlertHost
+from processors.alerts.ports import AlertPorts
+from processors.columnar.hashing import Hasher
+from processors.conversation.agent import ConversationAgent
+from processors.conversation.job import ConversationJob, ConversationPolicy
+from processors.conversation.ports import ConversationPorts
+from processors.conversation.store import ClickHouseConversations
+from processors.engagement.agent import EngagementAgent, EngagementAgentPorts
+from processors.engagement.decoding import DecodingPolicy
+from processors.engagement.fold.business_hours import BusinessHours
+from processors.engagement.fold.threads import ThreadPolicy, turns_of
+from processors.engagement.job import EngagementJob, JobPolicy
+from processors.engagement.outbox import KafkaOutbox
+from processors.engagement.ports import EngagementPorts
+from processors.engagement.store import ClickHouseLog
+from processors.engagement.watermarks.publisher import Marking
+from processors.engagement.watermarks.store import WatermarkStore
+from processors.engagement.watermarks.watermarks import MarksPolicy
+from processors.row_settings_store import StoredRowSettings, WorkerAgreement
+from processors.runtime.agent_thread import AgentThread, ThreadPorts
+from processors.runtime.memory import SERIES_BYTES, MemoryBudget
+from processors.spikes.live import Lookout
+from processors.virality.parameters import load_parameters
+
+OUTBOX_CLOSE_SECONDS: Final = 2.0
+"""The longest time that the end of a worker waits for messages that are on their way to the conversation agent."""
+
+
+@dataclass(frozen=True)
+class AgentContext:
+    """What the worker gives to one of its agents. All agents share everything but the watchdog.
+
+    `row_settings`: the settings that stored rows follow from. `after_step` is called with the name of each step of law
+    1 once the step is done.
+    """
+
+    metrics: WorkerMetrics
+    health: HealthState
+    memory: MemoryBudget
+    row_settings: Mapping[str, str]
+    after_step: Callable[[str], None]
+    watchdog: WatchdogState
+
+
+def open_engagement(settings: Settings, context: AgentContext) -> EngagementAgent:
+    """Puts the engagement agent together. Raises SettingsError for a file of brands or forecast parameters that cannot
+    be used."""
+    thread = _thread("engagement", settings, context)
+    hasher = Hasher()
+    log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
+    stored_watermarks = WatermarkStore(lambda: ClickHouse(settings))
+    dead_letters = Burial(settings)
+    thread.adopt(log, dead_letters, stored_watermarks)
+    sending = PublisherPolicy(
+        settings.producer_memory_mb << 20,
+        settings.record_limit,
+        OUTBOX_CLOSE_SECONDS,
+        close_seconds=OUTBOX_CLOSE_SECONDS,
+    )
+    outbox = KafkaOutbox(settings.topics.conversations, lambda: open_publisher(settings, sending))
+    ports = EngagementPorts(
+        log, log, dead_letters, hasher, context.metrics, outbox, context.after_step, thread.note_store
+    )
+    job = EngagementJob(ports, job_policy(settings, hasher))
+    watermarks = Marking(MarksPolicy(settings.lateness_seconds, settings.idle_seconds), stored_watermarks, outbox)
+    return EngagementAgent(
+        EngagementAgentPorts(thread, job, watermarks, outbox, context.metrics, context.memory), settings.business_zone
+    )
+
+
+def open_conversations(settings: Settings, context: AgentContext) -> ConversationAgent:
+    """Puts the conversation agent together, with a spike detector where ENGAGEMENT_SPIKE_KEYS names keys."""
+    thread = _thread("conversations", settings, context)
+    stores = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
+    dead_letters = Burial(settings)
+    thread.adopt(stores, dead_letters)
+    ports = ConversationPorts(
+        stores,
+        stores,
+        stores,
+        dead_letters,
+        context.metrics,
+        after_step=context.after_step,
+        on_store=thread.note_store,
+    )
+    spikes = None
+    if settings.spike_kinds:
+        most_series = context.memory.most("series") // SERIES_BYTES
+        spikes = Lookout(settings, context.metrics, most_series, thread.note_store, thread.note_progress)
+        thread.adopt(spikes)
+        ports = replace(ports, audience=spikes.watch, on_load=spikes.watch.load)
+    policy = ConversationPolicy(settings.open_cells, context.memory.most("cells"))
+    return ConversationAgent(thread, ConversationJob(ports, policy), context.memory, spikes)
+
+
+def open_alerts(settings: Settings, context: AgentContext) -> AlertHost:
+    """Puts the alert agent together. Blocks on reading the alerts file. Raises SettingsError for a file that cannot be
+    used."""
+    try:
+        config = None if settings.alerts is None else load_alerts(settings.alerts, os.environ)
+    except SettingsError as error:
+        raise SettingsError(f"{ALERTS_SETTING}: {error}") from None
+    thread = _thread("alerts", settings, context)
+    clickhouse = ClickHouse(settings)
+    dead_letters = Burial(settings)
+    thread.adopt(clickhouse, dead_letters)
+    ports = AlertPorts(
+        ClickHouseDeliveryStore(clickhouse),
+        open_receivers(config) if config else {},
+        dead_letters,
+        AlertMetrics(context.metrics),
+        thread,
+        open_heartbeat(config) if config else None,
+        thread.note_store,
+    )
+    return AlertHost(thread, AlertAgent(config, ports))
+
+
+def job_policy(settings: Settings, hasher: Hasher) -> JobPolicy:
+    """Makes the policy of the engagement job from the settings. Raises SettingsError for a file of brands or forecast
+    parameters that cannot be used."""
+    brands = load_brands(settings.brands)
+    hours = BusinessHours(settings.business_hours, settings.business_days, settings.business_zone)
+    return JobPolicy(
+        DecodingPolicy(settings.future_limit_seconds),
+        settings.memory_mb << 20,
+        MemoryBudget(settings.memory_mb << 20).most("known_posts"),
+        brands=brands,
+        threads=ThreadPolicy(turns_of(brands, hasher), hours),
+        forecast=load_parameters(settings.forecast),
+    )
+
+
+def _thread(name: str, settings: Settings, context: AgentContext) -> AgentThread:
+    clickhouse = ClickHouse(settings)
+    agreement = WorkerAgreement(context.row_settings, StoredRowSettings(clickhouse))
+    fuse = Fuse(FusePolicy(settings.fuse_records, settings.fuse_share))
+    return AgentThread(name, ThreadPorts(clickhouse, agreement, fuse, context.health, context.watchdog))
