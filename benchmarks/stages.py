@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
-from processors.engagement.decoding import Decoded, DecodingPolicy, decode
+from processors.engagement.decoding import DecodedEvents, DecodingPolicy, decode_events
 from processors.engagement.fold.columns import identify
 from processors.engagement.fold.fold import Fold
 from processors.engagement.rows import post_rows
@@ -75,7 +75,7 @@ def once(runs: Sequence[Run], count: int) -> dict[str, float]:
         timed(
             "plain validation", lambda run=run: plain(b"[" + b",".join(record.value for record in run.records) + b"]")
         )
-        decoded: Decoded = timed("decode", decode, [run], DecodingPolicy())
+        decoded: DecodedEvents = timed("decode", decode_events, [run], DecodingPolicy())
         events = timed("hash", identify, decoded.events, hasher)
         posts = timed("find posts", _posts, fold, decoded.events.post_id)
         taken.append(timed("fold", fold.take, posts, events))

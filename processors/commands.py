@@ -16,10 +16,10 @@ from processors.columnar.hashing import Hasher
 from processors.conversation.recount import StoredMinutes, recount_minutes
 from processors.conversation.recount_closed import NOTHING_CLOSED, ClosedChecked, check_closed
 from processors.conversation.store import ClickHouseConversations
-from processors.engagement.recount import recount as recount_posts
+from processors.engagement.recount import recount_posts
 from processors.engagement.store import ClickHouseLog
 from processors.row_settings import row_settings
-from processors.row_settings_store import StoredRowSettings, check_for_comparison, settle_for_recount
+from processors.row_settings_store import StoredRowSettings, agree_for_recount, check_for_comparison
 from processors.wiring import job_policy
 from processors.worker import WorkOptions, run_worker
 
@@ -156,4 +156,4 @@ def _agree(settings: Settings, check: bool, adopt: bool) -> bool:
         if check:
             check_for_comparison(here, stored)
             return True
-        return settle_for_recount(here, stored, adopt, lambda said: click.echo(said, err=True))
+        return agree_for_recount(here, stored, adopt, lambda said: click.echo(said, err=True))

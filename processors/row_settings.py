@@ -18,13 +18,13 @@ from pipeline.settings import Settings
 from processors.virality.parameters import dump_parameters, load_parameters
 from schemas import metrics
 
-CODE: Final = "code"
-NONE: Final = "none"
-SHIPPED: Final = "shipped"
+CODE_SETTING: Final = "code"
+NO_VALUE: Final = "none"
+SHIPPED_FORECAST: Final = "shipped"
 
 RECOUNTED: Final = frozenset(
     {
-        CODE,
+        CODE_SETTING,
         "ENGAGEMENT_BRANDS",
         "ENGAGEMENT_BUSINESS_HOURS",
         "ENGAGEMENT_BUSINESS_DAYS",
@@ -65,7 +65,7 @@ def row_settings(settings: Settings) -> dict[str, str]:
     """Setting -> value, in the order in which they are told. Blocks on reading files. Raises SettingsError for a file
     that makes no sense."""
     return {
-        CODE: f"fold version {metrics.FOLD_VERSION}, sha256 {_digest(_code())}",
+        CODE_SETTING: f"fold version {metrics.FOLD_VERSION}, sha256 {_digest(_code())}",
         "ENGAGEMENT_BRANDS": _brands(settings),
         "ENGAGEMENT_BUSINESS_HOURS": settings.business_hours,
         "ENGAGEMENT_BUSINESS_DAYS": settings.business_days,
@@ -74,7 +74,7 @@ def row_settings(settings: Settings) -> dict[str, str]:
         "ENGAGEMENT_FUTURE_LIMIT_SECONDS": f"{settings.future_limit_seconds:g}",
         "ENGAGEMENT_LATENESS_SECONDS": f"{settings.lateness_seconds:g}",
         "ENGAGEMENT_IDLE_SECONDS": f"{settings.idle_seconds:g}",
-        "ENGAGEMENT_SPIKE_KEYS": ",".join(sorted(settings.spike_kinds)) or NONE,
+        "ENGAGEMENT_SPIKE_KEYS": ",".join(sorted(settings.spike_kinds)) or NO_VALUE,
     }
 
 
@@ -89,12 +89,12 @@ def mismatches(here: Mapping[str, str], stored: Mapping[str, Adopted]) -> list[M
 
 def is_newer(mismatch: Mismatch) -> bool:
     """Whether this program makes rows of a higher fold version than the stored ones: its rows win over them."""
-    return mismatch.setting == CODE and fold_version(mismatch.here) > fold_version(mismatch.stored.value)
+    return mismatch.setting == CODE_SETTING and fold_version(mismatch.here) > fold_version(mismatch.stored.value)
 
 
 def is_older(mismatch: Mismatch) -> bool:
     """Whether this program makes rows of a lower fold version than the stored ones: its rows lose against them."""
-    return mismatch.setting == CODE and fold_version(mismatch.here) < fold_version(mismatch.stored.value)
+    return mismatch.setting == CODE_SETTING and fold_version(mismatch.here) < fold_version(mismatch.stored.value)
 
 
 def fold_version(code: str) -> int:
@@ -109,7 +109,7 @@ def fold_version(code: str) -> int:
 def refusal(found: Sequence[Mismatch]) -> SettingsError:
     """The error that names each setting, both values and the cure."""
     named = "; ".join(map(str, found))
-    code = next((mismatch for mismatch in found if mismatch.setting == CODE), None)
+    code = next((mismatch for mismatch in found if mismatch.setting == CODE_SETTING), None)
     if code is not None and is_older(code):
         return SettingsError(f"{named}: install the newer version, for no row of this one would be shown any more")
     if code is not None and not is_newer(code):
@@ -136,7 +136,7 @@ def _code() -> list[Any]:
 def _brands(settings: Settings) -> str:
     entries = load_brands(settings.brands).entries
     if not entries:
-        return NONE
+        return NO_VALUE
     said = {name: {field: _sorted(value) for field, value in brand} for name, brand in entries.items()}
     return f"{len(entries)} brand{'s' if len(entries) > 1 else ''}, sha256 {_digest(said)}"
 
@@ -149,7 +149,7 @@ def _forecast(settings: Settings) -> str:
     parameters = load_parameters(settings.forecast)
     said = dump_parameters(parameters)
     if said == dump_parameters(load_parameters()):
-        return SHIPPED
+        return SHIPPED_FORECAST
     return f"of {parameters.date}, sha256 {_digest(said)}"
 
 

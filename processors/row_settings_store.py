@@ -18,7 +18,7 @@ from typing import Final
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import CheckFailed, Unavailable
-from processors.row_settings import CODE, RECOUNTED, Adopted, is_newer, is_older, mismatches, refusal
+from processors.row_settings import CODE_SETTING, RECOUNTED, Adopted, is_newer, is_older, mismatches, refusal
 from schemas.tables import ROW_SETTINGS
 
 CHECK_SECONDS: Final = 5.0
@@ -75,7 +75,7 @@ class WorkerAgreement:
         new = {name: value for name, value in self._here.items() if name not in stored}
         if newer is not None:
             log.warning("%s: rows of this version win; once all workers have it, run `engagement recount`", newer)
-            new[CODE] = newer.here
+            new[CODE_SETTING] = newer.here
         if new:
             self._stored.write(new, "work", stored)
         self.look_soon()
@@ -109,7 +109,7 @@ def check_for_comparison(here: Mapping[str, str], stored: StoredRowSettings) -> 
         raise refusal(found)
 
 
-def settle_for_recount(
+def agree_for_recount(
     here: Mapping[str, str], stored: StoredRowSettings, adopt: bool, tell: Callable[[str], None]
 ) -> bool:
     """Before `recount` writes rows: the stored values are those of this program afterwards; False where no row needs

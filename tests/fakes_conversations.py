@@ -13,13 +13,13 @@ import numpy as np
 from pipeline.errors import Unavailable
 from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
-from processors.conversation.cells import Cells, join
-from processors.conversation.decoding import cells_of
-from schemas.conversations import CELL_COUNTS, CellColumns
+from processors.conversation.cells import CELL_COUNTS, CellArrays, join
+from processors.conversation.decoding import parse_cells
+from schemas.conversations import Cells as CellColumns
 from schemas.metrics import FOLD_VERSION
 from tests.fakes_store import Faults
 
-Spot = tuple[str, int]
+PaneKey = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def columns_of(cells: Sequence[Cell]) -> CellColumns:
         "conversation": _bytes(places),
         "post": _bytes(places),
         "minute": _bytes([cell.minute for cell in cells]),
-        **{name: _bytes([cell.counts[number] for cell in cells]) for number, name in enumerate(CELL_COUNTS)},
+        **{name: _bytes([cell.counts[number] for cell in cells]) for number, name in enumerate(CELL_COUNTS)},  # type: ignore[typeddict-item]
         "channels": _bytes(places),
         "voices": _bytes(list(map(len, voices))),
         "voices_exact": _bytes([int(cell.exact) for cell in cells]),
@@ -87,9 +87,9 @@ def _bytes(values: Sequence[int], kind: str = "<u4") -> bytes:
     return np.array(values, kind).tobytes()
 
 
-def as_cells(cells: Sequence[Cell]) -> Cells:
+def as_cells(cells: Sequence[Cell]) -> CellArrays:
     """As the fold takes them."""
-    return cells_of(columns_of(cells)) if cells else join([])
+    return parse_cells(columns_of(cells)) if cells else join([])
 
 
 @dataclass
@@ -97,8 +97,8 @@ class Shelf:
     """What survives every worker. `closings` are all rows that were ever inserted."""
 
     cells: dict[tuple[str, int, str], Cell] = field(default_factory=dict)
-    minutes: dict[Spot, dict[str, Any]] = field(default_factory=dict)
-    closings: list[tuple[Spot, int]] = field(default_factory=list)
+    minutes: dict[PaneKey, dict[str, Any]] = field(default_factory=dict)
+    closings: list[tuple[PaneKey, int]] = field(default_factory=list)
     floors: dict[int, int] = field(default_factory=dict)
     watermarks: dict[int, int] = field(default_factory=dict)
 
@@ -124,15 +124,15 @@ class FakeConversations:
         minutes, counts = np.unique(np.array(found, np.int64), return_counts=True)
         return minutes, counts
 
-    def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[Cells]:
+    def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[CellArrays]:
         self._ask("window")
         found = [cell for cell in self._ours(partitions, of) if since <= cell.minute < until]
         for start in range(0, len(found), 5):
             yield as_cells(found[start : start + 5])
 
-    def of_spots(self, spots: Sequence[Spot]) -> Iterator[Cells]:
-        self._ask("of_spots")
-        wanted = set(spots)
+    def of_panes(self, pane_keys: Sequence[PaneKey]) -> Iterator[CellArrays]:
+        self._ask("of_panes")
+        wanted = set(pane_keys)
         yield as_cells([cell for cell in self._shelf.cells.values() if (cell.conversation, cell.minute) in wanted])
 
     def watermarks(self) -> Mapping[int, int]:
@@ -144,19 +144,19 @@ class FakeConversations:
         self._ask("floors")
         return {partition: floor for partition, floor in self._shelf.floors.items() if partition in partitions}
 
-    def since(self, partitions: Sequence[int], of: int, minute: int, most: int) -> Mapping[Spot, int]:
+    def since(self, partitions: Sequence[int], of: int, minute: int, most: int) -> Mapping[PaneKey, int]:
         self._ask("since")
         found = {
-            spot: count
-            for spot, count in self._shelf.closings
-            if spot[1] >= minute and int(partitions_of([spot[0]], of)[0]) in partitions
+            pane_key: count
+            for pane_key, count in self._shelf.closings
+            if pane_key[1] >= minute and int(partitions_of([pane_key[0]], of)[0]) in partitions
         }
         return dict(list(found.items())[:most])
 
-    def counts(self, spots: Sequence[Spot]) -> Mapping[Spot, int]:
+    def counts(self, pane_keys: Sequence[PaneKey]) -> Mapping[PaneKey, int]:
         self._ask("counts")
-        wanted = set(spots)
-        return {spot: count for spot, count in self._shelf.closings if spot in wanted}
+        wanted = set(pane_keys)
+        return {pane_key: count for pane_key, count in self._shelf.closings if pane_key in wanted}
 
     def close_missing(self, columns: Mapping[str, Any]) -> int:
         before = len(self._shelf.closings)
@@ -178,13 +178,13 @@ class FakeConversations:
     def _put(self, table: str, row: dict[str, Any]) -> None:
         shelf = self._shelf
         if table == "conversation_minutes":
-            spot = row["conversation"], row["minute"] // 60
-            if spot not in shelf.minutes or shelf.minutes[spot]["version"] <= row["version"]:
-                shelf.minutes[spot] = row
+            pane_key = row["conversation"], row["minute"] // 60
+            if pane_key not in shelf.minutes or shelf.minutes[pane_key]["version"] <= row["version"]:
+                shelf.minutes[pane_key] = row
         elif table == "conversation_closed":
-            spot = row["conversation"], row["minute"] // 60
-            if spot not in dict(shelf.closings):
-                shelf.closings.append((spot, row["count"]))
+            pane_key = row["conversation"], row["minute"] // 60
+            if pane_key not in dict(shelf.closings):
+                shelf.closings.append((pane_key, row["count"]))
         elif table == "conversation_marks":
             number, floor = row["partition"], row["closed_until"] // 60
             shelf.floors[number] = max(shelf.floors.get(number, 0), floor)

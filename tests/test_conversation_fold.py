@@ -14,7 +14,7 @@ from processors.conversation.cells import Minutes
 from processors.conversation.fold import ConversationFold
 from processors.conversation.rows import minute_columns
 from schemas.metrics import FOLD_VERSION
-from tests.fakes_conversations import Cell, Spot, as_cells
+from tests.fakes_conversations import Cell, PaneKey, as_cells
 
 COUNT = st.integers(0, 5)
 CELLS = st.builds(
@@ -41,16 +41,16 @@ def filled(cell: Cell) -> Cell:
     )
 
 
-def truth_of(cells: Iterable[Cell]) -> dict[Spot, dict[str, Any]]:
+def truth_of(cells: Iterable[Cell]) -> dict[PaneKey, dict[str, Any]]:
     """What minutes come to, from cells in any order."""
     best: dict[tuple[str, int, str], Cell] = {}
     for cell in cells:
         if cell.key not in best or best[cell.key].events < cell.events:
             best[cell.key] = cell
-    found: dict[Spot, list[Cell]] = {}
+    found: dict[PaneKey, list[Cell]] = {}
     for cell in best.values():
         found.setdefault((cell.conversation, cell.minute), []).append(cell)
-    return {spot: _sum_of(own) for spot, own in found.items()}
+    return {pane_key: _sum_of(own) for pane_key, own in found.items()}
 
 
 def _sum_of(cells: list[Cell]) -> dict[str, Any]:
@@ -70,14 +70,11 @@ def _sum_of(cells: list[Cell]) -> dict[str, Any]:
     }
 
 
-def rows_of(minutes: Minutes) -> dict[Spot, dict[str, Any]]:
-    names = ("posts", "voices", "voices_exact", "channels", "seen", "fold")
-    spots = zip(minutes.conversation, minutes.minute.tolist(), strict=True)
+def rows_of(minutes: Minutes) -> dict[PaneKey, dict[str, Any]]:
+    names = ("posts", "likes", "shares", "comments", "voices", "voices_exact", "channels", "seen", "fold")
+    pane_keys = zip(minutes.conversation, minutes.minute.tolist(), strict=True)
     values = zip(*(getattr(minutes, name).tolist() for name in names), strict=True)
-    net = [dict(zip(("likes", "shares", "comments"), counts, strict=True)) for counts in minutes.net.tolist()]
-    return {
-        spot: dict(zip(names, row, strict=True)) | counts for spot, row, counts in zip(spots, values, net, strict=True)
-    }
+    return {pane_key: dict(zip(names, row, strict=True)) for pane_key, row in zip(pane_keys, values, strict=True)}
 
 
 @settings(max_examples=150, deadline=None)
@@ -88,11 +85,11 @@ def test_any_order_any_duplicates_any_batches(cells: list[Cell], size: int, rng:
     shuffled = known + rng.sample(known, len(known) // 2)
     rng.shuffle(shuffled)
     for start in range(0, len(shuffled), size):
-        taken = fold.take(as_cells(shuffled[start : start + size]))
+        taken = fold.add_cells(as_cells(shuffled[start : start + size]))
         new += taken.new
         touched = rows_of(fold.add_up(taken.groups))
         now = truth_of(shuffled[: start + size])
-        assert touched == {spot: now[spot] for spot in touched}
+        assert touched == {pane_key: now[pane_key] for pane_key in touched}
         assert touched.keys() == {(cell.conversation, cell.minute) for cell in shuffled[start : start + size]}
     assert rows_of(fold.add_up(fold.between(0, 1000))) == truth_of(known)
     assert new <= len(shuffled)
@@ -108,7 +105,7 @@ def test_minutes_that_are_dropped_leave_no_trace(steps: list[Cell | int]) -> Non
             fold.drop(fold.between(0, step))
             known = [cell for cell in known if cell.minute >= step]
         else:
-            fold.take(as_cells([filled(step)]))
+            fold.add_cells(as_cells([filled(step)]))
             known.append(filled(step))
         assert rows_of(fold.add_up(fold.since(0))) == truth_of(known)
         assert fold.minutes == len({cell.minute for cell in known})
@@ -118,7 +115,7 @@ def test_rooms_are_used_again() -> None:
     fold = ConversationFold()
     for number in range(60):
         cells = [Cell(f"c{number}", number, f"p{n}", 1, voices=(n + 1,), channels=("x",)) for n in range(100)]
-        fold.take(as_cells(cells))
+        fold.add_cells(as_cells(cells))
         fold.drop(fold.between(0, number))
     assert len(fold) == 100
     assert len(fold._version) <= 1024
@@ -127,7 +124,7 @@ def test_rooms_are_used_again() -> None:
 
 def test_the_latest_minutes_that_do_not_fit() -> None:
     fold = ConversationFold()
-    fold.take(as_cells([Cell("c", minute, f"p{n}", 1) for minute in (5, 6, 9) for n in range(4)]))
+    fold.add_cells(as_cells([Cell("c", minute, f"p{n}", 1) for minute in (5, 6, 9) for n in range(4)]))
     assert [fold.minute_beyond(cells) for cells in (1, 4, 5, 8, 11, 12, 99)] == [6, 6, 6, 9, 9, 10, 10]
 
 
@@ -180,7 +177,7 @@ def test_a_pool_keeps_what_was_put_last(seed: int) -> None:
 def test_versions_grow_with_what_was_seen_and_final_beats_equal() -> None:
     def version(cells: list[Cell], final: bool) -> int:
         fold = ConversationFold()
-        minutes = fold.add_up(fold.take(as_cells(cells)).groups)
+        minutes = fold.add_up(fold.add_cells(as_cells(cells)).groups)
         found: int = minute_columns(minutes, np.ones(1, np.bool_), final)["version"][0]
         return found
 

@@ -55,9 +55,10 @@ def test_minutes_are_what_the_log_says_closed_once_and_corrected(settings: Setti
         kinds = {name.partition(":")[0] for name in found[0]}
         assert kinds == {"hashtag", "author", "thread"}
         assert client.select("SELECT DISTINCT is_final FROM conversation_minutes FINAL") == [[1]]
-        spots = zip(found[0], found[1], strict=True)
+        pane_keys = zip(found[0], found[1], strict=True)
         assert closed == {
-            spot: [posts + comments] for spot, posts, comments in zip(spots, found[2], found[5], strict=True)
+            pane_key: [posts + comments]
+            for pane_key, posts, comments in zip(pane_keys, found[2], found[5], strict=True)
         }
         assert len(client.select("SELECT partition FROM source_marks FINAL WHERE idle")[0]) == settings.partitions
 

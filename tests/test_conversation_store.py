@@ -10,7 +10,7 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
 from pipeline.settings import Settings
 from processors.columnar.partitioning import partitions_of
-from processors.conversation.cells import Cells, join
+from processors.conversation.cells import CELL_COUNTS, CellArrays, join
 from processors.conversation.fold import ConversationFold
 from processors.conversation.rows import closing_columns, minute_columns
 from processors.conversation.store import ClickHouseConversations
@@ -26,7 +26,7 @@ CELLS = [
     Cell("thread:p", 29_000_001, "p", 9),
     Cell("author:x/1", 29_000_007, "p", 3, voices=tuple(range(5, 300)), exact=False),
 ]
-SPOTS = [("hashtag:ä'\\", 29_000_000), ("author:x/1", 29_000_007), ("hashtag:none", 29_000_000)]
+PANE_KEYS = [("hashtag:ä'\\", 29_000_000), ("author:x/1", 29_000_007), ("hashtag:none", 29_000_000)]
 
 Made = tuple[Any, Callable[[list[Cell]], None]]
 
@@ -52,8 +52,8 @@ def test_cells_come_back_as_they_were(made: Made) -> None:
     everything = range(OF)
     assert _known(store.window(everything, OF, 0, 1 << 30)) == truth_of(CELLS[:-1]) | _sketched()
     assert _known(store.window(everything, OF, 29_000_001, 29_000_007)) == truth_of(CELLS[3:4])
-    assert _known(store.of_spots(SPOTS[:1])) == truth_of(CELLS[:3])
-    assert _known(store.of_spots(SPOTS[2:])) == {}
+    assert _known(store.of_panes(PANE_KEYS[:1])) == truth_of(CELLS[:3])
+    assert _known(store.of_panes(PANE_KEYS[2:])) == {}
     place = int(partitions_of(["thread:p"], OF)[0])
     ours = [cell for cell in CELLS[:4] if partitions_of([cell.conversation], OF)[0] == place]
     assert _known(store.window([place], OF, 29_000_000, 29_000_007)) == truth_of(ours)
@@ -64,19 +64,19 @@ def test_cells_come_back_as_they_were(made: Made) -> None:
 
 def test_what_was_closed_is_found(made: Made) -> None:
     store, _ = made
-    assert (store.watermarks(), store.floors([0, 1]), store.counts(SPOTS)) == ({}, {}, {})
+    assert (store.watermarks(), store.floors([0, 1]), store.counts(PANE_KEYS)) == ({}, {}, {})
     fold = ConversationFold()
-    minutes = fold.add_up(fold.take(as_cells(CELLS[1:3])).groups)
+    minutes = fold.add_up(fold.add_cells(as_cells(CELLS[1:3])).groups)
     every = np.ones(1, np.bool_)
     store.upsert("conversation_minutes", minute_columns(minutes, every, final=True))
     store.close_missing(closing_columns(minutes, every, 1_790_000_000_000))
     store.upsert("conversation_marks", {"partition": [0, 1], "closed_until": [29_000_001 * 60, 60]})
     store.upsert("conversation_marks", {"partition": [0], "closed_until": [28_000_001 * 60]})
     store.upsert("source_marks", {"partition": [2], "watermark": [1_790_000_000_123_456], "idle": [0]})
-    assert store.counts(SPOTS) == {SPOTS[0]: 0}
-    assert store.since([int(partitions_of([SPOTS[0][0]], OF)[0])], OF, SPOTS[0][1], 9) == {SPOTS[0]: 0}
-    assert store.since([int(partitions_of([SPOTS[0][0]], OF)[0])], OF, SPOTS[0][1] + 1, 9) == {}
-    assert store.since([int(partitions_of([SPOTS[0][0]], OF)[0]) ^ 1], OF, SPOTS[0][1], 9) == {}
+    assert store.counts(PANE_KEYS) == {PANE_KEYS[0]: 0}
+    assert store.since([int(partitions_of([PANE_KEYS[0][0]], OF)[0])], OF, PANE_KEYS[0][1], 9) == {PANE_KEYS[0]: 0}
+    assert store.since([int(partitions_of([PANE_KEYS[0][0]], OF)[0])], OF, PANE_KEYS[0][1] + 1, 9) == {}
+    assert store.since([int(partitions_of([PANE_KEYS[0][0]], OF)[0]) ^ 1], OF, PANE_KEYS[0][1], 9) == {}
     assert store.floors([0]) == {0: 29_000_001}
     assert store.floors([0, 1, 2]) == {0: 29_000_001, 1: 1}
     store.upsert("source_marks", {"partition": [3], "watermark": [4_102_444_800_000_000], "idle": [1]})
@@ -85,31 +85,35 @@ def test_what_was_closed_is_found(made: Made) -> None:
 
 def test_what_is_closed_stays_as_it_was_and_the_rest_is_closed(made: Made) -> None:
     store, _ = made
-    spots = [("thread:it's \\ closed", 29_100_000), ("thread:it's \\ closed", 29_100_001), ("hashtag:ä", 29_100_000)]
-    assert store.close_missing(_closing(spots[:1], [3])) == 1
-    assert store.close_missing(_closing(spots, [7, 8, 9])) == 2
-    assert store.close_missing(_closing(spots[1:], [1, 1])) == 0
-    assert store.close_missing(_closing([], [])) == 0
-    assert store.counts(spots) == dict(zip(spots, [3, 8, 9], strict=True))
+    pane_keys = [
+        ("thread:it's \\ closed", 29_100_000),
+        ("thread:it's \\ closed", 29_100_001),
+        ("hashtag:ä", 29_100_000),
+    ]
+    store.close_missing(_closing(pane_keys[:1], [3]))
+    store.close_missing(_closing(pane_keys, [7, 8, 9]))
+    store.close_missing(_closing(pane_keys[1:], [1, 1]))
+    store.close_missing(_closing([], []))
+    assert store.counts(pane_keys) == dict(zip(pane_keys, [3, 8, 9], strict=True))
 
 
-def _closing(spots: list[tuple[str, int]], counts: list[int]) -> dict[str, Any]:
+def _closing(pane_keys: list[tuple[str, int]], counts: list[int]) -> dict[str, Any]:
     return {
-        "conversation": [conversation for conversation, _ in spots],
-        "minute": np.array([minute * 60 for _, minute in spots], np.int64),
+        "conversation": [conversation for conversation, _ in pane_keys],
+        "minute": np.array([minute * 60 for _, minute in pane_keys], np.int64),
         "count": np.array(counts, np.int64),
-        "closed_at": np.full(len(spots), 1_790_000_000_000),
+        "closed_at": np.full(len(pane_keys), 1_790_000_000_000),
     }
 
 
-def _known(blocks: Iterable[Cells]) -> dict[Any, Any]:
+def _known(blocks: Iterable[CellArrays]) -> dict[Any, Any]:
     fold = ConversationFold()
-    fold.take(join(list(blocks)))
+    fold.add_cells(join(list(blocks)))
     return rows_of(fold.add_up(fold.since(0)))
 
 
 def _sketched() -> dict[Any, Any]:
-    return rows_of((fold := ConversationFold()).add_up(fold.take(as_cells(CELLS[-1:])).groups))
+    return rows_of((fold := ConversationFold()).add_up(fold.add_cells(as_cells(CELLS[-1:])).groups))
 
 
 def _insert(client: ClickHouse, cells: list[Cell]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.engagement.decoding import Decoded, DecodingPolicy, decode, misplaced
+from processors.engagement.decoding import DecodedEvents, DecodingPolicy, decode_events, misplaced_event
 from processors.engagement.fold.columns import KIND_NUMBER
 from processors.runtime.records import Run
 from schemas.topics import KINDS
@@ -41,14 +41,14 @@ def _value(**more: Any) -> bytes:
     return b"{" + b", ".join(parts) + b"}"
 
 
-def _decode(*values: bytes | None, key: bytes | None = b"p", kind: str = "like") -> Decoded:
+def _decode(*values: bytes | None, key: bytes | None = b"p", kind: str = "like") -> DecodedEvents:
     """These values between two good ones."""
     good = Record(0, b"p", json.dumps(GOOD).encode())
     records = [good, *(Record(1 + number, key, value) for number, value in enumerate(values))]
     records.append(Record(1 + len(values), b"p", json.dumps(like("good too")).encode()))
     if kind != "like":
-        return decode([Run(f"engagement.{kind}s", kind, 5, records[1:-1])], DecodingPolicy())
-    return decode([Run("engagement.likes", "like", 5, records)], DecodingPolicy())
+        return decode_events([Run(f"engagement.{kind}s", kind, 5, records[1:-1])], DecodingPolicy())
+    return decode_events([Run("engagement.likes", "like", 5, records)], DecodingPolicy())
 
 
 BAD: dict[str, tuple[bytes | None, str, str]] = {
@@ -156,7 +156,7 @@ def test_nul_hides_no_wrong_key() -> None:
         Record(1, b"b\0c", _value(post_id="c")),
         Record(2, b"d", _value(post_id="d", event_id="good")),
     ]
-    found = decode([Run("engagement.likes", "like", 0, records)], DecodingPolicy())
+    found = decode_events([Run("engagement.likes", "like", 0, records)], DecodingPolicy())
     assert found.events.event_id == ["good"]
     assert [letter.offset for letter in found.dead] == [0, 1]
 
@@ -228,7 +228,7 @@ def test_a_retraction_gets_an_id_of_its_own() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_in_its_topic_only(kind: str) -> None:
     records = [Record(number, b"p", _value(kind=other)) for number, other in enumerate(KINDS)]
-    found = decode([Run(f"engagement.{kind}s", kind, 0, records)], DecodingPolicy())
+    found = decode_events([Run(f"engagement.{kind}s", kind, 0, records)], DecodingPolicy())
     assert found.events.kind.tolist() == [KIND_NUMBER[kind]]
     assert sorted(letter.reason for letter in found.dead) == sorted(
         f"a {other} in the topic of {kind}s, send it to engagement.{other}s" for other in KINDS if other != kind
@@ -237,16 +237,18 @@ def test_each_kind_in_its_topic_only(kind: str) -> None:
 
 def test_a_misplaced_event_names_the_cure() -> None:
     found = _decode()
-    letter = misplaced(found.runs[0], found.records[0], belongs=2, of=12)
+    letter = misplaced_event(found.runs[0], found.records[0], belongs=2, of=12)
     assert (letter.field, letter.offset) == ("post_id", 0)
     assert "belongs on 2 of 12" in letter.reason
     assert "murmur2" in letter.reason
 
 
 def test_nothing_is_no_event() -> None:
-    assert len(decode([], DecodingPolicy()).events) == 0
-    assert len(decode([Run("engagement.likes", "like", 0, [])], DecodingPolicy()).events) == 0
-    assert len(decode([Run("engagement.likes", "like", 0, [Record(0, b"p", b"x")])], DecodingPolicy()).events) == 0
+    assert len(decode_events([], DecodingPolicy()).events) == 0
+    assert len(decode_events([Run("engagement.likes", "like", 0, [])], DecodingPolicy()).events) == 0
+    assert (
+        len(decode_events([Run("engagement.likes", "like", 0, [Record(0, b"p", b"x")])], DecodingPolicy()).events) == 0
+    )
 
 
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -260,7 +262,7 @@ def test_times_are_exact_to_the_microsecond(times: list[datetime]) -> None:
         Record(number, b"p", _value(event_id=str(number), occurred_at=time.isoformat()), 1 << 50)
         for number, time in enumerate(times)
     ]
-    found = decode([Run("engagement.likes", "like", 0, records)], DecodingPolicy())
+    found = decode_events([Run("engagement.likes", "like", 0, records)], DecodingPolicy())
     assert found.dead == []
     expected = [(time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for time in times]
     assert found.events.occurred_us.tolist() == expected
@@ -293,7 +295,7 @@ def test_anything_at_all(junk: list[tuple[bytes | None, bytes | None]]) -> None:
     records = []
     for number, (key, value) in enumerate(junk):
         records += [Record(2 * number, b"p", _value(event_id=f"good-{number}")), Record(2 * number + 1, key, value)]
-    found = decode([Run("engagement.likes", "like", 0, records)], DecodingPolicy())
+    found = decode_events([Run("engagement.likes", "like", 0, records)], DecodingPolicy())
     events = found.events
     assert [name for name in events.event_id if name.startswith("good-")] == [f"good-{n}" for n in range(len(junk))]
     assert len(events) + len(found.dead) == len(records)

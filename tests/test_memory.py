@@ -9,11 +9,11 @@ import pytest
 from pipeline.observability.metrics import MEMORY_PARTS
 from processors.columnar.hashing import Hasher
 from processors.columnar.sets import Sets
-from processors.conversation.cells import Cells, texts
+from processors.conversation.cells import CELL_COUNTS, CellArrays, texts
 from processors.conversation.fold import ConversationFold
 from processors.engagement.known import KnownPosts
 from processors.engagement.read_through import ColdPosts
-from processors.runtime.memory import SERIES_BYTES, SHARES, MemoryBudget
+from processors.runtime.memory import PART_SHARES, SERIES_BYTES, MemoryBudget
 from processors.runtime.process_tuning import TIDY_SECONDS, TidyState
 from processors.spikes.bank import Bank
 from processors.spikes.tracked import TrackedSeries
@@ -70,7 +70,7 @@ def test_posts_are_read_from_the_log_however_little_is_known_of_it() -> None:
 def test_posts_have_what_other_parts_leave_and_half_of_the_budget_at_least() -> None:
     shown: dict[str, int] = {}
     budget = MemoryBudget(1600 << 20, shown.__setitem__)
-    assert {part: budget.most(part) >> 20 for part in SHARES} == {"known_posts": 100, "cells": 300, "series": 200}
+    assert {part: budget.most(part) >> 20 for part in PART_SHARES} == {"known_posts": 100, "cells": 300, "series": 200}
     assert budget.for_posts == 1600 << 20
     budget.note("posts", 1600 << 20)
     budget.note("cells", 300 << 20)
@@ -80,12 +80,12 @@ def test_posts_have_what_other_parts_leave_and_half_of_the_budget_at_least() -> 
     assert shown == {"posts": 1600 << 20, "cells": 200 << 20, "spikes": 50 << 20}
     budget.note("spikes", 5000 << 20)
     assert budget.for_posts == 800 << 20
-    assert {part: MemoryBudget(16 << 20).most(part) >> 20 for part in SHARES} == {
+    assert {part: MemoryBudget(16 << 20).most(part) >> 20 for part in PART_SHARES} == {
         "known_posts": 1,
         "cells": 16,
         "series": 2,
     }
-    assert set(SHARES) | {"posts", "closed_minutes", "spikes"} == set(MEMORY_PARTS)
+    assert set(PART_SHARES) | {"posts", "closed_minutes", "spikes"} == set(MEMORY_PARTS)
 
 
 def test_a_batch_takes_no_more_than_the_budget_and_is_never_tiny() -> None:
@@ -112,7 +112,7 @@ def test_what_was_replaced_leaves_memory_with_what_is_dropped() -> None:
     fold = ConversationFold()
     sizes = []
     for minute in range(40):
-        fold.take(cells_with_voices(minute, 500, 200))
+        fold.add_cells(cells_with_voices(minute, 500, 200))
         if minute >= 20:
             fold.drop(fold.between(0, minute - 9))
             sizes.append(fold.bytes)
@@ -121,10 +121,10 @@ def test_what_was_replaced_leaves_memory_with_what_is_dropped() -> None:
     assert max(sizes[10:]) <= max(sizes[:10])
 
 
-def cells_with_voices(minute: int, count: int, voices: int) -> Cells:
+def cells_with_voices(minute: int, count: int, voices: int) -> CellArrays:
     """Cells of one conversation and minute, each of a post of its own."""
     one = np.ones(count, np.int64)
-    return Cells(
+    return CellArrays(
         texts(["hashtag:a"]),
         np.zeros(count, np.int64),
         some_hashes(count),

@@ -12,12 +12,12 @@ from pipeline.errors import CheckFailed, EngagementError, SettingsError
 from pipeline.settings import Settings
 from processors import row_settings_store
 from processors.commands import recount
-from processors.row_settings import CODE, RECOUNTED, row_settings
+from processors.row_settings import CODE_SETTING, RECOUNTED, row_settings
 from processors.row_settings_store import (
     StoredRowSettings,
     WorkerAgreement,
+    agree_for_recount,
     check_for_comparison,
-    settle_for_recount,
 )
 from tests.end_to_end.checks import environment_of
 
@@ -41,8 +41,8 @@ class Place(NamedTuple):
         return WorkerAgreement(self.values(**other), self.stored)
 
     def values(self, **other: str) -> dict[str, str]:
-        """Those of the settings, but for some: CODE as `code`, LATENESS as `lateness`, brands as `brands`."""
-        names = {"code": CODE, "lateness": LATENESS, "brands": "ENGAGEMENT_BRANDS"}
+        """Those of the settings, but for some: CODE_SETTING as `code`, LATENESS as `lateness`, brands as `brands`."""
+        names = {"code": CODE_SETTING, "lateness": LATENESS, "brands": "ENGAGEMENT_BRANDS"}
         return row_settings(self.settings) | {names[name]: value for name, value in other.items()}
 
     def shown(self) -> dict[str, str]:
@@ -136,7 +136,7 @@ def test_a_worker_ends_once_others_are_adopted(place: Place) -> None:
     old = place.worker()
     old.join()
     old.check()
-    assert settle_for_recount(place.values(brands="new"), place.stored, True, lambda said: None)
+    assert agree_for_recount(place.values(brands="new"), place.stored, True, lambda said: None)
     old.check()  # looked a moment ago
     old.look_soon()
     with pytest.raises(SettingsError, match=r"ENGAGEMENT_BRANDS is none here, but new since .* recount on "):
@@ -167,8 +167,8 @@ def test_a_newer_version_comes_in_worker_by_worker(place: Place, caplog: pytest.
     with pytest.raises(SettingsError, match="install the newer version"):
         place.worker(code=_fold(2)).join()
     with pytest.raises(SettingsError, match="install the newer version"):
-        settle_for_recount(place.values(code=_fold(2)), place.stored, True, lambda said: None)
-    assert place.shown()[CODE] == _fold(3)
+        agree_for_recount(place.values(code=_fold(2)), place.stored, True, lambda said: None)
+    assert place.shown()[CODE_SETTING] == _fold(3)
 
 
 def test_code_that_differs_without_another_fold_version_is_refused(place: Place) -> None:
@@ -181,7 +181,7 @@ def test_a_newer_version_does_not_bring_other_settings(place: Place) -> None:
     place.worker(code=_fold(2)).join()
     with pytest.raises(SettingsError, match="ENGAGEMENT_BRANDS is x here"):
         place.worker(code=_fold(3), brands="x").join()
-    assert place.shown()[CODE] == _fold(2)
+    assert place.shown()[CODE_SETTING] == _fold(2)
 
 
 def test_a_comparison_needs_what_rows_of_the_past_follow_from(place: Place) -> None:
@@ -196,15 +196,15 @@ def test_a_comparison_needs_what_rows_of_the_past_follow_from(place: Place) -> N
 
 def test_a_recount_writes_no_rows_of_another_shape_unless_told_to(place: Place) -> None:
     told: list[str] = []
-    assert settle_for_recount(place.values(), place.stored, False, told.append)
+    assert agree_for_recount(place.values(), place.stored, False, told.append)
     assert place.shown().keys() == RECOUNTED, "what it does not need is left to the workers"
     place.worker().join()
     with pytest.raises(SettingsError, match="ENGAGEMENT_BRANDS is x here, but none"):
-        settle_for_recount(place.values(brands="x", lateness="5"), place.stored, False, told.append)
-    assert settle_for_recount(place.values(lateness="5"), place.stored, False, told.append)
+        agree_for_recount(place.values(brands="x", lateness="5"), place.stored, False, told.append)
+    assert agree_for_recount(place.values(lateness="5"), place.stored, False, told.append)
     assert place.shown() == place.values()
     assert not told
-    assert settle_for_recount(place.values(brands="x", lateness="5"), place.stored, True, told.append)
+    assert agree_for_recount(place.values(brands="x", lateness="5"), place.stored, True, told.append)
     assert place.shown() == place.values(brands="x", lateness="5")
     assert len(told) == 3
     assert told[2].startswith("waiting ")
@@ -212,7 +212,7 @@ def test_a_recount_writes_no_rows_of_another_shape_unless_told_to(place: Place) 
 
 def test_an_adoption_that_no_row_follows_from_writes_none(place: Place) -> None:
     place.worker().join()
-    assert not settle_for_recount(place.values(lateness="5"), place.stored, True, lambda said: None)
+    assert not agree_for_recount(place.values(lateness="5"), place.stored, True, lambda said: None)
     assert place.shown() == place.values(lateness="5")
 
 

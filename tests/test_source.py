@@ -356,7 +356,7 @@ def test_a_batch_tells_what_is_left_behind_it() -> None:
 
 
 def test_an_empty_batch_comes_once_a_second_where_no_records_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("processors.runtime.source.TICK_SECONDS", 0.3)
+    monkeypatch.setattr("processors.runtime.source._TICK_SECONDS", 0.3)
 
     async def test(bench: Bench) -> None:
         bench.source._handed_at = time.monotonic()

@@ -20,7 +20,7 @@ class Tally(Protocol):
 
 @dataclass(frozen=True)
 class DeliveryPolicy:
-    """Patience of deliveries, in seconds.
+    """Retry of deliveries, in seconds.
 
     `first_wait`, `longest_wait`: bounds of the backoff. `longest_asked`: bound of a wait that a receiver asks for.
     `give_up`: age in event time from which a failed state is not tried again. `refresh`: how often a receiver that

@@ -1,4 +1,4 @@
-"""Cells: what one post adds to one minute of one conversation, as columns; and what comes of them, minutes."""
+"""Cells, each the contribution of one post to one minute of one conversation, and the minutes that they add up to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,16 +10,28 @@ import numpy as np
 from processors.columnar.arrays import Array
 from processors.columnar.sets import Sets, join_sets
 from processors.conversation.index import hashes_of
-from schemas.conversations import CELL_COUNTS
-from schemas.metrics import COMMENTS
+
+CELL_COUNTS: Final = (
+    "posts",
+    "likes",
+    "shares",
+    "comments",
+    "likes_retracted",
+    "shares_retracted",
+    "comments_retracted",
+)
+"""The counts of a cell: names of the columns of `CellArrays.counts`."""
+
+POSTS, LIKES, SHARES, COMMENTS, LIKES_BACK, SHARES_BACK, COMMENTS_BACK = range(len(CELL_COUNTS))
 
 
 @dataclass(frozen=True)
-class Cells:
-    """One cell a place. `conversation` is a place in `names`; `post` the hash of the post's id (hashes_of). `counts`
-    has the columns CELL_COUNTS; `minute` counts from 1970; `exact` is False where voices are a sketch."""
+class CellArrays:
+    """Cells as arrays with one element per cell, except `names`. `conversation` is an index into `names`, `post` the
+    hash of the post's id (hashes_of). `counts` has the columns CELL_COUNTS. `minute` counts from 1970. `exact` is False
+    where voices are a sketch."""
 
-    names: Array  # of objects; a name may stand there several times
+    names: Array  # of objects; may hold a name several times
     conversation: Array
     post: Array
     minute: Array
@@ -33,19 +45,20 @@ class Cells:
         return len(self.conversation)
 
     def where(self, mask: Array) -> Self:
-        """Those that `mask` names."""
+        """Returns the cells that the mask selects."""
         return type(self)(self.names, *(getattr(self, field.name)[mask] for field in fields(self)[1:]))
 
     @property
-    def spots(self) -> list[tuple[str, int]]:
-        """Conversation and minute of each cell."""
+    def pane_keys(self) -> list[tuple[str, int]]:
+        """The conversation and minute of each cell."""
         return list(zip(self.names[self.conversation].tolist(), self.minute.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
 class Minutes:
-    """What is known of some (conversation, minute), one a place. `net` has a column for each of MEASURES. `seen` is
-    the sum of the events that its cells have seen, `fold` the highest fold version among them."""
+    """Minutes of conversations as arrays with one element per pane, a (conversation, minute). `likes`, `shares` and
+    `comments` are net. `seen` is the sum of the events that the cells of the pane have seen, `fold` the highest fold
+    version among the cells."""
 
     conversation: Array  # of objects
     minute: Array
@@ -61,28 +74,28 @@ class Minutes:
         return len(self.conversation)
 
     def where(self, chosen: Array | slice) -> Self:
-        """Those that are chosen, by a mask or a slice."""
+        """Returns the panes that a mask or a slice selects."""
         return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     @property
-    def spots(self) -> list[tuple[str, int]]:
-        """Conversation and minute of each."""
+    def pane_keys(self) -> list[tuple[str, int]]:
+        """The conversation and minute of each pane."""
         return list(zip(self.conversation.tolist(), self.minute.tolist(), strict=True))
 
     @property
     def counts(self) -> Array:
-        """What a detector looks at: net comments and posts, at least 0."""
-        counts: Array = np.maximum(self.net[:, COMMENTS] + self.posts, 0)
+        """The counts that a detector judges: net comments and posts, at least 0."""
+        counts: Array = np.maximum(self.comments + self.posts, 0)
         return counts
 
 
-def join(parts: Sequence[Cells]) -> Cells:
-    """All cells of these parts, in their order."""
+def join(parts: Sequence[CellArrays]) -> CellArrays:
+    """Joins the cells of several parts, in their order."""
     if len(parts) == 1:
         return parts[0]
     sizes = [len(part.names) for part in parts]
     starts = np.repeat(np.cumsum(sizes) - sizes, [len(part) for part in parts]).astype(np.int64)
-    return Cells(
+    return CellArrays(
         _joined([np.empty(0, object), *(part.names for part in parts)]),
         _joined([np.empty(0, np.int64), *(part.conversation for part in parts)]) + starts,
         _joined([np.empty(0, np.uint64), *(part.post for part in parts)]),
@@ -96,18 +109,18 @@ def join(parts: Sequence[Cells]) -> Cells:
 
 
 def texts(values: Sequence[str]) -> Array:
-    """As an array of objects."""
-    found = np.empty(len(values), object)
-    found[:] = values
-    return found
+    """Returns the texts as an array of objects."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
 
 
 def name_channels(channels: Sequence[Sequence[str]]) -> Sets:
-    """Channels as numbers, the same for the same name in this process."""
+    """Returns sets of channels as sets of hashes, which are the same for the same name in this process."""
     lengths = np.fromiter(map(len, channels), np.int64, len(channels))
     return Sets(hashes_of(list(chain.from_iterable(channels))), lengths)
 
 
 def _joined(parts: Sequence[Array]) -> Array:
-    found: Array = np.concatenate(parts)
-    return found
+    joined: Array = np.concatenate(parts)
+    return joined

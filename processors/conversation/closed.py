@@ -14,9 +14,9 @@ from processors.columnar.arrays import Array
 from processors.conversation.cells import Minutes
 from processors.conversation.ports import Closings
 from processors.conversation.rows import closing_columns
-from processors.runtime.retry import Patience
+from processors.runtime.retry import Retry
 
-AT_ONCE: Final = 20_000
+_ROWS_AT_ONCE: Final = 20_000
 """Rows of a statement; and what is asked for of what stands."""
 
 MOST_STANDING: Final = 100_000
@@ -36,8 +36,8 @@ DOUBT_SECONDS: Final = 30.0
 class ClosedOnce:
     """Of the conversations of some partitions. One thread calls it; each call blocks."""
 
-    def __init__(self, closings: Closings, patiently: Patience) -> None:
-        self._closings, self._patiently = closings, patiently
+    def __init__(self, closings: Closings, retry: Retry) -> None:
+        self._closings, self._retry = closings, retry
         self._stand: dict[tuple[str, int], int] = {}
         self._alive, self._doubt_ends = float("inf"), 0.0
         self._torn = self._is_partial = False
@@ -48,8 +48,8 @@ class ClosedOnce:
         return STANDING_BYTES * len(self._stand)
 
     def load(self, partitions: Sequence[int], of: int, since: int) -> None:
-        """Reads what is closed of these partitions out of `of`, from this minute on. Raises as `patiently` does."""
-        found = self._patiently(lambda: self._closings.since(partitions, of, since, MOST_STANDING + 1))
+        """Reads what is closed of these partitions out of `of`, from this minute on. Raises as `retry` does."""
+        found = self._retry(lambda: self._closings.since(partitions, of, since, MOST_STANDING + 1))
         self._is_partial = len(found) > MOST_STANDING
         self._stand = {} if self._is_partial else dict(found)
 
@@ -61,18 +61,18 @@ class ClosedOnce:
         self._alive = now
 
     def write(self, minutes: Minutes, now: Callable[[], float]) -> list[int]:
-        """Stores the counts of those that have none yet, and returns what stands. Raises as `patiently` does."""
+        """Stores the counts of those that have none yet, and returns what stands. Raises as `retry` does."""
         counts: list[int] = minutes.counts.tolist()
-        for start in range(0, len(minutes), AT_ONCE):
-            part = slice(start, start + AT_ONCE)
-            counts[part] = self._patiently(
+        for start in range(0, len(minutes), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            counts[part] = self._retry(
                 lambda part=part, counts=counts: self._write(minutes.where(part), counts[part], now)  # type: ignore[misc]
             )
         return counts
 
     def forget(self, until: int) -> None:
         """Nothing is written any more of the minutes before this one."""
-        self._stand = {spot: count for spot, count in self._stand.items() if spot[1] >= until}
+        self._stand = {pane_key: count for pane_key, count in self._stand.items() if pane_key[1] >= until}
 
     def _write(self, minutes: Minutes, counts: list[int], now: Callable[[], float]) -> list[int]:
         missing = self._missing(minutes, now)
@@ -86,15 +86,15 @@ class ClosedOnce:
             self._stand |= self._closings.counts(minutes.spots)
         if not self._stand:
             return counts
-        return [self._stand.get(spot, count) for spot, count in zip(minutes.spots, counts, strict=True)]
+        return [self._stand.get(pane_key, count) for pane_key, count in zip(minutes.pane_keys, counts, strict=True)]
 
     def _missing(self, minutes: Minutes, now: Callable[[], float]) -> Array:
         """Finds the minutes that are not closed as far as is known; looks that up where it is in doubt."""
         if self._is_doubtful(now) or self._is_partial:
-            self._stand |= self._closings.counts(minutes.spots)
+            self._stand |= self._closings.counts(minutes.pane_keys)
         if not self._stand:
             return np.ones(len(minutes), np.bool_)
-        return np.array([spot not in self._stand for spot in minutes.spots], np.bool_)
+        return np.array([pane_key not in self._stand for pane_key in minutes.pane_keys], np.bool_)
 
     def _is_doubtful(self, now: Callable[[], float]) -> bool:
         self.check_in(now())

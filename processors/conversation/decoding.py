@@ -13,40 +13,32 @@ from pipeline.dead_letters import DeadLetter
 from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets
-from processors.conversation.cells import Cells, join, name_channels, texts
+from processors.conversation.cells import CELL_COUNTS, CellArrays, join, name_channels, texts
 from processors.conversation.index import hashes_of
 from processors.runtime.records import Record, Run, dead_letter
-from schemas.conversations import (
-    CELL_COUNTS,
-    CONVERSATION_RUN,
-    HASH_DTYPE,
-    NUMBER_DTYPE,
-    VERSION_DTYPE,
-    CellColumns,
-    ConversationRun,
-    Mark,
-)
+from schemas.conversations import CONVERSATION_RUN, HASHES, NUMBERS, VERSIONS, ConversationRun, Mark
+from schemas.conversations import Cells as CellColumns
 from schemas.events import InvalidEvent, explain
 
 LAST_MINUTE: Final = (2**32 - 1) // 60
 """ClickHouse's DateTime ends in 2106."""
 
 
-class Decoded(NamedTuple):
+class DecodedCells(NamedTuple):
     """The cells of some runs and the watermarks of source partitions, each with the partition in which it was read; and
     what could not be read."""
 
-    cells: Cells
+    cells: CellArrays
     partitions: Array
     marks: list[tuple[int, Mark]]
     dead: list[DeadLetter]
     records: int
 
 
-def decode(runs: Iterable[Run], of: int) -> Decoded:
+def decode_cells(runs: Iterable[Run], of: int) -> DecodedCells:
     """Takes runs apart. `of`: partitions of the topic, which are as many as the source partitions. Raises nothing,
     whatever a record holds."""
-    parts: list[Cells] = []
+    parts: list[CellArrays] = []
     lay_on: list[int] = []
     marks: list[tuple[int, Mark]] = []
     dead: list[DeadLetter] = []
@@ -57,7 +49,7 @@ def decode(runs: Iterable[Run], of: int) -> Decoded:
             try:
                 said = _read(record, of)
                 if (columns := said["cells"]) is not None:
-                    cells = cells_of(columns)
+                    cells = parse_cells(columns)
                     _check_place(cells, run.partition, of)
                     parts.append(cells)
                     lay_on.append(run.partition)
@@ -65,13 +57,13 @@ def decode(runs: Iterable[Run], of: int) -> Decoded:
                 dead.append(dead_letter(run, record, flaw))
             else:
                 marks += [(run.partition, mark) for mark in said["marks"]]
-    return Decoded(
+    return DecodedCells(
         join(parts), np.repeat(np.array(lay_on, np.int64), [len(part) for part in parts]), marks, dead, records
     )
 
 
-def cells_of(said: CellColumns) -> Cells:
-    """Columns of a record as arrays. Raises InvalidEvent where they are no cells."""
+def parse_cells(said: CellColumns) -> CellArrays:
+    """CellColumns of a record as arrays. Raises InvalidEvent where they are no cells."""
     minute = _numbers(said, "minute")
     size = len(minute)
     counts = np.empty((size, len(CELL_COUNTS)), np.int64)
@@ -85,7 +77,7 @@ def cells_of(said: CellColumns) -> Cells:
     exact = _numbers(said, "voices_exact", size) != 0
     voices = Sets(_read_column(said["heard"], "heard", HASH_DTYPE).astype(np.uint64), _numbers(said, "voices", size))
     _check_voices(voices, exact)
-    return Cells(
+    return CellArrays(
         texts(said["names"]),
         _places(said, "conversation", size, len(said["names"])),
         hashes_of(said["post_ids"])[_places(said, "post", size, len(said["post_ids"]))],
@@ -132,7 +124,7 @@ def _read_column(said: bytes, name: str, kind: str, size: int | None = None) -> 
 
 
 def _numbers(said: CellColumns, name: str, size: int | None = None) -> Array:
-    return _read_column(said[name], name, NUMBER_DTYPE, size).astype(np.int64)
+    return _read_column(said[name], name, NUMBERS, size).astype(np.int64)  # type: ignore[literal-required]
 
 
 def _places(said: CellColumns, name: str, size: int, most: int) -> Array:
@@ -152,7 +144,7 @@ def _check_voices(voices: Sets, exact: Array) -> None:
         raise InvalidEvent("cells.heard", "hashes have to be sorted, each once")
 
 
-def _check_place(cells: Cells, partition: int, of: int) -> None:
+def _check_place(cells: CellArrays, partition: int, of: int) -> None:
     belongs = partitions_of(cells.names.tolist(), of)
     for number in np.flatnonzero(belongs != partition)[:1].tolist():
         raise InvalidEvent(

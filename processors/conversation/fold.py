@@ -12,19 +12,30 @@ import numpy as np
 from processors.columnar.arrays import Array
 from processors.columnar.sets import Pool, Sets, count_distinct, count_voices, grown
 from processors.conversation import kernels
-from processors.conversation.cells import Cells, Minutes, texts
-from processors.conversation.index import ROOM, Index, hashes_of
-from schemas.conversations import CELL_COUNTS
-from schemas.metrics import FOLD_VERSION, MEASURES
+from processors.conversation.cells import (
+    CELL_COUNTS,
+    COMMENTS,
+    COMMENTS_BACK,
+    LIKES,
+    LIKES_BACK,
+    POSTS,
+    SHARES,
+    SHARES_BACK,
+    CellArrays,
+    Minutes,
+    texts,
+)
+from processors.conversation.index import INDEX_ROOM, Index, hashes_of
+from schemas.metrics import FOLD_VERSION
 
 OF_THIS_CODE: Final = np.uint64(FOLD_VERSION) << np.uint64(56)
 """The least version of a cell that was made by this code."""
 
-NAME_BYTES: Final = 100
+_NAME_BYTES: Final = 100
 """What the name of a conversation takes, once a group: a string of some 40 characters."""
 
 
-class Taken(NamedTuple):
+class AddedCells(NamedTuple):
     """The groups, (conversation, minute), that cells belong to, each once; cells that said something new, and not."""
 
     groups: Array
@@ -38,13 +49,13 @@ class ConversationFold:
 
     def __init__(self) -> None:
         self._groups, self._rows = Index(), Index()
-        self._names: Array = np.empty(ROOM, object)  # of groups
-        self._minutes = np.zeros(ROOM, np.int64)
+        self._names: Array = np.empty(INDEX_ROOM, object)  # of groups
+        self._minutes = np.zeros(INDEX_ROOM, np.int64)
         self._held_minutes: set[int] = set()
-        self._group: Array = np.zeros(ROOM, np.int64)  # of rows
-        self._counts: Array = np.zeros((ROOM, len(CELL_COUNTS)), np.uint32)
-        self._exact: Array = np.zeros(ROOM, np.bool_)
-        self._version: Array = np.zeros(ROOM, np.uint64)
+        self._group: Array = np.zeros(INDEX_ROOM, np.int64)  # of rows
+        self._counts: Array = np.zeros((INDEX_ROOM, len(CELL_COUNTS)), np.uint32)
+        self._exact: Array = np.zeros(INDEX_ROOM, np.bool_)
+        self._version: Array = np.zeros(INDEX_ROOM, np.uint64)
         self._may_be_outdated = False
         self._channels, self._voices = Pool(), Pool()
 
@@ -58,21 +69,21 @@ class ConversationFold:
         columns = (self._names, self._minutes, self._group, self._counts, self._exact, self._version)
         parts = (self._groups, self._rows, self._channels, self._voices)
         held = sum(column.nbytes for column in columns) + sum(part.bytes for part in parts)
-        return held + NAME_BYTES * self._groups.count
+        return held + _NAME_BYTES * self._groups.count
 
     @property
     def minutes(self) -> int:
         """Distinct minutes in memory."""
         return len(self._held_minutes)
 
-    def take(self, cells: Cells) -> Taken:
+    def add_cells(self, cells: CellArrays) -> AddedCells:
         """Keeps of each (conversation, minute, post) the cell with the highest version, which is never 0. Every cell's
         group is named, also where it says nothing new: a crash may have come between this and the storing of it."""
         if not len(cells):
-            return Taken(np.empty(0, np.int64), 0, 0)
-        spots = kernels.mix(hashes_of(cells.names.tolist())[cells.conversation], cells.minute)
-        groups = self._groups_of(spots, cells)
-        rows = self._rows_of(kernels.mix(spots, cells.post))
+            return AddedCells(np.empty(0, np.int64), 0, 0)
+        pane_keys = kernels.mix_keys(hashes_of(cells.names.tolist())[cells.conversation], cells.minute)
+        groups = self._groups_of(pane_keys, cells)
+        rows = self._rows_of(kernels.mix_keys(pane_keys, cells.post))
         best = np.full(len(self), -1)
         kernels.choose(rows, cells.version, self._version, best)
         mask = best[rows] == np.arange(len(rows))
@@ -84,7 +95,7 @@ class ConversationFold:
         self._exact[into] = cells.exact[mask]
         self._channels.put(into, cells.channels[mask])
         self._voices.put(into, cells.voices[mask])
-        return Taken(np.flatnonzero(np.bincount(groups)), len(into), len(cells) - len(into))
+        return AddedCells(np.flatnonzero(np.bincount(groups)), len(into), len(cells) - len(into))
 
     def outdated(self, groups: Array) -> Array:
         """Those of these groups that have cells of an older fold version. `recount` may have written these cells anew
@@ -96,7 +107,7 @@ class ConversationFold:
         self._may_be_outdated = len(old) > 0
         return groups[np.isin(groups, old)]
 
-    def spots(self, groups: Array) -> list[tuple[str, int]]:
+    def pane_keys(self, groups: Array) -> list[tuple[str, int]]:
         """Conversation and minute of each of these groups."""
         return list(zip(self._names[groups].tolist(), self._minutes[groups].tolist(), strict=True))
 
@@ -166,9 +177,9 @@ class ConversationFold:
         self._names = self._names[: len(stays)][stays]
         self._groups.keep(stays)
 
-    def _groups_of(self, spots: Array, cells: Cells) -> Array:
+    def _groups_of(self, pane_keys: Array, cells: CellArrays) -> Array:
         known = self._groups.count
-        groups = self._groups.numbers(spots)
+        groups = self._groups.numbers(pane_keys)
         if (count := self._groups.count) > known:
             if count > len(self._minutes):
                 self._minutes, self._names = grown(self._minutes, count), grown(self._names, count)
@@ -193,6 +204,6 @@ def load_conversation_kernels() -> None:
     one, none = np.ones(1, np.int64), np.zeros((1, len(CELL_COUNTS)), np.int64)
     voice = Sets(one.astype(np.uint64), one)
     numbers = one.astype(np.uint64)
-    cells = Cells(texts(["", ""]), one, numbers, one, none, voice, voice, one.astype(np.bool_), numbers)
-    fold.add_up(fold.take(cells).groups)
+    cells = CellArrays(texts(["", ""]), one, numbers, one, none, voice, voice, one.astype(np.bool_), numbers)
+    fold.add_up(fold.add_cells(cells).groups)
     voice.take(one - 1)

@@ -13,7 +13,7 @@ from processors.columnar.arrays import Array
 from processors.columnar.sets import grown
 from processors.conversation import kernels
 
-ROOM: Final = 1024
+INDEX_ROOM: Final = 1024
 
 
 class Index:
@@ -21,8 +21,8 @@ class Index:
 
     def __init__(self) -> None:
         self.count = 0
-        self._keys = np.zeros(ROOM, np.uint64)
-        self._slots = np.full(2 * ROOM, -1, np.int64)
+        self._keys = np.zeros(INDEX_ROOM, np.uint64)
+        self._slots = np.full(2 * INDEX_ROOM, -1, np.int64)
 
     @property
     def bytes(self) -> int:
@@ -47,7 +47,7 @@ class Index:
         self._spread(self.count)
 
     def _spread(self, needed: int) -> None:
-        size = 2 * ROOM
+        size = 2 * INDEX_ROOM
         while size < 2 * needed:
             size *= 2
         self._slots = np.full(size, -1, np.int64)

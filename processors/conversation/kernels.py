@@ -3,16 +3,16 @@
 import numpy as np
 from numba import njit
 
-EMPTY = np.int64(-1)
-MIX = np.uint64(0x9E3779B97F4A7C15)
+_EMPTY = np.int64(-1)
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True, nogil=True)
-def mix(some, others):
+def mix_keys(some, others):
     """One key of each pair: the finalizer of SplitMix64."""
     out = np.empty(len(some), np.uint64)
     for i in range(len(some)):
-        x = some[i] + np.uint64(others[i]) * MIX
+        x = some[i] + np.uint64(others[i]) * _MIX
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         out[i] = x ^ (x >> np.uint64(31))
@@ -28,7 +28,7 @@ def enter(slots, known, keys, numbers, count):
         place = keys[i] & mask
         while True:
             number = slots[place]
-            if number == EMPTY:
+            if number == _EMPTY:
                 slots[place] = number = count
                 known[count] = keys[i]
                 count += 1
@@ -56,7 +56,7 @@ def spread(slots, known, count):
     mask = np.uint64(len(slots) - 1)
     for number in range(count):
         place = known[number] & mask
-        while slots[place] != EMPTY:
+        while slots[place] != _EMPTY:
             place = (place + np.uint64(1)) & mask
         slots[place] = number
 

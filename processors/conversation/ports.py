@@ -13,7 +13,7 @@ from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
 from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.arrays import Array
-from processors.conversation.cells import Cells
+from processors.conversation.cells import CellArrays
 
 
 class CellLog(Protocol):
@@ -24,11 +24,11 @@ class CellLog(Protocol):
         how many each, not less than there are."""
         ...
 
-    def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[Cells]:
+    def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[CellArrays]:
         """The cells of these partitions with since <= minute < until, in blocks; some may come twice."""
         ...
 
-    def of_spots(self, spots: Sequence[tuple[str, int]]) -> Iterator[Cells]:
+    def of_panes(self, pane_keys: Sequence[tuple[str, int]]) -> Iterator[CellArrays]:
         """The cells of these (conversation, minute), in blocks; some may come twice."""
         ...
 
@@ -49,7 +49,7 @@ class Closings(Protocol):
         them where there are more."""
         ...
 
-    def counts(self, spots: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+    def counts(self, pane_keys: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """The count at closing of those of these (conversation, minute) that are closed."""
         ...
 
@@ -60,7 +60,7 @@ class Closings(Protocol):
         ...
 
 
-class Rows(Protocol):
+class MinuteRows(Protocol):
     """Where rows go. What is stored when a call returns can be read."""
 
     def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
@@ -97,7 +97,7 @@ class ConversationPorts:
 
     log: CellLog
     closings: Closings
-    rows: Rows
+    rows: MinuteRows
     write_dead_letters: Callable[[Sequence[DeadLetter]], None]
     metrics: WorkerMetrics
     audience: Audience | None = None

@@ -12,18 +12,18 @@ import numpy as np
 from pipeline.clickhouse.client import ClickHouse
 from processors.columnar.arrays import Array
 from processors.columnar.compare_rows import Columns, Difference, Key, compare, difference, keys_of
-from processors.conversation.cells import Cells
+from processors.conversation.cells import CellArrays
 from processors.conversation.fold import ConversationFold
-from processors.conversation.recount_closed import windows
+from processors.conversation.recount_closed import minute_windows
 from processors.conversation.rows import minute_columns
 from schemas.tables import CONVERSATION_MINUTES
 
-CELLS_AT_ONCE: Final = 500_000
-LAST: Final = 1 << 26
+_CELLS_AT_ONCE: Final = 500_000
+_LAST_MINUTE: Final = 1 << 26
 """Beyond every minute of a DateTime column."""
 
 REMOVED_AT_ONCE: Final = 500
-COMPARED: Final = tuple(name for name in CONVERSATION_MINUTES.sent if name not in ("is_final", "version"))
+_COMPARED: Final = tuple(name for name in CONVERSATION_MINUTES.sent if name not in ("is_final", "version"))
 """Whether a minute is final follows from marks, not from cells."""
 
 
@@ -32,7 +32,7 @@ class StoredCells(Protocol):
 
     def sizes(self, partitions: Sequence[int], of: int, since: int) -> tuple[Array, Array]: ...
 
-    def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[Cells]: ...
+    def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[CellArrays]: ...
 
 
 class StoredMinutes:
@@ -71,16 +71,16 @@ class StoredMinutes:
 def recount_minutes(cells: StoredCells, stored: StoredMinutes, check: bool) -> Iterator[list[Difference]]:
     """Compares some minutes after the others; writes them anew unless it shall only `check`. Blocks. Raises
     Unavailable, Refused."""
-    for since, until in windows(*cells.sizes([0], 1, 0), CELLS_AT_ONCE, LAST):
+    for since, until in minute_windows(*cells.sizes([0], 1, 0), _CELLS_AT_ONCE, _LAST_MINUTE):
         found = stored.rows(since, until)
         fold = ConversationFold()
         for part in cells.window([0], 1, since, until):
-            fold.take(part)
+            fold.add_cells(part)
         minutes = fold.add_up(fold.between(0, until))
         every = np.ones(len(minutes), np.bool_)
         expected = minute_columns(minutes, every, final=True)
         differences: list[Difference] = []
-        surplus = set(compare(CONVERSATION_MINUTES, {name: expected[name] for name in COMPARED}, found, differences))
+        surplus = set(compare(CONVERSATION_MINUTES, {name: expected[name] for name in _COMPARED}, found, differences))
         most = dict(zip(keys_of(CONVERSATION_MINUTES, expected), expected["version"].tolist(), strict=True))
         shown = list(
             zip(keys_of(CONVERSATION_MINUTES, found), np.asarray(found["version"], np.uint64).tolist(), strict=True)

@@ -24,8 +24,8 @@ from processors.columnar.arrays import Array
 from processors.columnar.compare_rows import Difference, difference
 from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS, EVENTS
 
-CELLS_AT_ONCE: Final = 2_000_000
-LAST: Final = (1 << 32) // 60
+_CELLS_AT_ONCE: Final = 2_000_000
+_LAST_MINUTE: Final = (1 << 32) // 60
 
 SLACK_SECONDS: Final = 5
 """What a worker knows of the end of a partition may be so old, and the clocks of two brokers so far apart."""
@@ -126,7 +126,7 @@ NOTHING_CLOSED: Final = ClosedChecked(0, 0, 0, [])
 def check_closed(cells: StoredSizes, client: Selects, of: int, lateness_seconds: float) -> Iterator[ClosedChecked]:
     """Compares the counts at closing, some minutes after the others. `of`: partitions of the topic of conversations.
     Blocks. Raises Unavailable, Refused."""
-    for since, until in windows(*cells.sizes([0], 1, 0), CELLS_AT_ONCE, LAST):
+    for since, until in minute_windows(*cells.sizes([0], 1, 0), _CELLS_AT_ONCE, _LAST_MINUTE):
         answer = client.select(
             ANSWER,
             {
@@ -144,7 +144,7 @@ def check_closed(cells: StoredSizes, client: Selects, of: int, lateness_seconds:
         yield ClosedChecked(exact, bounded, bounded_count, differences)
 
 
-def windows(minutes: Array, sizes: Array, at_once: int, last: int) -> Iterator[tuple[int, int]]:
+def minute_windows(minutes: Array, sizes: Array, at_once: int, last: int) -> Iterator[tuple[int, int]]:
     """Cuts time into runs of minutes with about `at_once` cells each; together they are all minutes until `last`."""
     since = count = 0
     for minute, size in zip(minutes.tolist(), sizes.tolist(), strict=True):

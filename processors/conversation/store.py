@@ -8,13 +8,13 @@ import numpy as np
 from pipeline.clickhouse.client import ClickHouse, ExternalTables
 from processors.columnar.arrays import Array
 from processors.columnar.sets import Sets
-from processors.conversation.cells import Cells, name_channels, texts
+from processors.conversation.cells import CELL_COUNTS, CellArrays, name_channels, texts
 from processors.conversation.index import hashes_of
 from processors.engagement.watermarks.store import stored_watermarks
 from schemas.conversations import CELL_COUNTS
 from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS
 
-CELL: Final = (
+_CELL_COLUMNS: Final = (
     "conversation, toUInt32(minute), post_id, "
     + ", ".join(CELL_COUNTS)
     + ", arrayStringConcat(channels, '\\0'), length(channels)"
@@ -22,12 +22,12 @@ CELL: Final = (
 )
 """Lists travel as text: the driver reads those at a tenth of the price of arrays."""
 
-BLOCK: Final = 65_536
-SPOTS: Final = "conversation String, start UInt32"
+_BLOCK_CELLS: Final = 65_536
+_PANE_KEYS: Final = "conversation String, start UInt32"
 
 
 class ClickHouseConversations:
-    """CellLog, Closings and Rows on two connections, one for lists and one for arrays. One thread calls it."""
+    """CellLog, Closings and MinuteRows on two connections, one for lists and one for arrays. One thread calls it."""
 
     def __init__(self, connect: Callable[[bool], ClickHouse]) -> None:
         """`connect(numpy)` makes a connection that takes and gives numpy arrays, or lists."""
@@ -50,12 +50,12 @@ class ClickHouseConversations:
         minutes, counts = found or ([], [])
         return np.array(minutes, np.int64), np.array(counts, np.int64)
 
-    def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[Cells]:
+    def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[CellArrays]:
         return self._cells(f"{_ours(partitions, of)} AND minute >= {since * 60} AND minute < {until * 60}")
 
-    def of_spots(self, spots: Sequence[tuple[str, int]]) -> Iterator[Cells]:
+    def of_panes(self, pane_keys: Sequence[tuple[str, int]]) -> Iterator[CellArrays]:
         return self._cells(
-            "(conversation, minute) IN (SELECT conversation, toDateTime(start, 'UTC') FROM wanted)", _wanted(spots)
+            "(conversation, minute) IN (SELECT conversation, toDateTime(start, 'UTC') FROM wanted)", _wanted(pane_keys)
         )
 
     def watermarks(self) -> dict[int, int]:
@@ -75,11 +75,11 @@ class ClickHouseConversations:
         )
         return {(key, start): count for key, start, count in zip(*found, strict=True)} if found else {}
 
-    def counts(self, spots: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    def counts(self, pane_keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
         found = self._client.select(
             f"SELECT conversation, intDiv(toUInt32(minute), 60), count FROM {CONVERSATION_CLOSED.name} FINAL "
             "WHERE (conversation, minute) IN (SELECT conversation, toDateTime(start, 'UTC') FROM wanted)",
-            tables=_wanted(spots),
+            tables=_wanted(pane_keys),
         )
         return {(key, minute): count for key, minute, count in zip(*found, strict=True)} if found else {}
 
@@ -90,13 +90,13 @@ class ClickHouseConversations:
         numbers = any(isinstance(column, np.ndarray) for column in columns.values())
         (self._arrays if numbers else self._client).insert(table, columns)
 
-    def _cells(self, where: str, tables: ExternalTables | None = None) -> Iterator[Cells]:
-        sql = f"SELECT {CELL} FROM {CONVERSATION_POSTS.name} WHERE {where}"
-        for block in self._client.stream(sql, tables=tables, block=BLOCK):
+    def _cells(self, where: str, tables: ExternalTables | None = None) -> Iterator[CellArrays]:
+        sql = f"SELECT {_CELL_COLUMNS} FROM {CONVERSATION_POSTS.name} WHERE {where}"
+        for block in self._client.stream(sql, tables=tables, block=_BLOCK_CELLS):
             conversation, start, post_id, *counts, names, named, voices, exact, version = block
             numbers = np.frombuffer(bytes.fromhex("".join(voices)), "<u8").astype(np.uint64)
             lengths = np.fromiter(map(len, voices), np.int64, len(voices)) // 16
-            yield Cells(
+            yield CellArrays(
                 texts(conversation),
                 np.arange(len(conversation)),
                 hashes_of(post_id),
@@ -114,5 +114,5 @@ def _ours(partitions: Sequence[int], of: int) -> str:
     return f"kafkaMurmurHash(conversation) % {int(of)} IN ({wanted})"
 
 
-def _wanted(spots: Sequence[tuple[str, int]]) -> ExternalTables:
-    return {"wanted": (SPOTS, [(conversation, minute * 60) for conversation, minute in spots])}
+def _wanted(pane_keys: Sequence[tuple[str, int]]) -> ExternalTables:
+    return {"wanted": (_PANE_KEYS, [(conversation, minute * 60) for conversation, minute in pane_keys])}

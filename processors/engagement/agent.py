@@ -16,7 +16,7 @@ from processors.runtime.agent_thread import AgentThread
 from processors.runtime.batch import Batch
 from processors.runtime.memory import MemoryBudget
 from processors.runtime.process_tuning import TidyState, tune
-from processors.runtime.retry import GivenUp, Patience
+from processors.runtime.retry import GivenUp, Retry
 
 ADVANCE_SECONDS: Final = 1.0
 """The time between two searches for posts whose row is due again because event time has moved on."""
@@ -44,7 +44,7 @@ class EngagementAgent:
         self._zone = zone
         self._advanced_at = 0.0
         self._tidiness = TidyState(time.monotonic())
-        self._patiently = Patience(on_store=ports.thread.note_store)
+        self._retry = Retry(on_store=ports.thread.note_store)
 
     async def prepare(self) -> None:
         """Verifies the tables and loads the kernels. Raises Unavailable, SchemaDrift, SettingsError."""
@@ -90,13 +90,13 @@ class EngagementAgent:
         return is_stored and self._publish_watermarks(batch)
 
     def _publish_watermarks(self, batch: Batch) -> bool:
-        self._patiently.given_up = batch.given_up
+        self._retry.given_up = batch.given_up
         reached = self._job.reached()
         with suppress(GivenUp), self._metrics.time_step("marks"):
-            self._patiently(lambda: self._watermarks.note(reached, batch.lags, time.monotonic(), batch.all_read))
+            self._retry(lambda: self._watermarks.note(reached, batch.lags, time.monotonic(), batch.all_read))
             least, now = self._watermarks.least, time.monotonic()
             if least is not None and now - self._advanced_at >= ADVANCE_SECONDS:
-                self._patiently(lambda: self._job.advance(least))
+                self._retry(lambda: self._job.advance(least))
                 self._advanced_at = now
             return True
         return False

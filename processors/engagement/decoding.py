@@ -27,7 +27,7 @@ from schemas.events import (
     validate_json,
 )
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_US: Final = 0
 """Event time starts in 1970: panes and versions count minutes from there."""
 
@@ -45,7 +45,7 @@ class DecodingPolicy:
     future_limit: float = 600
 
 
-class Decoded(NamedTuple):
+class DecodedEvents(NamedTuple):
     """The events of some runs, in their order; the run and the record of each; and what was none."""
 
     events: EventColumns
@@ -54,7 +54,7 @@ class Decoded(NamedTuple):
     dead: list[DeadLetter]
 
 
-def decode(runs: Iterable[Run], policy: DecodingPolicy) -> Decoded:
+def decode_events(runs: Iterable[Run], policy: DecodingPolicy) -> DecodedEvents:
     """Takes runs apart. Raises nothing, whatever a record holds."""
     events: list[Event] = []
     owners: list[Run] = []
@@ -83,10 +83,10 @@ def decode(runs: Iterable[Run], policy: DecodingPolicy) -> Decoded:
         mask = _all_but(flaws, len(columns))
         columns = columns.where(mask)
         owners, records = list(compress(owners, mask.tolist())), list(compress(records, mask.tolist()))
-    return Decoded(columns, owners, records, dead)
+    return DecodedEvents(columns, owners, records, dead)
 
 
-def parts_of(runs: Iterable[Run], size: int) -> Iterator[list[Run]]:
+def split_runs(runs: Iterable[Run], size: int) -> Iterator[list[Run]]:
     """The same records in parts of `size`."""
     part: list[Run] = []
     room = size
@@ -104,7 +104,7 @@ def parts_of(runs: Iterable[Run], size: int) -> Iterator[list[Run]]:
         yield part
 
 
-def misplaced(run: Run, record: Record, belongs: int, of: int) -> DeadLetter:
+def misplaced_event(run: Run, record: Record, belongs: int, of: int) -> DeadLetter:
     """A good event on the wrong partition: its post has another owner."""
     cure = "partition by murmur2 of the key as Kafka's Java client does (librdkafka: partitioner=murmur2_random)"
     return dead_letter(
@@ -187,7 +187,7 @@ def _columns(events: list[Event], owners: list[Run], records: list[Record]) -> E
 
 def _microseconds(moments: list[datetime]) -> Any:
     # Of two times of one zone nobody asks the zone: a quarter of what datetime.timestamp costs.
-    epoch = EPOCH.astimezone(moments[0].tzinfo) if moments else EPOCH
+    epoch = _EPOCH.astimezone(moments[0].tzinfo) if moments else _EPOCH
     # A double holds seconds since 1970 to half a microsecond until 2^32 s, in 2106, which is also where minutes in a
     # DateTime column end; until then a later time is refused as too far ahead.
     seconds = np.fromiter([(moment - epoch).total_seconds() for moment in moments], np.float64, len(moments))

@@ -17,8 +17,8 @@ from processors.columnar.mmap_arrays import zeros
 SLOTS: Final = 1024
 """Of a set without posts; always a power of two."""
 
-LOAD: Final = 0.75
-PROBES: Final = 4
+_LOAD: Final = 0.75
+_PROBES: Final = 4
 
 
 class KnownPosts:
@@ -45,7 +45,7 @@ class KnownPosts:
 
     def add(self, hashes: Array) -> None:
         """These posts are known from now on. About 0.1 us each."""
-        if self._is_exact and self._count + len(hashes) > LOAD * len(self._slots):
+        if self._is_exact and self._count + len(hashes) > _LOAD * len(self._slots):
             self._make_room(len(hashes))
         if self._is_exact:
             self._count += _enter(self._slots, hashes)
@@ -68,7 +68,7 @@ class KnownPosts:
 
     def _make_room(self, more: int) -> None:
         size = len(self._slots)
-        while self._count + more > LOAD * size and size <= self._places:
+        while self._count + more > _LOAD * size and size <= self._places:
             size *= 2
         held = self._slots
         self._is_exact = size <= self._places
@@ -111,7 +111,7 @@ def _mark(words, hashes):
     for i in range(len(hashes)):
         bit = max(hashes[i], np.uint64(1))
         step = (bit >> np.uint64(32)) | np.uint64(1)
-        for _ in range(PROBES):
+        for _ in range(_PROBES):
             words[(bit & mask) >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
             bit += step
 
@@ -124,7 +124,7 @@ def _probe(words, hashes, found):
         bit = max(hashes[i], np.uint64(1))
         step = (bit >> np.uint64(32)) | np.uint64(1)
         found[i] = True
-        for _ in range(PROBES):
+        for _ in range(_PROBES):
             if not words[(bit & mask) >> np.uint64(6)] >> (bit & np.uint64(63)) & np.uint64(1):
                 found[i] = False
                 break

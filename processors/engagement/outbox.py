@@ -14,12 +14,43 @@ from pydantic_core import to_json
 from processors.columnar.arrays import Array
 from processors.columnar.factorize import number
 from processors.engagement.cells.cells import Cells
-from schemas.conversations import CELL_COUNTS, HASH_DTYPE, NUMBER_DTYPE, VERSION_DTYPE, CellColumns
+from schemas.conversations import HASHES, NUMBERS, VERSIONS
+from schemas.conversations import Cells as OwnEvents
 
 RECORD_BYTES: Final = 500_000
 RECORD_CELLS: Final = 3000
 """Cells of some 120 bytes each; a record that gets larger is cut in two, down to one cell: at most 10 kB (ids of 512
 characters, 256 voices)."""
+
+FLUSH_SECONDS: Final = 2.0
+"""How long a flush waits before whoever sends may think again; what was sent stays on its way."""
+
+
+class KafkaOutbox:
+    """An Outbox that writes to one topic. `open_outlet` is called when the first record is sent: it may block, and
+    raises Unavailable."""
+
+    def __init__(self, topic: str, open_outlet: Callable[[], Outlet]) -> None:
+        self._topic, self._open = topic, open_outlet
+        self._outlet: Outlet | None = None
+
+    def send(self, partition: int, value: bytes) -> None:
+        if self._outlet is None:
+            self._outlet = self._open()
+        self._outlet.send(self._topic, None, value, partition=partition)
+
+    def flush(self) -> None:
+        if self._outlet is not None:
+            self._outlet.flush(FLUSH_SECONDS)
+
+    @property
+    def broker_ms(self) -> int | None:
+        return self._outlet.broker_ms if self._outlet is not None else None
+
+    def close(self) -> None:
+        """Flushes and ends, in bounded time. Raises as `flush` does."""
+        if self._outlet is not None:
+            self._outlet.close()
 
 
 def records_of(cells: Cells) -> Iterator[tuple[int, bytes]]:
@@ -43,7 +74,7 @@ def _values(cells: Cells, chosen: Array) -> Iterator[bytes]:
     yield from _values(cells, chosen[middle:])
 
 
-def _said(cells: Cells, chosen: Array) -> CellColumns:
+def _said(cells: Cells, chosen: Array) -> OwnEvents:
     spots = cells.spots[chosen]
     names, conversation = number(cells.conversations[chosen], len(cells.names))
     owners = cells.posts[spots]

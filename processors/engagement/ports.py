@@ -25,7 +25,7 @@ class LoggedEvents(NamedTuple):
     events: Identities
 
 
-class Log(Protocol):
+class EventLog(Protocol):
     """The events that are stored."""
 
     def known(self, partitions: Sequence[int], of: int) -> Iterator[Hashes]:
@@ -51,7 +51,7 @@ class Log(Protocol):
         ...
 
 
-class Store(Protocol):
+class RowStore(Protocol):
     """Where rows go. What is stored when a call returns can be read."""
 
     def append(self, events: EventColumns) -> None:
@@ -91,8 +91,8 @@ class EngagementPorts:
     None when the store answers again. Without an `outbox` no messages are sent.
     """
 
-    log: Log
-    store: Store
+    log: EventLog
+    store: RowStore
     write_dead_letters: Callable[[Sequence[DeadLetter]], None]
     hasher: Hasher
     metrics: WorkerMetrics

@@ -1,7 +1,7 @@
-"""Posts that are not in memory: read from the log before their events are folded (law 3)."""
+"""Read-through of posts that are not in memory: their events in the log are read before new ones are folded (law 3)."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,54 +9,48 @@ from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher
 from processors.engagement.fold import kernels
 from processors.engagement.known import KnownPosts
-from processors.engagement.ports import Log, LoggedEvents
+from processors.engagement.ports import EventLog, LoggedEvents
 from processors.engagement.rows.post_facts import PostEvent
-from processors.engagement.state import Said, State, Tagged
-
-Result = TypeVar("Result")
-
-
-class Patiently(Protocol):
-    """Calls an action until it works; see processors.runtime.retry."""
-
-    def __call__(self, action: Callable[[], Result]) -> Result: ...
+from processors.engagement.state import OwnEvents, PostsState, Tagged
+from processors.runtime.retry import Retry
 
 
 class ColdPosts:
-    """Brings posts into memory. It knows which posts the log has, so that a new one costs no look-up; where these are
-    more than `known_bytes` of memory tell apart, some new ones do."""
+    """Brings posts into memory. Keeps in mind which posts the log has, so that a new post costs no look-up. Beyond
+    `known_bytes` of memory a filter does that, and some new posts cost one."""
 
-    def __init__(self, log: Log, hasher: Hasher, patiently: Patiently, known_bytes: int = 128 << 20) -> None:
-        self._log, self._hasher, self._patiently, self._known_bytes = log, hasher, patiently, known_bytes
+    def __init__(self, log: EventLog, hasher: Hasher, retry: Retry, known_bytes: int = 128 << 20) -> None:
+        self._log, self._hasher, self._retry, self._known_bytes = log, hasher, retry, known_bytes
         self._known: KnownPosts | None = None
         self._partitions: tuple[int, ...] = ()
         self._of = 1
 
     def assign(self, partitions: Iterable[int], of: int) -> None:
-        """Which partitions are ours; the posts of these that have an event are loaded when they are first needed."""
+        """Makes these partitions, out of `of`, the owned ones. Their posts in the log are read when they are first
+        needed."""
         self._partitions, self._of, self._known = tuple(sorted(partitions)), of, None
 
-    def bring(self, state: State, post_ids: Sequence[str], partitions: Array) -> int:
-        """Adds these posts, none of which is in memory, with all that the log has of them; returns how many of them it
-        was asked for. Raises as `patiently` does; then nothing was added."""
+    def bring(self, state: PostsState, post_ids: Sequence[str], partitions: Array) -> int:
+        """Adds posts, none of which is in memory, with all their events in the log. Returns the number of posts that
+        the log was asked for. Raises as Retry does; no post was added then."""
         hashes = self._hasher.hashes(post_ids)
-        logged = self._patiently(self._load).has(hashes)
-        # Read first, add then: what fails half-way must not leave a post in memory that lacks events.
-        cold = [post_ids[number] for number in np.flatnonzero(logged).tolist()]
-        read = self._patiently(lambda: read_posts(self._log, self._hasher, cold, state)) if cold else None
+        is_logged = self._retry(self._load).has(hashes)
+        # Reading comes before adding, so that a failure half-way leaves no post in memory that lacks events.
+        cold = [post_ids[number] for number in np.flatnonzero(is_logged).tolist()]
+        logged = self._retry(lambda: read_logged_posts(self._log, self._hasher, cold, state)) if cold else None
         state.add(post_ids, partitions)
-        if read is not None:
-            take_posts(read, state)
+        if logged is not None:
+            add_logged_posts(logged, state)
         return len(cold)
 
     def note_gone(self, post_ids: Sequence[str]) -> None:
-        """Posts that left memory have to be looked up when they come again."""
+        """Notes that posts left memory: they are looked up when they come again."""
         if self._known is not None and post_ids:
             self._known.add(self._hasher.hashes(post_ids))
 
     @property
     def known_bytes(self) -> int:
-        """Memory of what is known of the log."""
+        """The memory that the known posts take, in bytes."""
         return self._known.bytes if self._known is not None else 0
 
     def _load(self) -> KnownPosts:
@@ -68,52 +62,56 @@ class ColdPosts:
         return self._known
 
 
-class Read(NamedTuple):
-    """What the log has of some posts: events in blocks, to which of the posts each belongs, and what their numbers do
-    not say."""
+class LoggedPosts(NamedTuple):
+    """The log's content about some posts. `blocks`: all their events; `posts_of_blocks`: for each event of a block the
+    number of its post in `post_ids`. `post_events`, `tagged` and `channels` hold the texts that the fold does not."""
 
-    posts: Sequence[str]
+    post_ids: Sequence[str]
     blocks: list[LoggedEvents]
-    places: list[Array]
-    own: Sequence[PostEvent]
+    posts_of_blocks: list[Array]
+    post_events: Sequence[PostEvent]
     tagged: Sequence[Tagged]
     channels: Sequence[str]
 
 
-def read_posts(log: Log, hasher: Hasher, post_ids: Sequence[str], state: State) -> Read:
-    """All of these posts; of channels only those that the state has not met. Blocks. Raises as a Log does."""
+def read_logged_posts(log: EventLog, hasher: Hasher, post_ids: Sequence[str], state: PostsState) -> LoggedPosts:
+    """Reads everything about these posts from the log, except the names of channels that the state has already. Blocks.
+    Raises as an EventLog does."""
     hashes = hasher.hashes(post_ids)
     order = np.argsort(hashes)
     blocks = list(log.read(post_ids))
-    places = [order[np.searchsorted(hashes, block.posts, sorter=order)] for block in blocks]
-    # Most posts of a flood of likes need no more: what is asked for are those with an event of their own, with shares
-    # or comments, and with a channel that was not met before.
-    marked = np.zeros((3, len(post_ids)), np.bool_)
-    met = np.fromiter(state.known.channels, np.uint64, len(state.known.channels))
-    for (_, events), place in zip(blocks, places, strict=True):
-        nodes = events.are_nodes & (events.actions == kernels.ADD)
-        marked[0, place[events.measures < 0]] = True
-        marked[1, place[nodes]] = True
-        marked[2, place[nodes & ~np.isin(events.channels, met)]] = True
-    posts, trees, strange = ([post_ids[row] for row in np.flatnonzero(mark).tolist()] for mark in marked)
-    return Read(
+    posts_of_blocks = [order[np.searchsorted(hashes, block.posts, sorter=order)] for block in blocks]
+    # Texts are read only for posts that have some: an event of kind post, a share or comment, a channel without a name
+    # in memory. Most posts of a flood of likes have none.
+    has_texts = np.zeros((3, len(post_ids)), np.bool_)
+    named_channels = np.fromiter(state.known.channels, np.uint64, len(state.known.channels))
+    for (_, events), posts in zip(blocks, posts_of_blocks, strict=True):
+        is_node = (events.measures > 0) & (events.actions == kernels.ADD)
+        has_texts[0, posts[events.measures < 0]] = True
+        has_texts[1, posts[is_node]] = True
+        has_texts[2, posts[is_node & ~np.isin(events.channels, named_channels)]] = True
+    with_events, with_nodes, with_channels = (
+        [post_ids[number] for number in np.flatnonzero(mask).tolist()] for mask in has_texts
+    )
+    return LoggedPosts(
         post_ids,
         blocks,
-        places,
-        log.read_posts(posts) if posts else (),
-        log.read_tagged(trees) if trees else (),
-        log.read_channels(strange) if strange else (),
+        posts_of_blocks,
+        log.read_posts(with_events) if with_events else (),
+        log.read_tagged(with_nodes) if with_nodes else (),
+        log.read_channels(with_channels) if with_channels else (),
     )
 
 
-def take_posts(read: Read, state: State) -> Mapping[str, Said]:
-    """Folds what was read of posts of which nothing is in the state but a row; what they say of themselves."""
-    rows = state.fold.find(read.posts)
-    for block, place in zip(read.blocks, read.places, strict=True):
-        state.fold.take(rows[place], block.events)
-    state.known.learn_channels(read.channels)
-    state.tag(read.tagged)
-    own: dict[str, list[PostEvent]] = {}
-    for event in read.own:
-        own.setdefault(event.post_id, []).append(event)
-    return state.learn(own)
+def add_logged_posts(logged: LoggedPosts, state: PostsState) -> Mapping[str, OwnEvents]:
+    """Folds the log's content about posts that are in the state without any event. Returns the own events of each post
+    that has some."""
+    rows = state.fold.find(logged.post_ids)
+    for block, posts in zip(logged.blocks, logged.posts_of_blocks, strict=True):
+        state.fold.take(rows[posts], block.events)
+    state.known.learn_channels(logged.channels)
+    state.tag(logged.tagged)
+    by_post: dict[str, list[PostEvent]] = {}
+    for event in logged.post_events:
+        by_post.setdefault(event.post_id, []).append(event)
+    return state.learn(by_post)

@@ -19,12 +19,12 @@ from processors.columnar.hashing import Hasher
 from processors.engagement.cells.cells import cells_of, conversation_posts
 from processors.engagement.fold.fold import Fold
 from processors.engagement.job import JobPolicy
-from processors.engagement.ports import Log, Store
-from processors.engagement.read_through import read_posts, take_posts
+from processors.engagement.ports import EventLog, RowStore
+from processors.engagement.read_through import add_logged_posts, read_logged_posts
 from processors.engagement.rows import post_rows
 from processors.engagement.rows.carry_over import carry_over
 from processors.engagement.rows.spread import Spreading
-from processors.engagement.state import State
+from processors.engagement.state import PostsState
 from processors.virality.parameters import load_parameters
 from schemas.metrics import MINUTE
 from schemas.tables import (
@@ -40,7 +40,7 @@ from schemas.tables import (
 CHUNK_EVENTS: Final = 500_000
 CHUNK_POSTS: Final = 20_000
 
-TABLES: Final = (POST_METRICS, POST_MINUTES, POSTS, CONVERSATION_POSTS, CARRY_OVER)
+DERIVED_TABLES: Final = (POST_METRICS, POST_MINUTES, POSTS, CONVERSATION_POSTS, CARRY_OVER)
 
 EMPTIED: Final = (POST_MINUTES, CONVERSATION_POSTS)
 """Tables in which a row of zeros says that there is nothing."""
@@ -96,15 +96,15 @@ class _Expected:
         return found | dict(zip(keys_of(table, columns), plain(columns["version"]), strict=True))
 
 
-def recount(
-    log: Log, stored: Stored, hasher: Hasher, store: Store | None, policy: JobPolicy | None = None
+def recount_posts(
+    log: EventLog, stored: Stored, hasher: Hasher, store: RowStore | None, policy: JobPolicy | None = None
 ) -> Iterator[Chunk]:
     """Compares chunk by chunk; with a `store` also writes every row anew. `policy`: that of the workers. Blocks. Raises
     Unavailable, Refused."""
     policy = policy or JobPolicy()
     spreading = Spreading(policy.forecast or load_parameters())
     for post_ids in _chunks(stored.census()):
-        found = {table: stored.rows(table, table.sent, post_ids) for table in TABLES}
+        found = {table: stored.rows(table, table.sent, post_ids) for table in DERIVED_TABLES}
         shown = dict(zip(*(plain(found[POST_METRICS][name]) for name in ("post_id", "spread_as_of")), strict=True))
         expected = _expected(log, hasher, post_ids, policy, spreading, shown)
         unknown = _unknown(stored, list(expected.post_events))
@@ -120,7 +120,7 @@ def recount(
 
 
 def _mend(
-    table: Table, expected: _Expected, found: Columns, surplus: Sequence[Key], stored: Stored, store: Store
+    table: Table, expected: _Expected, found: Columns, surplus: Sequence[Key], stored: Stored, store: RowStore
 ) -> None:
     shown = dict(zip(keys_of(table, found), plain(found["version"]), strict=True))
     versions = expected.versions(table, list(shown))
@@ -155,7 +155,7 @@ def _chunks(census: Iterator[tuple[str, int]]) -> Iterator[list[str]]:
 
 
 def _expected(
-    log: Log,
+    log: EventLog,
     hasher: Hasher,
     post_ids: Sequence[str],
     policy: JobPolicy,
@@ -163,11 +163,11 @@ def _expected(
     shown: Mapping[str, int],
 ) -> _Expected:
     """`shown`: spread_as_of of the rows of post_metrics that are there."""
-    state = State(hasher, policy.brands, threads=policy.threads)
+    state = PostsState(hasher, policy.brands, threads=policy.threads)
     fold = state.fold
-    read = read_posts(log, hasher, post_ids, state)
+    read = read_logged_posts(log, hasher, post_ids, state)
     state.add(post_ids, np.zeros(len(post_ids), np.uint16))
-    said = take_posts(read, state)
+    said = add_logged_posts(read, state)
     seen, _ = fold.seen(np.arange(len(fold)))
     real = np.flatnonzero(seen > 0)
     panes = fold.panes_of(real)

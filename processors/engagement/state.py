@@ -1,5 +1,4 @@
-"""All that is in memory of some posts: the fold of their events, and what they belong to. One forgets what the other
-does."""
+"""The state of the posts in memory: the fold of their events, and the conversations to which the posts belong."""
 
 from collections.abc import Mapping, Sequence
 from itertools import compress
@@ -19,7 +18,7 @@ from processors.engagement.fold.threads import ThreadPolicy
 from processors.engagement.rows.post_facts import BrandKeys, Facts, PostEvent, added_of, facts_of, keys_of, own_keys
 
 CHANNELS_KEPT: Final = 10_000
-"""Names of channels; beyond it those that no post in memory has are dropped when posts are."""
+"""The most names of channels in memory. Beyond it, names that no post in memory has are dropped with the next posts."""
 
 
 class Tagged(NamedTuple):
@@ -31,35 +30,35 @@ class Tagged(NamedTuple):
     conversations: list[str]
 
 
-class Said(NamedTuple):
-    """What a post says of itself, and all the adds that say so."""
+class OwnEvents(NamedTuple):
+    """The events of kind post of one post: the facts that follow from them, and all its adds."""
 
     facts: Facts
     adds: list[PostEvent]
 
 
-class State:
-    """Of the posts of some partitions. Not thread-safe."""
+class PostsState:
+    """The posts of some partitions. Not thread-safe."""
 
     def __init__(self, hasher: Hasher, brands: BrandKeys, of: int = 1, threads: ThreadPolicy | None = None) -> None:
-        """`of`: partitions of the topic of conversations."""
+        """`of`: the number of partitions of the topic `conversations`."""
         self._hasher, self._brands, self.of = hasher, brands, of
         self.fold = Fold(threads=threads)
         self.known = Memberships(hasher, of)
 
     @property
     def bytes(self) -> int:
-        """Memory."""
+        """The memory of the state in bytes."""
         return self.fold.bytes + self.known.bytes
 
     def add(self, post_ids: Sequence[str], partitions: Array) -> Array:
-        """Rows for posts that are not in memory and each named once."""
+        """Adds posts that are not in memory, each named once, and returns their rows."""
         rows = self.fold.add(post_ids, partitions)
         self.known.make_room(len(self.fold))
         return rows
 
-    def take(self, posts: Array, identified: Identities, events: EventColumns) -> Taken:
-        """Takes events that have just come, of posts that are in memory."""
+    def add_events(self, posts: Array, identified: Identities, events: EventColumns) -> Taken:
+        """Adds events that have just come, of posts that are in memory."""
         taken = self.fold.take(posts, identified)
         self.known.learn_channels(self.known.new_channels(events.channel))
         adds = (taken.outcomes <= kernels.LATE) & identified.are_nodes & (identified.actions == kernels.ADD)
@@ -70,50 +69,51 @@ class State:
         return taken
 
     def tag(self, tagged: Sequence[Tagged]) -> None:
-        """What shares and comments name, which were folded from the log. Each identity once."""
+        """Adds the conversations that shares and comments name, which were folded from the log; each identity once."""
         if tagged:
-            kinds = np.array([one.kind for one in tagged], np.uint64)
+            kinds = np.array([event.kind for event in tagged], np.uint64)
             with np.errstate(over="ignore"):
-                keys = self._hasher.hashes([one.event_id for one in tagged]) + (2 * kinds + np.uint64(1)) * CODE
-            rows = self.fold.find([one.post_id for one in tagged])
-            # The log may have got more since it was folded: what is missing comes again, as new.
-            there = cell_kernels.present(self.fold.tables, rows, keys)
-            named = [own_keys(one.conversations, self._brands) for one in compress(tagged, there.tolist())]
-            self.known.tag(rows[there], keys[there], named)
+                keys = self._hasher.hashes([event.event_id for event in tagged]) + (2 * kinds + np.uint64(1)) * CODE
+            rows = self.fold.find([event.post_id for event in tagged])
+            # The log may hold more events than were folded: those that are missing here come again, as new ones.
+            is_folded = cell_kernels.present(self.fold._tables, rows, keys)
+            named = [own_keys(event.conversations, self._brands) for event in compress(tagged, is_folded.tolist())]
+            self.known.tag(rows[is_folded], keys[is_folded], named)
 
-    def learn(self, own: Mapping[str, Sequence[PostEvent]]) -> dict[str, Said]:
-        """All events of kind post of these posts, which are in memory; says what follows, for the posts of which an add
-        is known."""
-        said = {
-            post_id: Said(facts, added_of(events))
-            for post_id, events in own.items()
+    def learn(self, by_post: Mapping[str, Sequence[PostEvent]]) -> dict[str, OwnEvents]:
+        """Learns all events of kind post of these posts, which are in memory. Returns the own events of each post of
+        which an add is known."""
+        own = {
+            post_id: OwnEvents(facts, added_of(events))
+            for post_id, events in by_post.items()
             if (facts := facts_of(events, self._brands))
         }
-        if said:
-            rows, newest = self.fold.find(list(said)), [one.facts for one in said.values()]
+        if own:
+            rows, newest = self.fold.find(list(own)), [events.facts for events in own.values()]
             created = np.array([facts.created_at // MINUTE_US for facts in newest], np.uint32)
             self.fold.learn(rows, created, self._hasher.actors([facts.author_id for facts in newest]))
             self.known.say(
                 rows,
                 [facts.conversations for facts in newest],
-                [_left(one, self._brands) for one in said.values()],
+                [_left_conversations(events, self._brands) for events in own.values()],
                 [facts.channel for facts in newest],
                 [facts.deleted_at is None for facts in newest],
             )
-        return said
+        return own
 
-    def again(self, said: Mapping[str, Said]) -> Again:
-        """These posts, with every minute in which they may have been made."""
+    def again(self, own: Mapping[str, OwnEvents]) -> Again:
+        """Returns the rows of these posts, each with every minute in which an add dates the post."""
         pairs = [
             (row, add.occurred_us // MINUTE_US)
-            for post_id, row in zip(said, self.fold.find(list(said)).tolist(), strict=True)
-            for add in said[post_id].adds
+            for post_id, row in zip(own, self.fold.find(list(own)).tolist(), strict=True)
+            for add in own[post_id].adds
         ]
         posts = np.array([row for row, _ in pairs], np.int64)
         return Again(posts, np.array([minute for _, minute in pairs], np.int64))
 
     def forget(self, rows: Array) -> list[str]:
-        """Drops these posts and all that belongs to them; returns their ids. O(all rows). Row numbers change."""
+        """Drops these posts with their events and conversations, and returns their ids. Renumbers the other rows, in
+        O(all rows)."""
         keep = np.ones(len(self.fold), np.bool_)
         keep[rows] = False
         forgotten = self.fold.forget(rows)
@@ -125,9 +125,9 @@ class State:
         return forgotten
 
 
-def _left(said: Said, brands: BrandKeys) -> list[str]:
-    """Conversations that an event of the post names and that it does not belong to now."""
-    if len(said.adds) == 1:
+def _left_conversations(own: OwnEvents, brands: BrandKeys) -> list[str]:
+    """Returns the conversations that an event of the post names and to which the post does not belong now."""
+    if len(own.adds) == 1:
         return []
-    ever = dict.fromkeys(key for add in said.adds for key in keys_of(add, brands))
-    return [key for key in ever if key not in said.facts.conversations]
+    named = dict.fromkeys(key for add in own.adds for key in keys_of(add, brands))
+    return [key for key in named if key not in own.facts.conversations]

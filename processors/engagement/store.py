@@ -42,8 +42,8 @@ REMOVED_AT_ONCE: Final = 500
 
 
 class ClickHouseLog:
-    """Log and Store on two connections, one for text in lists and one for numbers in arrays, and a third for a census,
-    which goes on while others ask. One thread calls it."""
+    """EventLog and RowStore on ClickHouse. Has three connections: one for text in lists, one for numbers in arrays, and
+    one for a census, which goes on while the others are in use. One thread calls it."""
 
     def __init__(self, connect: Callable[[bool], ClickHouse], hasher: Hasher) -> None:
         """`connect(numpy)` makes a connection that takes and gives numpy arrays, or lists."""

@@ -22,14 +22,14 @@ from processors.engagement.state import Tagged
 from processors.runtime.records import Run
 from schemas.topics import KINDS
 
-EVENTS: Final[dict[str, dict[str, Any]]] = {
+_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "post": {"event_id": "p", "hashtags": ["a"]},
     "like": {"event_id": "l"},
     "share": {"event_id": "s", "hashtags": ["b"]},
     "comment": {"target_id": "c", "action": "retract"},
 }
-COMMON: Final = {"post_id": "p", "actor_id": "a", "occurred_at": "2026-01-01T00:00:00Z"}
-RECEIVED_MS: Final = 1_767_225_600_000
+_COMMON: Final = {"post_id": "p", "actor_id": "a", "occurred_at": "2026-01-01T00:00:00Z"}
+_RECEIVED_MS: Final = 1_767_225_600_000
 
 
 def load_engagement_kernels() -> None:
@@ -38,7 +38,7 @@ def load_engagement_kernels() -> None:
     nothing = _Nothing()
     job = EngagementJob(EngagementPorts(nothing, nothing, lambda letters: None, Hasher(), WorkerMetrics(), nothing))
     job.assign([0], 1)
-    runs = [Run(kind, kind, 0, [_record(0, kind, EVENTS.get(kind, {"event_id": kind}))]) for kind in KINDS]
+    runs = [Run(kind, kind, 0, [_record(0, kind, _EVENTS[kind])]) for kind in KINDS]
     for batch in (runs, [Run("comment", "comment", 0, [_record(1, "comment", {"event_id": "c"})])]):
         job.process(batch, Event(), lambda: 0.0)
     job.advance(1 << 51)
@@ -57,7 +57,7 @@ class _Record:
 
 
 def _record(offset: int, kind: str, more: dict[str, Any]) -> _Record:
-    return _Record(offset, RECEIVED_MS, b"p", json.dumps({**COMMON, **more, "kind": kind}).encode())
+    return _Record(offset, _RECEIVED_MS, b"p", json.dumps({**_COMMON, **more, "kind": kind}).encode())
 
 
 class _Nothing:

@@ -9,10 +9,10 @@ from typing import Final
 
 from pipeline.observability.metrics import MEMORY_PARTS, MemoryPart
 
-SHARES: Final[dict[MemoryPart, float]] = {"known_posts": 1 / 16, "cells": 3 / 16, "series": 2 / 16}
+PART_SHARES: Final[dict[MemoryPart, float]] = {"known_posts": 1 / 16, "cells": 3 / 16, "series": 2 / 16}
 """The most of the budget that a part may take ..."""
 
-LEAST: Final[dict[MemoryPart, int]] = {"known_posts": 1 << 20, "cells": 16 << 20, "series": 2 << 20}
+PART_LEAST_BYTES: Final[dict[MemoryPart, int]] = {"known_posts": 1 << 20, "cells": 16 << 20, "series": 2 << 20}
 """... and how much it may take of however small a budget, so that a backlog is not read a few cells at a time. Below
 86 MB of budget these are more than the shares."""
 
@@ -39,7 +39,7 @@ class MemoryBudget:
 
     def most(self, part: MemoryPart) -> int:
         """The most bytes that this part may take."""
-        return max(int(self._total * SHARES[part]), LEAST[part])
+        return max(int(self._total * PART_SHARES[part]), PART_LEAST_BYTES[part])
 
     def note(self, part: MemoryPart, size: int) -> None:
         """What this part takes now, in bytes."""

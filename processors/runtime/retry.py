@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pipeline.errors import Unavailable
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 class GivenUp(Exception):
@@ -23,7 +23,7 @@ class WaitPolicy:
     longest: float = 3.0
 
 
-class Patience:
+class Retry:
     """Tries an action until it works. `given_up` is that of the batch at hand."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Patience:
         self._policy, self._on_store = policy or WaitPolicy(), on_store
         self.given_up = Event()
 
-    def __call__(self, action: Callable[[], Result]) -> Result:
+    def __call__(self, action: Callable[[], _Result]) -> _Result:
         """What the action returns. Blocks. Raises GivenUp, and whatever is not worth another try."""
         wait, failed = self._policy.first, False
         while True:

@@ -27,20 +27,20 @@ from processors.runtime.records import Run
 from processors.runtime.source_ports import SourcePorts
 from processors.runtime.source_reports import SourceReports
 
-FETCH_SECONDS: Final = 0.2
-FETCH_RECORDS: Final = 50_000
-COMMIT_SECONDS: Final = 1.0
+_FETCH_SECONDS: Final = 0.2
+_FETCH_RECORDS: Final = 50_000
+_COMMIT_SECONDS: Final = 1.0
 """Commits come at most this often: a later one only means more to read again after a crash."""
 
-RETRY_SECONDS: Final = 1.0
-WATCH_SECONDS: Final = 1.0
-CATCH_UP_SECONDS: Final = 0.2
+_RETRY_SECONDS: Final = 1.0
+_WATCH_SECONDS: Final = 1.0
+_CATCH_UP_SECONDS: Final = 0.2
 """How often it is looked whether all is caught up, where the run is to end then."""
 
-TICK_SECONDS: Final = 1.0
+_TICK_SECONDS: Final = 1.0
 """An agent that gets no records gets an empty batch this often: time goes on."""
 
-STOP_SECONDS: Final = 6.0
+_STOP_SECONDS: Final = 6.0
 """How long the end waits for the open batch and a last commit. What is not committed is read again, and counts once."""
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
             async with self._between_batches:
                 if has_rewound := await self._rewind_first():
                     await self._go_on()
-            await (asyncio.sleep(0) if has_rewound else self.sleep(RETRY_SECONDS))  # a rebalance can have the lock
+            await (asyncio.sleep(0) if has_rewound else self.sleep(_RETRY_SECONDS))  # a rebalance can have the lock
 
     async def _go_on(self) -> None:
         """Reads, hands over and commits, as far as there is something to."""
@@ -94,7 +94,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
             batch = Batch([], {}, await self._member.behind(), self._is_resting)
         if batch is not None:
             await self._hand_over(batch)
-        if self._uncommitted and (not has_come or time.monotonic() - self._committed_at >= COMMIT_SECONDS):
+        if self._uncommitted and (not has_come or time.monotonic() - self._committed_at >= _COMMIT_SECONDS):
             await self._commit()
         self._idle = not has_come and not self._uncommitted
 
@@ -105,7 +105,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
                 await action()
             except Unavailable as error:
                 self._reports.note_away(error, store)
-                await self.sleep(RETRY_SECONDS)
+                await self.sleep(_RETRY_SECONDS)
             else:
                 self._reports.note_back(store)
                 return True
@@ -128,13 +128,13 @@ class RunSource(faust.Service):  # type: ignore[misc]
         runs: list[Run] = []
         next_offsets: dict[Partition, int] = {}
         count = 0
-        due = started + FETCH_SECONDS
+        due = started + _FETCH_SECONDS
         while not (self._wanted or self.should_stop):
             left = due - time.monotonic()
             if left <= 0 or count >= self._policy.flush_events:
                 break
             fetched = await self._member.fetch(
-                min(left, FETCH_SECONDS), min(FETCH_RECORDS, self._policy.flush_events - count)
+                min(left, _FETCH_SECONDS), min(_FETCH_RECORDS, self._policy.flush_events - count)
             )
             if fetched:
                 reached = [records[-1].timestamp / 1000 for records in fetched.values()]
@@ -158,7 +158,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
             self._joined
             and not self._wanted
             and not self.should_stop
-            and (self._is_resting or time.monotonic() - self._handed_at >= TICK_SECONDS)
+            and (self._is_resting or time.monotonic() - self._handed_at >= _TICK_SECONDS)
         )
 
     async def _hand_over(self, batch: Batch) -> None:
@@ -243,7 +243,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
     async def _watch(self) -> None:
         """Lag, membership, health and the watchdog, once a second; says when all is caught up."""
         while not self.should_stop:
-            await self.sleep(CATCH_UP_SECONDS if self._catch_up is not None and self._idle else WATCH_SECONDS)
+            await self.sleep(_CATCH_UP_SECONDS if self._catch_up is not None and self._idle else _WATCH_SECONDS)
             self._reports.beat()
             if not self._joined:
                 continue
@@ -282,7 +282,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
 
     async def on_stop(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS), self._between_batches:
+            async with asyncio.timeout(_STOP_SECONDS), self._between_batches:
                 if self._uncommitted and self._joined:
                     await self._commit()
         await self._member.leave()

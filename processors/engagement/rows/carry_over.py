@@ -6,7 +6,7 @@ from typing import Any, Final
 from pipeline.canonical_url import canonical_url
 from processors.columnar.arrays import Array
 from processors.engagement.rows.post_facts import Facts, PostEvent
-from processors.engagement.state import Said
+from processors.engagement.state import OwnEvents
 
 COLUMNS: Final = ("message", "post_id", "channel", "created_at", "is_current", "version")
 
@@ -18,7 +18,7 @@ def carried(event: PostEvent | Facts) -> list[str]:
     return list(dict.fromkeys([*messages, f"post:{event.quotes}"] if event.quotes else messages))
 
 
-def carry_over(said: Mapping[str, Said], versions: Array) -> dict[str, Any]:
+def carry_over(said: Mapping[str, OwnEvents], versions: Array) -> dict[str, Any]:
     """Rows for every message that any event of these posts names; it is current while its newest event names it and the
     post stands. `versions` of the posts."""
     rows = []
