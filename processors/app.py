@@ -2,7 +2,7 @@
 
     faust -A processors.app worker
 
-`engagement work` is the same worker; it has `--until-caught-up` and `--from` besides, and says errors in one line.
+`engagement work` runs the same worker, has the options `--until-caught-up` and `--from`, and prints errors in one line.
 """
 
 from functools import cache
@@ -13,7 +13,7 @@ from processors.worker import EngagementApp, build_worker
 
 
 def __getattr__(name: str) -> Any:
-    """`app`, made when it is asked for: nothing happens at import."""
+    """Makes `app` when it is asked for, because nothing happens at import."""
     if name == "app":
         return _app()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Commands that compute: work, recount."""
+"""The commands `engagement work` and `engagement recount`."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class _Closes(Protocol):
 Connections = TypeVar("Connections", bound=_Closes)
 
 SHOWN: Final = 20
-"""Differences that are printed; the rest is counted."""
+"""The most differences that are printed. All are counted."""
 
 
 @click.command(epilog="Example: engagement work --until-caught-up")
@@ -76,7 +76,7 @@ def recount(check: bool, adopt: bool, as_json: bool) -> None:
         raise click.UsageError("--check writes nothing and --adopt does: leave one out")
     settings = load_settings()
     report = _Report(check)
-    is_needed = _agree(settings, check, adopt)
+    is_needed = _agree_on_settings(settings, check, adopt)
     if is_needed:
         _recount(settings, report)
     if as_json:
@@ -91,7 +91,7 @@ def recount(check: bool, adopt: bool, as_json: bool) -> None:
 
 @dataclass
 class _Report:
-    """What a recount found. `mendable`: differences of rows that a recount writes."""
+    """The result of a recount. `mendable`: the number of differences in rows that a recount writes."""
 
     check: bool
     posts: int = 0
@@ -126,7 +126,7 @@ class _Report:
 
 
 def _recount(settings: Settings, report: _Report) -> None:
-    """Fills the report; writes rows unless it is of a check."""
+    """Compares all rows and fills the report. Writes rows too, unless the report is of a check."""
     hasher = Hasher()
     with ExitStack() as connections:
 
@@ -141,19 +141,20 @@ def _recount(settings: Settings, report: _Report) -> None:
         for chunk in recount_posts(log, log, hasher, None if report.check else log, job_policy(settings, hasher)):
             report.posts, report.events = report.posts + chunk.posts, report.events + chunk.events
             report.differences += map(str, chunk.differences)
-        for found in recount_minutes(cells, minutes, report.check):
-            report.differences += map(str, found)
+        for differences in recount_minutes(cells, minutes, report.check):
+            report.differences += map(str, differences)
         report.mendable = len(report.differences)
         for closed in check_closed(cells, client, settings.partitions, settings.lateness_seconds):
             report.closed = report.closed.plus(closed)
             report.differences += map(str, closed.differences)
 
 
-def _agree(settings: Settings, check: bool, adopt: bool) -> bool:
-    """Whether rows have to be looked at. Raises SettingsError where they follow from other settings."""
+def _agree_on_settings(settings: Settings, check: bool, adopt: bool) -> bool:
+    """Agrees with the database about row settings. Returns whether rows have to be recounted. Raises SettingsError
+    where the stored rows follow from other settings."""
     with ClickHouse(settings) as clickhouse:
         stored, here = StoredRowSettings(clickhouse), row_settings(settings)
         if check:
             check_for_comparison(here, stored)
             return True
-        return agree_for_recount(here, stored, adopt, lambda said: click.echo(said, err=True))
+        return agree_for_recount(here, stored, adopt, lambda line: click.echo(line, err=True))

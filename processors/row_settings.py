@@ -1,9 +1,9 @@
-"""The settings that stored rows follow from, each as a short text that can be stored, compared and printed.
+"""The row settings, from which stored rows follow, each as a short text that can be stored, compared and printed.
 
-Workers of one database that differ in one of them would mix rows of two shapes without a word, and `recount --check`
-would blame the rows. So the values are stored beside the rows (`processors/row_settings_store.py`). A file stands for
-what it says, not for its bytes: another order or a comment changes nothing. No value is a secret: a digest of a file is
-all that is shown of it.
+Workers of one database with different row settings would mix rows of two shapes in silence, and `recount --check` would
+report the rows. So the values are stored beside the rows (`processors/row_settings_store.py`). The value of a file
+follows from its content, not from its bytes: another order or a comment changes nothing. No value is a secret: of a
+file only a digest is shown.
 """
 
 import hashlib
@@ -32,15 +32,15 @@ RECOUNTED: Final = frozenset(
         "ENGAGEMENT_FORECAST",
     }
 )
-"""Settings that rows of the past follow from: `recount` computes those rows anew. The others decide what becomes of
-events that are still to come: which are taken, when a minute closes, what is watched."""
+"""Settings from which past rows follow, so that `recount` computes these rows anew. The other settings apply to later
+events alone: which events are taken, when a minute closes, which conversations are watched."""
 
 CURE: Final = "use the same values, or run `engagement recount --adopt` with the new ones"
 
 
 @dataclass(frozen=True)
 class Adopted:
-    """A stored value: who brought it, when (UTC), and the version of its row."""
+    """A stored value: who stored it, when (UTC), and the version of its row."""
 
     value: str
     by: str
@@ -50,7 +50,7 @@ class Adopted:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A setting whose value here is not the stored one."""
+    """A setting whose value in this process differs from the stored one."""
 
     setting: str
     here: str
@@ -62,8 +62,8 @@ class Mismatch:
 
 
 def row_settings(settings: Settings) -> dict[str, str]:
-    """Setting -> value, in the order in which they are told. Blocks on reading files. Raises SettingsError for a file
-    that makes no sense."""
+    """Returns the value of each row setting, in the order in which differences are printed. Blocks on reading files.
+    Raises SettingsError for a file that cannot be used."""
     return {
         CODE_SETTING: f"fold version {metrics.FOLD_VERSION}, sha256 {_digest(_code())}",
         "ENGAGEMENT_BRANDS": _brands(settings),
@@ -79,7 +79,7 @@ def row_settings(settings: Settings) -> dict[str, str]:
 
 
 def mismatches(here: Mapping[str, str], stored: Mapping[str, Adopted]) -> list[Mismatch]:
-    """The settings of both sides that differ."""
+    """Returns the settings of both sides that differ."""
     return [
         Mismatch(setting, value, stored[setting])
         for setting, value in here.items()
@@ -88,17 +88,18 @@ def mismatches(here: Mapping[str, str], stored: Mapping[str, Adopted]) -> list[M
 
 
 def is_newer(mismatch: Mismatch) -> bool:
-    """Whether this program makes rows of a higher fold version than the stored ones: its rows win over them."""
+    """Returns whether this program makes rows of a higher fold version than the stored ones. Its rows win over them."""
     return mismatch.setting == CODE_SETTING and fold_version(mismatch.here) > fold_version(mismatch.stored.value)
 
 
 def is_older(mismatch: Mismatch) -> bool:
-    """Whether this program makes rows of a lower fold version than the stored ones: its rows lose against them."""
+    """Returns whether this program makes rows of a lower fold version than the stored ones. Its rows lose against
+    them."""
     return mismatch.setting == CODE_SETTING and fold_version(mismatch.here) < fold_version(mismatch.stored.value)
 
 
 def fold_version(code: str) -> int:
-    """The number in a value of `code`.
+    """Returns the fold version in a value of the setting `code`.
 
     >>> fold_version("fold version 12, sha256 0123456789ab")
     12
@@ -106,10 +107,10 @@ def fold_version(code: str) -> int:
     return int(code.removeprefix("fold version ").partition(",")[0])
 
 
-def refusal(found: Sequence[Mismatch]) -> SettingsError:
-    """The error that names each setting, both values and the cure."""
-    named = "; ".join(map(str, found))
-    code = next((mismatch for mismatch in found if mismatch.setting == CODE_SETTING), None)
+def refusal(differing: Sequence[Mismatch]) -> SettingsError:
+    """Makes the error that names each setting, both values and the cure."""
+    named = "; ".join(map(str, differing))
+    code = next((mismatch for mismatch in differing if mismatch.setting == CODE_SETTING), None)
     if code is not None and is_older(code):
         return SettingsError(f"{named}: install the newer version, for no row of this one would be shown any more")
     if code is not None and not is_newer(code):
@@ -118,7 +119,7 @@ def refusal(found: Sequence[Mismatch]) -> SettingsError:
 
 
 def _code() -> list[Any]:
-    """What code says about rows beside the fold itself: windows, weights, limits, the shipped forecast."""
+    """Returns the constants of the code that shape rows: windows, weights, limits, the shipped forecast."""
     return [
         list(metrics.WINDOWS.items()),
         metrics.MEASURES,
@@ -137,8 +138,8 @@ def _brands(settings: Settings) -> str:
     entries = load_brands(settings.brands).entries
     if not entries:
         return NO_VALUE
-    said = {name: {field: _sorted(value) for field, value in brand} for name, brand in entries.items()}
-    return f"{len(entries)} brand{'s' if len(entries) > 1 else ''}, sha256 {_digest(said)}"
+    content = {name: {field: _sorted(value) for field, value in brand} for name, brand in entries.items()}
+    return f"{len(entries)} brand{'s' if len(entries) > 1 else ''}, sha256 {_digest(content)}"
 
 
 def _sorted(value: str | list[str]) -> str | list[str]:
@@ -147,10 +148,10 @@ def _sorted(value: str | list[str]) -> str | list[str]:
 
 def _forecast(settings: Settings) -> str:
     parameters = load_parameters(settings.forecast)
-    said = dump_parameters(parameters)
-    if said == dump_parameters(load_parameters()):
+    content = dump_parameters(parameters)
+    if content == dump_parameters(load_parameters()):
         return SHIPPED_FORECAST
-    return f"of {parameters.date}, sha256 {_digest(said)}"
+    return f"of {parameters.date}, sha256 {_digest(content)}"
 
 
 def _digest(value: object) -> str:

@@ -52,7 +52,7 @@ OUTBOX_CLOSE_SECONDS: Final = 2.0
 
 @dataclass(frozen=True)
 class AgentContext:
-    """What the worker gives to one of its agents. All agents share everything but the watchdog.
+    """The context in which an agent is opened. All agents of a worker share everything but the watchdog.
 
     `row_settings`: the settings that stored rows follow from. `after_step` is called with the name of each step of law
     1 once the step is done.

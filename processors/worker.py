@@ -117,7 +117,7 @@ class WorkOptions:
 
 
 class _NoKafkaNoWeb(BootStrategy):  # type: ignore[misc]
-    """Starts neither Faust's own consumer and producer nor its web server, whatever the command line says."""
+    """Starts neither Faust's own consumer and producer nor Faust's web server, with any command line."""
 
     enable_kafka = False
     enable_web = False
@@ -162,8 +162,8 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
 
 
 def run_worker(settings: Settings, options: WorkOptions) -> None:
-    """Runs a worker until it is told to stop, or has caught up where the options ask for that. Raises the error that
-    ended it."""
+    """Runs a worker until a signal stops the process, or all sources have caught up where the options ask for that.
+    Raises the error that ended the worker."""
     start_worker(build_worker(settings, options), settings)
 
 

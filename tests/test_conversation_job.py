@@ -369,7 +369,7 @@ def test_cells_take_no_more_memory_than_they_may_and_close_as_they_should() -> N
 
 
 def test_of_more_closed_minutes_than_are_kept_each_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closed, "MOST_STANDING", 3)
+    monkeypatch.setattr(closed, "MOST_STORED_COUNTS", 3)
     shelf = Shelf()
     for minute in range(100, 105):
         shelf.put(cell("hashtag:a", minute))

@@ -1,4 +1,4 @@
-"""Cells, each the contribution of one post to one minute of one conversation, and the minutes that they add up to."""
+"""Cells, each the contribution of a post to a minute of a conversation, and the minutes as sums of cells."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -116,7 +116,7 @@ def texts(values: Sequence[str]) -> Array:
 
 
 def name_channels(channels: Sequence[Sequence[str]]) -> Sets:
-    """Returns sets of channels as sets of hashes, which are the same for the same name in this process."""
+    """Returns sets of channels as sets of hashes. Equal names have equal hashes in this process."""
     lengths = np.fromiter(map(len, channels), np.int64, len(channels))
     return Sets(hashes_of(list(chain.from_iterable(channels))), lengths)
 

@@ -10,7 +10,7 @@ from processors.conversation.cells import Minutes
 from processors.conversation.closed import ClosedOnce
 from processors.conversation.ports import ConversationPorts
 from processors.conversation.rows import minute_columns
-from processors.runtime.retry import Retry
+from processors.runtime.retry import StoreRetry
 from schemas.tables import CONVERSATION_MARKS, CONVERSATION_MINUTES
 
 CONVERSATION_STEPS: Final = ("minutes", "final", "closed", "marks")
@@ -20,9 +20,10 @@ _MINUTES_AT_ONCE: Final = 200_000
 
 
 class MinuteWriter:
-    """Writes minutes and closings to the stores. One thread calls it; each call blocks, and raises as Retry does."""
+    """Writes minutes and closings to the stores. One thread calls it; each call blocks, and raises as StoreRetry
+    does."""
 
-    def __init__(self, ports: ConversationPorts, retry: Retry, closed: ClosedOnce) -> None:
+    def __init__(self, ports: ConversationPorts, retry: StoreRetry, closed: ClosedOnce) -> None:
         self._rows, self._after_step = ports.rows, ports.after_step
         self._retry, self._closed = retry, closed
 

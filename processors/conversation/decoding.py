@@ -1,6 +1,6 @@
-"""Records of `engagement.conversations` become cells and marks; what cannot be read becomes a dead letter, whole.
+"""Decodes records of `engagement.conversations` into cells and marks, and whole records that are bad into dead letters.
 
-The compiled schema (schemas/conversations.py) reads texts and bytes; numbers are looked at as whole columns.
+The compiled schema (schemas/conversations.py) reads texts and bytes. Numbers are checked as whole columns.
 """
 
 from collections.abc import Iterable
@@ -15,18 +15,18 @@ from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets
 from processors.conversation.cells import CELL_COUNTS, CellArrays, join, name_channels, texts
 from processors.conversation.index import hashes_of
-from processors.runtime.records import Record, Run, dead_letter
+from processors.runtime.records import KafkaRecord, Run, dead_letter
 from schemas.conversations import CONVERSATION_RUN, HASHES, NUMBERS, VERSIONS, ConversationRun, Mark
 from schemas.conversations import Cells as CellColumns
 from schemas.events import InvalidEvent, explain
 
 LAST_MINUTE: Final = (2**32 - 1) // 60
-"""ClickHouse's DateTime ends in 2106."""
+"""The last minute of ClickHouse's DateTime, in 2106."""
 
 
 class DecodedCells(NamedTuple):
-    """The cells of some runs and the watermarks of source partitions, each with the partition in which it was read; and
-    what could not be read."""
+    """The cells and the marks of some runs, each with the partition in which it was read, the dead letters, and the
+    number of all records."""
 
     cells: CellArrays
     partitions: Array
@@ -36,10 +36,10 @@ class DecodedCells(NamedTuple):
 
 
 def decode_cells(runs: Iterable[Run], of: int) -> DecodedCells:
-    """Takes runs apart. `of`: partitions of the topic, which are as many as the source partitions. Raises nothing,
-    whatever a record holds."""
+    """Decodes runs. `of`: the number of partitions of the topic and of the source topics. Never raises, whatever a
+    record holds."""
     parts: list[CellArrays] = []
-    lay_on: list[int] = []
+    read_from: list[int] = []
     marks: list[tuple[int, Mark]] = []
     dead: list[DeadLetter] = []
     records = 0
@@ -47,57 +47,57 @@ def decode_cells(runs: Iterable[Run], of: int) -> DecodedCells:
         records += len(run.records)
         for record in run.records:
             try:
-                said = _read(record, of)
-                if (columns := said["cells"]) is not None:
+                content = _read(record, of)
+                if (columns := content["cells"]) is not None:
                     cells = parse_cells(columns)
                     _check_place(cells, run.partition, of)
                     parts.append(cells)
-                    lay_on.append(run.partition)
+                    read_from.append(run.partition)
             except InvalidEvent as flaw:
                 dead.append(dead_letter(run, record, flaw))
             else:
-                marks += [(run.partition, mark) for mark in said["marks"]]
+                marks += [(run.partition, mark) for mark in content["marks"]]
     return DecodedCells(
-        join(parts), np.repeat(np.array(lay_on, np.int64), [len(part) for part in parts]), marks, dead, records
+        join(parts), np.repeat(np.array(read_from, np.int64), [len(part) for part in parts]), marks, dead, records
     )
 
 
-def parse_cells(said: CellColumns) -> CellArrays:
-    """CellColumns of a record as arrays. Raises InvalidEvent where they are no cells."""
-    minute = _numbers(said, "minute")
+def parse_cells(columns: CellColumns) -> CellArrays:
+    """Parses the columns of a record. Raises InvalidEvent where they are no cells."""
+    minute = _numbers(columns, "minute")
     size = len(minute)
     counts = np.empty((size, len(CELL_COUNTS)), np.int64)
     for number, name in enumerate(CELL_COUNTS):
-        counts[:, number] = _numbers(said, name, size)
+        counts[:, number] = _numbers(columns, name, size)
     if size and minute.max() > LAST_MINUTE:
         raise InvalidEvent("cells.minute", "after 2106: minutes since 1970 are wanted")
-    version = _read_column(said["version"], "version", VERSION_DTYPE, size).astype(np.uint64)
+    version = _read_column(columns["version"], "version", VERSIONS, size).astype(np.uint64)
     if not version.all():
         raise InvalidEvent("cells.version", "0: a cell has seen events, and a fold version has made it")
-    exact = _numbers(said, "voices_exact", size) != 0
-    voices = Sets(_read_column(said["heard"], "heard", HASH_DTYPE).astype(np.uint64), _numbers(said, "voices", size))
+    exact = _numbers(columns, "voices_exact", size) != 0
+    voices = Sets(_read_column(columns["heard"], "heard", HASHES).astype(np.uint64), _numbers(columns, "voices", size))
     _check_voices(voices, exact)
     return CellArrays(
-        texts(said["names"]),
-        _places(said, "conversation", size, len(said["names"])),
-        hashes_of(said["post_ids"])[_places(said, "post", size, len(said["post_ids"]))],
+        texts(columns["names"]),
+        _indexes(columns, "conversation", size, len(columns["names"])),
+        hashes_of(columns["post_ids"])[_indexes(columns, "post", size, len(columns["post_ids"]))],
         minute,
         counts,
-        name_channels(said["channel_sets"]).take(_places(said, "channels", size, len(said["channel_sets"]))),
+        name_channels(columns["channel_sets"]).take(_indexes(columns, "channels", size, len(columns["channel_sets"]))),
         voices,
         exact,
         version,
     )
 
 
-def _read(record: Record, of: int) -> ConversationRun:
+def _read(record: KafkaRecord, of: int) -> ConversationRun:
     if record.value is None:
         raise InvalidEvent("", "no value: this topic is not compacted")
     try:
-        said = CONVERSATION_RUN.validate_json(record.value)
+        content = CONVERSATION_RUN.validate_json(record.value)
     except ValidationError as error:
         raise explain(error) from None
-    for mark in said["marks"]:
+    for mark in content["marks"]:
         if mark["partition"] >= of or mark["watermark"] < 0:
             raise InvalidEvent("marks", f"no watermark of one of {of} source partitions")
         # Event time never gets ahead of the broker (law 8); a mark that claims so would close minutes still to come.
@@ -108,30 +108,30 @@ def _read(record: Record, of: int) -> ConversationRun:
                 "compare the clocks of the worker and the brokers, whose difference must be below "
                 "ENGAGEMENT_LATENESS_SECONDS",
             )
-    return said
+    return content
 
 
-def _read_column(said: bytes, name: str, kind: str, size: int | None = None) -> Array:
-    """A column of `size` numbers of that kind; of as many as there are where that is not said."""
-    if len(said) % np.dtype(kind).itemsize:
+def _read_column(values: bytes, name: str, kind: str, size: int | None = None) -> Array:
+    """Reads a column of `size` numbers of a numpy type; of any size where None. Raises InvalidEvent."""
+    if len(values) % np.dtype(kind).itemsize:
         raise InvalidEvent(
             f"cells.{name}", f"numbers of {np.dtype(kind).itemsize} bytes are wanted, one after the other"
         )
-    found: Array = np.frombuffer(said, kind)
-    if size is not None and len(found) != size:
-        raise InvalidEvent(f"cells.{name}", f"{len(found)} numbers for {size} cells: each cell has one")
-    return found
+    column: Array = np.frombuffer(values, kind)
+    if size is not None and len(column) != size:
+        raise InvalidEvent(f"cells.{name}", f"{len(column)} numbers for {size} cells: each cell has one")
+    return column
 
 
-def _numbers(said: CellColumns, name: str, size: int | None = None) -> Array:
-    return _read_column(said[name], name, NUMBERS, size).astype(np.int64)  # type: ignore[literal-required]
+def _numbers(columns: CellColumns, name: str, size: int | None = None) -> Array:
+    return _read_column(columns[name], name, NUMBERS, size).astype(np.int64)  # type: ignore[literal-required]
 
 
-def _places(said: CellColumns, name: str, size: int, most: int) -> Array:
-    places = _numbers(said, name, size)
-    if size and places.max() >= most:
-        raise InvalidEvent(f"cells.{name}", f"place {places.max()} of {most}: what it names is not in the record")
-    return places
+def _indexes(columns: CellColumns, name: str, size: int, most: int) -> Array:
+    indexes = _numbers(columns, name, size)
+    if size and indexes.max() >= most:
+        raise InvalidEvent(f"cells.{name}", f"place {indexes.max()} of {most}: what it names is not in the record")
+    return indexes
 
 
 def _check_voices(voices: Sets, exact: Array) -> None:

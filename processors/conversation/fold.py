@@ -1,8 +1,8 @@
-"""The fold of the conversation agent: cells in, minutes of conversations out. Pure; no clock, no I/O.
+"""The fold of the conversation agent, from cells to minutes of conversations. Pure: no clock, no I/O.
 
 Of each (conversation, minute, post) the cell with the highest version counts, so duplicates, replays and the order of
-cells change nothing. Nothing else is kept: what a minute adds up to is computed from its cells whenever it is asked
-for, from a scan of numbers.
+cells change nothing. The fold keeps nothing but cells: the sum of a minute is computed by a scan of their numbers
+whenever it is asked for.
 """
 
 from typing import Final, NamedTuple
@@ -29,14 +29,15 @@ from processors.conversation.index import INDEX_ROOM, Index, hashes_of
 from schemas.metrics import FOLD_VERSION
 
 OF_THIS_CODE: Final = np.uint64(FOLD_VERSION) << np.uint64(56)
-"""The least version of a cell that was made by this code."""
+"""The least version of a cell that this code made."""
 
 _NAME_BYTES: Final = 100
-"""What the name of a conversation takes, once a group: a string of some 40 characters."""
+"""The memory of the name of a conversation, some 40 characters, which each group has once."""
 
 
 class AddedCells(NamedTuple):
-    """The groups, (conversation, minute), that cells belong to, each once; cells that said something new, and not."""
+    """The groups, each a (conversation, minute), of the added cells, each once; and the numbers of new and of duplicate
+    cells."""
 
     groups: Array
     new: int
@@ -44,8 +45,8 @@ class AddedCells(NamedTuple):
 
 
 class ConversationFold:
-    """Cells of some minutes, in rows of columns; each belongs to a group, a (conversation, minute). About 150 bytes a
-    cell, and its conversation's name once a group."""
+    """Cells of some minutes, as rows of arrays. Each cell belongs to a group, a (conversation, minute). A cell takes
+    about 150 bytes, and each group the name of its conversation."""
 
     def __init__(self) -> None:
         self._groups, self._rows = Index(), Index()
@@ -60,12 +61,12 @@ class ConversationFold:
         self._channels, self._voices = Pool(), Pool()
 
     def __len__(self) -> int:
-        """Cells in memory."""
+        """The number of cells in memory."""
         return self._rows.count
 
     @property
     def bytes(self) -> int:
-        """Memory, room included."""
+        """The memory in bytes, spare room included."""
         columns = (self._names, self._minutes, self._group, self._counts, self._exact, self._version)
         parts = (self._groups, self._rows, self._channels, self._voices)
         held = sum(column.nbytes for column in columns) + sum(part.bytes for part in parts)
@@ -73,12 +74,13 @@ class ConversationFold:
 
     @property
     def minutes(self) -> int:
-        """Distinct minutes in memory."""
+        """The number of distinct minutes in memory."""
         return len(self._held_minutes)
 
     def add_cells(self, cells: CellArrays) -> AddedCells:
-        """Keeps of each (conversation, minute, post) the cell with the highest version, which is never 0. Every cell's
-        group is named, also where it says nothing new: a crash may have come between this and the storing of it."""
+        """Adds cells, and keeps of each (conversation, minute, post) the one with the highest version, which is never
+        0. Returns the groups of all cells, also of duplicates: a crash may have prevented the storing of a group
+        before."""
         if not len(cells):
             return AddedCells(np.empty(0, np.int64), 0, 0)
         pane_keys = kernels.mix_keys(hashes_of(cells.names.tolist())[cells.conversation], cells.minute)
@@ -98,9 +100,9 @@ class ConversationFold:
         return AddedCells(np.flatnonzero(np.bincount(groups)), len(into), len(cells) - len(into))
 
     def outdated(self, groups: Array) -> Array:
-        """Those of these groups that have cells of an older fold version. `recount` may have written these cells anew
-        in the table: two fold versions count events differently, so such a group has to be read again before its sum
-        is compared with that of a row."""
+        """Returns the given groups with cells of an older fold version. `recount` may have written such cells
+        anew in the table. Two fold versions count events differently, so such a group has to be read again before its
+        sum is compared with that of a row."""
         if not self._may_be_outdated:
             return groups[:0]
         old = self._group[: len(self)][self._version[: len(self)] < OF_THIS_CODE]
@@ -108,33 +110,33 @@ class ConversationFold:
         return groups[np.isin(groups, old)]
 
     def pane_keys(self, groups: Array) -> list[tuple[str, int]]:
-        """Conversation and minute of each of these groups."""
+        """Returns the conversation and minute of each of these groups."""
         return list(zip(self._names[groups].tolist(), self._minutes[groups].tolist(), strict=True))
 
     def between(self, first: int, end: int) -> Array:
-        """Groups of minutes from `first` on and before `end`, in the order of minutes."""
+        """Returns the groups with first <= minute < end, in the order of minutes."""
         minutes = self._minutes[: self._groups.count]
-        found = np.flatnonzero((minutes >= first) & (minutes < end))
-        return found[np.argsort(minutes[found], kind="stable")]
+        groups = np.flatnonzero((minutes >= first) & (minutes < end))
+        return groups[np.argsort(minutes[groups], kind="stable")]
 
     def since(self, minute: int) -> Array:
-        """Groups of this minute and later ones."""
+        """Returns the groups of this minute and of later ones."""
         return np.flatnonzero(self._minutes[: self._groups.count] >= minute)
 
     def minute_beyond(self, cells: int) -> int:
-        """The first minute that does not belong to the earliest minutes that together have at most `cells` cells, but
-        for the very first one, which does in any case."""
+        """Returns the end of the earliest minutes that together have at most `cells` cells; the very first minute
+        belongs to them in any case."""
         minutes = np.sort(self._minutes[self._group[: len(self)]])
         return max(int(minutes[cells]), int(minutes[0]) + 1) if cells < len(minutes) else int(minutes[-1]) + 1
 
     def minute_within(self, cells: int) -> int:
-        """The first of the latest minutes that together have at most `cells` cells; beyond all where even the last has
-        more."""
+        """Returns the first of the latest minutes that together have at most `cells` cells; a minute beyond all where
+        the last one alone has more."""
         minutes = np.sort(self._minutes[self._group[: len(self)]])
         return int(minutes[-1 - cells]) + 1 if cells < len(minutes) else 0
 
     def add_up(self, groups: Array) -> Minutes:
-        """What these groups, each named once, come to."""
+        """Adds up the cells of these groups, each named once."""
         count = len(groups)
         place = np.full(self._groups.count, -1, np.int64)
         place[groups] = np.arange(count)
@@ -161,7 +163,7 @@ class ConversationFold:
         )
 
     def drop(self, groups: Array) -> None:
-        """These groups and their cells leave memory; the numbers of others change."""
+        """Drops these groups with their cells. Renumbers the other groups."""
         stays = np.ones(self._groups.count, np.bool_)
         stays[groups] = False
         kept = stays[self._group[: len(self)]]

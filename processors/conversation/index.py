@@ -1,7 +1,7 @@
-"""Keys of 64 bits, numbered as they come.
+"""An index that numbers keys of 64 bits in the order of their first coming.
 
-Keys are hashes under the secret of this process (Python's own SipHash), mixed: that two of a million open cells have
-the same one happens once in forty million states.
+Keys are mixed hashes under the secret of this process (Python's own SipHash). Two of a million open cells have the same
+key in one of forty million states.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ INDEX_ROOM: Final = 1024
 
 
 class Index:
-    """Number of each key; 25 to 100 ns a key."""
+    """A hash table from keys to numbers. A look-up takes 25 to 100 ns a key."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -26,22 +26,23 @@ class Index:
 
     @property
     def bytes(self) -> int:
-        """Memory, room included."""
+        """The memory in bytes, spare room included."""
         return int(self._keys.nbytes + self._slots.nbytes)
 
     def numbers(self, keys: Array) -> Array:
-        """The numbers of these keys; new ones go on from `count`, in the order of their first coming."""
+        """Returns the numbers of these keys. New keys are numbered from `count` on, in the order of their first
+        coming."""
         needed = self.count + len(keys)
         if needed > len(self._keys):
             self._keys = grown(self._keys, needed)
         if 2 * needed > len(self._slots):
             self._spread(needed)
-        found = np.empty(len(keys), np.int64)
-        self.count = kernels.enter(self._slots, self._keys, keys, found, self.count)
-        return found
+        numbers = np.empty(len(keys), np.int64)
+        self.count = kernels.enter(self._slots, self._keys, keys, numbers, self.count)
+        return numbers
 
     def keep(self, mask: Array) -> None:
-        """Only those that `mask` names, numbered anew in the same order."""
+        """Keeps the keys selected by the mask, and renumbers them in their order."""
         kept = self._keys[: self.count][mask]
         self._keys, self.count = kept, len(kept)
         self._spread(self.count)
@@ -55,6 +56,6 @@ class Index:
 
 
 def hashes_of(texts: Sequence[str]) -> Array:
-    """One number a text, the same in this process."""
+    """Returns the hash of each text, which is the same throughout this process."""
     hashes: Array = np.fromiter(map(hash, texts), np.int64, len(texts))
     return hashes.view(np.uint64)

@@ -31,7 +31,7 @@ from processors.conversation.ports import Audience, ConversationPorts
 from processors.conversation.rows import by_minute, open_columns
 from processors.conversation.watermarks import ReadWatermarks
 from processors.runtime.records import Run
-from processors.runtime.retry import GivenUp, Retry, WaitPolicy
+from processors.runtime.retry import GivenUp, StoreRetry, WaitPolicy
 
 NO_CEILING: Final = 1 << 40  # above every minute
 
@@ -62,7 +62,7 @@ class ConversationJob:
         self._ports, self._policy = ports, policy or ConversationPolicy()
         self._log, self._closings, self._audience = ports.log, ports.closings, ports.audience
         self._write_dead_letters, self._metrics = ports.write_dead_letters, ports.metrics
-        self._retry = Retry(self._policy.waits, ports.on_store)
+        self._retry = StoreRetry(self._policy.waits, ports.on_store)
         self._judged_records = self._dead_records = 0
         self.assign((), 1)
 
@@ -178,7 +178,7 @@ class ConversationJob:
         return decoded
 
     def _store_minutes(self, decoded: DecodedCells) -> None:
-        """Folds cells and does step 1 for the panes that they touch."""
+        """Folds cells and does step 1 for the touched panes."""
         cells, floors = decoded.cells, self._floors or {}
         is_late = cells.minute < floors_of_partitions(floors, decoded.partitions)
         since = np.maximum(floors_of_partitions(self._loaded, decoded.partitions), self._forgotten_until)
@@ -208,7 +208,7 @@ class ConversationJob:
             self._lower_ceiling()
 
     def _renew(self, groups: Array) -> None:
-        """Reads those of these groups again that hold cells of an older fold version (see `ConversationFold.outdated`).
+        """Reads groups with cells of an older fold version again (see `ConversationFold.outdated`).
         Costs nothing once `engagement recount` has written all cells anew."""
         pane_keys = self.fold.pane_keys(self.fold.outdated(groups))
         for start in range(0, len(pane_keys), PANES_AT_ONCE):
@@ -217,7 +217,7 @@ class ConversationJob:
                 self.fold.add_cells(cells)
 
     def _store_cold_minutes(self, cells: CellArrays, is_late: Array) -> None:
-        """Reads the panes of these cells through, because memory does not hold them, and stores them. `is_late`:
+        """Stores the panes of cells whose panes are not in memory, after reading the panes through. `is_late`:
         whether the minute of a cell is closed."""
         pane_keys = cells.pane_keys
         is_closed = dict(zip(pane_keys, is_late.tolist(), strict=True))
@@ -260,13 +260,12 @@ class ConversationJob:
                 self._audience.on_closed(minute, names, values)
 
     def _open_minutes(self, groups: Array, floors: Mapping[int, int]) -> Minutes:
-        """Adds up those of these groups that are not closed."""
+        """Adds up the groups whose minutes are not closed."""
         minutes = self.fold.add_up(groups)
         return minutes.where(minutes.minute >= floors_of_conversations(floors, minutes.conversation, self._of))
 
     def _show_next(self, audience: Audience) -> None:
-        """Tells the audience the counts of the next open minutes, which it could not judge while earlier ones were
-        open."""
+        """Tells the audience the counts of the next open minutes, after the minutes before have been closed."""
         floors = self._floors or {}
         first = self._shown = min(floors.values())
         groups = self.fold.between(first, first + audience.ahead_minutes)

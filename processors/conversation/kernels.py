@@ -1,4 +1,4 @@
-"""The loops of the conversation fold that have one turn a cell or a voice."""
+"""Compiled kernels of the conversation fold: loops over cells and voices."""
 
 import numpy as np
 from numba import njit
@@ -9,7 +9,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 @njit(cache=True, nogil=True)
 def mix_keys(some, others):
-    """One key of each pair: the finalizer of SplitMix64."""
+    """Returns one key for each pair of numbers, by the finalizer of SplitMix64."""
     out = np.empty(len(some), np.uint64)
     for i in range(len(some)):
         x = some[i] + np.uint64(others[i]) * _MIX
@@ -21,8 +21,8 @@ def mix_keys(some, others):
 
 @njit(cache=True, nogil=True)
 def enter(slots, known, keys, numbers, count):
-    """Finds the number of each key, new ones from `count` on; returns how many there are then. `slots` (a power of two,
-    at least twice as many) holds numbers, `known` the key of each."""
+    """Finds the number of each key, numbers new keys from `count` on, and returns the new count. `slots`, whose length
+    is a power of two and at least twice the count, holds numbers; `known` holds the key of each number."""
     mask = np.uint64(len(slots) - 1)
     for i in range(len(keys)):
         place = keys[i] & mask
@@ -42,8 +42,8 @@ def enter(slots, known, keys, numbers, count):
 
 @njit(cache=True, nogil=True)
 def choose(rows, versions, known, best):
-    """Which of several cells of one row counts: the one with the highest version, if it is above the row's in `known`,
-    where it is put. `best` is -1 for each row and gets the cell."""
+    """Chooses for each row the cell with the highest version, if it is above the row's version in `known`. Puts the
+    version into `known`, and the number of the cell into `best`, which is -1 for each row before."""
     for i in range(len(rows)):
         if versions[i] > known[rows[i]]:
             known[rows[i]] = versions[i]
@@ -63,7 +63,7 @@ def spread(slots, known, count):
 
 @njit(cache=True, nogil=True)
 def find_rows(place, groups, top, rows, owners):
-    """Rows whose group has a place, and that place; how many there are."""
+    """Finds the rows whose group has an owner (`place` >= 0), and the owner of each. Returns the number of rows."""
     count = 0
     for row in range(top):
         if place[groups[row]] >= 0:
@@ -74,9 +74,9 @@ def find_rows(place, groups, top, rows, owners):
 
 @njit(cache=True, nogil=True)
 def add_counts(rows, owners, counts, versions, sums, seen, fold):
-    """Adds the counts of `rows` to those of their owners; finds the highest fold version of each owner's cells, and how
-    many events the cells of that fold version have seen. A cell's version: fold version (8 bits) | events seen (30) | 0
-    (26 bits). Fold versions count events differently, so numbers of two of them do not add up."""
+    """Adds the counts of `rows` to the sums of their owners. Finds the highest fold version of each owner's cells, and
+    the number of events that the cells of that fold version have seen. A cell's version: fold version (8 bits) | events
+    seen (30) | 0 (26 bits). Fold versions count events differently, so numbers of two of them do not add up."""
     for i in range(len(rows)):
         row, owner = rows[i], owners[i]
         for column in range(counts.shape[1]):

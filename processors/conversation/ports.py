@@ -17,71 +17,74 @@ from processors.conversation.cells import CellArrays
 
 
 class CellLog(Protocol):
-    """The cells that are stored."""
+    """The stored cells."""
 
     def sizes(self, partitions: Sequence[int], of: int, since: int) -> tuple[Array, Array]:
-        """The minutes from `since` on that have cells of conversations of these partitions out of `of`, in order, and
-        how many each, not less than there are."""
+        """Returns the minutes from `since` on with cells of the given partitions, out of `of`, in order, and the number
+        of cells of each minute, or a larger number."""
         ...
 
     def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[CellArrays]:
-        """The cells of these partitions with since <= minute < until, in blocks; some may come twice."""
+        """Reads the cells of these partitions with since <= minute < until, in blocks. A cell may come twice."""
         ...
 
     def of_panes(self, pane_keys: Sequence[tuple[str, int]]) -> Iterator[CellArrays]:
-        """The cells of these (conversation, minute), in blocks; some may come twice."""
+        """Reads the cells of these (conversation, minute), in blocks. A cell may come twice."""
         ...
 
 
 class Closings(Protocol):
-    """What is closed."""
+    """The closings of minutes."""
 
     def watermarks(self) -> Mapping[int, int]:
-        """Source partition -> watermark, in microseconds, as its owner has stored it after its cells."""
+        """Reads the watermark of each source partition, in microseconds since 1970. Its owner stores it after the
+        cells that it covers."""
         ...
 
     def floors(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        """Partition of conversations -> the first minute that is not closed; none where nothing was closed yet."""
+        """Reads the first minute that is not closed, by partition of conversations. A partition without closings is
+        missing."""
         ...
 
     def since(self, partitions: Sequence[int], of: int, minute: int, most: int) -> Mapping[tuple[str, int], int]:
-        """The counts at closing of the conversations of these partitions out of `of`, from `minute` on; any `most` of
-        them where there are more."""
+        """Reads the counts at closing of the conversations of these partitions, out of `of`, from `minute` on; any
+        `most` of them where there are more."""
         ...
 
     def counts(self, pane_keys: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
-        """The count at closing of those of these (conversation, minute) that are closed."""
+        """Reads the counts at closing of the given (conversation, minute) as far as they are closed."""
         ...
 
-    def close_missing(self, columns: Mapping[str, Sequence[Any] | Any]) -> int:
-        """Stores rows of conversation_closed, column by column, but for those of a (conversation, minute) that is
-        closed already: its row stays as it is, also where it was written after the caller looked. Returns how many rows
-        were stored, or fewer where that is not known."""
+    def close_missing(self, columns: Mapping[str, Sequence[Any] | Any]) -> None:
+        """Stores rows of conversation_closed, column by column, except for each (conversation, minute) with a row. A
+        row that exists stays as it is, also where it was written after the caller looked."""
         ...
 
 
 class MinuteRows(Protocol):
-    """Where rows go. What is stored when a call returns can be read."""
+    """The store of rows. Rows can be read once the call that stores them has returned."""
 
     def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
-        """Rows into a table of schemas/tables.py, column by column."""
+        """Stores rows in a table of schemas/tables.py, column by column."""
         ...
 
 
 class Audience(Protocol):
-    """Who looks at conversations as they go by: a detector. Called with what is stored; must not block for long."""
+    """A listener to the counts of conversations, such as a detector. Its methods are called after the counts are
+    stored, and must not block for long."""
 
     ahead_minutes: int
-    """So many open minutes beyond the closed ones are looked at."""
+    """The number of open minutes after the closed ones whose counts the audience wants."""
 
     def on_closed(self, minute: int, conversations: Sequence[str], counts: Sequence[int]) -> None:
-        """`minute` is closed for these, with these counts as `conversation_closed` has them; minutes come in order,
-        a conversation that is not named had no cell. After a crash it is not told again: what was closed is in the
-        table."""
+        """Receives the counts at closing of a minute, equal to the rows of `conversation_closed`. Minutes come in
+        order. A conversation that is not named had no cell. After a crash a closed minute does not come again: the
+        table has it."""
         ...
 
     def on_open(self, conversations: Sequence[str], minutes: Sequence[int], counts: Sequence[int]) -> None:
-        """What open minutes of these came to: whenever that changes; of the next ones also when minutes have closed."""
+        """Receives the counts of open minutes after each change, and the counts of the next open minutes after each
+        closing."""
         ...
 
 

@@ -1,7 +1,8 @@
-"""conversation_minutes held against the cells that are stored in conversation_posts, and written anew from them.
+"""Recounts conversation_minutes from the stored cells of conversation_posts: compares rows, and writes them anew.
 
-After the posts' own recount, which makes the cells right. A minute's row is read before its cells, and cells are stored
-before a worker adds them up (law 1): a row that has seen more than the cells have is forged, and removed.
+Runs after the recount of posts, which makes the cells right. A minute's row is read before its cells, and cells are
+stored before a worker adds them up (law 1), so a row that claims more events than the cells have seen is forged, and is
+removed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,15 +21,15 @@ from schemas.tables import CONVERSATION_MINUTES
 
 _CELLS_AT_ONCE: Final = 500_000
 _LAST_MINUTE: Final = 1 << 26
-"""Beyond every minute of a DateTime column."""
+"""A minute beyond all of a DateTime column."""
 
-REMOVED_AT_ONCE: Final = 500
+_REMOVED_AT_ONCE: Final = 500
 _COMPARED: Final = tuple(name for name in CONVERSATION_MINUTES.sent if name not in ("is_final", "version"))
-"""Whether a minute is final follows from marks, not from cells."""
+"""The compared columns. `is_final` is left out, because it follows from marks, not from cells."""
 
 
 class StoredCells(Protocol):
-    """The cells, as the conversation agent reads them."""
+    """The part of CellLog that the recount reads."""
 
     def sizes(self, partitions: Sequence[int], of: int, since: int) -> tuple[Array, Array]: ...
 
@@ -36,7 +37,7 @@ class StoredCells(Protocol):
 
 
 class StoredMinutes:
-    """Rows of conversation_minutes, on a connection for arrays and one for lists."""
+    """The rows of conversation_minutes. Has one connection for arrays and one for lists."""
 
     def __init__(self, connect: Callable[[bool], ClickHouse]) -> None:
         self._arrays, self._lists = connect(True), connect(False)
@@ -46,7 +47,7 @@ class StoredMinutes:
         self._lists.close()
 
     def rows(self, since: int, until: int) -> Columns:
-        """The rows of the minutes from `since` until before `until`, in minutes since 1970."""
+        """Reads the rows with since <= minute < until, in minutes since 1970."""
         names = CONVERSATION_MINUTES.sent
         found = self._arrays.select(
             f"SELECT {', '.join('toUInt32(minute)' if name == 'minute' else name for name in names)} "
@@ -60,17 +61,17 @@ class StoredMinutes:
 
     def remove(self, keys: Sequence[Key], versions: Sequence[int]) -> None:
         rows = [(*key, version) for key, version in zip(keys, versions, strict=True)]
-        for start in range(0, len(rows), REMOVED_AT_ONCE):
+        for start in range(0, len(rows), _REMOVED_AT_ONCE):
             self._lists.execute(
                 f"ALTER TABLE {CONVERSATION_MINUTES.name} DELETE WHERE (conversation, toUInt32(minute), version) "
                 "IN %(rows)s SETTINGS mutations_sync = 2",
-                {"rows": tuple(rows[start : start + REMOVED_AT_ONCE])},
+                {"rows": tuple(rows[start : start + _REMOVED_AT_ONCE])},
             )
 
 
 def recount_minutes(cells: StoredCells, stored: StoredMinutes, check: bool) -> Iterator[list[Difference]]:
-    """Compares some minutes after the others; writes them anew unless it shall only `check`. Blocks. Raises
-    Unavailable, Refused."""
+    """Compares all minutes, some at a time, and writes them anew unless `check` is True. Blocks. Raises Unavailable,
+    Refused."""
     for since, until in minute_windows(*cells.sizes([0], 1, 0), _CELLS_AT_ONCE, _LAST_MINUTE):
         found = stored.rows(since, until)
         fold = ConversationFold()

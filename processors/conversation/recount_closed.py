@@ -1,20 +1,21 @@
-"""conversation_closed held against the log, as far as the log can tell what had come when a minute closed.
+"""Compares conversation_closed with the log, as far as the log tells which events had come when a minute closed.
 
 A minute m closes once the watermark of every source partition has passed its end, and no watermark is later than the
-brokers' time less the lateness (law 8). So whatever the broker took until
+brokers' time less the lateness (law 8). So each event that the broker took until
 
     end of m + lateness - SLACK_SECONDS
 
-was counted at the closing, if it belongs to the minute. What was taken later may have been counted or not: that depends
-on how fast partitions were read, and of that the log says nothing. Each post's part of a count therefore lies between
-two bounds, which are equal where all that can change it was taken in time:
+was counted at the closing, if it belongs to the minute. A later event may have been counted or not: that depends on how
+fast partitions were read, which the log does not tell. Each post's part of a count therefore lies between two bounds,
+which are equal where all events that can change it were taken in time:
 
     comments + posts - late comments - late retractions  <=  part  <=  comments + posts + late retractions
 
 Where an event of the post itself was late, the post may have belonged to other conversations: its part lies between
 - (retractions of the minute) and comments of the minute + 1. A count below 0 is stored as 0.
 
-What is closed is never corrected: detectors have judged by it. So differences are told, and nothing is written.
+A count at closing is never corrected, because detectors have judged by it. So differences are reported, and nothing is
+written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ _CELLS_AT_ONCE: Final = 2_000_000
 _LAST_MINUTE: Final = (1 << 32) // 60
 
 SLACK_SECONDS: Final = 5
-"""What a worker knows of the end of a partition may be so old, and the clocks of two brokers so far apart."""
+"""The most that a worker's knowledge of the end of a partition is old, and that the clocks of two brokers differ."""
 
 BOUNDS: Final = f"""
 WITH cells AS (
@@ -93,20 +94,20 @@ FROM ({BOUNDS})
 
 
 class Selects(Protocol):
-    """A connection that answers with columns, as lists."""
+    """A connection that answers queries with columns, as lists."""
 
     def select(self, sql: str, params: dict[str, Any] | None = None) -> list[Any]: ...
 
 
 class StoredSizes(Protocol):
-    """How many cells each minute has."""
+    """The number of stored cells of each minute."""
 
     def sizes(self, partitions: Sequence[int], of: int, since: int) -> tuple[Array, Array]: ...
 
 
 class ClosedChecked(NamedTuple):
-    """What came of some minutes: counts that were compared exactly, counts of which the log gives bounds alone and the
-    sum of these, and the differences."""
+    """The result for some minutes: the number of counts compared exactly, the number of counts for which the log gives
+    bounds alone and the sum of these counts, and the differences."""
 
     exact: int
     bounded: int
@@ -114,7 +115,7 @@ class ClosedChecked(NamedTuple):
     differences: list[Difference]
 
     def plus(self, other: "ClosedChecked") -> "ClosedChecked":
-        """Adds up the counts of both; differences are left out."""
+        """Returns the sum of both, without the differences."""
         return ClosedChecked(
             self.exact + other.exact, self.bounded + other.bounded, self.bounded_count + other.bounded_count, []
         )
@@ -124,8 +125,8 @@ NOTHING_CLOSED: Final = ClosedChecked(0, 0, 0, [])
 
 
 def check_closed(cells: StoredSizes, client: Selects, of: int, lateness_seconds: float) -> Iterator[ClosedChecked]:
-    """Compares the counts at closing, some minutes after the others. `of`: partitions of the topic of conversations.
-    Blocks. Raises Unavailable, Refused."""
+    """Compares all counts at closing, some minutes at a time. `of`: the number of partitions of the topic
+    `conversations`. Blocks. Raises Unavailable, Refused."""
     for since, until in minute_windows(*cells.sizes([0], 1, 0), _CELLS_AT_ONCE, _LAST_MINUTE):
         answer = client.select(
             ANSWER,
@@ -145,7 +146,7 @@ def check_closed(cells: StoredSizes, client: Selects, of: int, lateness_seconds:
 
 
 def minute_windows(minutes: Array, sizes: Array, at_once: int, last: int) -> Iterator[tuple[int, int]]:
-    """Cuts time into runs of minutes with about `at_once` cells each; together they are all minutes until `last`."""
+    """Splits all minutes until `last` into windows of about `at_once` cells each."""
     since = count = 0
     for minute, size in zip(minutes.tolist(), sizes.tolist(), strict=True):
         if count and count + size > at_once:

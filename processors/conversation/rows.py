@@ -1,4 +1,4 @@
-"""Rows of the conversations' tables, as columns."""
+"""Makes rows of the tables of conversations, as columns."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -14,8 +14,9 @@ SEEN_BITS: Final = 55
 
 
 def minute_columns(minutes: Minutes, mask: Array, final: bool) -> dict[str, Any]:
-    """Rows of conversation_minutes. Their version: fold version (8 bits) | events that all cells have seen (55) | is
-    final (1): the cells of a minute only come and grow, so more seen is newer, and a final row beats an equal one."""
+    """Makes rows of conversation_minutes. Their version: fold version (8 bits) | events that all cells have seen (55) |
+    is final (1). Cells of a minute are only added and only grow, so more events seen means newer, and a final row wins
+    over an equal one."""
     seen = np.minimum(minutes.seen[mask], np.uint64((1 << SEEN_BITS) - 1))
     version = (minutes.fold[mask] << np.uint64(SEEN_BITS + 1)) | (seen << np.uint64(1)) | np.uint64(final)
     return {
@@ -32,7 +33,7 @@ def minute_columns(minutes: Minutes, mask: Array, final: bool) -> dict[str, Any]
 
 
 def closing_columns(minutes: Minutes, mask: Array, now_ms: int) -> dict[str, Any]:
-    """Rows of conversation_closed, closed at `now_ms` (since 1970)."""
+    """Makes rows of conversation_closed, closed at `now_ms` (milliseconds since 1970)."""
     return {
         "conversation": minutes.conversation[mask],
         "minute": minutes.minute[mask] * 60,
@@ -42,12 +43,12 @@ def closing_columns(minutes: Minutes, mask: Array, now_ms: int) -> dict[str, Any
 
 
 def open_columns(minutes: Minutes) -> tuple[list[str], list[int], list[int]]:
-    """Conversations, minutes and counts."""
+    """Returns conversations, minutes and counts as lists."""
     return minutes.conversation.tolist(), minutes.minute.tolist(), minutes.counts.tolist()
 
 
 def by_minute(minutes: Minutes, counts: list[int]) -> Iterable[tuple[int, list[str], list[int]]]:
-    """Minutes in order: they are sorted already."""
+    """Yields each minute with its conversations and counts. `minutes` is sorted by minute."""
     starts = np.flatnonzero(np.diff(minutes.minute, prepend=-1)).tolist()
     for start, end in pairwise([*starts, len(minutes)]):
         yield int(minutes.minute[start]), minutes.conversation[start:end].tolist(), counts[start:end]

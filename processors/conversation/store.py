@@ -1,4 +1,4 @@
-"""Cells, minutes and closings in ClickHouse."""
+"""The store of cells, minutes and closings in ClickHouse."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -20,17 +20,18 @@ _CELL_COLUMNS: Final = (
     + ", arrayStringConcat(channels, '\\0'), length(channels)"
     ", arrayStringConcat(arrayMap(hash -> hex(reinterpretAsFixedString(hash)), voices)), voices_exact, version"
 )
-"""Lists travel as text: the driver reads those at a tenth of the price of arrays."""
+"""SQL of the columns of a cell. Lists are read as text, in a tenth of the time that the driver takes for arrays."""
 
 _BLOCK_CELLS: Final = 65_536
 _PANE_KEYS: Final = "conversation String, start UInt32"
 
 
 class ClickHouseConversations:
-    """CellLog, Closings and MinuteRows on two connections, one for lists and one for arrays. One thread calls it."""
+    """CellLog, Closings and MinuteRows on ClickHouse. Has one connection for lists and one for arrays. One thread calls
+    it."""
 
     def __init__(self, connect: Callable[[bool], ClickHouse]) -> None:
-        """`connect(numpy)` makes a connection that takes and gives numpy arrays, or lists."""
+        """`connect(numpy)` makes a connection for numpy arrays, or for lists."""
         self._client, self._arrays = connect(False), connect(True)
 
     def close(self) -> None:
@@ -38,16 +39,16 @@ class ClickHouseConversations:
         self._arrays.close()
 
     def cut(self) -> None:
-        """Ends what waits for the server, from another thread: that call raises Unavailable."""
+        """Ends the call that waits for the server, which raises Unavailable. Called from another thread."""
         self._client.cut()
         self._arrays.cut()
 
     def sizes(self, partitions: Sequence[int], of: int, since: int) -> tuple[Array, Array]:
-        found = self._client.select(
+        answer = self._client.select(
             f"SELECT intDiv(toUInt32(minute), 60) AS number, count() FROM {CONVERSATION_POSTS.name} "
             f"WHERE {_ours(partitions, of)} AND minute >= {since * 60} GROUP BY number ORDER BY number"
         )
-        minutes, counts = found or ([], [])
+        minutes, counts = answer or ([], [])
         return np.array(minutes, np.int64), np.array(counts, np.int64)
 
     def window(self, partitions: Sequence[int], of: int, since: int, until: int) -> Iterator[CellArrays]:
@@ -62,26 +63,26 @@ class ClickHouseConversations:
         return stored_watermarks(self._client)
 
     def floors(self, partitions: Sequence[int]) -> dict[int, int]:
-        found = self._client.select(
+        answer = self._client.select(
             f"SELECT partition, intDiv(toUInt32(max(closed_until)), 60) FROM {CONVERSATION_MARKS.name} "
             f"WHERE partition IN ({', '.join(map(str, partitions))}) GROUP BY partition"
         )
-        return dict(zip(*found, strict=True)) if found else {}
+        return dict(zip(*answer, strict=True)) if answer else {}
 
     def since(self, partitions: Sequence[int], of: int, minute: int, most: int) -> dict[tuple[str, int], int]:
-        found = self._client.select(
+        answer = self._client.select(
             f"SELECT conversation, intDiv(toUInt32(minute), 60), count FROM {CONVERSATION_CLOSED.name} FINAL "
             f"WHERE {_ours(partitions, of)} AND minute >= {minute * 60} LIMIT {int(most)}"
         )
-        return {(key, start): count for key, start, count in zip(*found, strict=True)} if found else {}
+        return {(key, start): count for key, start, count in zip(*answer, strict=True)} if answer else {}
 
     def counts(self, pane_keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        found = self._client.select(
+        answer = self._client.select(
             f"SELECT conversation, intDiv(toUInt32(minute), 60), count FROM {CONVERSATION_CLOSED.name} FINAL "
             "WHERE (conversation, minute) IN (SELECT conversation, toDateTime(start, 'UTC') FROM wanted)",
             tables=_wanted(pane_keys),
         )
-        return {(key, minute): count for key, minute, count in zip(*found, strict=True)} if found else {}
+        return {(key, minute): count for key, minute, count in zip(*answer, strict=True)} if answer else {}
 
     def close_missing(self, columns: Mapping[str, Sequence[Any] | Any]) -> int:
         return self._client.insert_missing(CONVERSATION_CLOSED.name, columns)

@@ -16,7 +16,7 @@ from processors.runtime.agent_thread import AgentThread
 from processors.runtime.batch import Batch
 from processors.runtime.memory import MemoryBudget
 from processors.runtime.process_tuning import TidyState, tune
-from processors.runtime.retry import GivenUp, Retry
+from processors.runtime.retry import GivenUp, StoreRetry
 
 ADVANCE_SECONDS: Final = 1.0
 """The time between two searches for posts whose row is due again because event time has moved on."""
@@ -44,7 +44,7 @@ class EngagementAgent:
         self._zone = zone
         self._advanced_at = 0.0
         self._tidiness = TidyState(time.monotonic())
-        self._retry = Retry(on_store=ports.thread.note_store)
+        self._retry = StoreRetry(on_store=ports.thread.note_store)
 
     async def prepare(self) -> None:
         """Verifies the tables and loads the kernels. Raises Unavailable, SchemaDrift, SettingsError."""

@@ -1,8 +1,8 @@
-"""Records of Kafka become columns of events; what is not an event becomes a dead letter with its reason.
+"""Decodes records of the source topics into columns of events, and records that are no events into dead letters.
 
-The compiled schema takes about 2 us an event, and calling it per record costs no more than one call for a joined batch
-(both printed by benchmarks/stages.py), so every record is judged alone: none can shift or spoil its neighbours. The
-other half of the time goes into the columns: nothing is made per event that the collector has to visit.
+The compiled schema takes about 2 us an event, and a call per record costs no more than one call for a joined batch
+(both printed by benchmarks/stages.py). So every record is judged alone, and none can shift or spoil its neighbours. The
+other half of the time goes into the columns, which create no object per event for the garbage collector to visit.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from pipeline.dead_letters import DeadLetter
 from processors.engagement.fold.columns import KIND_NUMBER, EventColumns
-from processors.runtime.records import Record, Run, dead_letter
+from processors.runtime.records import KafkaRecord, Run, dead_letter
 from schemas.events import (
     EARLY_SAID,
     Event,
@@ -29,36 +29,36 @@ from schemas.events import (
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_US: Final = 0
-"""Event time starts in 1970: panes and versions count minutes from there."""
+"""The earliest event time, 1970: panes and versions count minutes from then."""
 
 JUDGED_AT_ONCE: Final = 1000
-"""Records, of which a bad one has the others judged twice."""
+"""Records that are judged together. Where one of them is bad, each is judged again, alone."""
 
 NUL_ESCAPED: Final = b"\\u0000"
-"""JSON has no other way to say NUL."""
+"""The only spelling of NUL in JSON."""
 
 
 @dataclass(frozen=True)
 class DecodingPolicy:
-    """How far ahead of its receipt an event may be dated, in seconds."""
+    """The rules of decoding. `future_limit`: how far ahead of its receipt an event may be dated, in seconds."""
 
     future_limit: float = 600
 
 
 class DecodedEvents(NamedTuple):
-    """The events of some runs, in their order; the run and the record of each; and what was none."""
+    """The events of some runs in their order, the run and the record of each event, and the dead letters."""
 
     events: EventColumns
     runs: list[Run]
-    records: list[Record]
+    records: list[KafkaRecord]
     dead: list[DeadLetter]
 
 
 def decode_events(runs: Iterable[Run], policy: DecodingPolicy) -> DecodedEvents:
-    """Takes runs apart. Raises nothing, whatever a record holds."""
+    """Decodes runs. Never raises, whatever a record holds."""
     events: list[Event] = []
     owners: list[Run] = []
-    records: list[Record] = []
+    records: list[KafkaRecord] = []
     dead: list[DeadLetter] = []
     for run in runs:
         for start in range(0, len(run.records), JUDGED_AT_ONCE):
@@ -87,7 +87,7 @@ def decode_events(runs: Iterable[Run], policy: DecodingPolicy) -> DecodedEvents:
 
 
 def split_runs(runs: Iterable[Run], size: int) -> Iterator[list[Run]]:
-    """The same records in parts of `size`."""
+    """Splits runs into parts of `size` records each, in the same order."""
     part: list[Run] = []
     room = size
     for run in runs:
@@ -104,8 +104,8 @@ def split_runs(runs: Iterable[Run], size: int) -> Iterator[list[Run]]:
         yield part
 
 
-def misplaced_event(run: Run, record: Record, belongs: int, of: int) -> DeadLetter:
-    """A good event on the wrong partition: its post has another owner."""
+def misplaced_event(run: Run, record: KafkaRecord, belongs: int, of: int) -> DeadLetter:
+    """Makes the dead letter of an event on the wrong partition."""
     cure = "partition by murmur2 of the key as Kafka's Java client does (librdkafka: partitioner=murmur2_random)"
     return dead_letter(
         run,
@@ -114,8 +114,8 @@ def misplaced_event(run: Run, record: Record, belongs: int, of: int) -> DeadLett
     )
 
 
-def _good(records: Sequence[Record], kind: str) -> list[Event] | None:
-    """The events of records in which all is well, as it nearly always is; None where each has to be looked at."""
+def _good(records: Sequence[KafkaRecord], kind: str) -> list[Event] | None:
+    """Returns the events of records that are all good, as nearly always; None where a record is bad."""
     values = [record.value or b"" for record in records]
     if NUL_ESCAPED in b"".join(values):
         return None
@@ -130,8 +130,8 @@ def _good(records: Sequence[Record], kind: str) -> list[Event] | None:
     return events if kinds.count(kind) == len(events) else None
 
 
-def _event(run: Run, record: Record) -> Event:
-    """The event of a record. Raises InvalidEvent."""
+def _event(run: Run, record: KafkaRecord) -> Event:
+    """Parses a record. Raises InvalidEvent."""
     if record.value is None:
         raise InvalidEvent("", "no value (a tombstone): source topics are not compacted, send action 'retract'")
     event = parse_event(record.value)
@@ -144,14 +144,14 @@ def _event(run: Run, record: Record) -> Event:
     return event
 
 
-def _columns(events: list[Event], owners: list[Run], records: list[Record]) -> EventColumns:
+def _columns(events: list[Event], owners: list[Run], records: list[KafkaRecord]) -> EventColumns:
     count = len(events)
     nothing: list[str] = []
-    # Fields that any of them has: those of a kind have half of all fields at most.
-    said: set[str] = set().union(*events)
+    # The fields that any event has; events of one kind have half of all fields at most.
+    fields: set[str] = set().union(*events)
 
     def values(name: str, absent: Any) -> list[Any]:
-        return [event.get(name) or absent for event in events] if name in said else [absent] * count
+        return [event.get(name) or absent for event in events] if name in fields else [absent] * count
 
     targets = values("target_id", "")
     return EventColumns(
@@ -176,17 +176,18 @@ def _columns(events: list[Event], owners: list[Run], records: list[Record]) -> E
             else nothing
             for event in events
         ]
-        if "hashtags" in said or "mentions" in said
+        if "hashtags" in fields or "mentions" in fields
         else [nothing] * count,
         links=values("links", nothing),
         quotes=values("quotes", ""),
         author_id=values("author_id", ""),
-        followers=[event.get("followers") for event in events] if "followers" in said else [None] * count,
+        followers=[event.get("followers") for event in events] if "followers" in fields else [None] * count,
     )
 
 
 def _microseconds(moments: list[datetime]) -> Any:
-    # Of two times of one zone nobody asks the zone: a quarter of what datetime.timestamp costs.
+    # The difference of two times of one zone never asks the zone, and takes a quarter of the time of
+    # datetime.timestamp.
     epoch = _EPOCH.astimezone(moments[0].tzinfo) if moments else _EPOCH
     # A double holds seconds since 1970 to half a microsecond until 2^32 s, in 2106, which is also where minutes in a
     # DateTime column end; until then a later time is refused as too far ahead.
@@ -194,8 +195,8 @@ def _microseconds(moments: list[datetime]) -> Any:
     return np.rint(seconds * 1e6).astype(np.int64)
 
 
-def _flaws(columns: EventColumns, records: list[Record], policy: DecodingPolicy) -> dict[int, InvalidEvent]:
-    """Event number -> what is wrong with it, for the rules that are cheaper to look at for all events together."""
+def _flaws(columns: EventColumns, records: list[KafkaRecord], policy: DecodingPolicy) -> dict[int, InvalidEvent]:
+    """Returns the flaws of events by number, by the rules that are cheaper to apply to all events together."""
     flaws: dict[int, InvalidEvent] = {}
     limit_us = int(policy.future_limit * 1e6)
     for number in np.flatnonzero(columns.occurred_us > columns.received_ms * 1000 + limit_us).tolist():
@@ -213,7 +214,7 @@ def _flaws(columns: EventColumns, records: list[Record], policy: DecodingPolicy)
 
 
 def _wrong_keys(post_ids: list[str], keys: list[bytes | None]) -> list[int]:
-    # One comparison for all: where only the joints are NUL, equal texts mean equal lists.
+    # One comparison for all keys: where NUL occurs only as the separator, equal texts mean equal lists.
     together = "\0".join(post_ids)
     if None not in keys and b"\0".join(keys) == together.encode() and together.count("\0") < max(1, len(post_ids)):  # type: ignore[arg-type]
         return []

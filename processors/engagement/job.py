@@ -39,9 +39,10 @@ from processors.engagement.rows.carry_over import carry_over
 from processors.engagement.rows.post_facts import BrandKeys, PostEvent
 from processors.engagement.rows.spread import Spreading
 from processors.engagement.state import OwnEvents, PostsState
-from processors.engagement.unstored import Reached, UnstoredRuns, furthest
+from processors.engagement.unstored import UnstoredRuns, furthest
+from processors.engagement.watermarks.watermarks import Reached
 from processors.runtime.records import Run
-from processors.runtime.retry import GivenUp, Retry, WaitPolicy
+from processors.runtime.retry import GivenUp, StoreRetry, WaitPolicy
 from processors.virality.parameters import ForecastParameters, load_parameters
 from schemas.tables import CARRY_OVER, CONVERSATION_POSTS, POST_METRICS, POST_MINUTES, POSTS
 
@@ -54,7 +55,7 @@ ENGAGEMENT_STEPS: Final = ("events", "rows", "messages")
 
 _ROWS_AT_ONCE: Final = 20_000
 
-Message = tuple[int, bytes]
+OutboxMessage = tuple[int, bytes]
 """Partition and value of a record for the conversation agent."""
 
 
@@ -93,7 +94,7 @@ class EngagementJob:
             ports.on_store(error)
 
         waits = WaitPolicy(self._policy.first_wait, self._policy.longest_wait)
-        self._retry, self._retry_send = Retry(waits, note_store), Retry(waits)
+        self._retry, self._retry_send = StoreRetry(waits, note_store), StoreRetry(waits)
         self._cold = ColdPosts(ports.log, ports.hasher, self._retry, self._policy.known_bytes)
         self.memory_bytes = self._policy.memory_bytes
         """The most memory that posts may take. The caller may change it between two batches."""
@@ -214,7 +215,7 @@ class EngagementJob:
             if unstored.dead:
                 self._retry(lambda: self._write_dead_letters(unstored.dead))
         self._after_step("events")
-        messages: list[Message] = []
+        messages: list[OutboxMessage] = []
         with self._metrics.time_step("store_rows"):
             for table, columns in self._derived_rows(unstored, messages):
                 self._retry(lambda table=table, columns=columns: self._store.upsert(table, columns))  # type: ignore[misc]
@@ -227,7 +228,7 @@ class EngagementJob:
         return unstored.reached
 
     def _derived_rows(
-        self, unstored: UnstoredRuns, messages: list[Message]
+        self, unstored: UnstoredRuns, messages: list[OutboxMessage]
     ) -> Iterable[tuple[str, Mapping[str, object]]]:
         """Yields tables with the rows to be written, and appends the messages to be sent to `messages`."""
         fold, known, panes = self._state.fold, self._state.known, unstored.panes()
@@ -263,7 +264,7 @@ class EngagementJob:
             by_post[event.post_id].append(event)
         return self._state.learn(by_post)
 
-    def _send(self, messages: Sequence[Message]) -> None:
+    def _send(self, messages: Sequence[OutboxMessage]) -> None:
         outbox = self._outbox
         if outbox is None or not messages:
             return

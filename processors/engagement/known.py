@@ -1,9 +1,9 @@
-"""Which posts the log has, in bounded memory: a set of hashes, and a filter once the set is full.
+"""The known posts, which the log has, in bounded memory: a set of hashes, which becomes a filter once it is full.
 
-A post that is said to be known and is not costs a look-up; one that is known must never be said not to be, because its
-events would be folded without those that the log has. So the set may become a Bloom filter, which errs in one direction
-alone: with b bits for each of n posts it takes (1 - e^(-4/b))^4 of the unknown ones for known (Bloom 1970, with 4
-probes): 1 % at 10 bits, nearly all at 1. All posts are looked up then, as if nothing was known.
+A false positive costs a look-up. A false negative must never occur, because a post's new events would be folded without
+its events in the log. So the set may become a Bloom filter, which has false positives alone: with b bits for each of n
+posts it takes (1 - e^(-4/b))^4 of the unknown posts for known (Bloom 1970, with 4 probes), which is 1 % at 10 bits and
+nearly all at 1. All posts are looked up then, as if none was known.
 """
 
 from typing import Final
@@ -15,15 +15,15 @@ from processors.columnar.arrays import Array
 from processors.columnar.mmap_arrays import zeros
 
 SLOTS: Final = 1024
-"""Of a set without posts; always a power of two."""
+"""The slots of an empty set. The number of slots is always a power of two."""
 
 _LOAD: Final = 0.75
 _PROBES: Final = 4
 
 
 class KnownPosts:
-    """Hashes of posts (`Hasher.hashes`), in `most_bytes` of memory; in up to twice as many while a set grows or becomes
-    a filter."""
+    """Hashes of posts (`Hasher.hashes`) in `most_bytes` of memory, and in up to twice as much while the set grows or
+    becomes a filter."""
 
     def __init__(self, most_bytes: int) -> None:
         self._places = SLOTS
@@ -35,16 +35,16 @@ class KnownPosts:
 
     @property
     def bytes(self) -> int:
-        """Memory."""
+        """The memory in bytes."""
         return int(self._slots.nbytes)
 
     @property
     def is_exact(self) -> bool:
-        """Whether posts that were never added are never said to be known."""
+        """Whether there are no false positives, because the set is no filter yet."""
         return self._is_exact
 
     def add(self, hashes: Array) -> None:
-        """These posts are known from now on. About 0.1 us each."""
+        """Adds posts, in about 0.1 us each."""
         if self._is_exact and self._count + len(hashes) > _LOAD * len(self._slots):
             self._make_room(len(hashes))
         if self._is_exact:
@@ -53,14 +53,14 @@ class KnownPosts:
             _mark(self._slots, hashes)
 
     def has(self, hashes: Array) -> Array:
-        """Of each whether it is known; where not `is_exact`, of some that are not as well."""
-        found = np.empty(len(hashes), np.bool_)
-        (_find if self._is_exact else _probe)(self._slots, hashes, found)
-        return found
+        """Returns for each post whether it is known. Where not `is_exact`, some unknown posts count as known."""
+        is_known = np.empty(len(hashes), np.bool_)
+        (_find if self._is_exact else _probe)(self._slots, hashes, is_known)
+        return is_known
 
     @classmethod
     def load_kernels(cls) -> None:
-        """Loads the compiled kernels of set and filter, or compiles them where no cache has them."""
+        """Loads the kernels of set and filter from the cache, or compiles the kernels."""
         known, hashes = cls(0), np.arange(SLOTS, dtype=np.uint64)
         for some in (hashes[:1], hashes):
             known.add(some)
@@ -78,7 +78,8 @@ class KnownPosts:
 
 @njit(cache=True, nogil=True)
 def _enter(slots, hashes):
-    """Puts hashes into a set (linear probing; 0 is an empty slot, so the hash 0 goes as 1); how many were new."""
+    """Adds hashes to a set by linear probing, and returns the number of new ones. The hash 0 is stored as 1, because 0
+    marks an empty slot."""
     mask = np.uint64(len(slots) - 1)
     count = 0
     for i in range(len(hashes)):
@@ -94,7 +95,7 @@ def _enter(slots, hashes):
 
 @njit(cache=True, nogil=True)
 def _find(slots, hashes, found):
-    """Which hashes are in a set."""
+    """Sets `found[i]` to whether the set has hash i."""
     mask = np.uint64(len(slots) - 1)
     for i in range(len(hashes)):
         hash_ = max(hashes[i], np.uint64(1))
@@ -106,7 +107,7 @@ def _find(slots, hashes, found):
 
 @njit(cache=True, nogil=True)
 def _mark(words, hashes):
-    """Sets the bits of hashes in a filter."""
+    """Adds hashes to a filter: sets their bits."""
     mask = np.uint64(len(words) * 64 - 1)
     for i in range(len(hashes)):
         bit = max(hashes[i], np.uint64(1))
@@ -118,7 +119,7 @@ def _mark(words, hashes):
 
 @njit(cache=True, nogil=True)
 def _probe(words, hashes, found):
-    """Which hashes have all their bits set in a filter."""
+    """Sets `found[i]` to whether the filter has all bits of hash i."""
     mask = np.uint64(len(words) * 64 - 1)
     for i in range(len(hashes)):
         bit = max(hashes[i], np.uint64(1))

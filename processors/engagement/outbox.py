@@ -1,7 +1,7 @@
-"""Cells on their way to the conversation agent: records of `engagement.conversations` (schemas/conversations.py).
+"""The outbox: encodes cells as records of `engagement.conversations` (schemas/conversations.py) and sends them.
 
-A record holds many cells, all of its partition: at one record a conversation the client alone would cost more than all
-the rest of the job.
+A record holds many cells of one partition. With one record for each conversation, the Kafka client alone would cost
+more than the rest of the job.
 """
 
 from collections.abc import Iterator
@@ -19,16 +19,16 @@ from schemas.conversations import Cells as OwnEvents
 
 RECORD_BYTES: Final = 500_000
 RECORD_CELLS: Final = 3000
-"""Cells of some 120 bytes each; a record that gets larger is cut in two, down to one cell: at most 10 kB (ids of 512
-characters, 256 voices)."""
+"""The most cells of a record, some 120 bytes each. A record above RECORD_BYTES is halved, down to a single cell, which
+has at most 10 kB (ids of 512 characters, 256 voices)."""
 
 FLUSH_SECONDS: Final = 2.0
-"""How long a flush waits before whoever sends may think again; what was sent stays on its way."""
+"""The longest time that a flush waits for acks before it raises Unavailable. The records stay on their way."""
 
 
 class KafkaOutbox:
-    """An Outbox that writes to one topic. `open_outlet` is called when the first record is sent: it may block, and
-    raises Unavailable."""
+    """An Outbox for a Kafka topic. `open_outlet` is called for the first record; it may block, and raises
+    Unavailable."""
 
     def __init__(self, topic: str, open_outlet: Callable[[], Outlet]) -> None:
         self._topic, self._open = topic, open_outlet
@@ -48,13 +48,13 @@ class KafkaOutbox:
         return self._outlet.broker_ms if self._outlet is not None else None
 
     def close(self) -> None:
-        """Flushes and ends, in bounded time. Raises as `flush` does."""
+        """Flushes and closes, in bounded time. Raises as `flush` does."""
         if self._outlet is not None:
             self._outlet.close()
 
 
 def records_of(cells: Cells) -> Iterator[tuple[int, bytes]]:
-    """Partition and value of the records that say these cells."""
+    """Encodes cells as records; yields the partition and value of each."""
     order = np.argsort(cells.partitions, kind="stable")
     partitions = cells.partitions[order]
     bounds = [0, *(np.flatnonzero(partitions[1:] != partitions[:-1]) + 1).tolist(), len(order)]
@@ -65,7 +65,7 @@ def records_of(cells: Cells) -> Iterator[tuple[int, bytes]]:
 
 
 def _values(cells: Cells, chosen: Array) -> Iterator[bytes]:
-    value = to_json({"cells": _said(cells, chosen), "marks": []}, bytes_mode="base64")
+    value = to_json({"cells": _as_columns(cells, chosen), "marks": []}, bytes_mode="base64")
     if len(value) <= RECORD_BYTES or len(chosen) == 1:
         yield value
         return
@@ -74,7 +74,7 @@ def _values(cells: Cells, chosen: Array) -> Iterator[bytes]:
     yield from _values(cells, chosen[middle:])
 
 
-def _said(cells: Cells, chosen: Array) -> OwnEvents:
+def _as_columns(cells: Cells, chosen: Array) -> OwnEvents:
     spots = cells.spots[chosen]
     names, conversation = number(cells.conversations[chosen], len(cells.names))
     owners = cells.posts[spots]

@@ -19,61 +19,61 @@ from processors.engagement.state import Tagged
 
 
 class LoggedEvents(NamedTuple):
-    """Stored events of some posts, as the fold takes them: `posts` are hashes of post ids, one per event."""
+    """Stored events of some posts, in the form of the fold. `posts` are hashes of post ids, one per event."""
 
     posts: Hashes
     events: Identities
 
 
 class EventLog(Protocol):
-    """The events that are stored."""
+    """The log: all stored events."""
 
     def known(self, partitions: Sequence[int], of: int) -> Iterator[Hashes]:
-        """Hashes of all posts that have an event and whose key belongs to one of `partitions` out of `of`: in blocks,
-        in any order."""
+        """Reads the hashes of all posts with an event whose key belongs to `partitions` out of `of`, in blocks, in any
+        order."""
         ...
 
     def read(self, post_ids: Sequence[str]) -> Iterator[LoggedEvents]:
-        """All events of these posts, in blocks; some may come twice."""
+        """Reads all events of these posts, in blocks. An event may come twice."""
         ...
 
     def read_posts(self, post_ids: Sequence[str]) -> Sequence[PostEvent]:
-        """The events of kind post of these posts, in the order of the log; some may come twice."""
+        """Reads the events of kind post of these posts, in the order of the log. An event may come twice."""
         ...
 
     def read_tagged(self, post_ids: Sequence[str]) -> Sequence[Tagged]:
-        """The shares and comments of these posts that name conversations, each once, as the first of it in the log
-        has it."""
+        """Reads the shares and comments of the given posts with conversations of their own. Each comes once, with the
+        content of its first event in the log."""
         ...
 
     def read_channels(self, post_ids: Sequence[str]) -> Sequence[str]:
-        """The channels of all events of these posts, each once."""
+        """Reads the channels of all events of these posts, each once."""
         ...
 
 
 class RowStore(Protocol):
-    """Where rows go. What is stored when a call returns can be read."""
+    """The store of events and rows. Rows can be read once the call that stores them has returned."""
 
     def append(self, events: EventColumns) -> None:
-        """New events into the log."""
+        """Appends new events to the log."""
         ...
 
     def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
-        """Absolute rows into a table of schemas/tables.py, column by column, their values as
-        pipeline.clickhouse.insert_format.plain takes them."""
+        """Stores absolute rows in a table of schemas/tables.py, column by column, with values as pipeline.wire.plain
+        takes them."""
         ...
 
 
 class Outbox(Protocol):
-    """Where records of the topic of conversations go."""
+    """The producer of records of the topic `conversations`."""
 
     def send(self, partition: int, value: bytes) -> None:
         """Queues one record."""
         ...
 
     def flush(self) -> None:
-        """Blocks until all that was sent before is acked, or for a while: then raises Unavailable, and what was sent is
-        still on its way."""
+        """Blocks until all records that were sent before are acked. After a while without acks raises Unavailable; the
+        records are still on their way then."""
         ...
 
     @property

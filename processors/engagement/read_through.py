@@ -12,27 +12,27 @@ from processors.engagement.known import KnownPosts
 from processors.engagement.ports import EventLog, LoggedEvents
 from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import OwnEvents, PostsState, Tagged
-from processors.runtime.retry import Retry
+from processors.runtime.retry import StoreRetry
 
 
 class ColdPosts:
     """Brings posts into memory. Keeps in mind which posts the log has, so that a new post costs no look-up. Beyond
     `known_bytes` of memory a filter does that, and some new posts cost one."""
 
-    def __init__(self, log: EventLog, hasher: Hasher, retry: Retry, known_bytes: int = 128 << 20) -> None:
+    def __init__(self, log: EventLog, hasher: Hasher, retry: StoreRetry, known_bytes: int = 128 << 20) -> None:
         self._log, self._hasher, self._retry, self._known_bytes = log, hasher, retry, known_bytes
         self._known: KnownPosts | None = None
         self._partitions: tuple[int, ...] = ()
         self._of = 1
 
     def assign(self, partitions: Iterable[int], of: int) -> None:
-        """Makes these partitions, out of `of`, the owned ones. Their posts in the log are read when they are first
+        """Sets the owned partitions, out of `of`. Their posts in the log are read when they are first
         needed."""
         self._partitions, self._of, self._known = tuple(sorted(partitions)), of, None
 
     def bring(self, state: PostsState, post_ids: Sequence[str], partitions: Array) -> int:
         """Adds posts, none of which is in memory, with all their events in the log. Returns the number of posts that
-        the log was asked for. Raises as Retry does; no post was added then."""
+        the log was asked for. Raises as StoreRetry does; no post was added then."""
         hashes = self._hasher.hashes(post_ids)
         is_logged = self._retry(self._load).has(hashes)
         # Reading comes before adding, so that a failure half-way leaves no post in memory that lacks events.
@@ -75,7 +75,7 @@ class LoggedPosts(NamedTuple):
 
 
 def read_logged_posts(log: EventLog, hasher: Hasher, post_ids: Sequence[str], state: PostsState) -> LoggedPosts:
-    """Reads everything about these posts from the log, except the names of channels that the state has already. Blocks.
+    """Reads the log's content about the given posts, except names of channels in the state. Blocks.
     Raises as an EventLog does."""
     hashes = hasher.hashes(post_ids)
     order = np.argsort(hashes)

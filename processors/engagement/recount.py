@@ -1,10 +1,9 @@
-"""Derived rows anew from the log, or only held against what is stored. Truth here is the set of events in `events`,
-nothing else.
+"""Recounts the derived rows of posts from the log: compares them with the stored rows, and writes them anew.
 
-Works through the posts in order, some at a time, so memory is bounded whatever the log holds; may run beside workers:
-what it writes is as absolute as what they write, and the row that has seen more events wins. Rows are read before the
-log, which is stored first (law 1): a row that claims to have seen more than the log has is forged. No write would win
-over it, so it is removed.
+The set of events in the table `events` is the only truth. The recount goes through the posts in order, chunk by chunk,
+so memory is bounded whatever the log holds. It may run beside workers: its rows are as absolute as theirs, and the row
+that has seen more events wins. Rows are read before the log, which is stored first (law 1), so a row that claims more
+events than the log has is forged. No write would win over a forged row, so it is removed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,32 +42,32 @@ CHUNK_POSTS: Final = 20_000
 DERIVED_TABLES: Final = (POST_METRICS, POST_MINUTES, POSTS, CONVERSATION_POSTS, CARRY_OVER)
 
 EMPTIED: Final = (POST_MINUTES, CONVERSATION_POSTS)
-"""Tables in which a row of zeros says that there is nothing."""
+"""Tables in which a row of zeros stands for an empty pane or cell."""
 
 UNFOUNDED: Final = (POSTS, CARRY_OVER)
-"""Tables in which nothing mends a row that should not be: no zeros say that it is not."""
+"""Tables in which a row that should not exist is removed, because no row of zeros can replace it."""
 
 
 class Stored(Protocol):
-    """What recount reads besides the log."""
+    """The stored rows, which the recount reads besides the log."""
 
     def census(self) -> Iterator[tuple[str, int]]:
-        """Every post of the log or of a derived table, once, in order, with its number of stored events (0: not in the
-        log)."""
+        """Reads every post of the log or of a derived table, once, in order, with the number of events in the log."""
         ...
 
     def rows(self, table: Table, columns: Sequence[str], post_ids: Sequence[str]) -> Columns:
-        """The current rows of these posts, as they are sent: times in ticks, NULL of a float as NaN."""
+        """Reads the current rows of the given posts in the form of an INSERT: times in ticks, NULL of a float as
+        NaN."""
         ...
 
     def remove(self, table: Table, keys: Sequence[Key], versions: Sequence[int]) -> None:
-        """Removes these rows, each in this version alone. Keys as in the table's ORDER BY."""
+        """Removes these rows, each in the given version alone. Keys are those of the table's ORDER BY."""
         ...
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What became of some posts."""
+    """The result for one chunk of posts."""
 
     posts: int
     events: int
@@ -77,19 +76,19 @@ class Chunk:
 
 @dataclass(frozen=True)
 class _Expected:
-    """What follows from the log: rows by table, and for each post that it has the number of its events of kind post."""
+    """The expected content: rows by table, and for each post of the log the number of its events of kind post."""
 
     rows: Mapping[Table, Columns]
     post_events: Mapping[str, int]
 
     def versions(self, table: Table, keys: Sequence[Key]) -> dict[Key, int]:
-        """Finds the highest version that a row of each of these keys can have: that of the row that follows from the
-        log; where none does, that of an empty one; -1 where there can be none."""
+        """Finds the highest possible version of a row of each key: the version of the expected row, or of an empty row
+        where none is expected; -1 where no row can be."""
         found = dict.fromkeys(keys, -1)
         if table in EMPTIED:
             place = table.order_by.index("post_id")
             known = [key for key in keys if key[place] in self.post_events]
-            # An empty pane has seen nothing, an empty cell what the post says of itself.
+            # The version of an empty pane counts no events, that of an empty cell the post's own events.
             seen = [self.post_events[key[place]] if table is CONVERSATION_POSTS else 0 for key in known]
             found |= zip(known, post_rows.versions(np.array(seen, np.int64)).tolist(), strict=True)
         columns = self.rows[table]
@@ -99,8 +98,8 @@ class _Expected:
 def recount_posts(
     log: EventLog, stored: Stored, hasher: Hasher, store: RowStore | None, policy: JobPolicy | None = None
 ) -> Iterator[Chunk]:
-    """Compares chunk by chunk; with a `store` also writes every row anew. `policy`: that of the workers. Blocks. Raises
-    Unavailable, Refused."""
+    """Compares all rows, chunk by chunk; with a `store` also writes every row anew. `policy` is that of the workers.
+    Blocks. Raises Unavailable, Refused."""
     policy = policy or JobPolicy()
     spreading = Spreading(policy.forecast or load_parameters())
     for post_ids in _chunks(stored.census()):
@@ -125,7 +124,7 @@ def _mend(
     shown = dict(zip(keys_of(table, found), plain(found["version"]), strict=True))
     versions = expected.versions(table, list(shown))
     unfounded = set(surplus) if table in UNFOUNDED else set()
-    # No upsert mends a row that has seen more events than there are, or that should not be where nothing says so.
+    # No upsert replaces a row that claims more events than there are, or one in a table without rows of zeros.
     forged = {key: version for key, version in shown.items() if version > versions[key] or key in unfounded}
     if forged:
         stored.remove(table, list(forged), list(forged.values()))
@@ -136,7 +135,7 @@ def _mend(
 
 
 def _unknown(stored: Stored, logged: Sequence[str]) -> list[str]:
-    """Posts of the log that a worker would take for new."""
+    """Returns the posts of the log that a worker would take for new."""
     known = set(plain(stored.rows(KNOWN_POSTS, KNOWN_POSTS.sent, logged)["post_id"])) if logged else set()
     return [post_id for post_id in logged if post_id not in known]
 
@@ -162,34 +161,35 @@ def _expected(
     spreading: Spreading,
     shown: Mapping[str, int],
 ) -> _Expected:
-    """`shown`: spread_as_of of the rows of post_metrics that are there."""
+    """Folds the log's events of these posts and makes their rows. `shown`: spread_as_of of the stored rows of
+    post_metrics."""
     state = PostsState(hasher, policy.brands, threads=policy.threads)
     fold = state.fold
     read = read_logged_posts(log, hasher, post_ids, state)
     state.add(post_ids, np.zeros(len(post_ids), np.uint16))
-    said = add_logged_posts(read, state)
+    own = add_logged_posts(read, state)
     seen, _ = fold.seen(np.arange(len(fold)))
     real = np.flatnonzero(seen > 0)
     panes = fold.panes_of(real)
-    versions = post_rows.versions(fold.post_events(fold.find(list(said))))
-    cells = [conversation_posts(cells) for cells in cells_of(fold, state.known, panes, state.again(said), 1)]
+    versions = post_rows.versions(fold.post_events(fold.find(list(own))))
+    cells = [conversation_posts(cells) for cells in cells_of(fold, state.known, panes, state.again(own), 1)]
     return _Expected(
         {
             POST_METRICS: spreading.rows(fold, real, _as_shown(fold, real, shown)),
             POST_MINUTES: post_rows.of_panes(fold, panes),
-            POSTS: post_rows.posts(list(said), [one.facts for one in said.values()], versions),
+            POSTS: post_rows.posts(list(own), [events.facts for events in own.values()], versions),
             CONVERSATION_POSTS: _joined(cells),
-            CARRY_OVER: carry_over(said, versions),
+            CARRY_OVER: carry_over(own, versions),
         },
         dict(zip([post_ids[row] for row in real.tolist()], fold.post_events(real).tolist(), strict=True)),
     )
 
 
 def _as_shown(fold: Fold, posts: Array, shown: Mapping[str, int]) -> Array:
-    """What these posts' spread is meant for: each row is compared at its own time, where that is one that it can
-    have."""
-    said = np.array([shown.get(fold.post_ids[row], 0) // MINUTE for row in posts.tolist()], np.int64)
-    return np.where(Spreading.times(fold, posts, said) == said, said, fold.seen(posts)[1])
+    """Returns the minute at which R_t and forecast of each post are compared: that of its stored row, where a row can
+    have it, else the minute of its newest event."""
+    stored = np.array([shown.get(fold.post_ids[row], 0) // MINUTE for row in posts.tolist()], np.int64)
+    return np.where(Spreading.times(fold, posts, stored) == stored, stored, fold.seen(posts)[1])
 
 
 def _joined(parts: Sequence[Columns]) -> Columns:

@@ -58,7 +58,7 @@ class PostsState:
         return rows
 
     def add_events(self, posts: Array, identified: Identities, events: EventColumns) -> Taken:
-        """Adds events that have just come, of posts that are in memory."""
+        """Adds new events of posts in memory."""
         taken = self.fold.take(posts, identified)
         self.known.learn_channels(self.known.new_channels(events.channel))
         adds = (taken.outcomes <= kernels.LATE) & identified.are_nodes & (identified.actions == kernels.ADD)

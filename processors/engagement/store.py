@@ -1,5 +1,7 @@
-"""The log and the rows in ClickHouse. Ids are hashed by the server, under this process's key: a cold read moves
-numbers, not text."""
+"""The log and the derived rows of posts in ClickHouse.
+
+The server hashes ids under this process's key, so a read of cold posts transfers numbers, not text.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -26,19 +28,20 @@ from schemas.tables import (
 )
 
 BLOCK_EVENTS: Final = 1 << 20
-"""Events that are put in order at once: a post's panes are cheapest to build in the order of their minutes. About 60
-MB."""
+"""Events that are sorted by time at once, in about 60 MB: the fold builds a post's panes fastest in the order of their
+minutes."""
 
 PACKED: Final = {
     "channels": "arrayStringConcat(channels, '\\0')",
     "voices": "arrayStringConcat(arrayMap(hash -> hex(reinterpretAsFixedString(hash)), voices))",
 }
-"""Arrays within conversation_posts as text, which the driver reads at a tenth of the price."""
+"""SQL of the arrays of conversation_posts as text, which the driver reads in a tenth of the time."""
 
 FIRST_WINS: Final = 1 << 62
+"""The version of an event is this less its offset, so that the first event of an identity in the log wins."""
 
-REMOVED_AT_ONCE: Final = 500
-"""Rows named in one statement: ids of 512 characters stay below the server's limit for a query, 256 KiB."""
+_REMOVED_AT_ONCE: Final = 500
+"""Rows that one DELETE names: with ids of 512 characters the query stays below the server's limit of 256 KiB."""
 
 
 class ClickHouseLog:
@@ -46,7 +49,7 @@ class ClickHouseLog:
     one for a census, which goes on while the others are in use. One thread calls it."""
 
     def __init__(self, connect: Callable[[bool], ClickHouse], hasher: Hasher) -> None:
-        """`connect(numpy)` makes a connection that takes and gives numpy arrays, or lists."""
+        """`connect(numpy)` makes a connection for numpy arrays, or for lists."""
         self._lists, self._arrays, self._census = connect(False), connect(True), connect(False)
         self._hasher = hasher
 
@@ -55,7 +58,7 @@ class ClickHouseLog:
             connection.close()
 
     def cut(self) -> None:
-        """Ends what waits for the server, from another thread: that call raises Unavailable."""
+        """Ends the call that waits for the server, which raises Unavailable. Called from another thread."""
         for connection in (self._lists, self._arrays, self._census):
             connection.cut()
 
@@ -136,11 +139,11 @@ class ClickHouseLog:
         client = self._lists if table in (POSTS, CARRY_OVER) else self._arrays
         packed = PACKED if table is CONVERSATION_POSTS else {}
         named = ", ".join(packed.get(name) or _as_ticks(table[name]) for name in columns)
-        found = client.select(
+        values = client.select(
             f"SELECT {named} FROM {table.name} FINAL WHERE post_id IN (SELECT post_id FROM wanted)",
             tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
         )
-        rows = dict(zip(columns, found or [[] for _ in columns], strict=True))
+        rows = dict(zip(columns, values or [[] for _ in columns], strict=True))
         if packed:
             rows["voices"] = list(map(bytes.fromhex, rows["voices"]))
         return rows
@@ -148,10 +151,10 @@ class ClickHouseLog:
     def remove(self, table: Table, keys: Sequence[tuple[Any, ...]], versions: Sequence[int]) -> None:
         names = [_as_ticks(table[name]) for name in (*table.order_by, "version")]
         rows = [(*key, version) for key, version in zip(keys, versions, strict=True)]
-        for start in range(0, len(rows), REMOVED_AT_ONCE):
+        for start in range(0, len(rows), _REMOVED_AT_ONCE):
             self._lists.execute(
                 f"ALTER TABLE {table.name} DELETE WHERE ({', '.join(names)}) IN %(rows)s SETTINGS mutations_sync = 2",
-                {"rows": tuple(rows[start : start + REMOVED_AT_ONCE])},
+                {"rows": tuple(rows[start : start + _REMOVED_AT_ONCE])},
             )
 
     def append(self, events: EventColumns) -> None:
@@ -195,7 +198,7 @@ class ClickHouseLog:
 
 
 def _as_ticks(column: Column) -> str:
-    """SQL for a column's values as the fold gives them: times as integers, lists of numbers as text."""
+    """Returns SQL for the values of a column as the fold has them: times as integers, lists of numbers as text."""
     if column.type == "Array(UInt32)":
         return f"replaceAll(toString({column.name}), ',', ', ')"
     if "DateTime64(6" in column.type:

@@ -1,6 +1,6 @@
 """Runs that are folded and not stored yet: the new events, the rows that they change and the dead letters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from itertools import chain, compress
 from typing import Any, Final
@@ -14,12 +14,9 @@ from processors.engagement.fold import kernels
 from processors.engagement.fold.columns import POST, EventColumns
 from processors.engagement.fold.fold import Taken
 from processors.engagement.rows.post_facts import PostEvent
+from processors.engagement.watermarks.watermarks import Reached
 from processors.runtime.records import Run
 from schemas.topics import KINDS
-
-Reached = Mapping[Partition, tuple[int, int]]
-"""How far each topic partition has come: the newest occurred_at (microseconds since 1970; 0 before the first event) and
-the received_at of the last record (milliseconds since 1970)."""
 
 _PARTITION_BITS: Final = 16
 
@@ -35,7 +32,8 @@ class UnstoredRuns:
         self._received: list[Array] = []
         self.dead: list[DeadLetter] = []
         self.reached: dict[Partition, tuple[int, int]] = {}
-        """How far the runs came, as in Reached."""
+        """The newest occurred_at (microseconds since 1970; 0 before the first event) and the received_at of the last
+        record (milliseconds since 1970) of each topic partition."""
 
     def add(self, runs: Sequence[Run], events: EventColumns, outcomes: Taken, dead: Sequence[DeadLetter]) -> None:
         """Adds runs: their events, what the fold made of the events, and their dead letters."""

@@ -1,4 +1,4 @@
-"""Compiles every loop of the job, or loads it from the cache: a job that stores nothing takes a few events."""
+"""Loads the compiled kernels of the engagement job, by running a job that stores nothing on a few events."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ def _record(offset: int, kind: str, more: dict[str, Any]) -> _Record:
 
 
 class _Nothing:
-    """A log, a store and an outbox in which there never is anything."""
+    """A log, a store and an outbox that are always empty."""
 
     broker_ms = None
 

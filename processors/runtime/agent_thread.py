@@ -63,7 +63,7 @@ class ThreadPorts:
 
 
 class AgentThread:
-    """One thread with its connections and its fuse. Reports to health and watchdog whether ClickHouse answers."""
+    """A thread with connections and a fuse. Reports to health and watchdog whether ClickHouse answers."""
 
     def __init__(self, name: str, ports: ThreadPorts) -> None:
         self._ports = ports

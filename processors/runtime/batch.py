@@ -1,4 +1,4 @@
-"""What the source hands over, to whom, and how it is cut."""
+"""Batches: what a source passes to its agent, and the policy by which the source cuts them."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -11,21 +11,24 @@ from pipeline.observability.metrics import BatchStep
 from processors.runtime.records import Run
 
 BEHIND_SECONDS: Final = 5.0
-"""Records older than this are a backlog: batches may then fill up, because larger ones cost less per event."""
+"""The age of records above which they are a backlog. Batches may fill up then, because larger ones cost less per
+event."""
 
 BACKLOG_FLUSHES: Final = 8
 FRESH_SECONDS: Final = 0.1
-"""A batch gathers for as long, and until it has reached records as young as this. The consumer reads ahead and rests
-until that is taken: what comes first was read when the last batch was cut, what has come since takes a round trip."""
+"""A batch is filled for at least this long, and until its newest record is younger than this. The consumer reads ahead
+and then rests until its records are taken: the first records of a batch were read when the last batch was cut, and
+newer ones take a round trip."""
 
 
 @dataclass
 class Batch:
-    """Consecutive records of some partitions; once a second, where none come, an empty one. `stored` becomes True once
-    all of it is stored, False when it was given up.
+    """Consecutive records of some partitions. An agent without records gets an empty batch once a second.
 
-    `lags`: records of each of our partitions that come after it, None where that is not known yet. `all_read`: the
-    whole group has committed all there is, and nothing more is waited for.
+    `next_offsets`: the offsets to commit once the batch is stored. `lags`: the number of records after the batch in
+    each owned partition, None where it is unknown. `all_read`: the whole group has committed all records, and the run
+    ends. `stored` becomes True once all of the batch is stored, False when it was given up. `given_up` is set by the
+    source when a rebalance or a stop does not wait for the batch any longer.
     """
 
     runs: list[Run]
@@ -36,7 +39,7 @@ class Batch:
     given_up: Event = field(default_factory=Event)
 
     def first_offsets(self) -> dict[Partition, int]:
-        """Where each partition goes on when this batch is to be read again."""
+        """Returns the offset of each partition from which the batch is read again."""
         first: dict[Partition, int] = {}
         for run in self.runs:
             first.setdefault((run.topic, run.partition), run.records[0].offset)
@@ -97,20 +100,21 @@ class SourcePolicy:
     tells_batches: bool = True
 
     def due(self, started: float, last_cut: float, reached: Sequence[float], now: float) -> float:
-        """When the batch that was begun at `started` is cut, the last one having been cut at `last_cut` (monotonic
-        seconds), where this one has `reached` these times of some partitions (Unix seconds, as `now` is)."""
+        """Returns the monotonic time at which to cut a batch begun at `started`, after the last batch was cut at
+        `last_cut` (monotonic seconds). `reached`: Unix times of the newest record of some partitions; `now` is Unix
+        time too."""
         if now - min(reached) > BEHIND_SECONDS:
             return started + self.flush_seconds * BACKLOG_FLUSHES
         if now - max(reached) > FRESH_SECONDS:
             return started + self.flush_seconds
-        # Records wait while the batch before theirs is stored: that counts.
+        # The time counts in which records waited while the batch before theirs was stored.
         return max(started + FRESH_SECONDS, last_cut + self.flush_seconds)
 
 
 @dataclass(frozen=True)
 class CatchUp:
-    """For a run that ends: `is_due` says whether all that is read before us is done with, `then` is called each time
-    that the whole group has committed all there is and an `all_read` batch is stored."""
+    """The end of a run that ends. `is_due` returns whether the sources before this one have caught up. `then` is called
+    each time that the whole group has committed all records and an `all_read` batch is stored."""
 
     is_due: Callable[[], bool] = lambda: True
     then: Callable[[], None] = lambda: None

@@ -1,8 +1,8 @@
-"""Where numba keeps compiled kernels: a folder for each state of their sources.
+"""Chooses numba's cache folder: one folder for each state of the sources of compiled kernels.
 
-numba looks for changes only in the file in which a function stands. After an edit of a callee, or of a constant in
-another file, its callers would be loaded as they were compiled before, without a word. So the folder's name is a hash
-of all files with compiled functions and of all that they import from here.
+numba looks for changes only in the file that defines a function. After an edit of a callee, or of a constant in another
+file, the callers would be loaded as compiled before the edit, without a warning. So the folder's name is a hash of all
+files with compiled functions and of all files of this project that they import.
 """
 
 import os
@@ -19,7 +19,7 @@ from typing import Final
 VARIABLE: Final = "NUMBA_CACHE_DIR"
 
 KEPT: Final = 8
-"""Folders that stay beside the newest: what other branches and versions have compiled, 20 MB each."""
+"""The number of folders of other branches and versions that stay beside the newest, 20 MB each."""
 
 NAME: Final = re.compile(r"kernels-[0-9a-f]{16}")
 OURS: Final = ("processors", "pipeline", "schemas")
@@ -32,8 +32,8 @@ _IMPORTS: Final = re.compile(r"^from ([\w.]+) import (?:\(([^)]*)\)|(.*))|^impor
 def use_kernel_cache(package: Path, environment: MutableMapping[str, str]) -> Path | None:
     """Chooses the folder for the kernels of `package`, before any of them is imported: sets NUMBA_CACHE_DIR.
 
-    The folder lies in the first of these that can be written: what NUMBA_CACHE_DIR names, `__pycache__` of the package,
-    the user's cache (XDG_CACHE_HOME). Where none can be written, nothing is set, and None is returned: numba says so.
+    The folder lies in the first writable one of these: the value of NUMBA_CACHE_DIR, `__pycache__` of the package, the
+    user's cache (XDG_CACHE_HOME). Where none is writable, sets nothing and returns None; numba warns then.
     """
     name = f"kernels-{key_of(package)}"
     for base in _bases(package, environment):
@@ -50,7 +50,7 @@ def use_kernel_cache(package: Path, environment: MutableMapping[str, str]) -> Pa
 
 
 def key_of(package: Path) -> str:
-    """A hash of the sources of all kernels, and of the versions of what compiles them."""
+    """Returns a hash of the sources of all kernels and of the versions of their compilers."""
     digest = blake2b(digest_size=8)
     for part in (sys.version, *map(_version, COMPILERS)):
         digest.update(part.encode() + b"\0")
@@ -61,20 +61,21 @@ def key_of(package: Path) -> str:
 
 
 def sources_of(package: Path) -> list[Path]:
-    """All files of the package that import numba, and what they import from here, which holds their constants."""
-    found: set[Path] = set()
+    """Returns all files of the package that import numba, and the imported files of this project, which hold the
+    kernels' constants."""
+    sources: set[Path] = set()
     new = {file for file in package.rglob("*.py") if _USES_NUMBA.search(file.read_bytes())}
     while new:
-        found |= new
-        new = {imported for file in new for imported in _imported(file, package.parent)} - found
-    return sorted(found)
+        sources |= new
+        new = {imported for file in new for imported in _imported(file, package.parent)} - sources
+    return sorted(sources)
 
 
 def _imported(file: Path, root: Path) -> Iterable[Path]:
     for module, several, names, whole in _IMPORTS.findall(file.read_text(encoding="utf-8")):
         if (module or whole).split(".")[0] not in OURS:
             continue
-        # What is imported from a package may be a module.
+        # A name that is imported from a package may be a module.
         parts = [module or whole, *(f"{module}.{name}" for name in re.findall(r"\w+", several or names))]
         for part in parts:
             path = root.joinpath(*part.split("."))
@@ -91,7 +92,7 @@ def _bases(package: Path, environment: MutableMapping[str, str]) -> Iterable[Pat
 
 
 def _is_writable(folder: Path) -> bool:
-    """Makes the folder, and notes that it is in use."""
+    """Makes the folder, and updates its time of use. Returns whether the folder can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -102,7 +103,7 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _prune(base: Path) -> None:
-    """Removes all folders but those that were used last. A process that runs from one compiles again where it must."""
+    """Removes all folders except the last used. A process that uses a removed one compiles again."""
     used = sorted((_used_at(path), path) for path in base.iterdir() if NAME.fullmatch(path.name))
     for _, path in used[: -KEPT - 1]:
         rmtree(path, ignore_errors=True)

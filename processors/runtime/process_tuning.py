@@ -1,5 +1,4 @@
-"""What a worker's process asks of the interpreter and of the C library, so that its memory and its CPU are the state's,
-not theirs."""
+"""Tunes the garbage collector and the C library's allocator for a worker, whose memory is mostly long-lived arrays."""
 
 import ctypes
 import gc
@@ -12,27 +11,27 @@ MMAP_THRESHOLD: Final = -3
 
 LARGE_BYTES: Final = 32 << 20
 KEPT_BYTES: Final = 256 << 20
-"""Of what is smaller than the one, the most that glibc allows, the other stays with the process when it is free: what a
-batch needs and lets go of again, the next one finds, and pays no page twice. A threshold of 1 MiB costs 2 to 8 us an
-event; the first one that glibc has by itself, 128 KiB, 40."""
+"""Allocations below LARGE_BYTES (glibc's maximum) come from the heap, and up to KEPT_BYTES of freed heap stays with the
+process. The next batch reuses it instead of faulting pages in again. A threshold of 1 MiB costs 2 to 8 us an event;
+glibc's default, 128 KiB, costs 40."""
 
 YOUNG_OBJECTS: Final = 1_000_000
-"""More than a full batch has at a time (200,000 records and what is made of them). With fewer the collector looks in
-the middle of each batch at records that all are needed: 0.5 us an event. Cycles are rare here, and wait a little
-longer."""
+"""The collector's threshold, above the objects of a full batch (200,000 records and their events). With a lower one the
+collector visits live records in the middle of each batch, which costs 0.5 us an event. Cycles are rare here, and can
+wait."""
 
 TIDY_SECONDS: Final = 30.0
-"""How often cycles are collected and free memory goes back to the system. The driver of ClickHouse leaves some 200
-objects in cycles a second, and heaps of several threads keep pages that lie between others: without it a worker grows
-by 100 MB in ten minutes. It takes 20 to 200 ms."""
+"""The time between two collections of cycles, after which free memory returns to the system. The driver of ClickHouse
+leaves some 200 objects in cycles a second, and heaps of several threads keep free pages between used ones: without
+collections a worker grows by 100 MB in ten minutes. A collection takes 20 to 200 ms."""
 
 
 def tune() -> None:
-    """Once, before the first record.
+    """Tunes the process once, before the first record.
 
-    What lives long has pages of its own and does not lie between what batches leave
-    (processors/columnar/mmap_arrays.py).
-    What is loaded by now lives as long as the process, so the collector need not look at it.
+    Long-lived arrays have pages of their own, so they do not lie between the objects of batches
+    (processors/columnar/mmap_arrays.py). Objects that exist by now live as long as the process, so the collector skips
+    them.
     """
     mallopt = _of_glibc("mallopt")
     if mallopt is not None:
@@ -44,14 +43,15 @@ def tune() -> None:
 
 
 class TidyState:
-    """When the process was last tidied up. To be called between two batches, when what they need is let go of."""
+    """The time of the last collection. Called between two batches, when the objects of a batch are freed."""
 
     def __init__(self, now: float) -> None:
         """`now` in monotonic seconds."""
         self._tidied_at = now
 
     def tidy(self, now: float) -> bool:
-        """Collects cycles and gives free memory back, where TIDY_SECONDS have gone by; whether it did."""
+        """Collects cycles and returns free memory to the system, if TIDY_SECONDS have passed. Returns whether it
+        did."""
         if now - self._tidied_at < TIDY_SECONDS:
             return False
         self._tidied_at = now
@@ -63,6 +63,6 @@ class TidyState:
 
 
 def _of_glibc(name: str) -> Callable[..., int] | None:
-    """A function of glibc's; None where the C library is another."""
-    found: Callable[..., int] | None = getattr(ctypes.CDLL(None), name, None)
-    return found
+    """Returns a function of glibc; None where the C library lacks it."""
+    function: Callable[..., int] | None = getattr(ctypes.CDLL(None), name, None)
+    return function

@@ -1,4 +1,4 @@
-"""Records of Kafka as agents are given them, in runs of one topic partition; and the dead letter of a record."""
+"""Records of Kafka, in runs of one topic partition, and the dead letter of a record."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from pipeline.dead_letters import DeadLetter
 from schemas.events import InvalidEvent
 
 
-class Record(Protocol):
-    """What is read of a Kafka record; `timestamp` is LogAppendTime in milliseconds."""
+class KafkaRecord(Protocol):
+    """A Kafka record. `timestamp` is LogAppendTime in milliseconds since 1970."""
 
     offset: int
     timestamp: int
@@ -24,11 +24,11 @@ class Run:
     topic: str
     kind: str
     partition: int
-    records: Sequence[Record]
+    records: Sequence[KafkaRecord]
 
 
-def dead_letter(run: Run, record: Record, flaw: InvalidEvent) -> DeadLetter:
-    """Makes the dead letter of a record that cannot be read, with its position and the flaw's field and reason."""
+def dead_letter(run: Run, record: KafkaRecord, flaw: InvalidEvent) -> DeadLetter:
+    """Makes the dead letter of an unreadable record, with the record's position and the flaw's field and reason."""
     return DeadLetter(
         topic=run.topic,
         partition=run.partition,

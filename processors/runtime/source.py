@@ -1,12 +1,11 @@
-"""The loop that reads Kafka for one agent: a Faust service that hands it whole runs, waits until they are stored, and
-commits.
+"""The source of one agent: a Faust service that reads Kafka, passes batches to the agent, waits until they are stored,
+and commits.
 
-One lock is held around fetch, hand-over, storing and commit, and a rebalance takes the same lock: so a rebalance comes
-only between two batches, nothing is delivered before we own it, and "stored" is the only offset there is. A batch that
-waits for a store that is away is given up when a rebalance or a stop wants the lock: it is never committed, and whoever
-folded it forgets what it touched. Whatever is asked of Kafka under the lock ends in time
-(`pipeline/kafka/group.py`): else a rebalance that waits for the lock would wait for ever, and the broker drop us
-meanwhile.
+One lock is held around fetch, hand-over, storing and commit, and a rebalance takes the same lock. So a rebalance comes
+only between two batches, no record is delivered before its partition is owned, and the offset of what is stored is the
+only offset. A batch that waits for a store that is away is given up when a rebalance or a stop wants the lock: the
+batch is never committed, and the agent forgets the posts that it touched. Each call of Kafka under the lock ends in
+time (`pipeline/group.py`). Otherwise a rebalance would wait for the lock forever, and the broker would drop the member.
 """
 
 import asyncio
@@ -30,24 +29,25 @@ from processors.runtime.source_reports import SourceReports
 _FETCH_SECONDS: Final = 0.2
 _FETCH_RECORDS: Final = 50_000
 _COMMIT_SECONDS: Final = 1.0
-"""Commits come at most this often: a later one only means more to read again after a crash."""
+"""The least time between two commits. A later commit only means more records to read again after a crash."""
 
 _RETRY_SECONDS: Final = 1.0
 _WATCH_SECONDS: Final = 1.0
 _CATCH_UP_SECONDS: Final = 0.2
-"""How often it is looked whether all is caught up, where the run is to end then."""
+"""The time between two checks whether all sources have caught up, in a run that ends then."""
 
 _TICK_SECONDS: Final = 1.0
-"""An agent that gets no records gets an empty batch this often: time goes on."""
+"""The time after which an agent without records gets an empty batch, because time moves minutes on too."""
 
 _STOP_SECONDS: Final = 6.0
-"""How long the end waits for the open batch and a last commit. What is not committed is read again, and counts once."""
+"""The longest wait of a stop for the open batch and a last commit. Records that are not committed are read again, and
+count once."""
 
 log = logging.getLogger(__name__)
 
 
 class RunSource(faust.Service):  # type: ignore[misc]
-    """Reads the group's partitions into a channel, batch by batch."""
+    """Reads the partitions of a consumer group into a channel, batch by batch."""
 
     def __init__(
         self, policy: SourcePolicy, ports: SourcePorts, catch_up: CatchUp | None = None, **service: Any
@@ -62,7 +62,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
         self._member = ports.open_member(self._revoke, self._assign)
         self._between_batches = asyncio.Lock()
         self._open: Batch | None = None
-        self._wanted = 0  # how many want the lock besides the pump
+        self._wanted = 0  # the number of tasks that want the lock besides the pump
         self._joined = False
         self._rewound = policy.rewind_to is None
         self._to_rewind: frozenset[Partition] = frozenset()
@@ -72,22 +72,23 @@ class RunSource(faust.Service):  # type: ignore[misc]
 
     @property
     def is_caught_up(self) -> bool:
-        """The whole group had committed all there is, our agent has been told so, and nothing has come since."""
+        """Whether the whole group has committed all records, the agent has processed an `all_read` batch, and no record
+        has come since."""
         return self._has_rested
 
     @faust.Service.task
     async def _pump(self) -> None:
-        self._channel.app.flow_control.resume()  # channels are suspended until somebody says go
+        self._channel.app.flow_control.resume()  # channels are suspended until they are resumed
         await self._try_until_done(self._agent.prepare, "clickhouse")
         self._joined = await self._try_until_done(self._member.join, "kafka")
         while not self.should_stop:
             async with self._between_batches:
                 if has_rewound := await self._rewind_first():
                     await self._go_on()
-            await (asyncio.sleep(0) if has_rewound else self.sleep(_RETRY_SECONDS))  # a rebalance can have the lock
+            await (asyncio.sleep(0) if has_rewound else self.sleep(_RETRY_SECONDS))  # a rebalance can take the lock
 
     async def _go_on(self) -> None:
-        """Reads, hands over and commits, as far as there is something to."""
+        """Reads a batch, hands it over, and commits stored offsets."""
         batch = await self._next_batch()
         has_come = batch is not None
         if batch is None and self._is_tick_due():
@@ -98,8 +99,8 @@ class RunSource(faust.Service):  # type: ignore[misc]
             await self._commit()
         self._idle = not has_come and not self._uncommitted
 
-    async def _try_until_done(self, action: Callable[[], Awaitable[None]], store: StoreName) -> bool:
-        """Waits for a store that is away at the start. False when stopped meanwhile."""
+    async def _try_until_done(self, action: Callable[[], Awaitable[None]], store: Store) -> bool:
+        """Repeats an action of the start until the store answers. Returns False when stopped meanwhile."""
         while not self.should_stop:
             try:
                 await action()
@@ -112,7 +113,8 @@ class RunSource(faust.Service):  # type: ignore[misc]
         return False
 
     async def _rewind_first(self) -> bool:
-        """Rewinds a first assignment before it is read, where that is asked for. False when Kafka did not answer."""
+        """Rewinds a first assignment, where the policy asks for a rewind. Returns False when Kafka did
+        not answer."""
         if self._to_rewind and not self._wanted and self._policy.rewind_to is not None:
             try:
                 self._uncommitted = await self._member.rewind_to(self._to_rewind, self._policy.rewind_to)
@@ -123,7 +125,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
         return True
 
     async def _next_batch(self) -> Batch | None:
-        """What comes until the flush is due; None where nothing came."""
+        """Reads until the batch is due. Returns None where no record came."""
         started = time.monotonic()
         runs: list[Run] = []
         next_offsets: dict[Partition, int] = {}
@@ -182,12 +184,12 @@ class RunSource(faust.Service):  # type: ignore[misc]
             self._open = None
 
     async def _commit(self) -> None:
-        """Commits what is stored. A failure is left to the next commit: everything is idempotent."""
+        """Commits the stored offsets. A failure is left to the next commit, because every step is idempotent."""
         offsets, self._uncommitted = self._uncommitted, {}
         for attempt in (1, 2):
             try:
                 with self._metrics.time_step(self._policy.commit_step):
-                    ours = await self._member.commit(offsets)
+                    is_committed = await self._member.commit(offsets)
             except Unavailable as error:
                 self._reports.note_away(error)
                 if attempt == 2 or self.should_stop:
@@ -195,7 +197,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
                     break
             else:
                 self._reports.note_back()
-                if ours:
+                if is_committed:
                     self._reports.note_commit()
                 break
         self._committed_at = time.monotonic()
@@ -211,10 +213,10 @@ class RunSource(faust.Service):  # type: ignore[misc]
     async def _assign(self, assigned: frozenset[Partition]) -> bool:
         async with self._taking_over():
             topics = self._policy.group.topics
-            if found := torn(assigned, topics):
+            if reason := torn(assigned, topics):
                 await self.crash(
                     Refused(
-                        f"a torn assignment, {found}: all members of the group must subscribe to {', '.join(topics)}"
+                        f"a torn assignment, {reason}: all members of the group must subscribe to {', '.join(topics)}"
                     )
                 )
                 return False
@@ -228,8 +230,8 @@ class RunSource(faust.Service):  # type: ignore[misc]
 
     @asynccontextmanager
     async def _taking_over(self) -> AsyncIterator[None]:
-        """The lock, wanted by a rebalance: the open batch need not wait for a store any longer, and the next one is not
-        begun."""
+        """Takes the lock for a rebalance: the open batch does not wait for a store any longer, and no batch is begun
+        meanwhile."""
         self._wanted += 1
         if self._open:
             self._open.given_up.set()
@@ -241,7 +243,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
 
     @faust.Service.task
     async def _watch(self) -> None:
-        """Lag, membership, health and the watchdog, once a second; says when all is caught up."""
+        """Reports lag, membership, health and watchdog once a second, and ends a run that has caught up."""
         while not self.should_stop:
             await self.sleep(_CATCH_UP_SECONDS if self._catch_up is not None and self._idle else _WATCH_SECONDS)
             self._reports.beat()
@@ -262,7 +264,8 @@ class RunSource(faust.Service):  # type: ignore[misc]
                 await self.crash(EngagementError(reason))
 
     async def _end_at_the_end(self, catch_up: CatchUp) -> None:
-        """Once the whole group has committed all there is: our agent is told so, and when it has been, the run ends."""
+        """Ends a run once the whole group has committed all records: first the agent gets an `all_read` batch, then the
+        run ends."""
         left = sum((await self._member.lags(of_group=True)).values())
         if not left and self._idle and self._reports.is_ready:
             if self._has_rested:

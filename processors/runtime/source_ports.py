@@ -1,4 +1,4 @@
-"""Ports of a source, and the group of sources that one worker has."""
+"""Ports of a source, and the group of all sources of a worker."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ OpenMember = Callable[[Callable[[], Awaitable[None]], Callable[[frozenset[Partit
 
 
 class GroupedSource(Protocol):
-    """A source as its group sees it."""
+    """The part of a source for its group."""
 
     @property
     def is_caught_up(self) -> bool: ...

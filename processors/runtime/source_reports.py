@@ -1,4 +1,4 @@
-"""What a source tells metrics, health and its watchdog of itself."""
+"""Reports of a source to metrics, health and its watchdog."""
 
 import logging
 import time
@@ -12,13 +12,14 @@ from pipeline.observability.metrics import WorkerMetrics
 from processors.runtime.batch import SourcePolicy
 
 MEMBERSHIP_SECONDS: Final = 3.0
-"""How often the broker is asked whether it counts us in the group; each second while it does not. Two requests."""
+"""The time between two questions to the broker whether the worker is a member of the group. Asked each second while it
+is not. A question takes two requests."""
 
 log = logging.getLogger(__name__)
 
 
 class SourceReports:
-    """Says for one source how its group, its stores and its lag are."""
+    """Reports the group, the stores and the lag of one source."""
 
     def __init__(
         self, policy: SourcePolicy, metrics: WorkerMetrics, health: HealthState, watchdog: WatchdogState
@@ -28,7 +29,7 @@ class SourceReports:
         self._look_at = 0.0
 
     def beat(self) -> None:
-        """The event loop runs."""
+        """Notes that the event loop runs."""
         self._health.beat(time.monotonic())
 
     @property
@@ -36,34 +37,34 @@ class SourceReports:
         return self._health.report(time.monotonic()).ready
 
     def note_assignment(self, partitions: int) -> None:
-        """The group has spoken."""
+        """Notes that the group has assigned partitions, or none."""
         self._health.note_assignment(partitions, self._label)
 
     def note_commit(self) -> None:
-        """Offsets moved and are committed."""
+        """Notes that offsets moved and are committed."""
         self._metrics.note_commit(time.time())
         self._watchdog.note_commit(time.monotonic())
 
-    def note_away(self, error: Unavailable, store: StoreName = "kafka") -> None:
-        """A store does not answer."""
+    def note_away(self, error: Unavailable, store: Store = "kafka") -> None:
+        """Notes that a store does not answer."""
         log.warning("%s", error)
         if store == "kafka":
             self._metrics.count_kafka_error()
         self._health.note_away(store, str(error), time.monotonic())
         self._watchdog.note_away(store, time.monotonic())
 
-    def note_back(self, store: StoreName = "kafka") -> None:
-        """A store answers."""
+    def note_back(self, store: Store = "kafka") -> None:
+        """Notes that a store answers."""
         self._health.note_back(store)
         self._watchdog.note_back(store, time.monotonic())
 
     def note_lags(self, lags: dict[Partition, int]) -> None:
-        """Records of each of our partitions that are not committed."""
+        """Notes the number of records of each owned partition that are not committed."""
         self._metrics.set_lag(lags, self._label)
         self._watchdog.note_lag(sum(lags.values()), time.monotonic())
 
     async def look_at_membership(self, member: Member) -> None:
-        """Asks the broker whether it counts us in the group, when it is time to. Raises Unavailable."""
+        """Asks the broker whether the worker is a member of the group, when a question is due. Raises Unavailable."""
         if member.is_settled and time.monotonic() < self._look_at:
             return
         standing = await member.standing()
@@ -84,7 +85,7 @@ class SourceReports:
             self._look_at = now + MEMBERSHIP_SECONDS
 
     def stuck(self) -> str | None:
-        """Why the process has to end, once it has."""
+        """Returns why the process has to end; None while it need not."""
         reason = self._watchdog.stuck(time.monotonic())
         if reason is not None:
             self._health.note_failure(reason)
