@@ -38,13 +38,13 @@ SHOWN: Final = 20
 @click.option(
     "--until-caught-up",
     is_flag=True,
-    help="End with 0 once all there is has been stored and committed, and minutes that can be are closed.",
+    help="Exit 0 once all records are stored and committed, and all minutes that can be closed are.",
 )
 @click.option(
     "--from",
     "since",
     type=click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"]),
-    help="Read again what Kafka received since then (UTC where no zone is said); nothing is counted twice.",
+    help="Read again what Kafka received since then (UTC where no zone is given); nothing is counted twice.",
 )
 def work(until_caught_up: bool, since: datetime | None) -> None:
     """The Faust worker: reads the source topics and keeps the tables of ClickHouse exact.
@@ -66,11 +66,12 @@ def work(until_caught_up: bool, since: datetime | None) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def recount(check: bool, adopt: bool, as_json: bool) -> None:
-    """Computes every derived row anew from the log of events, and says what was different.
+    """Computes every derived row anew from the log of events, and prints the differences.
 
     Without --check the rows are written too; workers may go on meanwhile. Counts at closing (conversation_closed) are
-    compared as far as the log tells what had come by then, and never written: detectors have judged by them. Needs the
-    settings that workers have: where they differ it names them and does nothing, unless they are to be adopted.
+    compared as far as the log tells which events had come by then, and are never written, because detectors have judged
+    by them. Needs the settings of the workers: where they differ, the command names them and ends, unless --adopt is
+    given.
     """
     if check and adopt:
         raise click.UsageError("--check writes nothing and --adopt does: leave one out")

@@ -138,11 +138,11 @@ class ConversationFold:
     def add_up(self, groups: Array) -> Minutes:
         """Adds up the cells of these groups, each named once."""
         count = len(groups)
-        place = np.full(self._groups.count, -1, np.int64)
-        place[groups] = np.arange(count)
+        owner_of = np.full(self._groups.count, -1, np.int64)
+        owner_of[groups] = np.arange(count)
         top = len(self)
         rows, of = np.empty(top, np.int64), np.empty(top, np.int64)
-        cells = kernels.find_rows(place, self._group, top, rows, of)
+        cells = kernels.find_rows(owner_of, self._group, top, rows, of)
         rows, of = rows[:cells], of[:cells]
         counts = np.zeros((count, len(CELL_COUNTS)), np.int64)
         seen, fold = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
@@ -203,9 +203,9 @@ class ConversationFold:
 def load_conversation_kernels() -> None:
     """Loads the compiled kernels of the conversation fold. Compiles them, in some seconds, where no cache has them."""
     fold = ConversationFold()
-    one, none = np.ones(1, np.int64), np.zeros((1, len(CELL_COUNTS)), np.int64)
-    voice = Sets(one.astype(np.uint64), one)
-    numbers = one.astype(np.uint64)
-    cells = CellArrays(texts(["", ""]), one, numbers, one, none, voice, voice, one.astype(np.bool_), numbers)
+    ones, counts = np.ones(1, np.int64), np.zeros((1, len(CELL_COUNTS)), np.int64)
+    voice = Sets(ones.astype(np.uint64), ones)
+    numbers = ones.astype(np.uint64)
+    cells = CellArrays(texts(["", ""]), ones, numbers, ones, counts, voice, voice, ones.astype(np.bool_), numbers)
     fold.add_up(fold.add_cells(cells).groups)
-    voice.take(one - 1)
+    voice.take(ones - 1)

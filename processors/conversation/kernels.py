@@ -25,17 +25,17 @@ def enter(slots, known, keys, numbers, count):
     is a power of two and at least twice the count, holds numbers; `known` holds the key of each number."""
     mask = np.uint64(len(slots) - 1)
     for i in range(len(keys)):
-        place = keys[i] & mask
+        slot = keys[i] & mask
         while True:
-            number = slots[place]
+            number = slots[slot]
             if number == _EMPTY:
-                slots[place] = number = count
+                slots[slot] = number = count
                 known[count] = keys[i]
                 count += 1
                 break
             if known[number] == keys[i]:
                 break
-            place = (place + np.uint64(1)) & mask
+            slot = (slot + np.uint64(1)) & mask
         numbers[i] = number
     return count
 
@@ -55,19 +55,19 @@ def spread(slots, known, count):
     """Fills empty `slots` with the first `count` numbers."""
     mask = np.uint64(len(slots) - 1)
     for number in range(count):
-        place = known[number] & mask
-        while slots[place] != _EMPTY:
-            place = (place + np.uint64(1)) & mask
-        slots[place] = number
+        slot = known[number] & mask
+        while slots[slot] != _EMPTY:
+            slot = (slot + np.uint64(1)) & mask
+        slots[slot] = number
 
 
 @njit(cache=True, nogil=True)
-def find_rows(place, groups, top, rows, owners):
-    """Finds the rows whose group has an owner (`place` >= 0), and the owner of each. Returns the number of rows."""
+def find_rows(owner_of, groups, top, rows, owners):
+    """Finds the rows whose group has an owner (`owner_of` >= 0), and the owner of each. Returns the number of rows."""
     count = 0
     for row in range(top):
-        if place[groups[row]] >= 0:
-            rows[count], owners[count] = row, place[groups[row]]
+        if owner_of[groups[row]] >= 0:
+            rows[count], owners[count] = row, owner_of[groups[row]]
             count += 1
     return count
 

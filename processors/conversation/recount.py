@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.clickhouse.client import ClickHouse
 from processors.columnar.arrays import Array
 from processors.columnar.compare_rows import Columns, Difference, Key, compare, difference, keys_of
-from processors.conversation.cells import CellArrays
+from processors.conversation.cells import CellArrays, Minutes
 from processors.conversation.fold import ConversationFold
 from processors.conversation.recount_closed import minute_windows
 from processors.conversation.rows import minute_columns
@@ -49,12 +49,12 @@ class StoredMinutes:
     def rows(self, since: int, until: int) -> Columns:
         """Reads the rows with since <= minute < until, in minutes since 1970."""
         names = CONVERSATION_MINUTES.sent
-        found = self._arrays.select(
+        values = self._arrays.select(
             f"SELECT {', '.join('toUInt32(minute)' if name == 'minute' else name for name in names)} "
             f"FROM {CONVERSATION_MINUTES.name} FINAL "
             f"WHERE minute >= toDateTime({since * 60}, 'UTC') AND toUInt32(minute) < {min(until * 60, (1 << 32) - 1)}"
         )
-        return dict(zip(names, found or [[] for _ in names], strict=True))
+        return dict(zip(names, values or [[] for _ in names], strict=True))
 
     def upsert(self, columns: Mapping[str, Any]) -> None:
         self._lists.insert(CONVERSATION_MINUTES.name, columns)
@@ -73,37 +73,36 @@ def recount_minutes(cells: StoredCells, stored: StoredMinutes, check: bool) -> I
     """Compares all minutes, some at a time, and writes them anew unless `check` is True. Blocks. Raises Unavailable,
     Refused."""
     for since, until in minute_windows(*cells.sizes([0], 1, 0), _CELLS_AT_ONCE, _LAST_MINUTE):
-        found = stored.rows(since, until)
+        present = stored.rows(since, until)
         fold = ConversationFold()
         for part in cells.window([0], 1, since, until):
             fold.add_cells(part)
         minutes = fold.add_up(fold.between(0, until))
-        every = np.ones(len(minutes), np.bool_)
-        expected = minute_columns(minutes, every, final=True)
+        expected = minute_columns(minutes, np.ones(len(minutes), np.bool_), final=True)
         differences: list[Difference] = []
-        surplus = set(compare(CONVERSATION_MINUTES, {name: expected[name] for name in _COMPARED}, found, differences))
-        most = dict(zip(keys_of(CONVERSATION_MINUTES, expected), expected["version"].tolist(), strict=True))
-        shown = list(
-            zip(keys_of(CONVERSATION_MINUTES, found), np.asarray(found["version"], np.uint64).tolist(), strict=True)
-        )
-        forged = {key: version for key, version in shown if key in surplus or version > most[key]}
+        surplus = set(compare(CONVERSATION_MINUTES, {name: expected[name] for name in _COMPARED}, present, differences))
+        highest = dict(zip(keys_of(CONVERSATION_MINUTES, expected), expected["version"].tolist(), strict=True))
+        keys, versions = keys_of(CONVERSATION_MINUTES, present), np.asarray(present["version"], np.uint64).tolist()
+        forged = {
+            key: version
+            for key, version in zip(keys, versions, strict=True)
+            if key in surplus or version > highest[key]
+        }
         differences += [
-            difference(CONVERSATION_MINUTES, key, "version", version, most[key])
+            difference(CONVERSATION_MINUTES, key, "version", version, highest[key])
             for key, version in forged.items()
             if key not in surplus
         ]
         if not check:
             if forged:
                 stored.remove(list(forged), list(forged.values()))
-            final = {
-                key
-                for key, (_, version), is_final in zip(
-                    keys_of(CONVERSATION_MINUTES, found), shown, np.asarray(found["is_final"]).tolist(), strict=True
-                )
-                if is_final
-            }
-            closed = np.array([key in final for key in most], np.bool_)
-            for mask, is_final in ((every & closed, True), (every & ~closed, False)):
-                if mask.any():
-                    stored.upsert(minute_columns(minutes, mask, is_final))
+            is_final = dict(zip(keys, np.asarray(present["is_final"]).tolist(), strict=True))
+            _write_anew(stored, minutes, np.array([bool(is_final.get(key)) for key in highest], np.bool_))
         yield differences
+
+
+def _write_anew(stored: StoredMinutes, minutes: Minutes, is_final: Array) -> None:
+    """Writes the rows of all panes. The panes whose stored row is final stay final."""
+    for mask, final in ((is_final, True), (~is_final, False)):
+        if mask.any():
+            stored.upsert(minute_columns(minutes, mask, final))

@@ -84,25 +84,25 @@ def _enter(slots, hashes):
     count = 0
     for i in range(len(hashes)):
         hash_ = max(hashes[i], np.uint64(1))
-        place = hash_ & mask
-        while slots[place] != 0 and slots[place] != hash_:
-            place = (place + np.uint64(1)) & mask
-        if slots[place] == 0:
-            slots[place] = hash_
+        slot = hash_ & mask
+        while slots[slot] != 0 and slots[slot] != hash_:
+            slot = (slot + np.uint64(1)) & mask
+        if slots[slot] == 0:
+            slots[slot] = hash_
             count += 1
     return count
 
 
 @njit(cache=True, nogil=True)
-def _find(slots, hashes, found):
-    """Sets `found[i]` to whether the set has hash i."""
+def _find(slots, hashes, is_known):
+    """Sets `is_known[i]` to whether the set has hash i."""
     mask = np.uint64(len(slots) - 1)
     for i in range(len(hashes)):
         hash_ = max(hashes[i], np.uint64(1))
-        place = hash_ & mask
-        while slots[place] != 0 and slots[place] != hash_:
-            place = (place + np.uint64(1)) & mask
-        found[i] = slots[place] == hash_
+        slot = hash_ & mask
+        while slots[slot] != 0 and slots[slot] != hash_:
+            slot = (slot + np.uint64(1)) & mask
+        is_known[i] = slots[slot] == hash_
 
 
 @njit(cache=True, nogil=True)
@@ -118,15 +118,15 @@ def _mark(words, hashes):
 
 
 @njit(cache=True, nogil=True)
-def _probe(words, hashes, found):
-    """Sets `found[i]` to whether the filter has all bits of hash i."""
+def _probe(words, hashes, is_known):
+    """Sets `is_known[i]` to whether the filter has all bits of hash i."""
     mask = np.uint64(len(words) * 64 - 1)
     for i in range(len(hashes)):
         bit = max(hashes[i], np.uint64(1))
         step = (bit >> np.uint64(32)) | np.uint64(1)
-        found[i] = True
+        is_known[i] = True
         for _ in range(_PROBES):
             if not words[(bit & mask) >> np.uint64(6)] >> (bit & np.uint64(63)) & np.uint64(1):
-                found[i] = False
+                is_known[i] = False
                 break
             bit += step

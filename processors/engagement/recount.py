@@ -84,15 +84,15 @@ class _Expected:
     def versions(self, table: Table, keys: Sequence[Key]) -> dict[Key, int]:
         """Finds the highest possible version of a row of each key: the version of the expected row, or of an empty row
         where none is expected; -1 where no row can be."""
-        found = dict.fromkeys(keys, -1)
+        versions = dict.fromkeys(keys, -1)
         if table in EMPTIED:
-            place = table.order_by.index("post_id")
-            known = [key for key in keys if key[place] in self.post_events]
+            position = table.order_by.index("post_id")
+            known = [key for key in keys if key[position] in self.post_events]
             # The version of an empty pane counts no events, that of an empty cell the post's own events.
-            seen = [self.post_events[key[place]] if table is CONVERSATION_POSTS else 0 for key in known]
-            found |= zip(known, post_rows.versions(np.array(seen, np.int64)).tolist(), strict=True)
+            seen = [self.post_events[key[position]] if table is CONVERSATION_POSTS else 0 for key in known]
+            versions |= zip(known, post_rows.versions(np.array(seen, np.int64)).tolist(), strict=True)
         columns = self.rows[table]
-        return found | dict(zip(keys_of(table, columns), plain(columns["version"]), strict=True))
+        return versions | dict(zip(keys_of(table, columns), plain(columns["version"]), strict=True))
 
 
 def recount_posts(
@@ -103,25 +103,25 @@ def recount_posts(
     policy = policy or JobPolicy()
     spreading = Spreading(policy.forecast or load_parameters())
     for post_ids in _chunks(stored.census()):
-        found = {table: stored.rows(table, table.sent, post_ids) for table in DERIVED_TABLES}
-        shown = dict(zip(*(plain(found[POST_METRICS][name]) for name in ("post_id", "spread_as_of")), strict=True))
+        present = {table: stored.rows(table, table.sent, post_ids) for table in DERIVED_TABLES}
+        shown = dict(zip(*(plain(present[POST_METRICS][name]) for name in ("post_id", "spread_as_of")), strict=True))
         expected = _expected(log, hasher, post_ids, policy, spreading, shown)
         unknown = _unknown(stored, list(expected.post_events))
         differences = [difference(KNOWN_POSTS, (post_id,), "row", None, "a row") for post_id in unknown]
         if unknown and store is not None:
             store.upsert(KNOWN_POSTS.name, {"post_id": unknown})
         for table, columns in expected.rows.items():
-            surplus = compare(table, columns, found[table], differences)
+            surplus = compare(table, columns, present[table], differences)
             if store is not None:
-                _mend(table, expected, found[table], surplus, stored, store)
+                _mend(table, expected, present[table], surplus, stored, store)
         events = int(expected.rows[POST_METRICS]["events_seen"].sum())
         yield Chunk(len(post_ids), events, differences)
 
 
 def _mend(
-    table: Table, expected: _Expected, found: Columns, surplus: Sequence[Key], stored: Stored, store: RowStore
+    table: Table, expected: _Expected, present: Columns, surplus: Sequence[Key], stored: Stored, store: RowStore
 ) -> None:
-    shown = dict(zip(keys_of(table, found), plain(found["version"]), strict=True))
+    shown = dict(zip(keys_of(table, present), plain(present["version"]), strict=True))
     versions = expected.versions(table, list(shown))
     unfounded = set(surplus) if table in UNFOUNDED else set()
     # No upsert replaces a row that claims more events than there are, or one in a table without rows of zeros.
