@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 
 from processors.columnar.sets import Sets
-from processors.conversation.cells import CELL_COUNTS, CellArrays, texts
+from processors.conversation.cells import CellArrays, texts
 from processors.conversation.fold import ConversationFold
 from processors.engagement.fold import trees
 from processors.engagement.fold.columns import Identities

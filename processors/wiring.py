@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pipeline.brands import load_brands
-from pipeline.clickhouse import ClickHouse
-from pipeline.dead_letters import Burial, Fuse, FusePolicy
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.dead_letters import DeadLetterSink, Fuse, FusePolicy
 from pipeline.errors import SettingsError
+from pipeline.kafka.publisher import open_publisher
+from pipeline.kafka.publisher_policy import PublisherPolicy
 from pipeline.observability.alert_metrics import AlertMetrics
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
-from pipeline.publisher import PublisherPolicy, open_publisher
 from pipeline.settings import Settings
+from pipeline.topic_producer import PartitionProducer
 from processors.alerts.agent import AlertAgent
 from processors.alerts.config import ALERTS_SETTING, load_alerts
 from processors.alerts.connections import open_heartbeat, open_receivers
@@ -34,7 +36,6 @@ from processors.engagement.decoding import DecodingPolicy
 from processors.engagement.fold.business_hours import BusinessHours
 from processors.engagement.fold.threads import ThreadPolicy, turns_of
 from processors.engagement.job import EngagementJob, JobPolicy
-from processors.engagement.outbox import KafkaOutbox
 from processors.engagement.ports import EngagementPorts
 from processors.engagement.store import ClickHouseLog
 from processors.engagement.watermarks.publisher import Marking
@@ -43,7 +44,7 @@ from processors.engagement.watermarks.watermarks import MarksPolicy
 from processors.row_settings_store import StoredRowSettings, WorkerAgreement
 from processors.runtime.agent_thread import AgentThread, ThreadPorts
 from processors.runtime.memory import SERIES_BYTES, MemoryBudget
-from processors.spikes.live import Lookout
+from processors.spikes.live import LiveDetection
 from processors.virality.parameters import load_parameters
 
 OUTBOX_CLOSE_SECONDS: Final = 2.0
@@ -73,7 +74,7 @@ def open_engagement(settings: Settings, context: AgentContext) -> EngagementAgen
     hasher = Hasher()
     log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
     stored_watermarks = WatermarkStore(lambda: ClickHouse(settings))
-    dead_letters = Burial(settings)
+    dead_letters = DeadLetterSink(settings)
     thread.adopt(log, dead_letters, stored_watermarks)
     sending = PublisherPolicy(
         settings.producer_memory_mb << 20,
@@ -81,9 +82,9 @@ def open_engagement(settings: Settings, context: AgentContext) -> EngagementAgen
         OUTBOX_CLOSE_SECONDS,
         close_seconds=OUTBOX_CLOSE_SECONDS,
     )
-    outbox = KafkaOutbox(settings.topics.conversations, lambda: open_publisher(settings, sending))
+    outbox = PartitionProducer(settings.topics.conversations, lambda: open_publisher(settings, sending))
     ports = EngagementPorts(
-        log, log, dead_letters, hasher, context.metrics, outbox, context.after_step, thread.note_store
+        log, log, dead_letters.write, hasher, context.metrics, outbox, context.after_step, thread.note_store
     )
     job = EngagementJob(ports, job_policy(settings, hasher))
     watermarks = Marking(MarksPolicy(settings.lateness_seconds, settings.idle_seconds), stored_watermarks, outbox)
@@ -96,13 +97,13 @@ def open_conversations(settings: Settings, context: AgentContext) -> Conversatio
     """Puts the conversation agent together, with a spike detector where ENGAGEMENT_SPIKE_KEYS names keys."""
     thread = _thread("conversations", settings, context)
     stores = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
-    dead_letters = Burial(settings)
+    dead_letters = DeadLetterSink(settings)
     thread.adopt(stores, dead_letters)
     ports = ConversationPorts(
         stores,
         stores,
         stores,
-        dead_letters,
+        dead_letters.write,
         context.metrics,
         after_step=context.after_step,
         on_store=thread.note_store,
@@ -110,9 +111,9 @@ def open_conversations(settings: Settings, context: AgentContext) -> Conversatio
     spikes = None
     if settings.spike_kinds:
         most_series = context.memory.most("series") // SERIES_BYTES
-        spikes = Lookout(settings, context.metrics, most_series, thread.note_store, thread.note_progress)
+        spikes = LiveDetection(settings, context.metrics, most_series, thread.note_store, thread.note_progress)
         thread.adopt(spikes)
-        ports = replace(ports, audience=spikes.watch, on_load=spikes.watch.load)
+        ports = replace(ports, audience=spikes.monitor, on_load=spikes.monitor.load)
     policy = ConversationPolicy(settings.open_cells, context.memory.most("cells"))
     return ConversationAgent(thread, ConversationJob(ports, policy), context.memory, spikes)
 
@@ -126,12 +127,12 @@ def open_alerts(settings: Settings, context: AgentContext) -> AlertHost:
         raise SettingsError(f"{ALERTS_SETTING}: {error}") from None
     thread = _thread("alerts", settings, context)
     clickhouse = ClickHouse(settings)
-    dead_letters = Burial(settings)
+    dead_letters = DeadLetterSink(settings)
     thread.adopt(clickhouse, dead_letters)
     ports = AlertPorts(
         ClickHouseDeliveryStore(clickhouse),
         open_receivers(config) if config else {},
-        dead_letters,
+        dead_letters.write,
         AlertMetrics(context.metrics),
         thread,
         open_heartbeat(config) if config else None,

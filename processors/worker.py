@@ -23,10 +23,12 @@ from faust.app.base import BootStrategy
 from faust.types import StreamT
 
 from pipeline.errors import EngagementError
-from pipeline.group import CALM_WAIT_MS, FETCH_WAIT_MS, GroupPolicy, Member
+from pipeline.kafka.group import Member
+from pipeline.kafka.group_policy import CALM_WAIT_MS, FETCH_WAIT_MS, GroupPolicy
 from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogState
 from pipeline.observability.logs import log_config
-from pipeline.observability.metrics import Step, WorkerMetrics
+from pipeline.observability.metrics import BatchStep, WorkerMetrics
+from pipeline.observability.status_server import StatusServer
 from pipeline.settings import Settings
 from processors.row_settings import row_settings
 from processors.runtime.batch import Agent, Batch, CatchUp, SourcePolicy
@@ -57,8 +59,8 @@ class AgentSpec:
     kinds: Callable[[Topics], Mapping[str, str]]
     open: Callable[[Settings, AgentContext], Agent]
     label: str
-    fetch_step: Step
-    commit_step: Step
+    fetch_step: BatchStep
+    commit_step: BatchStep
     batch_records: Callable[[Settings, MemoryBudget], int]
     after: str | None = None
     fetch_wait_ms: int = CALM_WAIT_MS

@@ -13,9 +13,10 @@ import numpy as np
 from pipeline.errors import Unavailable
 from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
-from processors.conversation.cells import CELL_COUNTS, CellArrays, join
+from processors.conversation.cells import CellArrays, join
 from processors.conversation.decoding import parse_cells
-from schemas.conversations import Cells as CellColumns
+from schemas.conversations import CELL_COUNTS
+from schemas.conversations import CellColumns as CellColumns
 from schemas.metrics import FOLD_VERSION
 from tests.fakes_store import Faults
 

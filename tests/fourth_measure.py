@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pipeline.migrations import migrate
 
 from deploy.clickhouse.drafting import escaped
 from deploy.clickhouse.views import all_views
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import migrate
 from pipeline.settings import Settings
 from processors.conversation.decoding import decode
 from processors.conversation.fold import ConversationFold

@@ -10,7 +10,7 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
 from pipeline.settings import Settings
 from processors.columnar.partitioning import partitions_of
-from processors.conversation.cells import CELL_COUNTS, CellArrays, join
+from processors.conversation.cells import CellArrays, join
 from processors.conversation.fold import ConversationFold
 from processors.conversation.rows import closing_columns, minute_columns
 from processors.conversation.store import ClickHouseConversations

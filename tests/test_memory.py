@@ -9,7 +9,7 @@ import pytest
 from pipeline.observability.metrics import MEMORY_PARTS
 from processors.columnar.hashing import Hasher
 from processors.columnar.sets import Sets
-from processors.conversation.cells import CELL_COUNTS, CellArrays, texts
+from processors.conversation.cells import CellArrays, texts
 from processors.conversation.fold import ConversationFold
 from processors.engagement.known import KnownPosts
 from processors.engagement.read_through import ColdPosts

@@ -7,13 +7,15 @@ from processors.conversation.job import ConversationJob
 from processors.runtime.agent_thread import AgentThread
 from processors.runtime.batch import Batch
 from processors.runtime.memory import MemoryBudget
-from processors.spikes.live import Lookout
+from processors.spikes.live import LiveDetection
 
 
 class ConversationAgent:
     """Processes the batches of the topic `conversations` (processors.runtime.batch.Agent)."""
 
-    def __init__(self, thread: AgentThread, job: ConversationJob, memory: MemoryBudget, spikes: Lookout | None) -> None:
+    def __init__(
+        self, thread: AgentThread, job: ConversationJob, memory: MemoryBudget, spikes: LiveDetection | None
+    ) -> None:
         """`job` and `spikes` belong to `thread`. Without `spikes` no detector runs."""
         self._thread, self._job, self._memory, self._spikes = thread, job, memory, spikes
 
@@ -41,7 +43,7 @@ class ConversationAgent:
     def _assign(self, partitions: list[int], of: int) -> None:
         self._job.assign(partitions, of)
         if self._spikes is not None:
-            self._spikes.watch.forget()
+            self._spikes.monitor.forget()
         if not partitions:
             self._thread.note_store(None)  # an agent without partitions does not wait for a store
 
@@ -49,7 +51,7 @@ class ConversationAgent:
         is_done = self._job.process(batch.runs, batch.given_up, time.time)
         self._thread.judge(self._job.judged)
         if self._spikes is not None:
-            is_done = is_done and self._spikes.settle(self._job.closed_until, batch.given_up, batch.all_read)
+            is_done = is_done and self._spikes.publish(self._job.closed_until, batch.given_up, batch.all_read)
         self._note_memory()
         return is_done
 
@@ -58,6 +60,6 @@ class ConversationAgent:
         self._memory.note("cells", cells)
         self._memory.note("closed_minutes", closed)
         if self._spikes is not None:
-            series, spikes = self._spikes.watch.memory
+            series, spikes = self._spikes.monitor.memory
             self._memory.note("series", series)
             self._memory.note("spikes", spikes)

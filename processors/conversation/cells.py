@@ -10,19 +10,8 @@ import numpy as np
 from processors.columnar.arrays import Array
 from processors.columnar.sets import Sets, join_sets
 from processors.conversation.index import hashes_of
-
-CELL_COUNTS: Final = (
-    "posts",
-    "likes",
-    "shares",
-    "comments",
-    "likes_retracted",
-    "shares_retracted",
-    "comments_retracted",
-)
-"""The counts of a cell: names of the columns of `CellArrays.counts`."""
-
-POSTS, LIKES, SHARES, COMMENTS, LIKES_BACK, SHARES_BACK, COMMENTS_BACK = range(len(CELL_COUNTS))
+from schemas.conversations import CELL_COUNTS
+from schemas.metrics import COMMENTS
 
 
 @dataclass(frozen=True)
@@ -56,8 +45,8 @@ class CellArrays:
 
 @dataclass(frozen=True)
 class Minutes:
-    """Minutes of conversations as arrays with one element per pane, a (conversation, minute). `likes`, `shares` and
-    `comments` are net. `seen` is the sum of the events that the cells of the pane have seen, `fold` the highest fold
+    """Minutes of conversations as arrays with one element per pane, a (conversation, minute). `net` has a column
+    for each of MEASURES. `seen` is the sum of the events that the cells of the pane have seen, `fold` the highest fold
     version among the cells."""
 
     conversation: Array  # of objects
@@ -85,7 +74,7 @@ class Minutes:
     @property
     def counts(self) -> Array:
         """The counts that a detector judges: net comments and posts, at least 0."""
-        counts: Array = np.maximum(self.comments + self.posts, 0)
+        counts: Array = np.maximum(self.net[:, COMMENTS] + self.posts, 0)
         return counts
 
 

@@ -78,12 +78,14 @@ class ClosedOnce:
 
     def _write(self, minutes: Minutes, counts: list[int], now: Callable[[], float]) -> list[int]:
         missing = self._missing(minutes, now)
-        if missing.any():
+        count = stored = int(np.count_nonzero(missing))
+        if count:
             self._is_torn = True
-            self._closings.close_missing(closing_columns(minutes, missing, int(now() * 1000)))
+            stored = self._closings.close_missing(closing_columns(minutes, missing, int(now() * 1000)))
             self._is_torn = False
-        if self._is_doubtful(now):  # another owner may have written meanwhile
-            self._missing(minutes, now)
+        # An earlier or a later owner may have closed some of these panes meanwhile.
+        if stored < count or self._is_doubtful(now):
+            self._stored |= self._closings.counts(minutes.pane_keys)
         if not self._stored:
             return counts
         return [self._stored.get(pane_key, count) for pane_key, count in zip(minutes.pane_keys, counts, strict=True)]

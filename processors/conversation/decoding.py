@@ -13,11 +13,19 @@ from pipeline.dead_letters import DeadLetter
 from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets
-from processors.conversation.cells import CELL_COUNTS, CellArrays, join, name_channels, texts
+from processors.conversation.cells import CellArrays, join, name_channels, texts
 from processors.conversation.index import hashes_of
 from processors.runtime.records import KafkaRecord, Run, dead_letter
-from schemas.conversations import CONVERSATION_RUN, HASHES, NUMBERS, VERSIONS, ConversationRun, Mark
-from schemas.conversations import Cells as CellColumns
+from schemas.conversations import (
+    CELL_COUNTS,
+    CONVERSATION_RUN,
+    HASH_DTYPE,
+    NUMBER_DTYPE,
+    VERSION_DTYPE,
+    ConversationRun,
+    Mark,
+)
+from schemas.conversations import CellColumns as CellColumns
 from schemas.events import InvalidEvent, explain
 
 LAST_MINUTE: Final = (2**32 - 1) // 60
@@ -71,11 +79,13 @@ def parse_cells(columns: CellColumns) -> CellArrays:
         counts[:, number] = _numbers(columns, name, size)
     if size and minute.max() > LAST_MINUTE:
         raise InvalidEvent("cells.minute", "after 2106: minutes since 1970 are wanted")
-    version = _read_column(columns["version"], "version", VERSIONS, size).astype(np.uint64)
+    version = _read_column(columns["version"], "version", VERSION_DTYPE, size).astype(np.uint64)
     if not version.all():
         raise InvalidEvent("cells.version", "0: a cell has seen events, and a fold version has made it")
     exact = _numbers(columns, "voices_exact", size) != 0
-    voices = Sets(_read_column(columns["heard"], "heard", HASHES).astype(np.uint64), _numbers(columns, "voices", size))
+    voices = Sets(
+        _read_column(columns["heard"], "heard", HASH_DTYPE).astype(np.uint64), _numbers(columns, "voices", size)
+    )
     _check_voices(voices, exact)
     return CellArrays(
         texts(columns["names"]),
@@ -124,7 +134,7 @@ def _read_column(values: bytes, name: str, kind: str, size: int | None = None) -
 
 
 def _numbers(columns: CellColumns, name: str, size: int | None = None) -> Array:
-    return _read_column(columns[name], name, NUMBERS, size).astype(np.int64)  # type: ignore[literal-required]
+    return _read_column(columns[name], name, NUMBER_DTYPE, size).astype(np.int64)
 
 
 def _indexes(columns: CellColumns, name: str, size: int, most: int) -> Array:

@@ -12,21 +12,10 @@ import numpy as np
 from processors.columnar.arrays import Array
 from processors.columnar.sets import Pool, Sets, count_distinct, count_voices, grown
 from processors.conversation import kernels
-from processors.conversation.cells import (
-    CELL_COUNTS,
-    COMMENTS,
-    COMMENTS_BACK,
-    LIKES,
-    LIKES_BACK,
-    POSTS,
-    SHARES,
-    SHARES_BACK,
-    CellArrays,
-    Minutes,
-    texts,
-)
+from processors.conversation.cells import CellArrays, Minutes, texts
 from processors.conversation.index import INDEX_ROOM, Index, hashes_of
-from schemas.metrics import FOLD_VERSION
+from schemas.conversations import CELL_COUNTS
+from schemas.metrics import FOLD_VERSION, MEASURES
 
 OF_THIS_CODE: Final = np.uint64(FOLD_VERSION) << np.uint64(56)
 """The least version of a cell that this code made."""

@@ -55,9 +55,10 @@ class Closings(Protocol):
         """Reads the counts at closing of the given (conversation, minute) as far as they are closed."""
         ...
 
-    def close_missing(self, columns: Mapping[str, Sequence[Any] | Any]) -> None:
+    def close_missing(self, columns: Mapping[str, Sequence[Any] | Any]) -> int:
         """Stores rows of conversation_closed, column by column, except for each (conversation, minute) with a row. A
-        row that exists stays as it is, also where it was written after the caller looked."""
+        row that exists stays as it is, also where it was written after the caller looked. Returns the number of rows
+        that were stored, or fewer where the store does not say so."""
         ...
 
 

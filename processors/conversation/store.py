@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.clickhouse.client import ClickHouse, ExternalTables
 from processors.columnar.arrays import Array
 from processors.columnar.sets import Sets
-from processors.conversation.cells import CELL_COUNTS, CellArrays, name_channels, texts
+from processors.conversation.cells import CellArrays, name_channels, texts
 from processors.conversation.index import hashes_of
 from processors.engagement.watermarks.store import stored_watermarks
 from schemas.conversations import CELL_COUNTS

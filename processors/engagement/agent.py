@@ -7,9 +7,9 @@ from typing import Final
 
 from pipeline.errors import EngagementError
 from pipeline.observability.metrics import WorkerMetrics
+from pipeline.topic_producer import PartitionProducer
 from processors.engagement.fold.business_hours import clock_of
 from processors.engagement.job import EngagementJob
-from processors.engagement.outbox import KafkaOutbox
 from processors.engagement.warmup import load_engagement_kernels
 from processors.engagement.watermarks.publisher import Marking
 from processors.runtime.agent_thread import AgentThread
@@ -29,7 +29,7 @@ class EngagementAgentPorts:
     thread: AgentThread
     job: EngagementJob
     watermarks: Marking
-    outbox: KafkaOutbox
+    outbox: PartitionProducer
     metrics: WorkerMetrics
     memory: MemoryBudget
 

@@ -1,4 +1,4 @@
-"""The outbox: encodes cells as records of `engagement.conversations` (schemas/conversations.py) and sends them.
+"""The outbox: encodes cells as records of `engagement.conversations` (schemas/conversations.py).
 
 A record holds many cells of one partition. With one record for each conversation, the Kafka client alone would cost
 more than the rest of the job.
@@ -14,43 +14,12 @@ from pydantic_core import to_json
 from processors.columnar.arrays import Array
 from processors.columnar.factorize import number
 from processors.engagement.cells.cells import Cells
-from schemas.conversations import HASHES, NUMBERS, VERSIONS
-from schemas.conversations import Cells as OwnEvents
+from schemas.conversations import CELL_COUNTS, HASH_DTYPE, NUMBER_DTYPE, VERSION_DTYPE, CellColumns
 
 RECORD_BYTES: Final = 500_000
 RECORD_CELLS: Final = 3000
 """The most cells of a record, some 120 bytes each. A record above RECORD_BYTES is halved, down to a single cell, which
 has at most 10 kB (ids of 512 characters, 256 voices)."""
-
-FLUSH_SECONDS: Final = 2.0
-"""The longest time that a flush waits for acks before it raises Unavailable. The records stay on their way."""
-
-
-class KafkaOutbox:
-    """An Outbox for a Kafka topic. `open_outlet` is called for the first record; it may block, and raises
-    Unavailable."""
-
-    def __init__(self, topic: str, open_outlet: Callable[[], Outlet]) -> None:
-        self._topic, self._open = topic, open_outlet
-        self._outlet: Outlet | None = None
-
-    def send(self, partition: int, value: bytes) -> None:
-        if self._outlet is None:
-            self._outlet = self._open()
-        self._outlet.send(self._topic, None, value, partition=partition)
-
-    def flush(self) -> None:
-        if self._outlet is not None:
-            self._outlet.flush(FLUSH_SECONDS)
-
-    @property
-    def broker_ms(self) -> int | None:
-        return self._outlet.broker_ms if self._outlet is not None else None
-
-    def close(self) -> None:
-        """Flushes and closes, in bounded time. Raises as `flush` does."""
-        if self._outlet is not None:
-            self._outlet.close()
 
 
 def records_of(cells: Cells) -> Iterator[tuple[int, bytes]]:
@@ -74,7 +43,7 @@ def _values(cells: Cells, chosen: Array) -> Iterator[bytes]:
     yield from _values(cells, chosen[middle:])
 
 
-def _as_columns(cells: Cells, chosen: Array) -> OwnEvents:
+def _as_columns(cells: Cells, chosen: Array) -> CellColumns:
     spots = cells.spots[chosen]
     names, conversation = number(cells.conversations[chosen], len(cells.names))
     owners = cells.posts[spots]

@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 
 from pipeline.dead_letters import DeadLetter
-from pipeline.observability.metrics import Outcome, WorkerMetrics
+from pipeline.observability.metrics import EventOutcome, WorkerMetrics
 from processors.columnar.arrays import Array
 from processors.engagement.fold.columns import EventColumns
 from schemas.topics import KINDS
 
-FOLD_OUTCOMES: Final[tuple[Outcome, ...]] = ("new", "late", "duplicate", "conflicting")
+FOLD_OUTCOMES: Final[tuple[EventOutcome, ...]] = ("new", "late", "duplicate", "conflicting")
 """Names of the outcomes of the fold, by number: kernels.NEW, LATE, DUPLICATE, CONFLICTING."""
 
 

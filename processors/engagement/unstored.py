@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.dead_letters import DeadLetter
-from pipeline.group import Partition
+from pipeline.kafka.group_policy import Partition
 from processors.columnar.arrays import Array
 from processors.engagement.fold import kernels
 from processors.engagement.fold.columns import POST, EventColumns

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from pipeline.clickhouse import ClickHouse
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.migrations import verify_tables
 from pipeline.dead_letters import Fuse
 from pipeline.errors import Unavailable
 from pipeline.observability.health import HealthState, WatchdogState

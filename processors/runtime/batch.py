@@ -95,8 +95,8 @@ class SourcePolicy:
     rewind_to: int | None = None
     name: str = "engagement"
     label: str = ""
-    fetch_step: Step = "fetch"
-    commit_step: Step = "commit"
+    fetch_step: BatchStep = "fetch"
+    commit_step: BatchStep = "commit"
     tells_batches: bool = True
 
     def due(self, started: float, last_cut: float, reached: Sequence[float], now: float) -> float:

@@ -18,9 +18,9 @@ from typing import Any, Final
 import faust
 
 from pipeline.errors import EngagementError, Refused, Unavailable
-from pipeline.group import Partition
-from pipeline.group_topics import torn
-from pipeline.observability.health import Store
+from pipeline.kafka.group_policy import Partition
+from pipeline.kafka.group_topics import torn
+from pipeline.observability.health import StoreName
 from processors.runtime.batch import Batch, CatchUp, SourcePolicy
 from processors.runtime.records import Run
 from processors.runtime.source_ports import SourcePorts
@@ -99,7 +99,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
             await self._commit()
         self._idle = not has_come and not self._uncommitted
 
-    async def _try_until_done(self, action: Callable[[], Awaitable[None]], store: Store) -> bool:
+    async def _try_until_done(self, action: Callable[[], Awaitable[None]], store: StoreName) -> bool:
         """Repeats an action of the start until the store answers. Returns False when stopped meanwhile."""
         while not self.should_stop:
             try:

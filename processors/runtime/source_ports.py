@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 from faust.types import ChannelT
 
-from pipeline.group import Member, Partition
+from pipeline.kafka.group import Member
+from pipeline.kafka.group_policy import Partition
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from processors.runtime.batch import Agent

@@ -45,7 +45,7 @@ class SourceReports:
         self._metrics.note_commit(time.time())
         self._watchdog.note_commit(time.monotonic())
 
-    def note_away(self, error: Unavailable, store: Store = "kafka") -> None:
+    def note_away(self, error: Unavailable, store: StoreName = "kafka") -> None:
         """Notes that a store does not answer."""
         log.warning("%s", error)
         if store == "kafka":
@@ -53,7 +53,7 @@ class SourceReports:
         self._health.note_away(store, str(error), time.monotonic())
         self._watchdog.note_away(store, time.monotonic())
 
-    def note_back(self, store: Store = "kafka") -> None:
+    def note_back(self, store: StoreName = "kafka") -> None:
         """Notes that a store answers."""
         self._health.note_back(store)
         self._watchdog.note_back(store, time.monotonic())

@@ -14,7 +14,7 @@ from pipeline.observability.metrics import WorkerMetrics
 from pipeline.observability.spike_metrics import SpikeMetrics
 from pipeline.settings import Settings
 from pipeline.topic_producer import KeyedProducer
-from processors.runtime.retry import GivenUp, Patience
+from processors.runtime.retry import GivenUp, StoreRetry
 from processors.spikes.evidence import ClickHouseEvidence
 from processors.spikes.monitor import MonitorPorts, SpikeMonitor
 from processors.spikes.state import MonitorPolicy
@@ -57,7 +57,7 @@ class LiveDetection:
             MonitorPolicy(settings.spike_kinds, min(settings.spike_series, most_series)),
             on_progress,
         )
-        self._retry = Patience(on_store=on_store)
+        self._retry = StoreRetry(on_store=on_store)
 
     def publish(self, closed_until: int | None, given_up: Event, is_last: bool = True) -> bool:
         """Sends the alerts of the minutes before `closed_until`, or for PUBLISH_SECONDS where more batches follow
