@@ -8,7 +8,7 @@ bounds is left out, and the alert names it. So no alert waits long for its evide
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.literals import string_literal
@@ -35,10 +35,25 @@ EVIDENCE_SECONDS: Final = 3.0
 
 NO_TIME: Final = "ClickHouse ran out of memory or time"
 
-WANTED: Final = "number UInt32, conversation String, until UInt32, scale UInt32, step UInt32, spans UInt32"
+REQUEST_COLUMNS: Final = "number UInt32, conversation String, until UInt32, scale UInt32, step UInt32, spans UInt32"
 
 _Rows = dict[int, list[tuple[Any, ...]]]
 """The rows of an answer, by the number of the change."""
+
+
+class _Request(NamedTuple):
+    """A row of the table `wanted`: a change, and the spans of minutes to read for the change.
+
+    Span 0 is that of the change: the `scale` minutes before `until`. The other `spans` are those of the day before,
+    each `step` minutes before the last.
+    """
+
+    number: int
+    conversation: str
+    until: int
+    scale: int
+    step: int
+    spans: int
 
 
 class ClickHouseEvidence:
@@ -65,17 +80,17 @@ class ClickHouseEvidence:
         if not changes:
             return []
         self._until = self._clock() + EVIDENCE_SECONDS
-        wanted = [_request(number, change) for number, change in enumerate(changes)]
-        counts, no_counts = self._ask(_counts(), wanted)
-        posts, no_posts = self._ask(_posts(), wanted)
-        sampled = [row for row in wanted if row[4] > row[3]]
-        whole = [row for row in wanted if row[4] == row[3]]
+        requests = [_request(number, change) for number, change in enumerate(changes)]
+        counts, no_counts = self._ask(_counts(), requests)
+        posts, no_posts = self._ask(_posts(), requests)
+        sampled = [request for request in requests if request.step > request.scale]
+        whole = [request for request in requests if request.step == request.scale]
         by_span, no_day = self._ask(_voices_of_minutes(), sampled)
         more, no_more = self._ask(_voices_of_a_day(), whole)
         by_span, no_day = by_span | more, no_day | no_more
         # Without the day before only the minutes of the spike are read.
-        without_day = [row for row in wanted if row[0] in no_day]
-        now, no_voices = self._ask(_voices_of_minutes(), [(*row[:5], 0) for row in without_day])
+        without_day = [request._replace(spans=0) for request in requests if request.number in no_day]
+        now, no_voices = self._ask(_voices_of_minutes(), without_day)
         authors, no_authors = self._authors(posts)
         evidence = []
         for number, change in enumerate(changes):
@@ -96,9 +111,9 @@ class ClickHouseEvidence:
                     total=max(top[0][1], 0) if top else 0,
                     most=max(top[0][2], 0) if top else 0,
                     voices=None if number in no_voices else round(voices),
-                    voices_usual=None if number in no_day else _mean(wanted[number], (v for v, _ in spans.values())),
+                    voices_usual=None if number in no_day else _mean(requests[number], (v for v, _ in spans.values())),
                     channels=int(channels),
-                    channels_usual=_mean(wanted[number], (c for _, c in spans.values())),
+                    channels_usual=_mean(requests[number], (c for _, c in spans.values())),
                     top_posts=tuple(post_id for post_id, *_ in top),
                     top_authors=tuple(dict.fromkeys(authors[post_id] for post_id, *_ in top if authors.get(post_id))),
                     sql=evidence_sql(self._database, change.conversation, change.seen_until, change.scale),
@@ -107,23 +122,23 @@ class ClickHouseEvidence:
             )
         return evidence
 
-    def _ask(self, sql: str, wanted: Sequence[tuple[Any, ...]]) -> tuple[_Rows, dict[int, str]]:
+    def _ask(self, sql: str, requests: Sequence[_Request]) -> tuple[_Rows, dict[int, str]]:
         """Returns the rows of an answer by their first column, and the reasons for the changes without an answer."""
         rows: _Rows = {}
         failed: dict[int, str] = {}
-        if not wanted:
+        if not requests:
             return rows, failed
         if self._clock() >= self._until:
-            return rows, dict.fromkeys((row[0] for row in wanted), NO_TIME)
+            return rows, dict.fromkeys((request.number for request in requests), NO_TIME)
         try:
-            for number, *values in zip(*self._select(sql, {"wanted": (WANTED, wanted)}), strict=True):
+            for number, *values in zip(*self._select(sql, {"wanted": (REQUEST_COLUMNS, requests)}), strict=True):
                 rows.setdefault(number, []).append(tuple(values))
         except (Exhausted, Refused) as error:
             why = _why(error)
             rows.clear()
-            if len(wanted) == 1:
-                return rows, {wanted[0][0]: why}
-            for request in wanted:
+            if len(requests) == 1:
+                return rows, {requests[0].number: why}
+            for request in requests:
                 answer, unknown = self._ask(sql, [request])
                 rows |= answer
                 failed |= unknown
@@ -172,12 +187,11 @@ def evidence_sql(database: str, conversation: str, until: int, scale: int) -> st
     )
 
 
-def _request(number: int, change: Change) -> tuple[Any, ...]:
-    """Returns the row of a change in the table `wanted`. Span 0 is that of the change; the other `spans` are those of
-    the day before, each `step` minutes before the last."""
+def _request(number: int, change: Change) -> _Request:
+    """Returns the request of a change: of a busy conversation only some spans of the day before are read."""
     scale = change.scale
     step = max(scale, BUSY_STEP_MINUTES) if change.expected >= BUSY_RATE else scale
-    return number, change.conversation, change.seen_until, scale, step, DAY_MINUTES // step
+    return _Request(number, change.conversation, change.seen_until, scale, step, DAY_MINUTES // step)
 
 
 def _minutes(spans: str) -> str:
@@ -252,9 +266,8 @@ _SETS: Final = "voices, voices_exact, channels"
 _COMMENTED: Final = "toInt64(comments) - comments_retracted AS commented"
 
 
-def _mean(wanted: tuple[Any, ...], values: Iterable[float]) -> float:
-    mean: float = sum(values) / wanted[5]
-    return mean
+def _mean(request: _Request, values: Iterable[float]) -> float:
+    return sum(values) / request.spans
 
 
 def _why(error: Exhausted | Refused) -> str:
