@@ -1,9 +1,9 @@
-"""Every table of the database `engagement`, with the unit of each column: the one truth that migrations are tested
-against, and that views follow from (deploy/clickhouse/views.py).
+"""Every table of the database `engagement`, with the unit of each column.
 
-A derived table is a `ReplacingMergeTree(version)`: rows are absolute, the row that has seen most events wins (`version`
-= `FOLD_VERSION` (8 bits) | events seen (30) | minute of `as_of` (26)). Beside each stands a `_v` view, which is what BI
-tools read.
+Migrations are tested against these declarations, and views are generated from them (deploy/clickhouse/views.py). A
+derived table is a `ReplacingMergeTree(version)`: rows are absolute, and the row that has seen the most events wins
+(`version` = `FOLD_VERSION` (8 bits) | events seen (30) | minute of `as_of` (26)). Each table has a view with the suffix
+`_v`, which people and BI tools read.
 """
 
 from collections.abc import Iterator
@@ -28,19 +28,19 @@ NAN: Final = "NaN"
 EPOCH: Final = "1970"
 ZERO: Final = "0"
 UNSAID: Final = ""
-"""What a table holds where a value is not known (Unknown.stored)."""
+"""Values that tables store for "not known" (Unknown.stored)."""
 
 MOMENT: Final = "{moment}"
-"""Stands in Column.meaning for the moment that a window looks back from: as_of in tables, now or t in views."""
+"""The placeholder in Column.meaning for the time that a window looks back from: as_of in tables, now or t in views."""
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """A case in which the value of a column is not known and the view shows NULL: `when` in words, or `reason`,
-    the column that says why.
+    """A case in which the value of a column is not known and the view shows NULL.
 
-    The table holds `stored` then, as the column's comment says; UNSAID is what the comment leaves out. The column
-    `flag` is not 0 exactly in this case; without one, `stored` itself tells.
+    `when` says in words when that is, or `reason` names the column with the reason. The table holds `stored` in this
+    case, as the comment of the column says; UNSAID stays out of the comment. The column `flag` is not 0 exactly in this
+    case; without a flag the case is recognised by `stored`.
     """
 
     when: str = ""
@@ -49,13 +49,13 @@ class Unknown:
     flag: str | None = None
 
     def said(self, value: str) -> str:
-        """The case as a comment has it, where `value` is seen."""
+        """Returns the case as comments have it, for readers who see `value` in this case."""
         return f"{value}: see {self.reason}" if self.reason else f"{value} {self.when}"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its ClickHouse type and its meaning, with the unit; `comment` makes one text of all that is said here.
+    """A column with its ClickHouse type, and with its meaning and unit in words.
 
     `default` is SQL; None means that the writer sends the column. `unknown` lists the cases without a value. `reasons`
     are the meanings of the codes 1, 2, ... of a column that says why something is not known; 0 means that it is known.
@@ -73,22 +73,24 @@ class Column:
 
     @property
     def comment(self) -> str:
-        """The column's comment in its table."""
+        """The text of the column's comment in its table."""
         codes = ", ".join(f"{code} {reason}" for code, reason in enumerate(("it is", *self.reasons)))
         said = f"{self.meaning}: {codes}" if self.reasons else self.meaning
         cases = [case.said(case.stored) for case in self.unknown if case.stored != UNSAID]
         return "; ".join([said, *cases]).replace(MOMENT, "as_of")
 
     def comment_in_view(self, moment: str = "as_of") -> str:
-        """The column's comment in a view whose windows look back from `moment`."""
+        """Returns the column's comment in a view whose windows look back from `moment`."""
         said = f"{self.meaning}: {', '.join(self.reasons)}; NULL: it is known" if self.reasons else self.meaning
         return "; ".join([said, *(case.said("NULL") for case in self.unknown)]).replace(MOMENT, moment)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: what one row is, its columns, and where a row stands. `version` names the column by which the newest row
-    wins."""
+    """A table with its columns and its keys; the comment says what a row is.
+
+    `version` names the column whose largest value decides which row is current.
+    """
 
     name: str
     comment: str
@@ -100,7 +102,7 @@ class Table:
 
     @property
     def sent(self) -> tuple[str, ...]:
-        """The columns that a writer sends, in order."""
+        """The names of the columns that a writer sends, in order."""
         return tuple(column.name for column in self.columns if column.default is None)
 
     def __getitem__(self, name: str) -> Column:
@@ -115,8 +117,8 @@ CLOCK: Final = "DateTime64(3, 'UTC')"
 MINUTE: Final = "DateTime('UTC')"
 REAL: Final = "Float64"
 REAL_OR_NAN: Final = "Float64"
-"""NaN where the value is not known (Column.unknown), NULL in its view: the driver sends arrays of doubles at a tenth of
-the price of nullable values."""
+"""A real number that is NaN where it is not known (Column.unknown) and NULL in the view: the driver sends arrays of
+doubles at a tenth of the price of nullable values."""
 STRINGS: Final = "Array(String)"
 KIND: Final = "Enum8(" + ", ".join(f"'{kind}' = {number}" for number, kind in enumerate(KINDS, 1)) + ")"
 ACTION: Final = "Enum8('add' = 1, 'retract' = 2)"
