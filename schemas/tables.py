@@ -25,7 +25,7 @@ from schemas.metrics import (
 from schemas.topics import KINDS
 
 NAN: Final = "NaN"
-EPOCH: Final = "1970"
+NOT_A_TIME: Final = "1970"
 ZERO: Final = "0"
 UNSAID: Final = ""
 """Values that tables store for "not known" (Unknown.stored)."""
@@ -55,7 +55,7 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Column:
-    """A column with its ClickHouse type, and with its meaning and unit in words.
+    """A column: ClickHouse type, meaning and unit in words.
 
     `default` is SQL; None means that the writer sends the column. `unknown` lists the cases without a value. `reasons`
     are the meanings of the codes 1, 2, ... of a column that says why something is not known; 0 means that it is known.
@@ -87,7 +87,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its columns and its keys; the comment says what a row is.
+    """A table with columns and keys; the comment says what a row is.
 
     `version` names the column whose largest value decides which row is current.
     """
@@ -114,7 +114,7 @@ WORD: Final = "LowCardinality(String)"
 COUNT: Final = "UInt64"
 TIME: Final = "DateTime64(6, 'UTC')"
 CLOCK: Final = "DateTime64(3, 'UTC')"
-MINUTE: Final = "DateTime('UTC')"
+MINUTE_TIME: Final = "DateTime('UTC')"
 REAL: Final = "Float64"
 REAL_OR_NAN: Final = "Float64"
 """A real number that is NaN where it is not known (Column.unknown) and NULL in the view: the driver sends arrays of
@@ -239,7 +239,7 @@ def _spread_columns() -> Iterator[Column]:
     because = (Unknown(reason="spread_reason"),)
     yield Column(
         "spread_as_of",
-        MINUTE,
+        MINUTE_TIME,
         "When reproduction and forecast are meant for: as_of, or a later doubling of the post's age from 10 minutes on",
     )
     yield Column(
@@ -303,9 +303,9 @@ def _thread_columns() -> Iterator[Column]:
     yield Column("unanswered", "UInt32", "Audience comments without", unknown=no_brand)
     yield Column(
         "oldest_unanswered_at",
-        MINUTE,
+        MINUTE_TIME,
         "Minute of the oldest of these",
-        unknown=(Unknown("where there is none", EPOCH), *no_brand),
+        unknown=(Unknown("where there is none", NOT_A_TIME), *no_brand),
     )
     for name, said in (("", "all audience comments"), ("_business", "those made in business hours")):
         for percent in (50, 90):
@@ -326,7 +326,9 @@ def _thread_columns() -> Iterator[Column]:
 def _metric_columns() -> tuple[Column, ...]:
     return (
         POST_ID,
-        Column("as_of", MINUTE, "End of the minute of the post's newest event: what every window here looks back from"),
+        Column(
+            "as_of", MINUTE_TIME, "End of the minute of the post's newest event: what every window here looks back from"
+        ),
         Column("events_seen", COUNT, "Distinct events of the post, of all kinds, retractions included"),
         *(
             Column(measure, COUNT, f"Net {measure}" if number else f"Net {measure}: those that no retraction names")
@@ -434,7 +436,7 @@ POST_MINUTES: Final = Table(
     "Panes: one row per post and minute of event time in which something happened",
     (
         POST_ID,
-        Column("minute", MINUTE, "Start of the minute"),
+        Column("minute", MINUTE_TIME, "Start of the minute"),
         *_minute_columns(),
         VERSION,
         STORED_AT,
@@ -461,7 +463,7 @@ POST_HISTORY: Final = Table(
 CONVERSATION: Final = Column(
     "conversation", STRING, "hashtag:, mention:, brand:, author:<channel>/<id> or thread:<post_id>"
 )
-CONVERSATION_MINUTE: Final = Column("minute", MINUTE, "Start of the minute")
+CONVERSATION_MINUTE: Final = Column("minute", MINUTE_TIME, "Start of the minute")
 
 CONVERSATION_POSTS: Final = Table(
     "conversation_posts",
@@ -524,7 +526,7 @@ CONVERSATION_MARKS: Final = Table(
     "One row per partition of the conversations' topic: how far its minutes are closed",
     (
         Column("partition", "UInt32", "Partition of the topic of conversations"),
-        Column("closed_until", MINUTE, "Every minute before this one is closed"),
+        Column("closed_until", MINUTE_TIME, "Every minute before this one is closed"),
         STORED_AT,
     ),
     ("partition",),
@@ -537,10 +539,10 @@ CONVERSATION_SPIKES: Final = Table(
     (
         Column("spike_id", STRING, "Hash of conversation, opening minute and detector version"),
         CONVERSATION,
-        Column("started_at", MINUTE, "Opening minute"),
+        Column("started_at", MINUTE_TIME, "Opening minute"),
         Column("ended_at", "Nullable(DateTime('UTC'))", "NULL while it is open"),
         Column("state", WORD, "opened, grown or resolved"),
-        Column("as_of", MINUTE, "End of the minute that this state was judged by"),
+        Column("as_of", MINUTE_TIME, "End of the minute that this state was judged by"),
         Column("score", REAL, "The detector's score in the minute of this state"),
         Column("observed", REAL, "Comments and posts per minute that were seen"),
         Column("expected", REAL, "Comments and posts per minute that were usual"),

@@ -6,7 +6,7 @@ import pytest
 
 from deploy.clickhouse.drafting import shown_column
 from schemas.metrics import WINDOWS
-from schemas.tables import EPOCH, MOMENT, NAN, POST_METRICS, TABLES, UNSAID, ZERO, Column, Table, Unknown
+from schemas.tables import MOMENT, NAN, NOT_A_TIME, POST_METRICS, TABLES, UNSAID, ZERO, Column, Table, Unknown
 
 EACH_TABLE = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 
@@ -78,7 +78,7 @@ def test_what_columns_point_at_is_there(table: Table) -> None:
         assert (MOMENT not in column.meaning) or column.window
         for case in column.unknown:
             assert bool(case.when) != bool(case.reason)
-            assert case.stored in (NAN, EPOCH) or case.flag, "nothing tells this case"
+            assert case.stored in (NAN, NOT_A_TIME) or case.flag, "nothing tells this case"
             if case.reason:
                 assert table[case.reason].reasons
             if case.flag:

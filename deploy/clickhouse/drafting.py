@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from schemas.metrics import MEASURES, WeightSet
-from schemas.tables import EPOCH, NAN, STORED_AT, VERSION, Column, Table
+from schemas.tables import NAN, NOT_A_TIME, STORED_AT, VERSION, Column, Table
 
 HIDDEN: Final = (VERSION.name, STORED_AT.name)
 """Columns by which a table keeps its newest row; views leave them out."""
@@ -16,7 +16,7 @@ SHOWN_AT: Final = Column(
 TEXT_OR_NULL: Final = "Nullable(String)"
 REAL_OR_NULL: Final = "Nullable(Float64)"
 
-NULL_WHERE_STORED: Final = {NAN: "if(isNaN({0}), NULL, {0})", EPOCH: "nullIf({0}, toDateTime(0, 'UTC'))"}
+NULL_WHERE_STORED: Final = {NAN: "if(isNaN({0}), NULL, {0})", NOT_A_TIME: "nullIf({0}, toDateTime(0, 'UTC'))"}
 """The value that a table stores for "not known" -> the SQL that turns it into NULL."""
 
 Shown = tuple[Column, str]

@@ -41,7 +41,7 @@ def all_views() -> list[View]:
 
 
 def in_order_of_reading(views: list[View]) -> list[View]:
-    """Orders views so that each comes after the views it reads; the order of the list is kept otherwise.
+    """Orders views by their reading: a view comes after the views in its FROM clauses. Other views keep their order.
 
     Raises graphlib.CycleError where views read each other.
 

@@ -10,7 +10,7 @@ from schemas.tables import POSTS, Column
 COMPARED_AGES: Final = {15: "15 minutes", 60: "1 hour", 300: "5 hours", 1440: "1 day", 10_080: "7 days"}
 """The ages, in minutes, at which posts are compared."""
 
-COMPARED: Final = 100
+MOST_PEERS: Final = 100
 ENOUGH: Final = 10
 """The earlier posts of the author that a post is compared with: at most, and at least."""
 
@@ -22,7 +22,7 @@ def over_performance_view() -> View:
     """Shows over-performance of all posts."""
     comment = (
         "One row per post that stands and age that it has reached: what it had brought by then against the author's "
-        f"last {COMPARED} posts on the channel (CrowdTangle's formula). Reads all panes: of one author sooner with "
+        f"last {MOST_PEERS} posts on the channel (CrowdTangle's formula). Reads all panes: of one author sooner with "
         "over_performance(author = ..., channel = ...)"
     )
     return view("over_performance_v", comment, _performance(), _performance_tail("", ""))
@@ -50,7 +50,9 @@ def _performance() -> list[Shown]:
         ),
         (
             Column(
-                "posts_compared", "UInt8", f"The author's posts on this channel before this one, at most {COMPARED}"
+                "posts_compared",
+                "UInt8",
+                f"The author's posts on this channel before this one, at most {MOST_PEERS}",
             ),
             "a.n",
         ),
@@ -153,7 +155,7 @@ FROM
         WINDOW before AS (
             PARTITION BY author_id, channel, age
             ORDER BY created_at, post_id
-            ROWS BETWEEN {COMPARED} PRECEDING AND 1 PRECEDING
+            ROWS BETWEEN {MOST_PEERS} PRECEDING AND 1 PRECEDING
         )
     )
 ) AS a
@@ -161,11 +163,11 @@ ARRAY JOIN [({usual})] AS usual"""
 
 
 def _quantiles_of_t() -> str:
-    """Writes the quantiles of Student's t for 1, 2, ... degrees of freedom, as many as COMPARED posts can need."""
+    """Writes the quantiles of Student's t for 1, 2, ... degrees of freedom, as many as MOST_PEERS posts can need."""
     # Imported here, because scipy.special takes a quarter of a second and few commands write a view.
     from scipy.special import stdtrit
 
-    most = max(n - 2 * (n // 4) - 1 for n in range(COMPARED + 1))
+    most = max(n - 2 * (n // 4) - 1 for n in range(MOST_PEERS + 1))
     return ", ".join(f"{stdtrit(df, (1 + CONFIDENCE) / 2):.8f}" for df in range(1, most + 1))
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from schemas.tables import CONVERSATION_POSTS, MINUTE, POST_MINUTES, Table
+from schemas.tables import CONVERSATION_POSTS, MINUTE_TIME, POST_MINUTES, Table
 
 FLOAT_TOLERANCE: Final = 1e-9
 """Relative: sums of floats depend on their order in the last digits."""
@@ -40,7 +40,7 @@ class Difference:
 
 
 def difference(table: Table, key: Key, column: str, stored: Any, expected: Any) -> Difference:
-    minutes = [place for place, name in enumerate(table.order_by) if table[name].type == MINUTE]
+    minutes = [place for place, name in enumerate(table.order_by) if table[name].type == MINUTE_TIME]
     return Difference(table.name, key, column, stored, expected, minutes[0] if minutes else None)
 
 

@@ -19,7 +19,7 @@ from schemas.tables import (
     CONVERSATION_POSTS,
     EVENTS,
     KNOWN_POSTS,
-    MINUTE,
+    MINUTE_TIME,
     POST_METRICS,
     POST_MINUTES,
     POSTS,
@@ -203,4 +203,4 @@ def _as_ticks(column: Column) -> str:
         return f"replaceAll(toString({column.name}), ',', ', ')"
     if "DateTime64(6" in column.type:
         return f"toUnixTimestamp64Micro({column.name})"
-    return f"toUInt32({column.name})" if column.type == MINUTE else column.name
+    return f"toUInt32({column.name})" if column.type == MINUTE_TIME else column.name
