@@ -1,4 +1,4 @@
-"""Brands: which accounts, hashtags, mentions and web domains speak of whom; a YAML file that the operator keeps.
+"""Brands: a YAML file of the operator that names the accounts, hashtags, mentions and domains of each brand.
 
     acme:
       side: own
@@ -7,8 +7,8 @@
       mentions: [acme]
       domains: [acme.example]
 
-Accounts are actor ids as events have them, to the letter. Names, hashtags and mentions are folded as those of events
-are (`schemas.events.fold_name`), a domain stands for itself and all below it.
+Accounts are actor ids exactly as in events. Names, hashtags and mentions are folded as in events
+(`schemas.events.fold_name`). A domain includes its subdomains.
 """
 
 from collections.abc import Iterable, Iterator
@@ -40,7 +40,7 @@ Domain = Annotated[str, AfterValidator(_is_domain)]
 
 
 class Brand(BaseModel):
-    """One entry of the file."""
+    """One brand of the file."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -56,21 +56,24 @@ FILE: Final[TypeAdapter[dict[str, Brand]]] = TypeAdapter(dict[str, Brand], confi
 
 @dataclass(frozen=True)
 class Brands:
-    """All brands, by what an event says; nothing but dict look-ups. Empty: no brand is tracked."""
+    """All brands, indexed by the fields of events. Without entries no brand is tracked."""
 
     entries: dict[str, Brand] = field(default_factory=dict)
-    """By folded name."""
+    """Brands by folded name."""
     by_account: dict[str, tuple[str, ...]] = field(default_factory=dict)
     by_conversation: dict[str, tuple[str, ...]] = field(default_factory=dict)
     by_domain: dict[str, tuple[str, ...]] = field(default_factory=dict)
     own: frozenset[str] = NOBODY
-    """Accounts of own brands."""
+    """The accounts of own brands."""
     beside: dict[str, frozenset[str]] = field(default_factory=dict)
-    """Account -> all accounts of its brands and of own ones."""
+    """All accounts of an account's brands and of own brands, by account."""
 
     def keys_of(self, author_id: str, conversations: Iterable[str], links: Iterable[str]) -> list[str]:
-        """`brand:<name>` of each brand that this is about, sorted: the author is an account of it, a `hashtag:` or
-        `mention:` key is its, or a link leads to its domain or below. An empty author is nobody."""
+        """Returns the sorted keys `brand:<name>` of the brands that an event is about.
+
+        An event is about a brand if its author is an account of the brand, if a `hashtag:` or `mention:` key belongs to
+        the brand, or if a link leads to a domain of the brand. An empty author is no account.
+        """
         if not self.entries:
             return []
         found = set(self.by_account.get(author_id, ()))
@@ -84,14 +87,18 @@ class Brands:
         return sorted(found) if found else []
 
     def turn_accounts(self, author_id: str) -> frozenset[str]:
-        """Accounts whose turns are the brand's on a post of this author, himself aside: those of own brands, and those
-        of the brands that he is an account of."""
+        """Returns the accounts that speak for the brand on a post of this author, beside the author.
+
+        These are the accounts of own brands and of the brands that the author is an account of.
+        """
         return self.beside.get(author_id, self.own)
 
 
 def load_brands(path: Path | None) -> Brands:
-    """The brands of a file; none where no file is given. Blocks on reading. Raises SettingsError that names file, brand
-    and field."""
+    """Reads the brands of a file; no file means no brands. Blocks on reading.
+
+    Raises SettingsError that names file, brand and field.
+    """
     if path is None:
         return Brands()
     try:
@@ -106,12 +113,12 @@ def load_brands(path: Path | None) -> Brands:
 
 
 def brands_of(named: dict[str, Brand]) -> Brands:
-    """Brands by name, ready to look up. Raises ValueError where two names are one or an account is on both sides."""
+    """Indexes brands by name. Raises ValueError where two names fold to one or an account is on both sides."""
     entries: dict[str, Brand] = {}
     for name, brand in named.items():
         folded = fold_name(name.strip())
         if not folded or folded in entries:
-            raise ValueError(f"brand {name!r}: " + ("is the name of another one too" if folded else "needs a name"))
+            raise ValueError(f"brand {name!r}: " + ("is the name of another brand too" if folded else "needs a name"))
         entries[folded] = brand
     own = frozenset(account for brand in entries.values() if brand.side == "own" for account in brand.accounts)
     for name, brand in entries.items():
@@ -137,7 +144,7 @@ def brands_of(named: dict[str, Brand]) -> Brands:
 
 def _explain(error: ValidationError) -> str:
     flaw = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    said = flaw["msg"].removeprefix("Value error, ")
+    reason = flaw["msg"].removeprefix("Value error, ")
     if not flaw["loc"]:
         return "must hold brands by name: acme: {side: own, accounts: [...]}"
     name, *fields = flaw["loc"]
@@ -146,26 +153,26 @@ def _explain(error: ValidationError) -> str:
     if not fields:
         return f"brand {name!r}: must have side and some of accounts, hashtags, mentions, domains"
     if flaw["type"] == "string_type":
-        said = "must be text; put it in quotes (without them # begins a comment and @ is no text)"
+        reason = "must be text; put it in quotes (without them # begins a comment and @ is no text)"
     elif flaw["type"] == "extra_forbidden":
-        said = "is no field of a brand; it has side, accounts, hashtags, mentions, domains"
+        reason = "is no field of a brand; it has side, accounts, hashtags, mentions, domains"
     elif flaw["type"] == "missing":
-        said = "is missing; say own or rival"
+        reason = "is missing; say own or rival"
     elif flaw["type"] == "list_type":
-        said = "must be a list: [one, two]"
-    return f"brand {name!r}: {'.'.join(map(str, fields))}: {said}"
+        reason = "must be a list: [one, two]"
+    return f"brand {name!r}: {'.'.join(map(str, fields))}: {reason}"
 
 
 def _inverted(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    """What is said -> the sorted keys of the brands that it is said of."""
+    """Inverts pairs of a field's value and a brand's name: value -> sorted keys of its brands."""
     found: dict[str, set[str]] = {}
-    for said, name in pairs:
-        found.setdefault(said, set()).add(BRAND_PREFIX + name)
-    return {said: tuple(sorted(names)) for said, names in found.items()}
+    for value, name in pairs:
+        found.setdefault(value, set()).add(BRAND_PREFIX + name)
+    return {value: tuple(sorted(names)) for value, names in found.items()}
 
 
 def _host_of(link: str) -> str:
-    """The host of an address in the spelling of DNS; empty where there is none."""
+    """Returns the host of an address in the spelling of DNS; empty without a host."""
     try:
         return _folded_host(urlsplit(link if "://" in link else f"//{link}").hostname or "")
     except ValueError:
@@ -181,7 +188,7 @@ def _folded_host(host: str) -> str:
 
 
 def _domains_above(host: str) -> Iterator[str]:
-    """The host itself and each domain that it is below."""
+    """Yields a host and each of its parent domains."""
     while host:
         yield host
         host = host.partition(".")[2]

@@ -1,9 +1,9 @@
-"""One spelling for the addresses of one page, so that posts that carry the same message are found to do so.
+"""Canonical URLs: one spelling for the addresses of one page, so that posts with the same link can be tied.
 
-What differs without naming another page goes: scheme, default port, case and spelling of the host, hosts for phones,
-user info, fragment, trackers, order of parameters, trailing slash, spelling of percent-encodings (RFC 3986, 6.2.2).
-What may name another page stays: case of the path, every other parameter. Nothing is fetched, so a shortened address
-is not that of its target.
+Differences that do not name another page are removed: scheme, default port, case and spelling of the host, hosts for
+phones, user info, fragment, trackers, order of parameters, trailing slash, spelling of percent-encodings (RFC 3986,
+6.2.2). Differences that may name another page stay: case of the path, every other parameter. No address is fetched, so
+a shortened address is not resolved to its target.
 
     >>> canonical_url("http://WWW.Example.com:80/a/../News/?utm_source=x&b=2&a=%7e1#top")
     'https://example.com/News?a=~1&b=2'
@@ -15,19 +15,19 @@ from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 LONGEST_URL: Final = 4096
-"""Characters of an address, as it comes and as it is spelled here."""
+"""Most characters of an address, before and after canonicalization."""
 
 LONGEST_HOST: Final = 253
-"""Characters of a host (RFC 1035); beyond it some versions of the standard library's IDNA take quadratic time."""
+"""Most characters of a host (RFC 1035); some versions of the standard library's IDNA take quadratic time beyond."""
 
 DEFAULT_PORTS: Final = (None, 80, 443)
-"""Either goes with either scheme, because the scheme goes too."""
+"""Ports that are removed with either scheme, because the scheme is removed too."""
 
 SAME_SITE: Final = frozenset({"www", "m", "mobile", "amp"})
-"""Labels of hosts that show a site's pages for phones, or its own."""
+"""Host labels that name the same site: its main host, or its pages for phones."""
 
 SECOND_LEVELS: Final = frozenset({"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"})
-"""Below a country's domain these stand for the country: what is registered is the label before (amp.co.uk)."""
+"""Labels that belong to a country's domain: the registered label stands before them (amp.co.uk)."""
 
 TRACKERS: Final = frozenset(
     {
@@ -42,9 +42,10 @@ TRACKERS: Final = frozenset(
         *("amp", "_openstat", "action_object_map", "action_type_map", "action_ref_map"),
     }
 )
-"""Names of parameters that say from where somebody came, or that the page is one for phones; lower case."""
+"""Names of parameters, in lower case, that tell where a visitor came from, or that a page is for phones."""
 
 TRACKER_PREFIXES: Final = ("utm_", "mc_", "mtm_", "piwik_", "matomo_", "hsa_")
+"""Prefixes of such names."""
 
 TRACKERS_OF_HOSTS: Final[dict[str, frozenset[str]]] = {
     "twitter.com": frozenset({"s", "t"}),
@@ -54,28 +55,29 @@ TRACKERS_OF_HOSTS: Final[dict[str, frozenset[str]]] = {
     "open.spotify.com": frozenset({"si"}),
     "medium.com": frozenset({"source"}),
 }
-"""What is a tracker on this host alone."""
+"""Names that are trackers on one host alone."""
 
 UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-"""Needs no escape (RFC 3986, 2.3)."""
+"""Characters that need no escape (RFC 3986, 2.3)."""
 
 STANDS_IN_PATH: Final = "/:@!$&'()*+,;=%~"
 STANDS_IN_QUERY: Final = "/?:@!$'()*+,;=%~"
-"""Need no escape there; the percent sign because by then only those of escapes are left."""
+"""Characters that need no escape in a path or query. The percent sign is one, because only escapes still have it."""
 
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
 _PLAIN: Final = re.compile(r"https?://((?:[a-z0-9-]{1,63}\.)+[a-z-][a-z0-9-]{0,62})((?:/[A-Za-z0-9_~-]+)*)/?")
-"""Most addresses: nothing in them has to be taken apart, at a tenth of the price."""
+"""Matches most addresses, which need no parsing and then cost a tenth."""
 
 _HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _AROUND: Final = "".join(map(chr, range(33)))
-"""Control characters and space, which browsers cut off."""
+"""Control characters and space, which browsers strip."""
 
 
 def canonical_url(url: str) -> str | None:
-    """The one spelling of an address, with `https://`; None for what is no http(s) address or is longer than 4,096.
+    """Returns the canonical spelling of an address, with `https://`.
 
-    Never raises, takes time in proportion to the length, and leaves its own answers as they are.
+    Returns None for text that is no http(s) address, or is longer than LONGEST_URL. Never raises; takes time in
+    proportion to the length; canonical addresses are their own canonical spelling.
     """
     if len(url) > LONGEST_URL:
         return None
@@ -83,7 +85,7 @@ def canonical_url(url: str) -> str | None:
         found = f"https://{_site(plain[1])}{plain[2]}"
         return found if len(found) <= LONGEST_URL else None
     try:
-        # As browsers do: a backslash separates like a slash.
+        # Browsers take a backslash for a slash.
         before, mark, query = url.strip(_AROUND).strip().partition("#")[0].partition("?")
         parts = urlsplit(before.replace("\\", "/") + mark + query)
         if parts.scheme not in ("http", "https"):
@@ -92,13 +94,13 @@ def canonical_url(url: str) -> str | None:
         port = "" if parts.port in DEFAULT_PORTS else f":{parts.port}"
         found = f"https://{host}{port}{_path(parts.path)}{_query(parts.query, host)}"
     except ValueError:
-        # UnicodeError is one too: half a surrogate pair, a host that no IDNA spells.
+        # Also UnicodeError: half a surrogate pair, a host that IDNA cannot encode.
         return None
     return found if len(found) <= LONGEST_URL else None
 
 
 def _host(host: str) -> str:
-    """Raises ValueError for what is none."""
+    """Returns the canonical host. Raises ValueError for text that is no host."""
     if ":" in host:
         return f"[{_ip_v6(host)}]"
     host = unquote(host, errors="strict").removesuffix(".")
@@ -111,7 +113,7 @@ def _host(host: str) -> str:
 
 
 def _site(host: str) -> str:
-    """Without the names of what shows the same to phones."""
+    """Removes labels that name the same site from a host."""
     labels = host.split(".")
     registered = 3 if len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in SECOND_LEVELS else 2
     return ".".join([label for label in labels[:-registered] if label not in SAME_SITE] + labels[-registered:])
@@ -119,7 +121,7 @@ def _site(host: str) -> str:
 
 def _ip_v6(host: str) -> str:
     if "%" in host:
-        raise ValueError("an address with a zone is nobody else's")
+        raise ValueError("an address with a zone holds on one machine only")
     return ipaddress.IPv6Address(host).compressed
 
 
@@ -128,7 +130,7 @@ def _path(path: str) -> str:
 
 
 def _without_dots(path: str) -> str:
-    """RFC 3986, 5.2.4, for a path that is empty or begins with a slash."""
+    """Removes dot segments (RFC 3986, 5.2.4) from a path that is empty or begins with a slash."""
     kept: list[str] = []
     for segment in path.split("/")[1:]:
         if segment == "..":
@@ -139,7 +141,10 @@ def _without_dots(path: str) -> str:
 
 
 def _query(query: str, host: str) -> str:
-    """With its question mark; by name, and those of one name in their order, which may mean something."""
+    """Returns the query with its question mark: without trackers, sorted by name.
+
+    Parameters of one name keep their order, which may have a meaning.
+    """
     trackers = TRACKERS | TRACKERS_OF_HOSTS.get(host, frozenset())
     kept = []
     for part in query.split("&"):
@@ -153,7 +158,7 @@ def _query(query: str, host: str) -> str:
 
 
 def _unescaped(escape: re.Match[str]) -> str:
-    """An escape in capitals, or what it stands for where it needs none; a lone percent sign escaped."""
+    """Returns an escape in capitals, or its character where that needs no escape; escapes a lone percent sign."""
     if escape[1] is None:
         return "%25"
     character = chr(int(escape[1], 16))

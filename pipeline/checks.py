@@ -1,4 +1,4 @@
-"""Whether all that is needed is here, reachable, and of a known version: one finding each, with the cure."""
+"""The checks of `engagement check`: packages, servers, topics, tables and disks, each with a finding and its cure."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from pipeline.settings import Settings
 
 DISTRIBUTION: Final = "engagement-pipeline"
 FAUST: Final = "0.15.3"
-"""Its hooks that are used here are looked at release by release."""
+"""The known release of Faust, whose hooks are checked release by release."""
 
 KNOWN_CLICKHOUSE: Final = "26.9"
 KAFKA_SECONDS: Final = 5.0
@@ -32,7 +32,7 @@ NUMBA_BYTES: Final = 300 * 2**20
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, whether it is well, and what was seen, or the cure."""
+    """The result of one check; `said` describes the good state, or the fault and its cure."""
 
     name: str
     ok: bool
@@ -40,7 +40,7 @@ class Finding:
 
 
 def run_checks(settings: Settings) -> Iterator[Finding]:
-    """All findings, as they are made. Blocks; a server that is away costs a few seconds. Raises nothing of ours."""
+    """Runs all checks and yields each finding. Blocks for some seconds where a server is away; raises no error."""
     checks: dict[str, Callable[[Settings], str]] = {
         "python packages": _packages,
         "compiled code": _cache,
@@ -50,9 +50,9 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
         "tables": _tables,
         "disk of clickhouse": _disk,
     }
-    for name, look in checks.items():
+    for name, run_check in checks.items():
         try:
-            yield Finding(name, True, look(settings))
+            yield Finding(name, True, run_check(settings))
         except EngagementError as error:
             yield Finding(name, False, str(error))
 
@@ -76,8 +76,8 @@ def _packages(_: Settings) -> str:
 
 
 def _cache(_: Settings) -> str:
-    """Compiled machine code is kept where processors/runtime/kernel_cache.py chooses; else each start compiles."""
-    # To look for a package within `processors` imports that, which sets NUMBA_CACHE_DIR where a folder can be written.
+    """Checks the cache of compiled kernels, which processors/runtime/kernel_cache.py chooses."""
+    # Finding a package within `processors` imports `processors`, which sets NUMBA_CACHE_DIR to a writable folder.
     spec = find_spec("processors.engagement")
     beside = Path(spec.origin).parent / "__pycache__" if spec and spec.origin else Path()
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or beside)
@@ -106,7 +106,7 @@ def _topics(settings: Settings) -> str:
 
 
 def _clickhouse(settings: Settings) -> str:
-    # Without a database: whether that is there is the next question.
+    # Without a database, which the next check looks for.
     with ClickHouse(settings, database="") as clickhouse:
         [[found]] = clickhouse.select("SELECT version()")
     known = "" if found.startswith(KNOWN_CLICKHOUSE + ".") else f" (tried with {KNOWN_CLICKHOUSE} only)"
@@ -118,7 +118,9 @@ def _tables(settings: Settings) -> str:
         verify_tables(clickhouse)
         pending = pending_migrations(clickhouse)
         if pending:
-            raise CheckFailed(f"not applied: {', '.join(each.name for each in pending)}: run `engagement init`")
+            raise CheckFailed(
+                f"not applied: {', '.join(migration.name for migration in pending)}: run `engagement init`"
+            )
         stale = pending_views(clickhouse, settings)
         undurable = undurable_tables(clickhouse) if settings.durable else []
     if stale:

@@ -1,4 +1,4 @@
-"""The command `engagement`: literal tables of commands, each imported only when it is called."""
+"""The command `engagement`: tables of commands, each of which is imported when it is called."""
 
 import sys
 from functools import cache
@@ -11,39 +11,45 @@ from pipeline.errors import EngagementError
 from pipeline.observability.logs import quiet_clients
 
 CommandTable = dict[str, tuple[str, str]]
-"""Name -> place and help of a command."""
+"""Place (`module:attribute`) and help of each command, by name."""
 
 SETUP_COMMANDS: Final[CommandTable] = {
     "demo": (
         "pipeline.demo.command:demo",
-        "Everything on the embedded stack, results shown and checked against a recount.",
+        "A tour on the embedded stack; results are shown and checked against a recount.",
     ),
     "stack": ("pipeline.embedded.commands:stack", "The embedded Kafka and ClickHouse: up, down, status."),
-    "check": ("pipeline.commands:check", "Is everything that is needed here, reachable, of a known version?"),
-    "init": ("pipeline.commands:init", "Topics, tables and views, again and again without harm."),
+    "check": ("pipeline.commands:check", "Are packages, servers, topics and tables there and of known versions?"),
+    "init": ("pipeline.commands:init", "Create topics, tables and views; may be repeated."),
 }
 
 SOURCES_TABLE: Final = "producers.sources:SOURCES"
-"""The place of the table of sources, whose commands are all in that table. Modules of producers and processors are
-named, not imported: imports go one way."""
+"""The place of the table of sources and their commands. Modules of producers and processors are named, not imported,
+because imports go one way."""
 
 PROCESSING_COMMANDS: Final[CommandTable] = {
-    "work": ("processors.commands:work", "The Faust worker: reads Kafka, folds, keeps the tables exact."),
-    "recount": ("processors.commands:recount", "Derived rows anew from the log of events, or only compared."),
+    "work": ("processors.commands:work", "The Faust worker: reads Kafka, folds events, keeps the tables exact."),
+    "recount": (
+        "processors.commands:recount",
+        "Compute derived rows again from the log of events, or only compare them.",
+    ),
     "dead-letters": (
         "pipeline.dead_letters.commands:dead_letters",
-        "What could not be taken, and giving it another try.",
+        "List, show and resend records that could not be processed.",
     ),
     "forecast": (
         "processors.virality.commands:forecast_group",
-        "The forecast of final shares: learn it from finished posts, judge it on history.",
+        "The forecast of final shares: fit it to finished posts, backtest it.",
     ),
-    "alerts": ("processors.alerts.commands:alerts", "Who is told of spikes: is the file right, who gets what."),
+    "alerts": (
+        "processors.alerts.commands:alerts",
+        "Check the alerts file: is it valid, which receiver gets which alert.",
+    ),
     "spikes": (
         "processors.spikes.commands:spikes",
-        "The spike detector on history: what would have fired, and how good.",
+        "Backtest the spike detector: which spikes it would have reported, and how well.",
     ),
-    "schema": ("pipeline.commands:schema", "JSON Schema of events, AsyncAPI of all topics."),
+    "schema": ("pipeline.commands:schema", "JSON Schema of events, or AsyncAPI of all topics."),
 }
 
 
@@ -54,18 +60,20 @@ def all_commands() -> CommandTable:
 
 
 def load_attribute(place: str) -> Any:
-    """Imports `module:attribute`."""
+    """Imports a module and returns its attribute; `place` is `module:attribute`."""
     module, attribute = place.split(":")
     return getattr(import_module(module), attribute)
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is called, so that `engagement schema` does not wait for numba."""
+    """A group that imports commands lazily, so that `engagement schema` does not wait for numba."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the names of all commands."""
         return list(all_commands())
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Imports a command; None for an unknown name."""
         if name not in all_commands():
             return None
         command: click.Command = load_attribute(all_commands()[name][0])
@@ -84,11 +92,14 @@ class LazyGroup(click.Group):
 )
 @click.version_option(package_name="engagement-pipeline")
 def engagement() -> None:
-    """Likes, shares and comments, counted as they happen: Kafka in, Faust folds, ClickHouse answers."""
+    """Count likes, shares and comments as they happen: Kafka in, Faust folds, ClickHouse answers."""
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """The console script: exits 0 done, 1 failed or check not passed, 2 wrong use; errors on stderr with the cure."""
+    """Runs the console script.
+
+    Exits with 0 when done, 1 for a failure or a failed check, 2 for wrong use; prints errors to stderr with the cure.
+    """
     quiet_clients()
     try:
         engagement.main(arguments, standalone_mode=False)

@@ -1,4 +1,4 @@
-"""Commands about what is there: init, check, schema."""
+"""The commands `init`, `check` and `schema`."""
 
 import json
 from dataclasses import asdict
@@ -20,13 +20,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.command(epilog="Example: engagement init")
 @json_option
 def init(as_json: bool) -> None:
-    """Makes the topics and tables that are missing, and writes the views that are not as this version has them; again
-    and again without harm.
+    """Create missing topics and tables and write the views of this version; may be repeated.
 
-    Tables change by numbered migrations, each applied once. A view is written again when its definition has changed,
-    and when somebody dropped or altered it; a view of ours that this version does not define any more is dropped.
+    Tables change by numbered migrations, each applied once. A view is written again when its definition has changed or
+    somebody dropped or altered it; earlier views that this version does not define any more are dropped.
 
-    Refuses topics and tables that are there and do not fit, with the cure.
+    Existing topics and tables that do not fit are refused, with the cure.
     """
     settings = load_settings()
     topics = ensure_topics(settings)
@@ -51,9 +50,9 @@ def init(as_json: bool) -> None:
 @click.command(epilog="Example: engagement check --json")
 @json_option
 def check(as_json: bool) -> None:
-    """Is everything that is needed here, reachable, and of a version that is known? One line each, with the cure.
+    """Check packages, servers, topics, tables and disks; print one line per check, with the cure.
 
-    Exits with 1 when anything failed.
+    Exits with 1 when a check failed.
     """
     findings = []
     for finding in run_checks(load_settings()):
@@ -75,6 +74,6 @@ def check(as_json: bool) -> None:
     "--prefix", default=Topics().prefix, show_default=True, help="Prefix of the topics in the AsyncAPI document."
 )
 def schema(asyncapi: bool, prefix: str) -> None:
-    """The JSON Schema of an event, or what all topics hold, from the models that the worker itself uses."""
+    """Print the JSON Schema of an event, or the AsyncAPI of all topics, from the models of the worker."""
     document = asyncapi_document(Topics(prefix)) if asyncapi else event_json_schema()
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""YAML files that an operator writes: read safely, refused with the place and the cure."""
+"""Reads YAML files of the operator safely; errors name the place and the cure."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from pipeline.errors import SettingsError
 
 
 def read_yaml(path: Path) -> Any:
-    """What the file holds, None where it is empty. Blocks on reading. Raises SettingsError, the path first."""
+    """Reads a YAML file; an empty one is None. Blocks on reading. Raises SettingsError that begins with the path."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
@@ -22,7 +22,7 @@ def read_yaml(path: Path) -> Any:
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # untyped
-    """Refuses a field that is there twice, of which YAML would drop the first in silence."""
+    """A safe loader that refuses a field given twice; YAML would drop the first one silently."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         said: set[str] = set()

@@ -1,4 +1,4 @@
-"""The errors that a person meets. Each message ends with the cure.
+"""The errors that people see. Each message ends with the cure.
 
 EngagementError
 ├── SettingsError        a setting is missing or makes no sense                    (exit 2)
@@ -14,42 +14,44 @@ EngagementError
 
 
 class EngagementError(Exception):
-    """Whatever this project raises on purpose; the command line prints it in one line and exits with `exit_code`."""
+    """The base of all errors that this project raises; a command prints the error and exits with `exit_code`."""
 
     exit_code = 1
 
 
 class SettingsError(EngagementError):
+    """A setting is missing or invalid."""
+
     exit_code = 2
 
 
 class Unavailable(EngagementError):
-    pass
+    """Kafka or ClickHouse does not answer; another try may succeed."""
 
 
 class Exhausted(Unavailable):
-    pass
+    """A statement took more memory or time than it may; a smaller one may succeed."""
 
 
 class Refused(EngagementError):
-    pass
+    """Kafka or ClickHouse refuses; another try changes nothing."""
 
 
 class SchemaDrift(Refused):
-    pass
+    """A table, view or topic is not as declared."""
 
 
 class RecordTooLarge(Refused):
-    pass
+    """A record is larger than the broker takes."""
 
 
 class FuseBlown(EngagementError):
-    pass
+    """Nearly all records are dead."""
 
 
 class StackError(EngagementError):
-    pass
+    """The embedded stack cannot start, or does not exist."""
 
 
 class CheckFailed(EngagementError):
-    pass
+    """A check or comparison has failed."""

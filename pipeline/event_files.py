@@ -1,4 +1,4 @@
-"""Files of events: what `replay` sends and what a backtest reads, a line each, plain or gzipped."""
+"""Files of events, one per line, plain or gzipped, as `replay` and backtests read them."""
 
 import gzip
 import io
@@ -15,7 +15,7 @@ GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 class EventFile:
-    """A file of events, or standard input. `fraction` says how much of it was read, None where that cannot be known."""
+    """A file of events, or standard input."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -28,7 +28,7 @@ class EventFile:
         self._size = Path(name).stat().st_size if name != STDIN and Path(name).is_file() else 0
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Number (from 1) and bytes of every line that is not blank. Raises Refused for a damaged gzip file."""
+        """Yields number (from 1) and bytes of every line that is not blank. Raises Refused for a damaged gzip file."""
         stream: Any = io.BufferedReader(self._raw, 1 << 20)
         if stream.peek(2)[:2] == GZIP_MAGIC:
             stream = gzip.GzipFile(fileobj=stream)
@@ -43,6 +43,7 @@ class EventFile:
 
     @property
     def fraction(self) -> float | None:
+        """Returns the share of the file that was read; None where the size is unknown."""
         try:
             return self._raw.tell() / self._size if self._size else None
         except (OSError, ValueError):
@@ -50,7 +51,7 @@ class EventFile:
 
 
 def is_cascades(line: bytes) -> bool:
-    """Whether a file whose first line this is has the cascades format: `type` and `ts` for `kind` and `occurred_at`."""
+    """Tells whether a first line is of the cascades format: `type` and `ts` for `kind` and `occurred_at`."""
     try:
         fields = json.loads(line)
     except ValueError:

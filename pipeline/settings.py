@@ -1,7 +1,6 @@
-"""Settings, all from the environment with the prefix `ENGAGEMENT_`; the command line overrides some of them.
+"""Settings, read from environment variables with the prefix `ENGAGEMENT_`; the command line overrides some of them.
 
-Grouped by who reads them. Frozen: read once where a program starts, handed down as an argument, never looked up from
-inside.
+A program reads its settings once where it starts and passes them on; they are frozen, and grouped by their readers.
 """
 
 import re
@@ -21,7 +20,7 @@ SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):\d{1,5}")
 
 
 class Settings(BaseSettings):
-    """What an operator can turn. Every field is `ENGAGEMENT_<NAME>`; docs/settings.md is generated from this class."""
+    """All settings. A field is the variable `ENGAGEMENT_<NAME>`; docs/settings.md is generated from this class."""
 
     model_config = SettingsConfigDict(env_prefix="ENGAGEMENT_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -194,7 +193,7 @@ class Settings(BaseSettings):
         try:
             url = urlsplit(value.get_secret_value())
             usable = url.scheme in ("clickhouse", "clickhouses") and url.hostname and url.port != 0
-        except ValueError:  # its text may quote the password
+        except ValueError:  # the error's text may quote the password
             usable = False
         if not usable:
             raise ValueError(
@@ -218,24 +217,27 @@ class Settings(BaseSettings):
 
     @property
     def spike_kinds(self) -> tuple[str, ...]:
-        """Of `spike_keys`, each once."""
+        """Returns the kinds of `spike_keys`, each once."""
         return tuple(dict.fromkeys(self.spike_keys.split(","))) if self.spike_keys else ()
 
     @property
     def bootstrap(self) -> list[str]:
+        """Returns the bootstrap servers, each as host:port."""
         return _servers(self.kafka)
 
     @property
     def topics(self) -> Topics:
+        """Returns the topics under the prefix."""
         return Topics(self.topic_prefix)
 
     @cached_property
     def clickhouse_url(self) -> "ClickHouseUrl":
+        """Returns the parts of the ClickHouse URL."""
         return ClickHouseUrl(self.clickhouse.get_secret_value())
 
 
 class ClickHouseUrl:
-    """The parts of `ENGAGEMENT_CLICKHOUSE`; its repr keeps the password to itself."""
+    """The parts of `ENGAGEMENT_CLICKHOUSE`; the repr hides the password."""
 
     def __init__(self, value: str) -> None:
         url = urlsplit(value)
@@ -252,7 +254,7 @@ class ClickHouseUrl:
 
 
 def load_settings() -> Settings:
-    """Settings from the environment. Raises SettingsError that names the variable, without its value."""
+    """Reads the settings from the environment. Raises SettingsError that names the variable, without its value."""
     try:
         return Settings()
     except ValidationError as error:
@@ -262,5 +264,5 @@ def load_settings() -> Settings:
         raise SettingsError(name + said) from None
 
 
-def _servers(said: str) -> list[str]:
-    return [server.strip() for server in said.split(",") if server.strip()]
+def _servers(value: str) -> list[str]:
+    return [server.strip() for server in value.split(",") if server.strip()]

@@ -12,7 +12,7 @@ from pipeline.errors import Refused, Unavailable
 from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
-from processors.engagement.fold import kernels
+from processors.engagement.fold import hash_index, tables
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.engagement.ports import EngagementPorts
 from processors.runtime.records import Run
@@ -193,7 +193,8 @@ def test_a_long_run_is_folded_in_parts() -> None:
 
 
 def test_a_full_index_evicts_before_it_overflows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "MOST_ROWS", 2000)
+    monkeypatch.setattr(hash_index, "MOST_ROWS", 2000)
+    monkeypatch.setattr(tables, "MOST_ROWS", 2000)
     bench = Bench()
     for number in range(30):
         post_id = f"p{number}"

@@ -104,7 +104,7 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         ("acme: {side: own, tags: []}", "brand 'acme': tags: is no field of a brand"),
         ("acme: {side: own}\nacme: {side: rival}", "'acme' is there twice"),
         ("acme: {side: own, side: own}", "'side' is there twice"),
-        ("acme: {side: own}\nACME: {side: rival}", "brand 'ACME': is the name of another one too"),
+        ("acme: {side: own}\nACME: {side: rival}", "brand 'ACME': is the name of another brand too"),
         ("a: {side: own, accounts: [x]}\nb: {side: rival, accounts: [x]}", "brand 'b': accounts: 'x' is an account of"),
         ("7: {side: own}", "brand 7: a name must be text; put it in quotes"),
         ("'': {side: own}", "brand '': needs a name"),

@@ -13,7 +13,7 @@ from processors.columnar.sets import Pool, Sets, count_voices
 from processors.conversation.cells import Minutes
 from processors.conversation.fold import ConversationFold
 from processors.conversation.rows import minute_columns
-from schemas.metrics import FOLD_VERSION
+from schemas.metrics import FOLD_VERSION, MEASURES
 from tests.fakes_conversations import Cell, PaneKey, as_cells
 
 COUNT = st.integers(0, 5)
@@ -71,10 +71,11 @@ def _sum_of(cells: list[Cell]) -> dict[str, Any]:
 
 
 def rows_of(minutes: Minutes) -> dict[PaneKey, dict[str, Any]]:
-    names = ("posts", "likes", "shares", "comments", "voices", "voices_exact", "channels", "seen", "fold")
+    names = ("posts", "voices", "voices_exact", "channels", "seen", "fold")
+    columns = {name: getattr(minutes, name) for name in names} | dict(zip(MEASURES, minutes.net.T, strict=True))
     pane_keys = zip(minutes.conversation, minutes.minute.tolist(), strict=True)
-    values = zip(*(getattr(minutes, name).tolist() for name in names), strict=True)
-    return {pane_key: dict(zip(names, row, strict=True)) for pane_key, row in zip(pane_keys, values, strict=True)}
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return {pane_key: dict(zip(columns, row, strict=True)) for pane_key, row in zip(pane_keys, values, strict=True)}
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,8 +1,9 @@
-"""`engagement demo`: everything on the embedded stack, results shown, checked against a recount; ends by itself."""
+"""`engagement demo`: a tour on the embedded stack that shows results and checks them against a recount."""
 
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,12 +52,12 @@ SPREAD_HEADS: Final = (
     "post", "shares", "depth", "breadth", "virality", "R", "forecast", "half-life", "comments", "voices", "h-index",
     "reciprocity", "unanswered",
 )  # fmt: skip
-TALKED: Final = """
+CONVERSATIONS: Final = """
 SELECT conversation, posts, comments, shares, likes, voices, channels, posts_1h + comments_1h, minutes
 FROM conversations_v WHERE NOT startsWith(conversation, 'thread:')
 ORDER BY posts_1h + comments_1h DESC, conversation LIMIT 6
 """
-TALKED_HEADS: Final = (
+CONVERSATIONS_HEADS: Final = (
     "conversation", "posts", "comments", "shares", "likes", "voices", "channels", "posts + comments 1h", "minutes",
 )  # fmt: skip
 SPIKES: Final = """
@@ -69,15 +70,17 @@ EVENTS_BY_KIND: Final = """
 SELECT toString(kind), countIf(action = 'add'), countIf(action = 'retract')
 FROM events FINAL GROUP BY kind ORDER BY kind
 """
-DEAD: Final = "SELECT reason, count() FROM dead_letters FINAL GROUP BY reason ORDER BY count() DESC, reason LIMIT 4"
+DEAD_LETTERS: Final = (
+    "SELECT reason, count() FROM dead_letters FINAL GROUP BY reason ORDER BY count() DESC, reason LIMIT 4"
+)
 
 
 @click.command(epilog="Example: engagement demo --keep")
-@click.option("--keep", is_flag=True, help="Leave the stack up at the end, to look around in.")
+@click.option("--keep", is_flag=True, help="Leave the stack running at the end, to look around.")
 def demo(keep: bool) -> None:
-    """A made-up day of a social network, sent through Kafka and Faust into ClickHouse, and what can be read there.
+    """Send a simulated day of a social network through Kafka and Faust into ClickHouse, and show the results.
 
-    Ends by itself in a minute or two and leaves nothing running. Exit 1 when the numbers are not equal to a recount.
+    Ends in a minute or two and leaves nothing running. Exits with 1 when the numbers are not equal to a recount.
     """
     stack = Stack(FOLDER)
     stack.down()
@@ -99,69 +102,89 @@ def demo(keep: bool) -> None:
 
 
 def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
+    """Runs the tour; returns whether the derived rows are equal to a recount."""
     run_command(["init"], environment)
     _title("What was sent: a day with everything that goes wrong in one")
     sent = run_command(["simulate", *BACKLOG, *AWKWARD, *SPIKE], environment)
     _table(("posts", "likes", "shares", "comments", "malformed", "records", "sent a second"), [_sent(sent)])
-
-    worker = Worker(environment, FOLDER / "worker.log")
-    try:
-        worker.wait_ready()
-        started = time.monotonic()
-        worker.wait_until_judged(sent["total"] + sent["malformed"], WAIT_SECONDS)
-        seconds = time.monotonic() - started
-        before = worker.samples()
-        live = run_command(["simulate", *LIVE], environment)
-        worker.wait_until_judged(sent["total"] + sent["malformed"] + live["total"], WAIT_SECONDS)
-        after = worker.samples()
-    finally:
-        worker.stop()
-
-    _title("What was counted")
-    kinds = dict.fromkeys(("post", "like", "share", "comment"), (0, 0)) | {
-        row[0]: row[1:] for row in _rows(clickhouse, EVENTS_BY_KIND)
-    }
-    _table(("kind", "distinct", "taken back"), [(kind, *counts) for kind, counts in kinds.items()])
-    outcomes = {outcome: _total(after, outcome) for outcome in ("new", "late", "duplicate", "conflicting", "dead")}
-    _say("records: " + ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items()))
-    for reason, count in _rows(clickhouse, DEAD):
-        _say(f"  {count:>5,} dead letters: {reason}"[:118])
-
-    _title("The hottest posts, as of now (SELECT ... FROM post_metrics_v)")
-    _table(HOTTEST_POSTS_HEADS, _rows(clickhouse, HOTTEST_POSTS))
-
-    _title("What spreads, and whether people talk to each other")
-    _table(SPREAD_HEADS, _rows(clickhouse, SPREAD))
-
-    _title("What is talked about (SELECT ... FROM conversations_v)")
-    _table(TALKED_HEADS, _rows(clickhouse, TALKED))
-
-    _title("What is suddenly talked about (SELECT ... FROM conversation_spikes_v)")
-    _table(SPIKES_HEADS, _rows(clickhouse, SPIKES))
-
-    _title("How fast")
-    _say(
-        f"backlog: {(sent['total'] + sent['malformed']) / seconds:,.0f} events a second through one worker, Kafka and "
-        "ClickHouse beside it"
-    )
-    bounds = [freshness(before, after, share) for share in (0.5, 0.99)]
-    _say(
-        f"live, {live['per_second']:,.0f} events a second: half of the events could be queried within {bounds[0]:g} s, "
-        f"99 % within {bounds[1]:g} s"
-    )
-
+    work = _run_worker(environment, sent["total"] + sent["malformed"])
+    _show_counts(clickhouse, work.after)
+    _show_tables(clickhouse)
+    _show_speed(work, sent["total"] + sent["malformed"])
     _title("Is it right?")
     check = run_command(["recount", "--check"], environment)
     clickhouse.close()
     exact = bool(check["differences"] == 0)
     _say(
-        f"{check['events']:,} events of {check['posts']:,} posts counted anew from the log: {check['differences']} "
+        f"{check['events']:,} events of {check['posts']:,} posts counted again from the log: {check['differences']} "
         "differences"
     )
     _say(
         click.style(f"equal to an exact recount: {'yes' if exact else 'NO'}", fg="green" if exact else "red", bold=True)
     )
     return exact
+
+
+@dataclass(frozen=True)
+class _Work:
+    """How the worker did: seconds for the backlog, live events a second, samples of /metrics around the live events."""
+
+    backlog_seconds: float
+    live_per_second: float
+    before: dict[tuple[str, str], float]
+    after: dict[tuple[str, str], float]
+
+
+def _run_worker(environment: dict[str, str], records: int) -> _Work:
+    """Has a worker process the backlog of so many records, then live events."""
+    worker = Worker(environment, FOLDER / "worker.log")
+    try:
+        worker.wait_ready()
+        started = time.monotonic()
+        worker.wait_until_judged(records, WAIT_SECONDS)
+        seconds = time.monotonic() - started
+        before = worker.samples()
+        live = run_command(["simulate", *LIVE], environment)
+        worker.wait_until_judged(records + live["total"], WAIT_SECONDS)
+        return _Work(seconds, live["per_second"], before, worker.samples())
+    finally:
+        worker.stop()
+
+
+def _show_counts(clickhouse: ClickHouse, samples: dict[tuple[str, str], float]) -> None:
+    _title("What was counted")
+    kinds = dict.fromkeys(("post", "like", "share", "comment"), (0, 0)) | {
+        row[0]: row[1:] for row in _rows(clickhouse, EVENTS_BY_KIND)
+    }
+    _table(("kind", "distinct", "taken back"), [(kind, *counts) for kind, counts in kinds.items()])
+    outcomes = {outcome: _total(samples, outcome) for outcome in ("new", "late", "duplicate", "conflicting", "dead")}
+    _say("records: " + ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items()))
+    for reason, count in _rows(clickhouse, DEAD_LETTERS):
+        _say(f"  {count:>5,} dead letters: {reason}"[:118])
+
+
+def _show_tables(clickhouse: ClickHouse) -> None:
+    for title, heads, sql in (
+        ("The hottest posts, as of now (SELECT ... FROM post_metrics_v)", HOTTEST_POSTS_HEADS, HOTTEST_POSTS),
+        ("What spreads, and whether people talk to each other", SPREAD_HEADS, SPREAD),
+        ("What is talked about (SELECT ... FROM conversations_v)", CONVERSATIONS_HEADS, CONVERSATIONS),
+        ("What is suddenly talked about (SELECT ... FROM conversation_spikes_v)", SPIKES_HEADS, SPIKES),
+    ):
+        _title(title)
+        _table(heads, _rows(clickhouse, sql))
+
+
+def _show_speed(work: _Work, records: int) -> None:
+    _title("How fast")
+    _say(
+        f"backlog: {records / work.backlog_seconds:,.0f} events a second through one worker, Kafka and ClickHouse "
+        "beside it"
+    )
+    bounds = [freshness(work.before, work.after, share) for share in (0.5, 0.99)]
+    _say(
+        f"live, {work.live_per_second:,.0f} events a second: half of the events could be queried within "
+        f"{bounds[0]:g} s, 99 % within {bounds[1]:g} s"
+    )
 
 
 def _sent(sent: dict[str, Any]) -> tuple[Any, ...]:
@@ -198,7 +221,7 @@ def _say(text: str) -> None:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Columns, numbers to the right."""
+    """Prints a table, with columns of numbers aligned to the right."""
     texts = [[_text(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
     numbers = [all(isinstance(row[place], int | float | None) for row in rows) for place in range(len(heads))]

@@ -1,5 +1,4 @@
-"""What the demo runs: the project's own commands, as processes of their own, and what a worker says of itself over
-HTTP."""
+"""Runs the project's own commands as processes for the demo, and reads the metrics of a worker over HTTP."""
 
 import json
 import os
@@ -18,14 +17,16 @@ from pipeline.errors import EngagementError
 
 COMMAND: Final = (sys.executable, "-c", "from pipeline.cli import main; main()")
 WORKER_START_SECONDS: Final = 90.0
-"""A worker's first start on a machine compiles its loops: 15 s on an idle core, more beside others."""
+"""How long a worker may take to start; compiling its kernels on a first start takes 15 s on an idle core."""
 
 WORKER_STOP_SECONDS: Final = 30.0
+"""How long a worker may take to stop before it is killed."""
+
 _SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 
 
 def run_command(arguments: list[str], environment: Mapping[str, str]) -> Any:
-    """Runs `engagement ARGUMENTS --json` and returns what it printed. Raises EngagementError with its last words."""
+    """Runs `engagement ARGUMENTS --json` and returns the printed JSON. Raises EngagementError with the error output."""
     done = subprocess.run(
         [*COMMAND, *arguments, "--json"],
         env=dict(os.environ, **environment),
@@ -39,7 +40,7 @@ def run_command(arguments: list[str], environment: Mapping[str, str]) -> Any:
 
 
 class Worker:
-    """A running `engagement work`; its log goes to a file."""
+    """A running `engagement work`, which logs to a file."""
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         self._log = log
@@ -49,7 +50,10 @@ class Worker:
             self._process = subprocess.Popen([*COMMAND, "work"], env=worker, stdout=out, stderr=out)
 
     def wait_ready(self) -> None:
-        """Until it has its partitions. Raises EngagementError when it ends before, or takes WORKER_START_SECONDS."""
+        """Blocks until the worker has its partitions.
+
+        Raises EngagementError when the worker ends, or takes longer than WORKER_START_SECONDS.
+        """
         deadline = time.monotonic() + WORKER_START_SECONDS
         while time.monotonic() < deadline:
             self._must_run()
@@ -61,7 +65,10 @@ class Worker:
         raise EngagementError(f"the worker is not ready after {WORKER_START_SECONDS:g} s: see {self._log}")
 
     def wait_until_judged(self, records: int, seconds: float) -> None:
-        """Until it has judged that many records and committed them. Raises EngagementError after `seconds`."""
+        """Blocks until the worker has processed and committed so many records.
+
+        Raises EngagementError when the worker ends, or after `seconds`.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self._must_run()
@@ -71,17 +78,17 @@ class Worker:
             if judged >= records and not lag:
                 return
             time.sleep(0.1)
-        raise EngagementError(f"the worker has not taken {records:,} records within {seconds:g} s: see {self._log}")
+        raise EngagementError(f"the worker has not processed {records:,} records within {seconds:g} s: see {self._log}")
 
     def samples(self) -> dict[tuple[str, str], float]:
-        """Every sample of /metrics by name and labels."""
+        """Returns every sample of /metrics by name and labels."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         found = (match.groups() for line in lines if (match := _SAMPLE.match(line)))
         return {(name, labels or ""): float(value) for name, labels, value in found}
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL where that does not end it."""
+        """Stops the worker by SIGTERM, and by SIGKILL after WORKER_STOP_SECONDS."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -96,7 +103,10 @@ class Worker:
 
 
 def freshness(before: Mapping[tuple[str, str], float], after: Mapping[tuple[str, str], float], share: float) -> float:
-    """The bound, in seconds, within which `share` of the events between two looks at /metrics could be queried."""
+    """Returns the bound, in seconds, within which `share` of the events could be queried.
+
+    `before` and `after` are samples of /metrics; events between the two count.
+    """
     name = "engagement_event_to_queryable_seconds_bucket"
     buckets = sorted(
         (float(labels.split('"')[1]), value - before.get((name, labels), 0.0))

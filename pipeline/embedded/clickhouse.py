@@ -1,4 +1,4 @@
-"""The part `clickhouse`: its files, how it is started, and whether it serves."""
+"""The part `clickhouse` of a stack: configuration, start, and readiness."""
 
 import http.client
 import os
@@ -17,6 +17,7 @@ from pipeline.errors import StackError
 
 DATABASE: Final = "engagement"
 CLICKHOUSE_STOP_SECONDS: Final = 20.0
+"""How long the server may take to stop before it is killed."""
 
 CONFIG: Final = """<clickhouse>
   <!-- Written anew at each start. -->
@@ -64,12 +65,12 @@ USERS: Final = """<clickhouse>
 
 
 def start_clickhouse(directory: Path, state: StackState, log: Path) -> ProcessIdentity:
-    """Write its files and start it; does not wait. Raises StackError when the wheel is not there."""
+    """Writes the configuration and starts the server, without waiting. Raises StackError without the wheel."""
     if find_spec("chdb") is None:
         raise StackError("chdb-core is not installed: pip install 'engagement-pipeline[embedded]'")
     folder = directory / "clickhouse"
     temporary = folder / "tmp"
-    # What a killed server left is of no use to the next one.
+    # Temporary files of a killed server are of no use to the next one.
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     config = CONFIG.format(
@@ -85,7 +86,7 @@ def start_clickhouse(directory: Path, state: StackState, log: Path) -> ProcessId
         users.write_text(USERS)
     environment = {
         **os.environ,
-        # A config of the user's own clickhouse must not leak in, and nothing may be left outside the folder.
+        # The user's own ClickHouse configuration must not be read, and no file be left outside the folder.
         "HOME": str(folder),
         "TMPDIR": str(temporary),
         "PYTHONUSERBASE": site.getuserbase(),
@@ -101,7 +102,7 @@ def start_clickhouse(directory: Path, state: StackState, log: Path) -> ProcessId
 
 
 def clickhouse_serves(state: StackState, *, seconds: float = 2) -> bool:
-    """Whether it answers, and has the database `engagement` (made here where missing). Blocks at most so long."""
+    """Tells whether the server answers, and creates its database where missing. Blocks for `seconds` at most."""
     connection = http.client.HTTPConnection(HOST, state.clickhouse_http, timeout=seconds)
     try:
         connection.request("POST", "/", body=f"CREATE DATABASE IF NOT EXISTS {DATABASE}")

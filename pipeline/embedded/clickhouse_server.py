@@ -1,10 +1,10 @@
-"""ClickHouse as a process of its own. The only file that knows the private names of the wheel `chdb-core`.
+"""Runs ClickHouse as a process. No other file uses private names of the wheel `chdb-core`.
 
     python clickhouse_server.py <data folder>
 
-The server inside the wheel reads `config.xml` of the folder that it is started in and listens for as long as a query
-runs; the query here reads a named pipe, and SIGTERM writes a line into it. So it ends as a server should: connections
-closed, parts whole.
+The server inside the wheel reads `config.xml` of the current folder and listens for as long as a query runs. The query
+here reads a named pipe, into which SIGTERM writes a line, so the server closes its connections and ends with whole
+parts.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ SERVE: Final = (
 
 
 def serve(data: str) -> None:
-    """Block until a signal ends it. Listens where config.xml of the current folder says."""
-    # Before the library starts its threads: they inherit the mask, so the signals wait for the one thread that asks.
+    """Serves until a signal comes, at the addresses of config.xml in the current folder. Blocks."""
+    # The library's threads inherit this mask, so signals wait for the one thread that calls sigwait.
     signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
     try:
         query = _load_query()
@@ -43,18 +43,18 @@ def serve(data: str) -> None:
         os.unlink(PIPE)
     os.mkfifo(PIPE, 0o600)
     threading.Thread(target=_end_on_signal, daemon=True).start()
-    # The format becomes the default of the HTTP interface, and tools expect that one.
+    # The format becomes the default of the HTTP interface, where tools expect TabSeparated.
     query(SERVE, "TabSeparated", path=data)
     os.unlink(PIPE)
 
 
 def _load_query() -> Callable[..., Any]:
-    """`chdb._chdb.query`, without `import chdb`: that opens a database first, and takes the log away with it."""
+    """Returns `chdb._chdb.query` without `import chdb`, which would open a database first and close the log."""
     package = find_spec("chdb")
     if package is None or not package.submodule_search_locations:
         raise ImportError("no package chdb")
     library = Path(package.submodule_search_locations[0]) / "_chdb.abi3.so"
-    # As the package itself does: its own allocator first, and the libraries beside it are found from its folder.
+    # The package itself loads its allocator first, too, and finds the libraries beside it from its folder.
     with contextlib.chdir(library.parent):
         ctypes.CDLL(str(library), mode=sys.getdlopenflags() | RTLD_DEEPBIND)
         loader = ExtensionFileLoader("_chdb", str(library))

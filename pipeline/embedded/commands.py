@@ -1,4 +1,4 @@
-"""`engagement stack`: the embedded Kafka and ClickHouse from the command line. Only `export` lines go to stdout."""
+"""`engagement stack`: the embedded Kafka and ClickHouse. Only `export` lines are printed to stdout."""
 
 import json
 import shlex
@@ -19,12 +19,14 @@ from pipeline.embedded.stack import DEFAULT_DIRECTORY, Stack
 from pipeline.errors import StackError
 
 PARTS_WATCH_SECONDS: Final = 1.0
+"""Interval between two looks at the parts with --foreground."""
+
 PORT: Final = click.IntRange(1024, 65535)
 
 
 @click.group()
 def stack() -> None:
-    """A real Kafka and a real ClickHouse on this machine, without Docker.
+    """Run a real Kafka and a real ClickHouse on this machine, without Docker.
 
     \b
     Example: eval "$(engagement stack up)"
@@ -49,11 +51,13 @@ directory_option = click.option(
     "--brokers", type=click.IntRange(1, 9), help="Nodes of Kafka; fixed once the folder is made.  [default: 1]"
 )
 @click.option(
-    "--kafka-port", type=PORT, help="Of the first broker, the others follow.  [default: a free one, then kept]"
+    "--kafka-port", type=PORT, help="Port of the first broker; others follow.  [default: a free one, then kept]"
 )
-@click.option("--clickhouse-port", type=PORT, help="Of the native protocol.  [default: a free one, then kept]")
-@click.option("--http-port", type=PORT, help="Of ClickHouse's HTTP.  [default: a free one, then kept]")
-@click.option("--foreground", is_flag=True, help="Stay, and end all on Ctrl-C, SIGTERM or when a part ends.")
+@click.option(
+    "--clickhouse-port", type=PORT, help="Port of ClickHouse's native protocol.  [default: a free one, then kept]"
+)
+@click.option("--http-port", type=PORT, help="Port of ClickHouse's HTTP interface.  [default: a free one, then kept]")
+@click.option("--foreground", is_flag=True, help="Stay, and end all parts on Ctrl-C, on SIGTERM or when a part ends.")
 def up(
     directory: Path,
     brokers: int | None,
@@ -62,7 +66,7 @@ def up(
     http_port: int | None,
     foreground: bool,
 ) -> None:
-    """Start it, or whatever part of it is dead; ends when all serve.
+    """Start the stack, or its dead parts; returns when all parts serve.
 
     \b
     Example: eval "$(engagement stack up)"
@@ -92,7 +96,7 @@ def up(
 @stack.command()
 @directory_option
 def down(directory: Path) -> None:
-    """End it; the data stay for the next `up`.
+    """End the stack; the data stay for the next `up`.
 
     \b
     Example: engagement stack down
@@ -103,9 +107,9 @@ def down(directory: Path) -> None:
 
 @stack.command()
 @directory_option
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def status(directory: Path, as_json: bool) -> None:
-    """How each part is, where it listens, where its log is; exit 0 when all serve, else 1.
+    """Show state, addresses and log of each part; exits with 0 when all parts serve, else 1.
 
     \b
     Example: engagement stack status --json
@@ -129,12 +133,12 @@ def _say(line: str) -> None:
 def _print_exports(addresses: StackEndpoints) -> None:
     for name, value in addresses.environment().items():
         click.echo(f"export {name}={shlex.quote(value)}")
-    # Whoever reads them through a pipe wants them now, also with --foreground.
+    # A reader of the pipe needs the lines now, also with --foreground.
     sys.stdout.flush()
 
 
 def _watch(the_stack: Stack) -> None:
-    """Block until a signal (KeyboardInterrupt) or the end of a part (StackError)."""
+    """Blocks until a signal (KeyboardInterrupt) or the end of a part (StackError)."""
     _say("Ctrl-C ends it")
     while True:
         time.sleep(PARTS_WATCH_SECONDS)
@@ -143,14 +147,14 @@ def _watch(the_stack: Stack) -> None:
 
 
 def _ignore_signals() -> None:
-    """The end has begun and takes a bounded time; a second Ctrl-C must not break it off half-way."""
+    """Ignores further signals: ending takes a bounded time, and a second Ctrl-C must not interrupt it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """SIGTERM, and SIGHUP of a closed terminal, end the command as Ctrl-C does: in order."""
+    """Turns SIGTERM, and SIGHUP of a closed terminal, into KeyboardInterrupt, so that commands end in order."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt

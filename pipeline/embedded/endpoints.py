@@ -1,4 +1,4 @@
-"""What the stack tells: where it serves, and how each part is."""
+"""The endpoints of a stack and the status of its parts."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from pipeline.embedded.state import StackState
 
 @dataclass(frozen=True)
 class StackEndpoints:
-    """Where the stack serves."""
+    """The addresses at which a stack serves."""
 
     kafka: str
-    """host:port,... of all brokers"""
+    """host:port,... of all brokers."""
     clickhouse: str
-    """clickhouse://... of the native protocol, with the database"""
+    """clickhouse://... of the native protocol, with the database."""
     clickhouse_http: str
-    """http://host:port"""
+    """http://host:port."""
     replication: int
-    """Replicas that a topic can have"""
+    """Most replicas of a topic."""
 
     def environment(self) -> dict[str, str]:
-        """The settings that point everything else here."""
+        """Returns the settings that point commands to this stack."""
         return {
             "ENGAGEMENT_KAFKA": self.kafka,
             "ENGAGEMENT_CLICKHOUSE": self.clickhouse,
@@ -31,7 +31,7 @@ class StackEndpoints:
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One process of the stack. `state` is serving, starting (lives, does not answer yet) or dead."""
+    """The status of one process. `state` is serving, starting (alive, but not answering yet) or dead."""
 
     name: str
     state: str
@@ -42,7 +42,7 @@ class PartStatus:
 
 @dataclass(frozen=True)
 class StackStatus:
-    """What `engagement stack status` says; `addresses` is None where there never was a stack."""
+    """The report of `engagement stack status`; `addresses` is None where no stack was ever made."""
 
     directory: str
     running: bool
@@ -51,6 +51,7 @@ class StackStatus:
 
 
 def endpoints_of(state: StackState) -> StackEndpoints:
+    """Returns the endpoints of a stack in this state."""
     return StackEndpoints(
         kafka=",".join(f"{HOST}:{broker.client}" for broker in state.brokers),
         clickhouse=f"clickhouse://default@{HOST}:{state.clickhouse_tcp}/{DATABASE}",

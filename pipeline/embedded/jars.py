@@ -1,7 +1,7 @@
-"""The jars of Kafka: fetched once, shared by all stacks of a user, and taken only with the sums that jars.lock has.
+"""The jars of Kafka, fetched once, shared by all stacks of a user, and verified against jars.lock.
 
-`jars.lock` holds a line per jar: sha256, two spaces, group:artifact:version. `python -m pipeline.embedded.jars`
-fetches them, with `--relock` it writes jars.lock anew.
+`jars.lock` has a line per jar: sha256, two spaces, group:artifact:version. `python -m pipeline.embedded.jars` fetches
+the jars; with `--relock` the command writes jars.lock again.
 """
 
 import hashlib
@@ -23,26 +23,29 @@ from pipeline.errors import StackError
 LOCK_FILE: Final = Path(__file__).with_name("jars.lock")
 
 ROOTS: Final = ("org.apache.kafka:kafka_2.13:4.4.0", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.5")
-"""What jars.lock is made from, each resolved alone: together, the versions that log4j manages for its own tests
-(kafka-clients 3.9.1) would win over those that Kafka asks for."""
+"""The artifacts that jars.lock is resolved from, one by one: resolved together, the versions that log4j manages for its
+tests (kafka-clients 3.9.1) would win over the versions that Kafka asks for."""
 
 
 @dataclass(frozen=True)
 class LockedJar:
+    """A jar of jars.lock; `coordinate` is group:artifact:version."""
+
     sha256: str
     coordinate: str
 
     @property
     def filename(self) -> str:
+        """Returns the name of the file in the cache."""
         _, artifact, version = self.coordinate.split(":")
         return f"{artifact}-{version}.jar"
 
 
 def ensure_jars(say: Callable[[str], None], *, cache: Path | None = None) -> list[Path]:
-    """Paths of all jars, each with the sum that jars.lock has; those that are missing are fetched first (about 43 MB).
+    """Fetches missing jars (about 43 MB in all), verifies every jar and returns the paths.
 
-    Blocks while fetching, and while another process does. Raises StackError when the registry cannot be reached, or if
-    a jar has another sum: a jar that is there and wrong is never replaced in silence.
+    Blocks while fetching, and while another process fetches. Raises StackError when the registry cannot be reached or a
+    jar has another checksum; a wrong jar is never replaced silently.
     """
     folder = cache or jar_cache()
     jars = locked_jars()
@@ -65,18 +68,18 @@ def ensure_jars(say: Callable[[str], None], *, cache: Path | None = None) -> lis
 
 
 def jar_cache() -> Path:
-    """`engagement/jars` in the user's cache folder."""
+    """Returns the folder of the jars: `engagement/jars` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "engagement" / "jars"
 
 
 def locked_jars() -> list[LockedJar]:
-    """What jars.lock says, in its order."""
+    """Reads jars.lock."""
     return [LockedJar(*line.split()) for line in LOCK_FILE.read_text().splitlines() if line]
 
 
 def write_lock() -> None:
-    """Resolve ROOTS with all that they need and write jars.lock: for a new version of Kafka, then look at the diff."""
+    """Resolves ROOTS with their dependencies and writes jars.lock, for a new version of Kafka; review the diff."""
     lines = []
     with tempfile.TemporaryDirectory() as scratch:
         context = _maven(Path(scratch))
@@ -133,7 +136,7 @@ def _sha256(file: Path) -> str:
 
 
 def _main(arguments: list[str]) -> int:
-    """Fetch the jars, or write jars.lock; what went wrong in one line, exit 1."""
+    """Fetches the jars, or writes jars.lock; prints an error in one line and returns 1."""
     try:
         if arguments == ["--relock"]:
             write_lock()

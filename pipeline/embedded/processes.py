@@ -1,8 +1,8 @@
-"""Processes that outlive the one that starts them, known by pid *and* start time.
+"""Processes that outlive their starter, identified by pid *and* start time.
 
-A pid alone is not a name: after a crash or a reboot it may belong to a stranger. So every process is written down with
-the time at which the kernel started it, and is signalled through a pidfd whose start time was looked at after it was
-opened.
+A pid alone is no identity: after a crash or a reboot the pid may belong to another process. Every process is therefore
+recorded with the time at which the kernel started it, and signalled through a pidfd whose start time is compared after
+the pidfd was opened.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.errors import StackError
 
 LOG_LIMIT: Final = 16 * 2**20
-"""A log above this many bytes is moved to `<name>.1` before its process starts again."""
+"""A log larger than this, in bytes, is moved to `<name>.1` before its process starts again."""
 
 
 class ProcessIdentity(BaseModel):
-    """Which process it is; `started` is boot id / clock ticks from boot to start (field 22 of /proc/<pid>/stat)."""
+    """The identity of a process; `started`: boot id / clock ticks from boot to start (field 22 of /proc/<pid>/stat)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,16 +32,16 @@ class ProcessIdentity(BaseModel):
 
 
 def identify_process(pid: int) -> ProcessIdentity | None:
-    """The process that has this pid now, None where there is none or only its remains (a zombie)."""
+    """Returns the process that has a pid now; None without one, or for a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The second field is the name in parentheses and may itself hold spaces and parentheses.
+    # The second field is the name in parentheses, which may contain spaces and parentheses itself.
     fields = stat.rpartition(")")[2].split()
     state, threads, started = fields[0], int(fields[17]), fields[19]
-    # A killed process of many threads may be a zombie at its head while the others still end, and hold its ports.
+    # The main thread of a killed process may be a zombie while other threads are ending and still hold ports.
     if state in "ZX" and threads <= 1:
         _reap(pid)
         return None
@@ -49,15 +49,15 @@ def identify_process(pid: int) -> ProcessIdentity | None:
 
 
 def is_alive(process: ProcessIdentity | None) -> bool:
-    """Whether that very process still runs."""
+    """Tells whether exactly this process still runs."""
     return process is not None and identify_process(process.pid) == process
 
 
 def spawn(command: Sequence[str | Path], *, log: Path, cwd: Path, environment: Mapping[str, str]) -> ProcessIdentity:
-    """Start a process in a session of its own: no terminal, no standard input, both outputs appended to `log`.
+    """Starts a process in a session of its own, without terminal and standard input; outputs are appended to `log`.
 
-    It holds none of the caller's pipes, so `$(...)` around the caller returns. Raises StackError when it cannot be
-    started.
+    The process holds no pipe of the caller, so `$(...)` around the caller returns. Raises StackError when the process
+    cannot be started.
     """
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         log.replace(log.with_name(log.name + ".1"))
@@ -73,7 +73,7 @@ def spawn(command: Sequence[str | Path], *, log: Path, cwd: Path, environment: M
                 start_new_session=True,
             )
         except OSError as error:
-            raise StackError(f"{command[0]} cannot be started: {error}; install the extra `embedded` anew") from None
+            raise StackError(f"{command[0]} cannot be started: {error}; install the extra `embedded` again") from None
     identity = identify_process(child.pid)
     if identity is None:
         raise StackError(f"{Path(command[0]).name} ended at once: see {log}")
@@ -81,13 +81,13 @@ def spawn(command: Sequence[str | Path], *, log: Path, cwd: Path, environment: M
 
 
 def send(process: ProcessIdentity, signal_number: int) -> bool:
-    """Signal that very process; False, and nothing signalled, when it is gone or its pid belongs to another."""
+    """Signals exactly this process; returns False, without a signal, when the process is gone."""
     try:
         handle = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return False
     try:
-        # The handle holds on to whoever has the pid now; only after that is it certain who it is.
+        # The handle pins the process that has the pid now; only then can its identity be compared.
         if not is_alive(process):
             return False
         signal.pidfd_send_signal(handle, signal_number)
@@ -99,9 +99,10 @@ def send(process: ProcessIdentity, signal_number: int) -> bool:
 
 
 def stop(process: ProcessIdentity, *, grace: float) -> bool:
-    """End it: SIGTERM, after `grace` seconds SIGKILL. Blocks until it is gone; False when it was gone before.
+    """Ends a process by SIGTERM, and after `grace` seconds by SIGKILL; blocks until the process is gone.
 
-    Raises StackError when not even SIGKILL ends it within 10 s (a process stuck in the kernel).
+    Returns False when the process was gone before. Raises StackError when SIGKILL does not end it within 10 s, which a
+    process stuck in the kernel survives.
     """
     if not send(process, signal.SIGTERM):
         return False
@@ -114,7 +115,7 @@ def stop(process: ProcessIdentity, *, grace: float) -> bool:
 
 
 def kill(process: ProcessIdentity) -> bool:
-    """SIGKILL, then blocks until it is gone; False when it was gone before. Raises as `stop` does."""
+    """Ends a process by SIGKILL; blocks, returns and raises as `stop` does."""
     if not send(process, signal.SIGKILL):
         return False
     if not wait_until_gone(process, 10):
@@ -123,7 +124,7 @@ def kill(process: ProcessIdentity) -> bool:
 
 
 def wait_until_gone(process: ProcessIdentity, seconds: float) -> bool:
-    """Block until that process has ended, at most so long; whether it has."""
+    """Blocks until a process has ended, for `seconds` at most; tells whether the process has."""
     try:
         handle = os.pidfd_open(process.pid)
     except ProcessLookupError:
@@ -133,7 +134,7 @@ def wait_until_gone(process: ProcessIdentity, seconds: float) -> bool:
             return True
         poll = select.poll()
         poll.register(handle, select.POLLIN)
-        # The kernel says so when the last thread has ended.
+        # The pidfd becomes readable when the last thread has ended.
         if poll.poll(seconds * 1000):
             _reap(process.pid)
             return True
@@ -143,6 +144,6 @@ def wait_until_gone(process: ProcessIdentity, seconds: float) -> bool:
 
 
 def _reap(pid: int) -> None:
-    """Take the remains away where it is our child; elsewhere init does."""
+    """Reaps a child of this process; init reaps others."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)

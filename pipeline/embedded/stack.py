@@ -1,13 +1,13 @@
-"""The embedded stack as a whole: one ClickHouse and one or more nodes of Kafka in one folder, on loopback.
+"""The embedded stack: one ClickHouse and one or more nodes of Kafka in one folder, on loopback.
 
     stack = Stack("/tmp/try", brokers=3)
-    print(stack.up().kafka)         # ends when all serve
+    print(stack.up().kafka)         # returns when all parts serve
     stack.kill("kafka-2")           # as a crash would
     stack.start("kafka-2")
     stack.down()
 
-The folder holds everything: data, logs, state. Any part may be killed at any time; the next `up` brings back what is
-dead, on the same ports and with the same data.
+The folder holds data, logs and state. Any part may be killed at any time; the next `up` restarts dead parts on the same
+ports and with the same data.
 """
 
 import shutil
@@ -40,12 +40,17 @@ from pipeline.errors import StackError
 
 DEFAULT_DIRECTORY: Final = Path(".engagement/stack")
 STACK_FREE_BYTES: Final = 2 * 2**30
+"""Free disk space that a start needs."""
+
 SERVE_SECONDS: Final = 180.0
+"""How long a part may take to serve."""
+
 LOCK_SECONDS: Final = 300.0
+"""How long a command waits for another command on the same stack."""
 
 
 class Stack:
-    """The stack in one folder. Several in several folders live side by side."""
+    """The stack in one folder. Stacks in several folders run side by side."""
 
     def __init__(
         self,
@@ -55,7 +60,7 @@ class Stack:
         ports: PortsPolicy = ANY_PORTS,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """`brokers` None: as many as the folder has, one in a new folder. `say` gets a line about what takes long."""
+        """With `brokers` None the folder keeps its number, a new one gets one. `say` gets a line about long waits."""
         self.directory = Path(directory).absolute()
         self._brokers = brokers
         self._ports = ports
@@ -63,9 +68,9 @@ class Stack:
         self._saving = threading.Lock()
 
     def up(self) -> StackEndpoints:
-        """Start whatever is not running and block until all serve (some 6 s; 10 s more to fetch jars the first time).
+        """Starts all parts that are dead and blocks until all serve (some 6 s; 10 s more to fetch jars the first time).
 
-        What an earlier command started is left as it is. Raises StackError, having ended what this call started.
+        Running parts are left alone. Raises StackError, after ending the parts that this call started.
         """
         if not sys.platform.startswith("linux"):
             raise StackError(
@@ -78,7 +83,7 @@ class Stack:
         return endpoints_of(state)
 
     def down(self) -> list[str]:
-        """End every process of this stack and block until they are gone; the names of those that ran. The data stay."""
+        """Ends all parts, blocks until they are gone, and returns the names of parts that ran. The data stay."""
         if not self.directory.is_dir():
             return []
         with self._locked():
@@ -86,7 +91,7 @@ class Stack:
             return self._end(state, list(state.processes)) if state else []
 
     def status(self) -> StackStatus:
-        """How each part is, by asking it; changes nothing, waits for no other command. Blocks up to 2 s a part."""
+        """Asks each part for its status; waits for no other command. Blocks for up to 2 s per part."""
         state = load_state(self.directory)
         if state is None:
             return StackStatus(str(self.directory), False, None, [])
@@ -95,16 +100,16 @@ class Stack:
         return StackStatus(str(self.directory), running, endpoints_of(state), parts)
 
     def kill(self, name: str) -> None:
-        """SIGKILL to one part (`clickhouse`, `kafka-2`; `kafka` is `kafka-1`), which is gone on return.
+        """Kills one part (`clickhouse`, `kafka-2`; `kafka` is `kafka-1`) and blocks until the part is gone.
 
-        Raises StackError if it did not run.
+        Raises StackError if the part did not run.
         """
         with self._locked():
             if not processes.kill(self._process(name)):
                 raise _not_running(name)
 
     def start(self, name: str) -> None:
-        """Start one part that is dead and block until it serves. Does nothing when it runs."""
+        """Starts one dead part and blocks until the part serves; leaves a running part alone."""
         with self._locked():
             state = self._state()
             name = full_name(state, name)
@@ -112,24 +117,24 @@ class Stack:
                 self._start(state, [name])
 
     def signal(self, name: str, signal_number: int) -> None:
-        """Send a signal to one part (SIGSTOP and SIGCONT make a hang). Raises StackError if it does not run."""
+        """Sends a signal to one part (SIGSTOP makes a hang, SIGCONT ends it). Raises StackError if the part is dead."""
         if not processes.send(self._process(name), signal_number):
             raise _not_running(name)
 
     def part_names(self) -> list[str]:
-        """clickhouse, kafka-1, kafka-2, ..."""
+        """Returns the names of all parts: clickhouse, kafka-1, kafka-2, ..."""
         return part_names(self._state())
 
     def dead_parts(self) -> list[str]:
-        """Names of the parts that have no process; asks the kernel only, so it is cheap."""
+        """Returns the names of parts without a process; cheap, because only the kernel is asked."""
         return _dead(self._state())
 
     def pid(self, name: str) -> int:
-        """The pid that one part was last started with. Raises StackError if it never was."""
+        """Returns the pid of one part's latest start. Raises StackError if the part was never started."""
         return self._process(name).pid
 
     def log(self, name: str) -> Path:
-        """Where one part, by its full name, writes its log."""
+        """Returns the path of one part's log; takes the full name."""
         return self.directory / "logs" / f"{name}.log"
 
     def _make_directory(self) -> None:
@@ -166,7 +171,7 @@ class Stack:
         return process
 
     def _start(self, state: StackState, names: list[str]) -> None:
-        """Start these parts and wait until they serve; on any failure, or Ctrl-C, they are ended again."""
+        """Starts parts and waits until all serve; ends them again after a failure or Ctrl-C."""
         if not names:
             return
         for port in (port for name in names for port in ports_of(state, name)):
@@ -187,7 +192,7 @@ class Stack:
             raise
 
     def _spawn(self, state: StackState, name: str, jars: list[Path]) -> None:
-        """Runs in a thread, which a Ctrl-C does not reach: what it started is always written down."""
+        """Starts one part and records its process; runs in a thread, which Ctrl-C does not interrupt."""
         log = self.log(name)
         if name == CLICKHOUSE:
             process = clickhouse.start_clickhouse(self.directory, state, log)
@@ -215,7 +220,7 @@ class Stack:
         return kafka.broker_serves(state, node_number(name), with_nodes=with_nodes)
 
     def _end(self, state: StackState, names: Iterable[str]) -> list[str]:
-        """End these parts side by side, since Kafka's nodes need each other for it; the names of those that ran."""
+        """Ends parts side by side, since Kafka's nodes need each other to stop; returns the names of parts that ran."""
         names = list(names)
         running = [name for name in names if processes.is_alive(state.processes.get(name))]
 
@@ -259,4 +264,4 @@ def _not_running(name: str) -> StackError:
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
     telling = [line for line in lines[-40:] if "ERROR" in line or "Exception" in line or "chdb" in line] or lines
-    return telling[-1][:300] if telling else "it said nothing"
+    return telling[-1][:300] if telling else "its log is empty"

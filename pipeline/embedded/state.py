@@ -1,4 +1,4 @@
-"""What the stack remembers between two commands: ports, who runs, and a lock so that two commands do not meet."""
+"""The state file of a stack, with ports and processes, and a lock between commands."""
 
 import fcntl
 import os
@@ -14,8 +14,7 @@ from pipeline.errors import StackError
 
 
 class BrokerPorts(BaseModel):
-    """Where one node of Kafka listens: for clients and other brokers, and for controllers; and, where there is a proxy
-    at the port `proxy`, for what that passes on."""
+    """The ports of one node of Kafka: for clients and brokers, for controllers, and behind a proxy at port `proxy`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,12 +24,12 @@ class BrokerPorts(BaseModel):
     proxy: int | None = None
 
     def all(self) -> list[int]:
-        """All that the node listens on, the one for clients first."""
+        """Returns the ports that the node listens on, the port for clients first."""
         return [self.client, self.controller, *([self.behind_proxy] if self.behind_proxy else [])]
 
 
 class StackState(BaseModel):
-    """The state file. Ports are kept while the stack is down, so that it comes back where it was."""
+    """The state of a stack. Ports are kept while the stack is down, so that the next start uses the same ones."""
 
     cluster_id: str
     brokers: list[BrokerPorts]
@@ -39,13 +38,13 @@ class StackState(BaseModel):
     processes: dict[str, ProcessIdentity] = {}
 
     def ports(self) -> list[int]:
-        """All of them, brokers first."""
+        """Returns all ports, those of brokers first."""
         kafka = [port for broker in self.brokers for port in broker.all()]
         return [*kafka, self.clickhouse_tcp, self.clickhouse_http]
 
 
 def load_state(directory: Path) -> StackState | None:
-    """The state of the stack in that folder, None where there never was one. Raises StackError if it is unreadable."""
+    """Reads the state of the stack in a folder; None without one. Raises StackError for an unreadable file."""
     file = state_file(directory)
     try:
         return StackState.model_validate_json(file.read_bytes())
@@ -57,7 +56,7 @@ def load_state(directory: Path) -> StackState | None:
 
 
 def save_state(directory: Path, state: StackState) -> None:
-    """Replace the state file as a whole: a reader sees the old or the new one, also after kill -9."""
+    """Replaces the state file atomically: readers see the old or the new state, also after kill -9."""
     file = state_file(directory)
     draft = file.with_suffix(".new")
     with draft.open("w") as output:
@@ -68,12 +67,13 @@ def save_state(directory: Path, state: StackState) -> None:
 
 
 def state_file(directory: Path) -> Path:
+    """Returns the path of the state file."""
     return directory / "stack.json"
 
 
 @contextmanager
 def locked(file: Path, *, patience: float, what: str) -> Iterator[None]:
-    """Hold an exclusive lock on the file, made where missing; raises StackError after `patience` seconds of waiting."""
+    """Holds an exclusive lock on a file, created where missing. Raises StackError after `patience` seconds."""
     with file.open("a") as handle:
         deadline = time.monotonic() + patience
         while True:
@@ -86,5 +86,5 @@ def locked(file: Path, *, patience: float, what: str) -> Iterator[None]:
                         f"{what} is busy ({file} is locked): wait for the other command, or end it"
                     ) from None
                 time.sleep(0.1)
-        # The kernel gives the lock back when the file is closed, however the process ends.
+        # The kernel releases the lock when the file is closed, however the process ends.
         yield

@@ -1,1 +1,1 @@
-"""What people and machines see of a running process: metrics, health, logs, and the server that shows them."""
+"""Metrics, health and logs of a running process, and the server that shows them."""

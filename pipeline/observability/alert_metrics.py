@@ -1,4 +1,4 @@
-"""Metrics of an alert agent, in the registry of its worker. docs/alerts.md lists them."""
+"""The metrics of an alert agent, in the registry of its worker; docs/alerts.md lists them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -11,7 +11,7 @@ HEARTBEAT_OUTCOMES: Final = ("sent", "failed")
 
 
 class AlertMetrics:
-    """What an alert agent tells of itself, in the registry of its worker."""
+    """The metrics of one alert agent."""
 
     def __init__(self, worker: WorkerMetrics) -> None:
         self._fired = worker.counter("alerts_fired_total", "States of spikes that came to be told", ["state"])
@@ -33,7 +33,7 @@ class AlertMetrics:
             self._beats.labels(outcome)
 
     def name_receivers(self, receivers: Iterable[str]) -> None:
-        """Their series are there before the first alert: what never was cannot be seen to rise."""
+        """Makes the series of receivers before the first alert, so that rates begin at 0."""
         for receiver in receivers:
             self._failed.labels(receiver)
             self._waiting.labels(receiver).set(0)
@@ -41,23 +41,27 @@ class AlertMetrics:
                 self._delivered.labels(receiver, state)
 
     def count_fired(self, state: str) -> None:
+        """Counts a state of a spike that receivers are to be told."""
         self._fired.labels(state).inc()
 
     def count_suppressed(self, reason: str) -> None:
-        """`reason` is one of ALERT_REASONS."""
+        """Counts a state that a receiver was not told; `reason` is one of ALERT_REASONS."""
         self._suppressed.labels(reason).inc()
 
     def count_delivered(self, receiver: str, state: str) -> None:
+        """Counts a state that a receiver was told."""
         self._delivered.labels(receiver, state).inc()
 
     def count_failed(self, receiver: str) -> None:
+        """Counts a failed attempt to tell a receiver."""
         self._failed.labels(receiver).inc()
 
     def set_waiting(self, counts: Mapping[str, int], open_spikes: int) -> None:
-        """States that are still to be told, of every receiver."""
+        """Sets the number of states that each receiver is still to be told, and the number of open spikes."""
         for receiver, count in counts.items():
             self._waiting.labels(receiver).set(count)
         self._spikes.set(open_spikes)
 
     def count_heartbeat(self, is_taken: bool) -> None:
+        """Counts a request to the heartbeat's address, by its outcome."""
         self._beats.labels(HEARTBEAT_OUTCOMES[not is_taken]).inc()

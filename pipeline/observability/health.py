@@ -1,14 +1,13 @@
-"""Is the worker alive, is it ready, is it stuck: pure logic, time is an argument (seconds of any monotonic clock).
+"""Health of a worker: live, ready or stuck. Pure logic; time is an argument, in seconds of any monotonic clock.
 
-    live    the process works, or waits for a store that is away (law 10): false only when it should be restarted
+    live    the process works, or waits for a store that is away (law 10); a process that is not live needs a restart
     ready   Kafka and ClickHouse answer, the broker counts this worker in each of its groups, and each group has
-            assigned partitions (none, to a worker too many)
+            assigned partitions (none to a surplus worker)
 
-Waiting is not being stuck. The watchdog counts only time in which lag is left *and* the stores answer: while
-ClickHouse or Kafka is known to be away its clock stands still, so an outage of an hour restarts nobody. A worker that
-has its stores and its lag and commits nothing for `minutes` is stuck, and its supervisor does better with a new
-process. So it does with a worker that the broker does not count in its group for `outside_seconds` in which Kafka
-answered: such a worker sees no lag, since it has no partitions.
+The watchdog counts only time in which lag is left *and* both stores answer: while ClickHouse or Kafka is away its clock
+stands still, so an outage of an hour restarts no worker. A worker that commits nothing for `minutes` of that time is
+stuck and is to be replaced by a new process. The same holds for a worker that the broker has not counted in its group
+for `outside_seconds` in which Kafka answered: such a worker has no partitions, and hence sees no lag.
 """
 
 from collections.abc import Callable, Collection
@@ -23,15 +22,18 @@ NO_PARTITIONS: Final = "no partitions yet: waiting for the consumer group"
 
 @dataclass(frozen=True)
 class HealthPolicy:
-    """`silent_seconds`: how long the event loop may go without a `beat`. A fold, a cold look-up or a first compilation
-    holds it for tens of seconds at most, so two minutes are a hang."""
+    """When a silent event loop counts as hung.
+
+    `silent_seconds` is the longest time without a `beat`. A fold, a cold read or a first compilation holds the event
+    loop for tens of seconds at most, so two minutes are a hang.
+    """
 
     silent_seconds: float = 120
 
 
 @dataclass(frozen=True)
 class Report:
-    """What /healthz and /readyz say. `reasons` are sentences, empty when all is well."""
+    """The answer of /healthz and /readyz. `reasons` are sentences; empty when the worker is well."""
 
     live: bool
     ready: bool
@@ -39,7 +41,7 @@ class Report:
 
 
 class HealthState:
-    """Moves as the worker tells it; read by the HTTP thread at any time."""
+    """Health as the worker notes it; any thread may read it at any time."""
 
     def __init__(
         self,
@@ -47,8 +49,7 @@ class HealthState:
         on_ready: Callable[[bool], None] = lambda ready: None,
         groups: Collection[str] = ("",),
     ) -> None:
-        """`on_ready` is called after every change with the new value (the `ready` gauge). `groups`: those that have to
-        have spoken."""
+        """`on_ready` gets the readiness after every note. `groups` are the groups that have to assign first."""
         self._policy = policy or HealthPolicy()
         self._on_ready = on_ready
         self._lock = Lock()
@@ -59,45 +60,47 @@ class HealthState:
         self._beaten: float | None = None
 
     def note_away(self, store: StoreName, reason: str, now: float) -> None:
-        """`store` does not answer. The first call of an outage sets its beginning; later ones only the reason."""
+        """Notes that a store does not answer; the first note of an outage sets its beginning, later ones the reason."""
         with self._lock:
             self._away[store] = (reason, self._away.get(store, (reason, now))[1])
         self._tell()
 
     def note_back(self, store: StoreName) -> None:
+        """Notes that a store answers."""
         with self._lock:
             self._away.pop(store, None)
         self._tell()
 
     def note_assignment(self, partitions: int, group: str = "") -> None:
-        """The group has spoken. Zero is an answer: a worker too many stands by, and is ready."""
+        """Notes that a group has assigned partitions; with zero a surplus worker stands by, and is ready."""
         with self._lock:
             self._silent.discard(group)
         self._tell()
 
     def note_outside(self, reason: str, group: str = "") -> None:
-        """The broker does not count this worker in the group, or its partitions are being handed out anew."""
+        """Notes that the broker does not count this worker in the group, or that the group is rebalancing."""
         with self._lock:
             self._outside[group] = reason
         self._tell()
 
     def note_member(self, group: str = "") -> None:
-        """The broker counts this worker in the group, and it has its partitions."""
+        """Notes that the broker counts this worker in the group, with its partitions."""
         with self._lock:
             self._outside.pop(group, None)
         self._tell()
 
     def note_failure(self, reason: str) -> None:
-        """The worker cannot go on (stuck, fuse, refused); it stays so until the process ends."""
+        """Notes that the worker cannot go on (stuck, fuse, refused), until the process ends."""
         with self._lock:
             self._failure = self._failure or reason
         self._tell()
 
     def beat(self, now: float) -> None:
-        """The event loop runs. Where it is never called silence is not judged."""
+        """Notes that the event loop runs. Silence is judged only after a first beat."""
         self._beaten = now
 
     def report(self, now: float) -> Report:
+        """Returns the health at the time `now`."""
         with self._lock:
             failure, away, silent, beaten = self._failure, dict(self._away), bool(self._silent), self._beaten
             outside = [reason for _, reason in sorted(self._outside.items())]
@@ -121,17 +124,21 @@ class HealthState:
 
 @dataclass(frozen=True)
 class WatchdogPolicy:
-    """`minutes`: `ENGAGEMENT_STUCK_MINUTES`. `outside_seconds`: a member that was dropped is back within a minute: the
-    request that was under way may take aiokafka's 40 s, and a rebalance as long as a session, 10 s. So two minutes are
-    a hang."""
+    """When a worker counts as stuck.
+
+    `minutes` is ENGAGEMENT_STUCK_MINUTES. A member that was dropped is back within a minute: the request under way may
+    take the 40 s of aiokafka, and a rebalance the 10 s of a session; `outside_seconds` of two minutes are a hang.
+    """
 
     minutes: float = 5
     outside_seconds: float = 120
 
 
 class WatchdogState:
-    """Counts the time in which the worker could have committed and did not, and that in which it could have been in its
-    group and was not. Any thread may tell it."""
+    """Counts the time in which the worker could have committed, or have been in its group, and was not.
+
+    Any thread may call.
+    """
 
     def __init__(self, policy: WatchdogPolicy) -> None:
         self._policy = policy
@@ -142,17 +149,17 @@ class WatchdogState:
         self._stuck_clock, self._outside_clock = _StopWatch(), _StopWatch()
 
     def note_commit(self, now: float) -> None:
-        """Offsets moved and are committed. A commit of the same offsets is no progress: do not note it."""
+        """Notes a commit that moved offsets; a commit of the same offsets is no progress and must not be noted."""
         with self._lock:
             self._stuck_clock.reset()
             self._set_clocks(now)
 
     def note_progress(self, now: float) -> None:
-        """Something that must come before the next commit goes forward, and will end."""
+        """Notes that work which the next commit waits for goes forward, and will end."""
         self.note_commit(now)
 
     def note_lag(self, lag: int, now: float) -> None:
-        """Records left in all partitions of this worker. None left: there is nothing to be stuck on."""
+        """Notes the records left in all partitions of this worker; without any, the worker is not stuck."""
         with self._lock:
             self._lag = lag
             if lag <= 0:
@@ -160,31 +167,32 @@ class WatchdogState:
             self._set_clocks(now)
 
     def note_outside(self, group: str, now: float) -> None:
-        """The broker does not count this worker in that group. A rebalance is not meant: the group's members are still
-        members."""
+        """Notes that the broker does not count this worker in a group; a rebalance is no such case."""
         with self._lock:
             self._outside = group
             self._set_clocks(now)
 
     def note_member(self, now: float) -> None:
-        """The broker counts this worker in its group."""
+        """Notes that the broker counts this worker in its group."""
         with self._lock:
             self._outside = None
             self._outside_clock.reset()
             self._set_clocks(now)
 
     def note_away(self, store: StoreName, now: float) -> None:
+        """Notes that a store does not answer; the clocks stand still meanwhile."""
         with self._lock:
             self._away.add(store)
             self._set_clocks(now)
 
     def note_back(self, store: StoreName, now: float) -> None:
+        """Notes that a store answers."""
         with self._lock:
             self._away.discard(store)
             self._set_clocks(now)
 
     def stuck(self, now: float) -> str | None:
-        """A sentence with the cure once as much countable time has passed as the policy says, else None."""
+        """Returns a sentence with the cure once the policy's time has passed, else None."""
         with self._lock:
             lag, group = self._lag, self._outside
             minutes, outside = self._stuck_clock.seconds(now) / 60, self._outside_clock.seconds(now)
@@ -207,19 +215,21 @@ class WatchdogState:
 
 
 class _StopWatch:
-    """Seconds that counted."""
+    """A stopwatch that can be stopped, resumed and reset."""
 
     def __init__(self) -> None:
         self._counted = 0.0
         self._running_since: float | None = None
 
     def run(self, counts: bool, now: float) -> None:
-        """From now on time counts, or does not."""
+        """Starts or stops counting at the time `now`."""
         self._counted = self.seconds(now)
         self._running_since = now if counts else None
 
     def reset(self) -> None:
+        """Sets the seconds to 0 and stops."""
         self._counted, self._running_since = 0.0, None
 
     def seconds(self, now: float) -> float:
+        """Returns the seconds counted so far."""
         return self._counted + (now - self._running_since if self._running_since is not None else 0.0)

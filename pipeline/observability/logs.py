@@ -1,10 +1,10 @@
-"""Logs: one line a record, UTC, text or JSON, no secret in it, and no flood of the same line.
+"""Logs: one line per record, in UTC, as text or JSON, without secrets and without floods of one line.
 
     2026-01-01T00:00:00.000Z INFO processors.engagement.pump assigned partitions=12
     {"time": "2026-01-01T00:00:00.000Z", "level": "INFO", "logger": "...", "message": "assigned", "partitions": 12}
 
-Fields come by `extra`: `log.info("assigned", extra={"partitions": 12})`. Faust sets its logging up anew when its worker
-starts, so the app hands it the same configuration: `faust.App(..., logging_config=log_config(settings))`.
+Fields are given by `extra`: `log.info("assigned", extra={"partitions": 12})`. Faust configures logging again when its
+worker starts, so the app passes the same configuration: `faust.App(..., logging_config=log_config(settings))`.
 """
 
 import json
@@ -22,15 +22,16 @@ from pipeline.errors import EngagementError
 from pipeline.settings import Settings
 
 FOREIGN: Final = ("aiohttp", "aiokafka", "kafka", "faust", "mode", "asyncio", "clickhouse_driver")
-"""Loggers of others, whose floods are damped: aiokafka logs 70 errors a second while the broker is away. Ours are
-not."""
+"""Loggers of libraries, whose floods are damped: aiokafka logs 70 errors a second while the broker is away."""
 
 CHATTY: Final = ("aiokafka", "kafka", "clickhouse_driver")
-"""Of these only warnings, with DEBUG also what is INFO: each connection and metadata update is a line of theirs."""
+"""Loggers that log each connection and metadata update: only their warnings pass, and their INFO with level DEBUG."""
 
 FLOOD_SECONDS: Final = 10.0
+"""Interval in which one place in the code of a library logs once."""
 
 MASK: Final = "***"
+"""Replaces a secret."""
 
 _URL_PASSWORD: Final = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+@")
 _STANDARD: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
@@ -39,12 +40,15 @@ _STANDARD: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))
     "taskName",
     "data",
 }
-"""What every record has; the rest came by `extra`. `data` is a formatting aid of mode's."""
+"""Attributes of every record; others were given by `extra`. `data` is a formatting aid of mode."""
 
 
 class RateLimit(logging.Filter):
-    """Of the records of foreign loggers, one per place in the code and `seconds`; the next one that passes says in the
-    field `suppressed` how many did not. Time is injected, in seconds of a monotonic clock."""
+    """Passes one record of a library's logger per place in the code and interval.
+
+    The next record that passes has the number of the others in its field `suppressed`. `clock` returns seconds of a
+    monotonic clock.
+    """
 
     def __init__(self, seconds: float = FLOOD_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -52,6 +56,7 @@ class RateLimit(logging.Filter):
         self._passed: dict[tuple[str, str, int], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Tells whether a record passes; records of other loggers always do."""
         if record.name.split(".", 1)[0] not in FOREIGN:
             return True
         place = (record.name, record.pathname, record.lineno)
@@ -67,7 +72,7 @@ class RateLimit(logging.Filter):
 
 
 class Redaction:
-    """Takes secrets out of text: those it was told, in every spelling that they may have, and passwords in URLs."""
+    """Removes secrets from text: the given ones, in every spelling that they may have, and passwords in URLs."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         spellings = {s for secret in secrets if secret for s in (secret, quote(secret, safe=""), repr(secret)[1:-1])}
@@ -82,16 +87,17 @@ class Redaction:
 
 
 class LineFormatter(logging.Formatter):
-    """A record as one line, whatever it holds; exceptions and line breaks folded into it."""
+    """Formats a record as one line, with exceptions and line breaks folded into the line."""
 
     def __init__(self, as_json: bool, redact: Callable[[str], str]) -> None:
         super().__init__()
         self._as_json, self._redact = as_json, redact
 
     def format(self, record: logging.LogRecord) -> str:
+        """Returns the line of a record, without secrets."""
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        trouble = [self._told(record.exc_info)] if record.exc_info and record.exc_info[0] else []
+        trouble = [self._exception_text(record.exc_info)] if record.exc_info and record.exc_info[0] else []
         trouble += [record.stack_info] if record.stack_info else []
         if trouble:
             fields["exception"] = "\n".join(trouble)
@@ -100,12 +106,11 @@ class LineFormatter(logging.Formatter):
         if self._as_json:
             line = {"time": moment, "level": record.levelname, "logger": record.name, "message": message}
             return json.dumps(line | {f"{name}_" if name in line else name: value for name, value in fields.items()})
-        said = " ".join(f"{name}={value}" for name, value in fields.items())
-        return _fold(f"{moment} {record.levelname} {record.name} {message}{' ' if said else ''}{said}")
+        pairs = " ".join(f"{name}={value}" for name, value in fields.items())
+        return _fold(f"{moment} {record.levelname} {record.name} {message}{' ' if pairs else ''}{pairs}")
 
-    def _told(self, found: Any) -> str:
-        """The traceback, but for our own errors: what they say is meant for people, and where they were raised is
-        not."""
+    def _exception_text(self, found: Any) -> str:
+        """Returns the traceback; of errors of this project only the message, which is written for people."""
         error = found[1]
         return f"{type(error).__name__}: {error}" if isinstance(error, EngagementError) else self.formatException(found)
 
@@ -114,7 +119,7 @@ class LineFormatter(logging.Formatter):
 
 
 def log_config(settings: Settings) -> dict[str, Any]:
-    """For logging.config.dictConfig, and for Faust's `logging_config`. A new one each time, because Faust alters it."""
+    """Returns the configuration for dictConfig and for Faust, each time a new one, because Faust alters it."""
     redact = Redaction(_secrets(settings))
     return {
         "version": 1,
@@ -130,12 +135,12 @@ def log_config(settings: Settings) -> dict[str, Any]:
 
 
 def configure_logs(settings: Settings) -> None:
-    """Send every logger of this process to stderr as lines."""
+    """Configures every logger of the process to log lines to stderr."""
     logging.config.dictConfig(log_config(settings))
 
 
 def quiet_clients() -> None:
-    """For commands that have no log: the driver's traceback beside our error, which has the cure, helps nobody."""
+    """Silences clickhouse_driver in commands, whose own error message has the cure; a traceback beside it is noise."""
     logging.getLogger("clickhouse_driver").addHandler(logging.NullHandler())
 
 
@@ -149,7 +154,7 @@ def _secrets(settings: Settings) -> list[str]:
 
 
 def _whole(secret: str) -> str:
-    """A short secret only where it stands alone: the password "a" must not black out every a."""
+    """Returns a pattern of a secret; a short secret matches only as a whole word."""
     return re.escape(secret) if len(secret) >= 8 else rf"(?<!\w){re.escape(secret)}(?!\w)"
 
 
@@ -161,7 +166,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _fold(text: str) -> str:
-    """Control characters and line separators as escapes: what was logged cannot make a line or a colour of its own."""
+    """Escapes control characters and line separators, so that logged text cannot make lines or colours."""
     return (
         "".join(char if char.isprintable() else repr(char)[1:-1] for char in text) if not text.isprintable() else text
     )

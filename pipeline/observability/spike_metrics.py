@@ -1,4 +1,4 @@
-"""Metrics of whoever watches conversations for spikes, in the registry of its worker. docs/spikes.md lists them."""
+"""The metrics of the spike detector, in the registry of its worker; docs/spikes.md lists them."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ SPIKE_STATES: Final = ("opened", "grown", "resolved")
 
 
 class SpikeMetrics:
-    """What a detector tells of itself."""
+    """The metrics of one spike detector."""
 
     def __init__(self, worker: WorkerMetrics) -> None:
         self._series = worker.gauge("spike_series", "Conversations that are watched")
@@ -26,17 +26,22 @@ class SpikeMetrics:
             self._spikes.labels(state)
 
     def count_spike(self, state: str) -> None:
-        """`state` is one of SPIKE_STATES."""
+        """Counts a state of a spike that was sent; `state` is one of SPIKE_STATES."""
         self._spikes.labels(state).inc()
 
     def add_seconds(self, seconds: float) -> None:
+        """Adds the time that the detector took."""
         self._seconds.inc(seconds)
 
     def add_evidence_seconds(self, seconds: float) -> None:
+        """Adds the time of a query for evidence."""
         self._evidence.inc(seconds)
 
     def show(self, series: int, released: int, open_spikes: int) -> None:
-        """`released`: since the watch began anew; a lower number than the last one means that it has."""
+        """Sets the gauges and counts released series.
+
+        `released` counts since the detector's start; a lower number than before means that the detector has restarted.
+        """
         self._released.inc(released - self._seen_released if released >= self._seen_released else released)
         self._seen_released = released
         self._series.set(series)
