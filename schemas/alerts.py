@@ -1,7 +1,7 @@
-"""What passes from the conversation agent to the alert agent: one record of `engagement.alerts` per state of a spike.
+"""Records that the conversation agent sends to the alert agent: one of `engagement.alerts` per state of a spike.
 
-Keyed by the conversation. A record is absolute: it says all that is known of the spike in that state, so a replay or a
-duplicate changes nothing; `spike_id` and `state` (and for `grown` the `as_of`) are what receivers count once by.
+The key is the conversation. A record is absolute: it holds all that is known of the spike in that state, so replays and
+duplicates change nothing. Receivers deduplicate by `spike_id` and `state`, and for `grown` by `as_of` too.
 """
 
 from datetime import datetime
@@ -43,7 +43,7 @@ SPIKE_ALERT: Final[TypeAdapter[SpikeAlert]] = TypeAdapter(SpikeAlert)
 
 
 def idempotency_key(spike_id: str, state: AlertState, as_of: datetime) -> str:
-    """What a receiver counts once by. A spike opens and resolves once, but may grow several times.
+    """Returns the key by which a receiver deduplicates. A spike opens and resolves once, but may grow several times.
 
     >>> from datetime import UTC
     >>> idempotency_key("5f", "grown", datetime(2026, 1, 1, 10, 5, tzinfo=UTC))
@@ -55,7 +55,7 @@ def idempotency_key(spike_id: str, state: AlertState, as_of: datetime) -> str:
 
 
 def alert_json_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of a record of `engagement.alerts`."""
+    """Returns the JSON Schema (draft 2020-12) of a record of `engagement.alerts`."""
     schema = SPIKE_ALERT.json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema

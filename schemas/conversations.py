@@ -1,8 +1,8 @@
-"""What passes from the engagement agent to the conversation agent: absolute cells, and how far event time has come.
+"""Records that the engagement agent sends to the conversation agent: absolute cells, and watermarks.
 
-A record of `engagement.conversations` holds cells of many conversations, all of which belong on its partition (murmur2
-of the conversation): one record a conversation would cost more than all the rest of the job. It is repeated whole after
-a crash; of two cells of one (conversation, minute, post) the higher `version` counts.
+A record of `engagement.conversations` holds cells of many conversations that belong on its partition (murmur2 of the
+conversation); one record per conversation would cost more than the rest of the job. Records are repeated whole after a
+crash; of two cells of one (conversation, minute, post) the higher `version` counts.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -13,9 +13,13 @@ from typing_extensions import TypedDict
 from schemas.metrics import MEASURES
 
 NUMBER_DTYPE: Final = "<u4"
+"""Type of the numbers in columns of bytes."""
+
 VERSION_DTYPE: Final = "<u8"
+"""Type of the versions in the column `version`."""
+
 HASH_DTYPE: Final = "<u8"
-"""How numbers lie in the columns of bytes."""
+"""Type of the hashes in the column `heard`."""
 
 Numbers = Annotated[bytes, Field(description="One unsigned number of 32 bits a cell, little-endian, in base64.")]
 
@@ -62,11 +66,10 @@ def _cell_columns() -> dict[str, Any]:
 
 
 _CELLS: Final = """\
-What posts add to minutes of conversations, one cell a place of each column; texts are said once and referred to
-by their place. A cell is a (conversation, minute, post).
+Contributions of posts to minutes of conversations: each column has one value per cell, and a cell is a
+(conversation, minute, post). Texts are listed once, and cells refer to their places.
 
-Columns of bytes rather than lists: as JSON numbers they would cost more to write and to read than all else that is
-done with a cell."""
+Columns are bytes rather than lists: writing and reading JSON numbers would cost more than all other work on a cell."""
 
 if TYPE_CHECKING:
     CellColumns = dict[str, Any]
@@ -79,7 +82,7 @@ else:
 
 
 class Mark(TypedDict):
-    """How far the event time of one source partition has come: no event older than `watermark` is expected any more."""
+    """The watermark of one source partition: no event older than `watermark` is expected any more."""
 
     partition: Annotated[int, Field(ge=0)]
     watermark: Annotated[int, Field(description="Microseconds since 1970.")]
@@ -97,7 +100,7 @@ CONVERSATION_RUN: Final[TypeAdapter[ConversationRun]] = TypeAdapter(Conversation
 
 
 def conversation_json_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of a record of `engagement.conversations`."""
+    """Returns the JSON Schema (draft 2020-12) of a record of `engagement.conversations`."""
     schema = CONVERSATION_RUN.json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema

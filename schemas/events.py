@@ -1,7 +1,7 @@
-"""What producers send: a post, a like, a share, a comment, or the taking back of one of them.
+"""Events, as producers send them: a post, a like, a share, a comment, or the retraction of one of these.
 
-One JSON object a record, keyed by `post_id`, in the topic of its kind. `Event` is strict where it protects (ids of 1 to
-512 characters, a time with its zone, known kinds, a retraction names its target) and open where it must grow: unknown
+A record is one JSON object, keyed by `post_id`, in the topic of its kind. `Event` is strict for protection (ids of 1 to
+512 characters, a time with its zone, known kinds, a retraction that names its target) and open for growth: unknown
 fields pass and are not stored.
 
     >>> who = b'"event_id": "l", "kind": "like", "post_id": "p", "actor_id": "a"'
@@ -14,8 +14,8 @@ fields pass and are not stored.
     ...
     schemas.events.InvalidEvent: post_id: Field required (and 2 more)
 
-W3C ActivityStreams 2.0 is where the vocabulary comes from: Like, Announce (share), Create (post, comment), Undo and
-Delete (retract).
+The vocabulary follows W3C ActivityStreams 2.0: Like, Announce (share), Create (post, comment), Undo and Delete
+(retract).
 """
 
 import unicodedata
@@ -42,13 +42,13 @@ from schemas.topics import Kind
 
 ID_LENGTH: Final = 512
 UNDO: Final = "#undo"
-"""What a retraction's own id ends with when it does not name one: that of its target + `#undo`."""
+"""Suffix of a retraction's default event_id, after the target's."""
 
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EARLY_SAID: Final = "before 1970: is it seconds where milliseconds are meant?"
 NUL_SAID: Final = "holds a NUL character; send text without NUL"
 TEXTS: Final = ("event_id", "post_id", "actor_id", "parent_id", "target_id", "author_id", "channel", "url", "quotes")
-"""Fields of one text, which may hold anything but NUL."""
+"""Fields that hold one text, which may contain any character but NUL."""
 
 Action = Literal["add", "retract"]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_LENGTH)]
@@ -59,7 +59,7 @@ Tags = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=
 
 
 class IsoText:
-    """A time must be text that begins with a year: pydantic alone takes "20260101" for seconds since 1970."""
+    """Requires a time to be text that begins with a year: pydantic alone takes "20260101" for seconds since 1970."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         text = core_schema.custom_error_schema(
@@ -75,10 +75,10 @@ class IsoText:
         return {"type": "string", "format": "date-time"}
 
 
-# Values differ too much for a cache of them to pay: it would be a third of the time that an event takes.
+# Values differ too much for a cache to pay: caching them would be a third of the time that an event takes.
 @with_config(ConfigDict(cache_strings="keys"))
 class Event(TypedDict):
-    """One thing that somebody did on a social network, or took back."""
+    """An action on a social network, or its retraction."""
 
     event_id: NotRequired[
         Annotated[
@@ -133,8 +133,10 @@ class Event(TypedDict):
 
 
 class InvalidEvent(ValueError):
-    """A record that is not an event. `field` is where (dotted, empty for the whole record), `reason` what and how to
-    mend it."""
+    """A record is no valid event.
+
+    `field` is the dotted path of the flaw, empty for the whole record; `reason` tells the flaw and its cure.
+    """
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}" if field else reason)
@@ -144,22 +146,22 @@ class InvalidEvent(ValueError):
 EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Event)
 
 validate_json: Final = EVENT.validator.validate_json
-"""bytes -> Event by the compiled schema alone: raises pydantic's ValidationError. `check` has the rules that span
-fields."""
+"""Parses bytes into an Event by the compiled schema alone. Raises pydantic's ValidationError; `check_event` has the
+rules that span fields."""
 
 
 def parse_event(value: bytes) -> Event:
-    """The event in one record's value. Raises InvalidEvent."""
+    """Parses and checks the event in a record's value. Raises InvalidEvent."""
     try:
         event: Event = validate_json(value)
     except ValidationError as error:
         raise explain(error) from None
-    check(event)
+    check_event(event)
     return event
 
 
-def check(event: Event) -> None:
-    """The rules that span fields; fills in a retraction's default event_id. Raises InvalidEvent."""
+def check_event(event: Event) -> None:
+    """Checks the rules that span fields and fills in a retraction's default event_id. Raises InvalidEvent."""
     target = event.get("target_id")
     if event.get("action") == "retract":
         if target is None:
@@ -184,7 +186,7 @@ def check(event: Event) -> None:
 
 
 def explain(error: ValidationError) -> InvalidEvent:
-    """The first flaw that pydantic found, as a sentence that holds no more than 200 characters of the input."""
+    """Returns the first flaw that pydantic found, with at most 200 characters of its message."""
     flaws = error.errors(include_url=False, include_context=False)
     first = flaws[0]
     if first["type"] == "json_invalid" and (said := _not_utf8(first["input"])):
@@ -197,21 +199,25 @@ def explain(error: ValidationError) -> InvalidEvent:
 
 
 def conversation_keys(hashtags: Iterable[str] | None, mentions: Iterable[str] | None) -> list[str]:
-    """The conversations that an event names itself: `hashtag:` and `mention:` + the NFKC-casefolded value, each once,
-    in order."""
+    """Returns the conversations that an event names, each once, in order.
+
+    A key is `hashtag:` or `mention:` with the folded name (`fold_name`).
+    """
     named = [f"hashtag:{fold_name(tag.lstrip('#＃'))}" for tag in hashtags or ()]
     named += [f"mention:{fold_name(account.lstrip('@＠'))}" for account in mentions or ()]
     return [key for key in dict.fromkeys(named) if not key.endswith(":")]
 
 
 def fold_name(value: str) -> str:
-    """One spelling for names that people take for the same (Unicode NFKC, then case folding, then NFKC again: UAX #15,
-    D146)."""
+    """Folds a name, so that names which people take for the same get one spelling.
+
+    Unicode NFKC, then case folding, then NFKC again (UAX #15, D146).
+    """
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
 
 
 def event_json_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of `Event`, the rules that span fields included."""
+    """Returns the JSON Schema (draft 2020-12) of `Event`, with the rules that span fields."""
     schema = EVENT.json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["if"] = {"properties": {"action": {"const": "retract"}}, "required": ["action"]}
@@ -221,7 +227,7 @@ def event_json_schema() -> dict[str, Any]:
 
 
 def _not_utf8(value: Any) -> str:
-    """What is wrong with the encoding; empty where it is not that."""
+    """Returns the flaw of a value's encoding; empty where the value is UTF-8."""
     if not isinstance(value, bytes):
         return ""
     if value.startswith(BOM_UTF8):
@@ -234,5 +240,5 @@ def _not_utf8(value: Any) -> str:
 
 
 def isoformat(moment: datetime) -> str:
-    """A time as producers write it: UTC, microseconds, `Z`."""
+    """Returns a time as producers write it: UTC, microseconds, `Z`."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

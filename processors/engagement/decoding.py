@@ -21,7 +21,7 @@ from schemas.events import (
     EARLY_SAID,
     Event,
     InvalidEvent,
-    check,
+    check_event,
     conversation_keys,
     parse_event,
     validate_json,
@@ -123,7 +123,7 @@ def _good(records: Sequence[KafkaRecord], kind: str) -> list[Event] | None:
         events: list[Event] = list(map(validate_json, values))
         for event in events:
             if "target_id" in event or "action" in event or "event_id" not in event:
-                check(event)
+                check_event(event)
     except (ValidationError, InvalidEvent):
         return None
     kinds: list[str] = [event["kind"] for event in events]
