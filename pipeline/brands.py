@@ -40,7 +40,7 @@ Domain = Annotated[str, AfterValidator(_is_domain)]
 
 
 class Brand(BaseModel):
-    """One brand of the file."""
+    """A brand of the file."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -188,7 +188,7 @@ def _folded_host(host: str) -> str:
 
 
 def _domains_above(host: str) -> Iterator[str]:
-    """Yields a host and each of its parent domains."""
+    """Yields a host and all parent domains."""
     while host:
         yield host
         host = host.partition(".")[2]

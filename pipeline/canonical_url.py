@@ -113,7 +113,7 @@ def _host(host: str) -> str:
 
 
 def _site(host: str) -> str:
-    """Removes labels that name the same site from a host."""
+    """Removes the labels `www`, `m`, `mobile` and `amp` from a host."""
     labels = host.split(".")
     registered = 3 if len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in SECOND_LEVELS else 2
     return ".".join([label for label in labels[:-registered] if label not in SAME_SITE] + labels[-registered:])
@@ -141,7 +141,7 @@ def _without_dots(path: str) -> str:
 
 
 def _query(query: str, host: str) -> str:
-    """Returns the query with its question mark: without trackers, sorted by name.
+    """Returns the query with the question mark: without trackers, sorted by name.
 
     Parameters of one name keep their order, which may have a meaning.
     """
@@ -158,7 +158,7 @@ def _query(query: str, host: str) -> str:
 
 
 def _unescaped(escape: re.Match[str]) -> str:
-    """Returns an escape in capitals, or its character where that needs no escape; escapes a lone percent sign."""
+    """Returns an escape in capitals, or the character if no escape is needed; escapes a lone percent sign."""
     if escape[1] is None:
         return "%25"
     character = chr(int(escape[1], 16))

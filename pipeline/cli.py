@@ -60,13 +60,13 @@ def all_commands() -> CommandTable:
 
 
 def load_attribute(place: str) -> Any:
-    """Imports a module and returns its attribute; `place` is `module:attribute`."""
+    """Imports a module and returns an attribute; `place` is `module:attribute`."""
     module, attribute = place.split(":")
     return getattr(import_module(module), attribute)
 
 
 class LazyGroup(click.Group):
-    """A group that imports commands lazily, so that `engagement schema` does not wait for numba."""
+    """A group with lazily imported commands: `engagement schema` does not wait for numba."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Returns the names of all commands."""

@@ -22,7 +22,7 @@ def read_yaml(path: Path) -> Any:
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # untyped
-    """A safe loader that refuses a field given twice; YAML would drop the first one silently."""
+    """A safe loader that refuses a field given twice; YAML would silently drop the first."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         said: set[str] = set()

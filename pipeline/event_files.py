@@ -1,4 +1,4 @@
-"""Files of events, one per line, plain or gzipped, as `replay` and backtests read them."""
+"""Files of events for `replay` and backtests: an event per line, plain or gzipped."""
 
 import gzip
 import io

@@ -24,7 +24,7 @@ class RecordProducer(Protocol):
         headers: Headers | None = None,
         partition: int | None = None,
     ) -> None:
-        """Queues one record. Raises RecordTooLarge at once.
+        """Queues a record. Raises RecordTooLarge at once.
 
         A later failure is passed to `on_done`; without `on_done`, `flush` raises it.
         """

@@ -1,4 +1,4 @@
-"""Producers that send records to one topic, behind the ports `Outbox` and `Messages` of the agents.
+"""Producers for a single topic, behind the ports `Outbox` and `Messages` of the agents.
 
 `PartitionProducer` sends records that have no key to a partition that the caller names; `KeyedProducer` sends records
 whose key decides the partition. Both connect with the first record, so an agent can be built before Kafka answers.
@@ -15,7 +15,7 @@ waiting for them."""
 
 
 class TopicProducer:
-    """A lazily opened `RecordProducer` for one topic.
+    """A lazily opened `RecordProducer` for a single topic.
 
     `open_producer` is called with the first record; it may block, and raises Unavailable when no broker answers.
     """
@@ -49,7 +49,7 @@ class PartitionProducer(TopicProducer):
     """Sends records without a key to the partition that each call names."""
 
     def send(self, partition: int, value: bytes) -> None:
-        """Queues one record. Raises Unavailable, RecordTooLarge; Refused for a partition that the topic lacks."""
+        """Queues a record. Raises Unavailable, RecordTooLarge; Refused for a partition that the topic lacks."""
         self._send(None, value, partition)
 
 
@@ -57,5 +57,5 @@ class KeyedProducer(TopicProducer):
     """Sends records to the partition of their key."""
 
     def send(self, key: str, value: bytes) -> None:
-        """Queues one record under the key in UTF-8. Raises Unavailable, RecordTooLarge."""
+        """Queues a record under the key in UTF-8. Raises Unavailable, RecordTooLarge."""
         self._send(key.encode(), value)

@@ -186,7 +186,7 @@ def check_event(event: Event) -> None:
 
 
 def explain(error: ValidationError) -> InvalidEvent:
-    """Returns the first flaw that pydantic found, with at most 200 characters of its message."""
+    """Returns the first flaw of a validation, with at most 200 characters of its message."""
     flaws = error.errors(include_url=False, include_context=False)
     first = flaws[0]
     if first["type"] == "json_invalid" and (said := _not_utf8(first["input"])):
@@ -209,7 +209,7 @@ def conversation_keys(hashtags: Iterable[str] | None, mentions: Iterable[str] | 
 
 
 def fold_name(value: str) -> str:
-    """Folds a name, so that names which people take for the same get one spelling.
+    """Folds a name: spellings that people do not tell apart become equal.
 
     Unicode NFKC, then case folding, then NFKC again (UAX #15, D146).
     """

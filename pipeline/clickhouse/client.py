@@ -54,7 +54,7 @@ ExternalTables = Mapping[str, tuple[str, Sequence[Sequence[Any]]]]
 
 
 class ClickHouse:
-    """One connection to ClickHouse; connects with the first call, and again after an error.
+    """A connection to ClickHouse; connects with the first call, and again after an error.
 
     Calls block. A connection belongs to one thread; only `cut` may be called from another one.
 
@@ -111,7 +111,7 @@ class ClickHouse:
         self.close()
 
     def insert(self, table: str, columns: Mapping[str, Any]) -> int:
-        """Inserts columns, lists or arrays of equal length, in one INSERT and returns the number of rows.
+        """Inserts columns, lists or arrays of equal length, in a single INSERT and returns the number of rows.
 
         Columns that are not named get their default.
 
@@ -154,7 +154,7 @@ class ClickHouse:
     def select(
         self, sql: str, params: Mapping[str, Any] | None = None, tables: ExternalTables | None = None
     ) -> list[Any]:
-        """Runs a query and returns its columns, as lists, or as arrays with `numpy`; empty where no row was found.
+        """Runs a query and returns the columns, as lists, or as arrays with `numpy`; empty where no row was found.
 
         `params` fill `%(name)s` in the SQL, escaped. With `numpy`, times are datetime64 and NULLs make an array of
         objects: select ticks (`toUnixTimestamp64Micro`) and plain types instead.
@@ -169,7 +169,7 @@ class ClickHouse:
         tables: ExternalTables | None = None,
         block: int = 65_536,
     ) -> Iterator[list[Any]]:
-        """Runs a query and yields its columns in blocks of about `block` rows at most, none empty.
+        """Runs a query and yields the columns in blocks of about `block` rows at most, none empty.
 
         Another query on the connection ends the stream: reading on then raises RuntimeError.
         """

@@ -1,4 +1,4 @@
-"""Placeholders in the SQL that creates tables and views, for the database and its cluster.
+"""Placeholders for database and cluster in the SQL of tables and views.
 
 {database}         the database of ENGAGEMENT_CLICKHOUSE
 {cluster}          ON CLUSTER ..., with ENGAGEMENT_CLICKHOUSE_CLUSTER
@@ -14,7 +14,7 @@ _REPLACING: Final = re.compile(r"\{replacing\((\w*)\)\}")
 
 
 def render(sql: str, settings: Settings) -> str:
-    """Returns the SQL with its placeholders filled in."""
+    """Returns the SQL with all placeholders filled in."""
     cluster = settings.clickhouse_cluster
     database = settings.clickhouse_url.database
     on_cluster = f"ON CLUSTER '{cluster}'" if cluster else ""

@@ -1,4 +1,4 @@
-"""Columns as clickhouse-driver takes and returns them: lists, or arrays where it uses numpy."""
+"""Columns for clickhouse-driver: lists, or arrays with numpy."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,13 +7,13 @@ import numpy as np
 
 
 class _Series(NamedTuple):
-    """A column of an external table, with the one attribute that the driver reads when it uses numpy."""
+    """A column of an external table, with the only attribute read by the driver with numpy."""
 
     values: Any
 
 
 def driver_column(column: Any, numpy: bool) -> Any:
-    """Returns a column as the driver takes it: with numpy an array, of objects for text, else a list."""
+    """Returns a column for the driver: with numpy an array, of objects for text, else a list."""
     if numpy:
         return column if isinstance(column, np.ndarray) else _objects(column)
     return column.tolist() if isinstance(column, np.ndarray) else column
@@ -45,7 +45,7 @@ def answer_column(column: Any) -> Any:
 
 
 def join_blocks(parts: list[Any]) -> Any:
-    """Joins the parts of one column that came in several blocks."""
+    """Joins the blocks of a column."""
     filled = [part for part in parts if len(part)] or parts[:1]
     if len(filled) == 1:
         return filled[0]

@@ -54,13 +54,13 @@ class _WireType(NamedTuple):
 
 
 def is_worth_packing(table: str, names: Iterable[str], rows: int) -> bool:
-    """Tells whether packing pays for so many rows of these columns."""
+    """Tells whether packing pays for a number of rows with the named columns."""
     declared = _declared(table)
     return rows * sum(_wire_type(declared[name].type).number is None for name in names) >= MANY_TEXTS
 
 
 def encode_plain(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str, list[Any]]:
-    """Returns the INSERT of these columns and the data of each: an array of numbers, or a list of texts.
+    """Returns the INSERT of the columns and the data of each: an array of numbers, or a list of texts.
 
     Columns are lists or arrays of one length, not empty. Times and enums are integers; None is NULL in optional
     numbers; text is str, or bytes sent as they are. Arrays of texts are lists, or one text per array joined by NUL; an
@@ -78,7 +78,7 @@ def encode_plain(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tupl
 
 
 def encode_packed(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tuple[str, list[list[bytes]]]:
-    """Returns the packed INSERT of these columns and the data of each: one text per BLOCK_ROWS values.
+    """Returns the packed INSERT of the columns and the data of each: one text per BLOCK_ROWS values.
 
     Takes values, and raises, as `encode_plain`.
     """
@@ -151,7 +151,7 @@ def _plain(type_: str, values: Sequence[Any] | Any) -> Any:
 
 
 def _texts(type_: str, values: Sequence[Any] | Any) -> tuple[bool, list[bytes]]:
-    """Returns whether a packed column is hex, and its texts, one per BLOCK_ROWS values."""
+    """Returns whether a packed column is hex, and the texts, each of BLOCK_ROWS values."""
     wire = _wire_type(type_)
     starts = range(0, len(values), BLOCK_ROWS)
     if wire.number:

@@ -5,7 +5,7 @@ Statements that the pipeline sends have parameters instead.
 
 
 def string_literal(text: str) -> str:
-    r"""Quotes a text on one line of printable characters.
+    r"""Quotes a text on a single line of printable characters.
 
     Backslashes and quotes are escaped. Characters that do not print (controls, line ends, direction marks, unusual
     spaces) and backticks are written as bytes, so no text can end or hide a part of the line, or end the Markdown code

@@ -67,7 +67,7 @@ _COMMENT_LINE: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Migration:
-    """One migration file: its name, such as `0001_tables.sql`, and its text."""
+    """A migration file: name, for example `0001_tables.sql`, and text."""
 
     name: str
     sql: str
@@ -160,7 +160,7 @@ def pending_migrations(clickhouse: ClickHouse) -> list[Migration]:
 
 
 def undurable_tables(clickhouse: ClickHouse) -> list[str]:
-    """Returns the declared tables that answer an insert before it is on disk (made with ENGAGEMENT_DURABLE off)."""
+    """Returns the declared tables whose inserts are answered before they are on disk (ENGAGEMENT_DURABLE off)."""
     names, engines = clickhouse.select(
         "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase() ORDER BY name"
     )
@@ -173,7 +173,7 @@ def undurable_tables(clickhouse: ClickHouse) -> list[str]:
 
 
 def verify_tables(clickhouse: ClickHouse) -> None:
-    """Checks that every table is as schemas/tables.py declares it; additional columns are allowed.
+    """Checks every table against schemas/tables.py; additional columns are allowed.
 
     Raises SchemaDrift that names the first table or column that is not, with the cure.
     """
@@ -216,7 +216,7 @@ def _applied(clickhouse: ClickHouse) -> dict[str, str]:
 
 
 def _take_over(clickhouse: ClickHouse) -> tuple[str, ...]:
-    """Records the baseline, without running it, for a database that has had the migrations it replaces.
+    """Records the baseline as applied for a database of the replaced migrations.
 
     Returns the names of recorded migrations. Raises SchemaDrift where the database has had only a part of the replaced
     migrations, or other files of these names.

@@ -99,7 +99,7 @@ def record_views(clickhouse: ClickHouse, names: Sequence[str], checksum: str) ->
 
 
 def _kept(clickhouse: ClickHouse, *names: str) -> dict[str, tuple[str, str]]:
-    """Returns engine and statement, as the server has them, of the named tables and views that exist."""
+    """Returns engine and statement of the named tables and views, where they exist."""
     found, engines, statements = clickhouse.select(
         "SELECT name, engine, create_table_query FROM system.tables "
         "WHERE database = currentDatabase() AND name IN %(names)s",

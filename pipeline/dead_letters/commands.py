@@ -89,7 +89,7 @@ def list_(reason: str | None, topic: str | None, since: datetime | None, limit: 
 @click.argument("offset", type=click.IntRange(0))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with key and value in base64.")
 def show(topic: str, partition: int, offset: int, as_json: bool) -> None:
-    """Show one dead letter with all its bytes.
+    """Show a dead letter with all bytes.
 
     \b
     Example: engagement dead-letters show engagement.likes 3 1042
@@ -157,7 +157,7 @@ def as_dict(letter: DeadLetter) -> dict[str, Any]:
 
 
 def one_line(letter: DeadLetter) -> str:
-    """Returns a letter as one line of a list, with the first PREVIEW bytes of its value."""
+    """Returns a letter as a line of a list, with the first PREVIEW bytes of the value."""
     fields = as_dict(letter)
     where = f"{fields['received_at']} {letter.topic} {letter.partition} {letter.offset}"
     flaw = escape_for_terminal(f"{letter.field}: {letter.reason}".removeprefix(": ").encode())

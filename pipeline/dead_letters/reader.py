@@ -33,7 +33,7 @@ class Choice:
     since: datetime | None = None
 
     def where(self) -> tuple[str, dict[str, Any]]:
-        """Returns the condition in SQL and its parameters."""
+        """Returns the condition in SQL and the parameters."""
         since = None if self.since is None else int(self.since.timestamp() * 1000)
         conditions = {
             "topic = %(topic)s": ("topic", self.topic),

@@ -16,7 +16,7 @@ from pipeline.errors import CheckFailed
 from pipeline.settings import Settings
 
 FOLDER: Final = Path(".engagement/demo")
-BACKLOG: Final = ("--events", "200000", "--posts", "4000", "--seed", "7", "--hours", "24", "--start", "now")
+BACKLOG_OPTIONS: Final = ("--events", "200000", "--posts", "4000", "--seed", "7", "--hours", "24", "--start", "now")
 AWKWARD: Final = (
     "--duplicates",
     "0.05",
@@ -30,7 +30,20 @@ AWKWARD: Final = (
     "0.0005",
 )
 SPIKE: Final = ("--spike", "hashtag:launch@1380x8")
-LIVE: Final = ("--events", "20000", "--posts", "300", "--seed", "8", "--hours", "2", "--start", "now", "--rate", "2000")
+LIVE_OPTIONS: Final = (
+    "--events",
+    "20000",
+    "--posts",
+    "300",
+    "--seed",
+    "8",
+    "--hours",
+    "2",
+    "--start",
+    "now",
+    "--rate",
+    "2000",
+)
 WAIT_SECONDS: Final = 120.0
 
 HOTTEST_POSTS: Final = """
@@ -52,12 +65,12 @@ SPREAD_HEADS: Final = (
     "post", "shares", "depth", "breadth", "virality", "R", "forecast", "half-life", "comments", "voices", "h-index",
     "reciprocity", "unanswered",
 )  # fmt: skip
-CONVERSATIONS: Final = """
+TALKED_ABOUT: Final = """
 SELECT conversation, posts, comments, shares, likes, voices, channels, posts_1h + comments_1h, minutes
 FROM conversations_v WHERE NOT startsWith(conversation, 'thread:')
 ORDER BY posts_1h + comments_1h DESC, conversation LIMIT 6
 """
-CONVERSATIONS_HEADS: Final = (
+TALKED_ABOUT_HEADS: Final = (
     "conversation", "posts", "comments", "shares", "likes", "voices", "channels", "posts + comments 1h", "minutes",
 )  # fmt: skip
 SPIKES: Final = """
@@ -70,7 +83,7 @@ EVENTS_BY_KIND: Final = """
 SELECT toString(kind), countIf(action = 'add'), countIf(action = 'retract')
 FROM events FINAL GROUP BY kind ORDER BY kind
 """
-DEAD_LETTERS: Final = (
+DEAD_REASONS: Final = (
     "SELECT reason, count() FROM dead_letters FINAL GROUP BY reason ORDER BY count() DESC, reason LIMIT 4"
 )
 
@@ -105,7 +118,7 @@ def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
     """Runs the tour; returns whether the derived rows are equal to a recount."""
     run_command(["init"], environment)
     _title("What was sent: a day with everything that goes wrong in one")
-    sent = run_command(["simulate", *BACKLOG, *AWKWARD, *SPIKE], environment)
+    sent = run_command(["simulate", *BACKLOG_OPTIONS, *AWKWARD, *SPIKE], environment)
     _table(("posts", "likes", "shares", "comments", "malformed", "records", "sent a second"), [_sent(sent)])
     work = _run_worker(environment, sent["total"] + sent["malformed"])
     _show_counts(clickhouse, work.after)
@@ -144,7 +157,7 @@ def _run_worker(environment: dict[str, str], records: int) -> _Work:
         worker.wait_until_judged(records, WAIT_SECONDS)
         seconds = time.monotonic() - started
         before = worker.samples()
-        live = run_command(["simulate", *LIVE], environment)
+        live = run_command(["simulate", *LIVE_OPTIONS], environment)
         worker.wait_until_judged(records + live["total"], WAIT_SECONDS)
         return _Work(seconds, live["per_second"], before, worker.samples())
     finally:
@@ -159,7 +172,7 @@ def _show_counts(clickhouse: ClickHouse, samples: dict[tuple[str, str], float]) 
     _table(("kind", "distinct", "taken back"), [(kind, *counts) for kind, counts in kinds.items()])
     outcomes = {outcome: _total(samples, outcome) for outcome in ("new", "late", "duplicate", "conflicting", "dead")}
     _say("records: " + ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items()))
-    for reason, count in _rows(clickhouse, DEAD_LETTERS):
+    for reason, count in _rows(clickhouse, DEAD_REASONS):
         _say(f"  {count:>5,} dead letters: {reason}"[:118])
 
 
@@ -167,7 +180,7 @@ def _show_tables(clickhouse: ClickHouse) -> None:
     for title, heads, sql in (
         ("The hottest posts, as of now (SELECT ... FROM post_metrics_v)", HOTTEST_POSTS_HEADS, HOTTEST_POSTS),
         ("What spreads, and whether people talk to each other", SPREAD_HEADS, SPREAD),
-        ("What is talked about (SELECT ... FROM conversations_v)", CONVERSATIONS_HEADS, CONVERSATIONS),
+        ("What is talked about (SELECT ... FROM conversations_v)", TALKED_ABOUT_HEADS, TALKED_ABOUT),
         ("What is suddenly talked about (SELECT ... FROM conversation_spikes_v)", SPIKES_HEADS, SPIKES),
     ):
         _title(title)

@@ -50,7 +50,7 @@ class Worker:
             self._process = subprocess.Popen([*COMMAND, "work"], env=worker, stdout=out, stderr=out)
 
     def wait_ready(self) -> None:
-        """Blocks until the worker has its partitions.
+        """Blocks until the worker has partitions.
 
         Raises EngagementError when the worker ends, or takes longer than WORKER_START_SECONDS.
         """

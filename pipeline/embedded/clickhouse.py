@@ -102,7 +102,7 @@ def start_clickhouse(directory: Path, state: StackState, log: Path) -> ProcessId
 
 
 def clickhouse_serves(state: StackState, *, seconds: float = 2) -> bool:
-    """Tells whether the server answers, and creates its database where missing. Blocks for `seconds` at most."""
+    """Tells whether the server answers, and creates a missing database. Blocks for `seconds` at most."""
     connection = http.client.HTTPConnection(HOST, state.clickhouse_http, timeout=seconds)
     try:
         connection.request("POST", "/", body=f"CREATE DATABASE IF NOT EXISTS {DATABASE}")

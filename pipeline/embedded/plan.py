@@ -87,7 +87,7 @@ def node_number(name: str) -> int:
 
 
 def ports_of(state: StackState, name: str) -> list[int]:
-    """Returns the ports of one part, the port for clients first."""
+    """Returns the ports of a part, the port for clients first."""
     if name == CLICKHOUSE:
         return [state.clickhouse_tcp, state.clickhouse_http]
     return state.brokers[node_number(name) - 1].all()

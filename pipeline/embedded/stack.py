@@ -50,7 +50,7 @@ LOCK_SECONDS: Final = 300.0
 
 
 class Stack:
-    """The stack in one folder. Stacks in several folders run side by side."""
+    """The stack in a folder. Stacks in several folders run side by side."""
 
     def __init__(
         self,
@@ -60,7 +60,10 @@ class Stack:
         ports: PortsPolicy = ANY_PORTS,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """With `brokers` None the folder keeps its number, a new one gets one. `say` gets a line about long waits."""
+        """With `brokers` None an old folder keeps the number, and a new folder has a single broker.
+
+        `say` gets a line about long waits.
+        """
         self.directory = Path(directory).absolute()
         self._brokers = brokers
         self._ports = ports
@@ -83,7 +86,7 @@ class Stack:
         return endpoints_of(state)
 
     def down(self) -> list[str]:
-        """Ends all parts, blocks until they are gone, and returns the names of parts that ran. The data stay."""
+        """Ends all parts, blocks until all are gone, and returns the names of ended parts. The data stay."""
         if not self.directory.is_dir():
             return []
         with self._locked():
@@ -91,7 +94,7 @@ class Stack:
             return self._end(state, list(state.processes)) if state else []
 
     def status(self) -> StackStatus:
-        """Asks each part for its status; waits for no other command. Blocks for up to 2 s per part."""
+        """Asks each part for the status; waits for no other command. Blocks for up to 2 s per part."""
         state = load_state(self.directory)
         if state is None:
             return StackStatus(str(self.directory), False, None, [])
@@ -100,7 +103,7 @@ class Stack:
         return StackStatus(str(self.directory), running, endpoints_of(state), parts)
 
     def kill(self, name: str) -> None:
-        """Kills one part (`clickhouse`, `kafka-2`; `kafka` is `kafka-1`) and blocks until the part is gone.
+        """Kills a part (`clickhouse`, `kafka-2`; `kafka` is `kafka-1`) and blocks until the part is gone.
 
         Raises StackError if the part did not run.
         """
@@ -109,7 +112,7 @@ class Stack:
                 raise _not_running(name)
 
     def start(self, name: str) -> None:
-        """Starts one dead part and blocks until the part serves; leaves a running part alone."""
+        """Starts a dead part and blocks until the part serves; leaves a running part alone."""
         with self._locked():
             state = self._state()
             name = full_name(state, name)
@@ -117,7 +120,7 @@ class Stack:
                 self._start(state, [name])
 
     def signal(self, name: str, signal_number: int) -> None:
-        """Sends a signal to one part (SIGSTOP makes a hang, SIGCONT ends it). Raises StackError if the part is dead."""
+        """Sends a signal to a part (SIGSTOP makes a hang, SIGCONT ends it). Raises StackError if the part is dead."""
         if not processes.send(self._process(name), signal_number):
             raise _not_running(name)
 
@@ -130,11 +133,11 @@ class Stack:
         return _dead(self._state())
 
     def pid(self, name: str) -> int:
-        """Returns the pid of one part's latest start. Raises StackError if the part was never started."""
+        """Returns the pid of a part's latest start. Raises StackError if the part was never started."""
         return self._process(name).pid
 
     def log(self, name: str) -> Path:
-        """Returns the path of one part's log; takes the full name."""
+        """Returns the path of a part's log; takes the full name."""
         return self.directory / "logs" / f"{name}.log"
 
     def _make_directory(self) -> None:
@@ -192,7 +195,7 @@ class Stack:
             raise
 
     def _spawn(self, state: StackState, name: str, jars: list[Path]) -> None:
-        """Starts one part and records its process; runs in a thread, which Ctrl-C does not interrupt."""
+        """Starts a part and records the process; runs in a thread, which Ctrl-C does not interrupt."""
         log = self.log(name)
         if name == CLICKHOUSE:
             process = clickhouse.start_clickhouse(self.directory, state, log)

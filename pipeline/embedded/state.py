@@ -14,7 +14,7 @@ from pipeline.errors import StackError
 
 
 class BrokerPorts(BaseModel):
-    """The ports of one node of Kafka: for clients and brokers, for controllers, and behind a proxy at port `proxy`."""
+    """The ports of a node of Kafka: for clients and brokers, for controllers, and behind a proxy at port `proxy`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,7 +38,7 @@ class StackState(BaseModel):
     processes: dict[str, ProcessIdentity] = {}
 
     def ports(self) -> list[int]:
-        """Returns all ports, those of brokers first."""
+        """Returns all ports, the brokers' first."""
         kafka = [port for broker in self.brokers for port in broker.all()]
         return [*kafka, self.clickhouse_tcp, self.clickhouse_http]
 

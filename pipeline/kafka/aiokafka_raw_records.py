@@ -1,4 +1,4 @@
-"""Consumers of aiokafka that return records as the parser has made them.
+"""Consumers of aiokafka without a copy of each parsed record.
 
 aiokafka copies each parsed record into a ConsumerRecord of eleven fields, which is a third of the cost of fetching. A
 consumer whose `key_deserializer` is `as_parsed` returns the parsed records instead; they have the same offset,
@@ -23,7 +23,7 @@ def as_parsed(key: bytes | None) -> bytes | None:
 
 
 class ParsedRecords(PartitionRecords):  # type: ignore[misc]
-    """The records of one partition in one answer of a broker, without copies where the consumer asks for none."""
+    """The records of a partition in an answer of the broker, without copies where the consumer asks for none."""
 
     def __iter__(self) -> Any:
         return self._records_iterator or iter(())

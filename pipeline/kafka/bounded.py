@@ -1,4 +1,4 @@
-"""Waits that end in time, also where the awaited call ignores its cancellation."""
+"""Bounded waits, also for calls that ignore a cancellation."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,7 +8,7 @@ _Result = TypeVar("_Result")
 
 
 async def within(seconds: float, action: Coroutine[Any, Any, _Result]) -> _Result:
-    """Awaits the action and returns its result. Raises TimeoutError after `seconds`.
+    """Awaits the action and returns the result. Raises TimeoutError after `seconds`.
 
     `asyncio.wait_for` cancels the action too, but then waits until the action has ended, however long that takes. This
     function cancels the action and leaves it.
@@ -24,7 +24,7 @@ async def within(seconds: float, action: Coroutine[Any, Any, _Result]) -> _Resul
 
 
 def abandon(task: "asyncio.Task[Any]") -> None:
-    """Cancels a task that has not ended and marks its result as retrieved, so the loop does not log it."""
+    """Cancels an unfinished task and marks the result as retrieved, so the loop logs nothing."""
     if not task.done():
         task.cancel()
         task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())

@@ -107,7 +107,7 @@ class Admin:
         return {topic: {name: str(said["value"]) for name, said in configs.items()} for topic, configs in found.items()}
 
     def create_topic(self, topic: str, partitions: int, replication: int, configs: Mapping[str, str]) -> bool:
-        """Creates one topic and waits until every partition has a leader; returns False when the topic exists."""
+        """Creates a topic and waits until every partition has a leader; returns False when the topic exists."""
         wanted = {"num_partitions": partitions, "replication_factor": replication, "configs": dict(configs)}
         try:
             with translated_errors(self._settings, topic):
@@ -138,7 +138,7 @@ def open_admin(settings: Settings, connect_seconds: float = KAFKA_CONNECT_SECOND
 
 @dataclass(frozen=True)
 class TopicRecord:
-    """A record as the log has it. `timestamp` is in milliseconds since 1970, by the broker's clock."""
+    """A record of the log. `timestamp` is in milliseconds since 1970, by the broker's clock."""
 
     topic: str
     partition: int
@@ -224,7 +224,7 @@ def is_passing(error: BaseException | None) -> bool:
 
 
 def concerns_topic(error: BaseException | None) -> bool:
-    """Tells whether the broker refuses the whole topic, not one record."""
+    """Tells whether the broker refuses the whole topic, not a record."""
     return isinstance(error, kafka_errors.AuthorizationError | kafka_errors.InvalidTopicError)
 
 

@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 class Member(ConsumerRebalanceListener):  # type: ignore[misc]
-    """One member of a group.
+    """A member of a group.
 
     `on_revoked()` and `on_assigned(partitions)` are awaited inside a rebalance. Nothing is fetched between the two, nor
     after `on_assigned` has returned False.
@@ -158,7 +158,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         return True
 
     def rewind(self, offsets: Mapping[Partition, int]) -> None:
-        """Goes back to these offsets, where the partitions are still assigned to this member; asks no broker."""
+        """Goes back to offsets, where the partitions are still assigned to this member; asks no broker."""
         ours = self._consumer.assignment()
         for partition, offset in offsets.items():
             if (place := TopicPartition(*partition)) in ours:
@@ -183,7 +183,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         return await self._ask(self._lags(of_group))
 
     async def standing(self) -> Standing:
-        """Tells where this member stands in the group, as the broker counts it. Raises Unavailable."""
+        """Tells where this member stands in the group, as counted by the broker. Raises Unavailable."""
         # aiokafka has no public name for the member's id, which changes whenever the member joins again.
         standing = await self._roster.standing(self._consumer._coordinator.member_id)
         return "rebalancing" if standing == "member" and not self._settled else standing
@@ -237,7 +237,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             raise
 
     def _forget_fetch(self) -> None:
-        """Abandons the fetch that is under way, with its records."""
+        """Abandons the current fetch with all records."""
         fetching, self._fetching = self._fetching, None
         if fetching is not None:
             abandon(fetching)

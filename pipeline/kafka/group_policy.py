@@ -1,4 +1,4 @@
-"""How a member joins its consumer group and fetches."""
+"""How a member joins a consumer group and fetches."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +19,7 @@ CALM_WAIT_MS: Final = 250
 
 @dataclass(frozen=True)
 class GroupPolicy:
-    """How a member joins its group.
+    """How a member joins a group.
 
     `instance` is the name of a static member, which is back within two seconds after a crash, without a rebalance.
     """

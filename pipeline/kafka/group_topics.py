@@ -1,4 +1,4 @@
-"""Checks on the topics of a consumer group, so that everything about a post has one owner (law 6)."""
+"""Checks on the topics of a consumer group: everything about a post has one owner (law 6)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

@@ -32,7 +32,7 @@ class InflightRecord:
 
 
 class PartitionQueue:
-    """The records of one partition that are not acked, in order. Callers hold the publisher's lock."""
+    """The unacked records of a partition, in order. Callers hold the publisher's lock."""
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic, self.partition = topic, partition
@@ -110,7 +110,7 @@ def send_on(link: Link, queue: PartitionQueue, record: InflightRecord) -> Receip
 
 
 def send_first_alone(link: Link, queue: PartitionQueue, stopping: Event, tick_seconds: float) -> RecordOutcome | None:
-    """Sends the first record of a queue in a batch of its own and waits until it is settled.
+    """Sends the first record of a queue in a separate batch and waits for the outcome.
 
     Returns None when the connection failed, or once `stopping` is set.
     """

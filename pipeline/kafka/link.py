@@ -1,4 +1,4 @@
-"""The port of one producer connection; `client.KafkaLink` implements it over kafka-python."""
+"""The port of a producer connection; `client.KafkaLink` implements it over kafka-python."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pipeline.record_producer import Headers
 
 
 class Receipt(Protocol):
-    """The outcome of one record.
+    """The outcome of a record.
 
     `value` is None until the record is acked, then holds the `timestamp` (milliseconds since 1970) under which the log
     has the record. `exception` is kafka-python's; `translate_error` makes an error of this project of it.
@@ -25,12 +25,12 @@ class Receipt(Protocol):
 
 
 class Link(Protocol):
-    """One producer connection. A failed record may poison the connection: `drop` it then, and open another one."""
+    """A producer connection. A failed record may poison the connection: `drop` it then, and open another one."""
 
     def send(
         self, topic: str, value: bytes | None, key: bytes | None, headers: Headers | None, partition: int | None
     ) -> Receipt:
-        """Queues one record, in order per partition. Raises errors of kafka-python, see `translate_error`."""
+        """Queues a record, in order per partition. Raises errors of kafka-python, see `translate_error`."""
 
     def partitions(self, topic: str) -> int:
         """Returns the number of partitions of a topic; blocks for KAFKA_CONNECT_SECONDS at most.

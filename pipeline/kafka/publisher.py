@@ -159,7 +159,7 @@ class Publisher:
             log.exception("closing after %r", error)
 
     def _open_queues(self, topic: str) -> list[PartitionQueue]:
-        """Makes the queues of a topic, one a partition; waits for a connection, `block_seconds` at most.
+        """Makes a queue per partition of a topic; waits for a connection, `block_seconds` at most.
 
         Raises Unavailable when the broker does not tell the number of partitions.
         """
@@ -268,7 +268,7 @@ class Publisher:
             return queue.has_suspect()
 
     def _send_alone(self, link: Link, queue: PartitionQueue) -> bool:
-        """Sends the first record of a queue in a batch of its own; returns False when it failed or was stopped."""
+        """Sends the first record of a queue in a separate batch; returns False when it failed or was stopped."""
         outcome = send_first_alone(link, queue, self._stopping, WAITED_ACK_TICK_SECONDS)
         if outcome is None:
             return False

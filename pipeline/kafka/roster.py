@@ -1,4 +1,4 @@
-"""The members of a consumer group, as the broker counts them, asked through the admin client of aiokafka.
+"""The members of a consumer group, as counted by the broker, asked through the admin client of aiokafka.
 
 A consumer learns that it was dropped only from the answer to its next heartbeat, commit or join, and never while it
 waits for something else. The roster therefore asks the group's coordinator over a connection of its own.
@@ -26,7 +26,7 @@ STABLE: Final = "Stable"
 
 
 class Roster:
-    """The members of one group, as its coordinator counts them."""
+    """The members of a group, as counted by the coordinator."""
 
     def __init__(self, settings: Settings, group: str) -> None:
         self._settings, self._group = settings, group
@@ -53,7 +53,7 @@ class Roster:
                 await within(BROKER_ANSWER_SECONDS, client.close())
 
     async def _describe(self) -> tuple[str, set[str]]:
-        """Returns the state of the group and the ids of its members."""
+        """Returns the state of the group and the ids of all members."""
         if self._client is None:
             client = AIOKafkaAdminClient(
                 **aiokafka_options(self._settings), request_timeout_ms=int(BROKER_ANSWER_SECONDS * 1000)

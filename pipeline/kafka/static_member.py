@@ -59,7 +59,7 @@ class _Heartbeat(Request[_HeartbeatOfInstance]):  # type: ignore[misc]
 
 
 class StaticName:
-    """The name of a member in its group. A member without a name (`instance` None) asks nothing."""
+    """The name of a member in a group. A member without a name (`instance` None) asks nothing."""
 
     def __init__(self, group: str, instance: str | None) -> None:
         self._group, self._instance = group, instance

@@ -31,7 +31,7 @@ REMEMBERED_KEYS: Final = 262_144
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """A topic with the settings that it must have."""
+    """A topic with the required settings."""
 
     name: str
     partitions: int

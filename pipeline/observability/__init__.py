@@ -1,1 +1,1 @@
-"""Metrics, health and logs of a running process, and the server that shows them."""
+"""Metrics, health and logs of a running process, and the status server."""

@@ -1,4 +1,4 @@
-"""The metrics of an alert agent, in the registry of its worker; docs/alerts.md lists them."""
+"""The metrics of an alert agent, in the registry of the worker; docs/alerts.md lists them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -11,7 +11,7 @@ HEARTBEAT_OUTCOMES: Final = ("sent", "failed")
 
 
 class AlertMetrics:
-    """The metrics of one alert agent."""
+    """The metrics of an alert agent."""
 
     def __init__(self, worker: WorkerMetrics) -> None:
         self._fired = worker.counter("alerts_fired_total", "States of spikes that came to be told", ["state"])
@@ -63,5 +63,5 @@ class AlertMetrics:
         self._spikes.set(open_spikes)
 
     def count_heartbeat(self, is_taken: bool) -> None:
-        """Counts a request to the heartbeat's address, by its outcome."""
+        """Counts a request to the heartbeat's address, by outcome."""
         self._beats.labels(HEARTBEAT_OUTCOMES[not is_taken]).inc()

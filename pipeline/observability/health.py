@@ -41,7 +41,7 @@ class Report:
 
 
 class HealthState:
-    """Health as the worker notes it; any thread may read it at any time."""
+    """The health of a worker; any thread may read at any time."""
 
     def __init__(
         self,
@@ -60,13 +60,13 @@ class HealthState:
         self._beaten: float | None = None
 
     def note_away(self, store: StoreName, reason: str, now: float) -> None:
-        """Notes that a store does not answer; the first note of an outage sets its beginning, later ones the reason."""
+        """Marks a store as away; the first note of an outage sets the beginning, later notes the reason."""
         with self._lock:
             self._away[store] = (reason, self._away.get(store, (reason, now))[1])
         self._tell()
 
     def note_back(self, store: StoreName) -> None:
-        """Notes that a store answers."""
+        """Marks a store as back."""
         with self._lock:
             self._away.pop(store, None)
         self._tell()
@@ -78,13 +78,13 @@ class HealthState:
         self._tell()
 
     def note_outside(self, reason: str, group: str = "") -> None:
-        """Notes that the broker does not count this worker in the group, or that the group is rebalancing."""
+        """Marks this worker as outside the group, or the group as rebalancing."""
         with self._lock:
             self._outside[group] = reason
         self._tell()
 
     def note_member(self, group: str = "") -> None:
-        """Notes that the broker counts this worker in the group, with its partitions."""
+        """Marks this worker as a member with partitions."""
         with self._lock:
             self._outside.pop(group, None)
         self._tell()
@@ -167,26 +167,26 @@ class WatchdogState:
             self._set_clocks(now)
 
     def note_outside(self, group: str, now: float) -> None:
-        """Notes that the broker does not count this worker in a group; a rebalance is no such case."""
+        """Marks this worker as outside a group; a rebalance does not count."""
         with self._lock:
             self._outside = group
             self._set_clocks(now)
 
     def note_member(self, now: float) -> None:
-        """Notes that the broker counts this worker in its group."""
+        """Marks this worker as a member of its group."""
         with self._lock:
             self._outside = None
             self._outside_clock.reset()
             self._set_clocks(now)
 
     def note_away(self, store: StoreName, now: float) -> None:
-        """Notes that a store does not answer; the clocks stand still meanwhile."""
+        """Marks a store as away; the clocks stand still meanwhile."""
         with self._lock:
             self._away.add(store)
             self._set_clocks(now)
 
     def note_back(self, store: StoreName, now: float) -> None:
-        """Notes that a store answers."""
+        """Marks a store as back."""
         with self._lock:
             self._away.discard(store)
             self._set_clocks(now)

@@ -87,7 +87,7 @@ class Redaction:
 
 
 class LineFormatter(logging.Formatter):
-    """Formats a record as one line, with exceptions and line breaks folded into the line."""
+    """Formats a record as a single line, with exceptions and line breaks folded into the line."""
 
     def __init__(self, as_json: bool, redact: Callable[[str], str]) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class LineFormatter(logging.Formatter):
 
 
 def log_config(settings: Settings) -> dict[str, Any]:
-    """Returns the configuration for dictConfig and for Faust, each time a new one, because Faust alters it."""
+    """Returns a new configuration for dictConfig and for Faust, which alters the given one."""
     redact = Redaction(_secrets(settings))
     return {
         "version": 1,

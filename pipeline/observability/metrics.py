@@ -62,7 +62,7 @@ REASON_CLASSES_LIMIT: Final = 50
 
 
 class WorkerMetrics(MetricsRegistry):
-    """The metrics of one worker."""
+    """The metrics of a worker."""
 
     def __init__(self, registry: Registry | None = None) -> None:
         super().__init__(registry)

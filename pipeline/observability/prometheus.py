@@ -32,7 +32,7 @@ class BulkHistogram(Collector):
         registry.register(self)
 
     def observe(self, values: ArrayLike) -> None:
-        """Counts each value under the least bound that is not below the value (`le` is inclusive).
+        """Counts each value under the least bound at or above the value (`le` is inclusive).
 
         NaN is not counted. Negative values, which come of clocks that disagree, count as 0: a sum may not fall.
         """
@@ -97,7 +97,7 @@ class MetricsRegistry:
         return encode(self.registry), content_type
 
     def snapshot(self) -> dict[str, float]:
-        """Returns every sample by its series: `engagement_events_total{kind="like",outcome="new"}`."""
+        """Returns every sample by series: `engagement_events_total{kind="like",outcome="new"}`."""
         return {
             _series(sample.name, sample.labels): sample.value
             for family in self.registry.collect()

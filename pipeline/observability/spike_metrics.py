@@ -1,4 +1,4 @@
-"""The metrics of the spike detector, in the registry of its worker; docs/spikes.md lists them."""
+"""The metrics of the spike detector, in the registry of the worker; docs/spikes.md lists them."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ SPIKE_STATES: Final = ("opened", "grown", "resolved")
 
 
 class SpikeMetrics:
-    """The metrics of one spike detector."""
+    """The metrics of a spike detector."""
 
     def __init__(self, worker: WorkerMetrics) -> None:
         self._series = worker.gauge("spike_series", "Conversations that are watched")
@@ -30,7 +30,7 @@ class SpikeMetrics:
         self._spikes.labels(state).inc()
 
     def add_seconds(self, seconds: float) -> None:
-        """Adds the time that the detector took."""
+        """Adds time of the detector."""
         self._seconds.inc(seconds)
 
     def add_evidence_seconds(self, seconds: float) -> None:

@@ -21,7 +21,7 @@ from pipeline.observability.health import Report
 CONNECTION_SECONDS: Final = 5.0
 """A connection is closed after this long, answered or not, so idle clients cannot use up the file descriptors."""
 
-BACKLOG: Final = 1024
+LISTEN_BACKLOG: Final = 1024
 """Connections that the kernel holds until the server accepts them; Linux caps the number at net.core.somaxconn."""
 
 DRAIN_SECONDS: Final = 0.5
@@ -36,7 +36,7 @@ class RendersMetrics(Protocol):
 
 
 class StatusServer:
-    """Listens from its construction until `close`. `port` is the port that was bound."""
+    """Listens from construction until `close`. `port` is the bound port."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class StatusServer:
         self._metrics, self._report, self._clock = metrics, report, clock
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+            self._socket = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
         except OSError as error:
             raise SettingsError(
                 f"ENGAGEMENT_METRICS_HOST and _PORT: cannot listen on {host}:{port} ({error.strerror or error}); "
@@ -91,7 +91,7 @@ class StatusServer:
             self._loop.call_later(CONNECTION_SECONDS, connection.force_close)
             return connection
 
-        listener = await self._loop.create_server(connect, sock=self._socket, backlog=BACKLOG)
+        listener = await self._loop.create_server(connect, sock=self._socket, backlog=LISTEN_BACKLOG)
         await self._stopping.wait()
         listener.close()
         await runner.cleanup()
