@@ -67,7 +67,7 @@ def filled(posts: int, shares: int, span: int, late: bool) -> Fold:
         "measures": np.ones(shares, np.int8),
         "actions": np.zeros(shares, np.int8),
     }
-    fold.take(rows[rng.integers(0, posts, shares)], Identities(**values))
+    fold.add_events(rows[rng.integers(0, posts, shares)], Identities(**values))
     return fold
 
 

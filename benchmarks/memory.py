@@ -84,7 +84,7 @@ def viral_post() -> tuple[float, float]:
     rows = fold.add(["viral"], np.zeros(1, np.uint16))
     for start in range(0, LIKES, RUN):
         minutes = START + (start + np.arange(RUN)) // 500
-        fold.add_cells(np.repeat(rows, RUN), likes(rng, minutes))
+        fold.add_events(np.repeat(rows, RUN), likes(rng, minutes))
     return fold.bytes / LIKES, (_rss() - before) / LIKES
 
 
@@ -99,7 +99,7 @@ def posts_of_ten(spread: bool) -> tuple[float, float]:
     for number in range(10):
         for start in range(0, POSTS, RUN):
             minutes = np.full(RUN, START + (number if spread else 0))
-            fold.add_cells(np.arange(start, start + RUN), likes(rng, minutes))
+            fold.add_events(np.arange(start, start + RUN), likes(rng, minutes))
     return fold.bytes / POSTS, (_rss() - before) / POSTS
 
 
@@ -191,7 +191,7 @@ def tree(nodes: int, depth: int) -> tuple[float, float, int]:
             run = events._replace(keys=keys, actors=actors, measures=kinds[part], parents=parents[part])
             owners = np.full(len(keys), post)
             before = time.process_time()
-            fold.add_cells(owners, run)
+            fold.add_events(owners, run)
             found = fold.trees(np.array([post]))
             spent += time.process_time() - before
     return spent / nodes / count * 1e6, (fold.bytes - empty) / nodes / count, int(found.depths[0, 0])
@@ -221,7 +221,7 @@ def _take(fold: Fold, post_ids: list[str], events: Identities) -> None:
     if missing:
         fold.add(missing, np.zeros(len(missing), np.uint16))
         rows = fold.find(post_ids)
-    fold.add_cells(rows, events)
+    fold.add_events(rows, events)
 
 
 def _rss() -> int:

@@ -78,7 +78,7 @@ def once(runs: Sequence[Run], count: int) -> dict[str, float]:
         decoded: DecodedEvents = timed("decode", decode_events, [run], DecodingPolicy())
         events = timed("hash", identify, decoded.events, hasher)
         posts = timed("find posts", _posts, fold, decoded.events.post_id)
-        taken.append(timed("fold", fold.take, posts, events))
+        taken.append(timed("fold", fold.add_events, posts, events))
     panes = np.unique(np.concatenate([part.panes for part in taken]))
     owners = np.unique(np.concatenate([part.posts for part in taken]))
     timed("rows of post_minutes", post_rows.of_panes, fold, panes)

@@ -61,7 +61,7 @@ def fold_of(events: Sequence[Event]) -> Fold:
         HASHER.hashes(text["channel"]),
         np.array([parent in ("", event["post_id"]) for parent, event in zip(text["parent_id"], events, strict=True)]),
     )
-    fold.take(np.repeat(post, len(events)), found)
+    fold.add_events(np.repeat(post, len(events)), found)
     return fold
 
 

@@ -11,6 +11,10 @@ from typing import Final
 from schemas.topics import KINDS, Kind
 
 MINUTE: Final = 60
+"""Seconds."""
+
+MINUTE_US: Final = 60_000_000
+"""Microseconds."""
 
 WINDOWS: Final[dict[str, int]] = {"5m": 5, "1h": 60, "24h": 1440}
 """Rolling windows in minutes, sliding by one minute: a window at t sums the panes in (t - w, t]."""

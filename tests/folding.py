@@ -9,7 +9,8 @@ import numpy as np
 
 from processors.columnar.hashing import Hasher
 from processors.engagement.fold.columns import KIND_NUMBER, Identities, identities
-from processors.engagement.fold.fold import Fold, Taken
+from processors.engagement.fold.fold import Fold
+from processors.engagement.fold.results import FoldedEvents
 from processors.engagement.rows import post_rows
 from tests.truth import PostTruth, microseconds
 
@@ -46,12 +47,12 @@ def identified(events: Sequence[Mapping[str, Any]], hasher: Hasher = HASHER) -> 
     )
 
 
-def take(fold: Fold, events: Sequence[Mapping[str, Any]]) -> Taken:
+def take(fold: Fold, events: Sequence[Mapping[str, Any]]) -> FoldedEvents:
     """Folds events, whose posts are added where they are missing."""
     ids = [event["post_id"] for event in events]
     missing = list(dict.fromkeys(post_id for post_id, row in zip(ids, fold.find(ids), strict=True) if row < 0))
     fold.add(missing, np.zeros(len(missing), np.uint16))
-    return fold.take(fold.find(ids), identified(events))
+    return fold.add_events(fold.find(ids), identified(events))
 
 
 def learn(fold: Fold, truth: Mapping[str, PostTruth]) -> None:

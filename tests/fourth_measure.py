@@ -26,7 +26,7 @@ from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_po
 from processors.engagement.fold.fold import Fold
 from processors.engagement.outbox import records_of
 from processors.engagement.rows import post_rows
-from processors.engagement.warmup import compile_loops
+from processors.engagement.warmup import load_engagement_kernels
 from processors.runtime.records import Run
 from producers.simulation.policy import SimulationPolicy
 from producers.simulation.records import simulated_records
@@ -67,7 +67,7 @@ def check_fold(events: list[dict[str, Any]], truth: dict[str, PostTruth]) -> Non
 
 def check_cells_and_messages(events: list[dict[str, Any]]) -> None:
     """Rows of conversation_posts and what is sent on are the truth, and the conversation agent adds it up."""
-    compile_loops()
+    load_engagement_kernels()
     place = Place()
     for start in range(0, len(events), 1_000):
         place.take(*events[start : start + 1_000])
@@ -78,7 +78,7 @@ def check_cells_and_messages(events: list[dict[str, Any]]) -> None:
         runs = [Run("engagement.conversations", "", 0, [_Record(value)]) for _, value in records_of(cells)]
         decoded = decode(runs, 1)
         assert not decoded.dead
-        fold.take(decoded.cells)
+        fold.add_cells(decoded.cells)
     minutes = fold.add_up(fold.between(0, 1 << 32))
     rows = minute_columns(minutes, np.ones(len(minutes), np.bool_), final=False)
     found = zip(rows["conversation"], (rows["minute"] // 60).tolist(), rows["clicks"].tolist(), strict=True)

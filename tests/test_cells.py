@@ -426,6 +426,6 @@ def test_the_outbox_opens_its_connection_when_there_is_something_to_send() -> No
 
 def test_all_loops_of_a_job_are_compiled_before_it_joins_a_group() -> None:
     load_engagement_kernels()
-    for name in ("panes_of", "look", "listen", "own_conversations", "present", "speakers"):
+    for name in ("panes_of", "count_spots", "listen", "own_conversations", "present", "speakers"):
         # In a run of several files others have compiled some already.
         assert getattr(cell_kernels, name).signatures, name

@@ -28,11 +28,10 @@ from processors.conversation.fold import ConversationFold
 from processors.conversation.job import ConversationJob, ConversationPolicy
 from processors.conversation.ports import ConversationPorts
 from processors.conversation.rows import minute_columns
-from processors.engagement.watermarks.watermarks import MINUTE_US
 from processors.runtime.records import Run
 from processors.runtime.retry import WaitPolicy
 from schemas.conversations import CONVERSATION_RUN
-from schemas.metrics import FOLD_VERSION
+from schemas.metrics import FOLD_VERSION, MINUTE_US
 from tests.cut_off import Crash, CutOffStep
 from tests.fakes_conversations import Cell, FakeConversations, PaneKey, Shelf, columns_of
 from tests.fakes_store import Faults

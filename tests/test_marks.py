@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.engagement.watermarks.publisher import Marking
-from processors.engagement.watermarks.watermarks import MINUTE_US, MarksPolicy, MarksState
+from processors.engagement.watermarks.watermarks import MarksPolicy, MarksState
 from schemas.conversations import CONVERSATION_RUN
+from schemas.metrics import MINUTE_US
 
 POLICY = MarksPolicy(lateness_seconds=60, idle_seconds=30)
 LIKES, SHARES, POSTS = ("likes", 0), ("shares", 0), ("posts", 0)

@@ -179,7 +179,7 @@ def folded(events: Happened) -> Fold:
     ]
     if lines:
         minutes, measures, keys, targets = (np.array(column) for column in zip(*lines, strict=True))
-        fold.take(np.repeat(rows, len(lines)), identities(minutes, measures, keys, targets))
+        fold.add_events(np.repeat(rows, len(lines)), identities(minutes, measures, keys, targets))
     return fold
 
 

@@ -102,13 +102,13 @@ def test_what_was_appended_is_read_as_the_fold_takes_it(bench: Bench) -> None:
     place = {int(number): row for row, number in enumerate(HASHER.hashes(posts))}
     read.add(posts, np.zeros(len(posts), np.uint16))
     for block in bench.store.read(posts):
-        read.take(np.array([place[int(number)] for number in block.posts]), block.events)
+        read.add_events(np.array([place[int(number)] for number in block.posts]), block.events)
     assert_true(read, truth_of(EVENTS[:6]))
     # The same numbers as from the events themselves, the check of content included: nothing is new or in conflict.
     take(straight, EVENTS[:6])
     for block in bench.store.read(posts):
         found = straight.find([posts[place[int(number)]] for number in block.posts])
-        assert set(straight.take(found, block.events).outcomes.tolist()) == {2}
+        assert set(straight.add_events(found, block.events).outcomes.tolist()) == {2}
     learn(straight, truth_of(EVENTS[:6]))
     assert metrics_of(read) == metrics_of(straight)
 
@@ -129,7 +129,7 @@ def test_an_event_appended_again_counts_once_and_many_posts_are_read(bench: Benc
     fold.add(posts, np.zeros(300, np.uint16))
     order = np.argsort(HASHER.hashes(posts))
     for block in bench.store.read(posts):
-        fold.take(order[np.searchsorted(HASHER.hashes(posts), block.posts, sorter=order)], block.events)
+        fold.add_events(order[np.searchsorted(HASHER.hashes(posts), block.posts, sorter=order)], block.events)
     assert (fold.snapshot(np.arange(300)).net[:, 0] == 3).all()
 
 

@@ -108,8 +108,8 @@ def test_hundreds_of_thousands_of_keys() -> None:
         events = Identities(
             keys[part], zeros, keys[part], zeros, minutes[part], zeros.astype(np.uint32), small, small, zeros
         )
-        assert (fold.take(posts[part], events).outcomes <= kernels.LATE).all()
-        assert (fold.take(posts[part], events).outcomes == kernels.DUPLICATE).all()
+        assert (fold.add_events(posts[part], events).outcomes <= kernels.LATE).all()
+        assert (fold.add_events(posts[part], events).outcomes == kernels.DUPLICATE).all()
     assert fold.events == runs * count
     assert (fold.snapshot(np.arange(50_000)).net[:, 0] == np.bincount(posts, minlength=50_000)).all()
 

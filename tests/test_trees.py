@@ -280,7 +280,7 @@ def test_a_chain_of_100_000_costs_about_what_a_star_costs(backwards: bool) -> No
         for start in range(0, count, run):
             part = slice(start, start + run)
             which, above = (ids[::-1][part], parents[::-1][part]) if backwards else (ids[part], parents[part])
-            fold.take(np.full(run, post), run_of(which, above))
+            fold.add_events(np.full(run, post), run_of(which, above))
             found = fold.trees(np.array([post]))
         costs[name] = time.process_time() - before
         assert found.sizes[0, 1] == count + 1

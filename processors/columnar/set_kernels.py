@@ -8,7 +8,7 @@ MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True, nogil=True)
-def count_distinct(owners, values, found):
+def add_distinct(owners, values, found):
     """Adds to `found`, per owner, how many distinct values it has; 20 to 40 ns a value. Values are hashes."""
     size = 16
     while size < 2 * len(owners):

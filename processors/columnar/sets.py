@@ -21,7 +21,7 @@ MOST: Final = 2.0**62
 
 ROOM: Final = 1024
 
-GROWTH: Final = 1.25
+_GROWTH: Final = 1.25
 """Of a column that is full: the less, the closer memory is to what is in it. Of what it holds each value is copied four
 times, a nanosecond each."""
 
@@ -37,7 +37,7 @@ class Sets:
         """Those that `mask` names."""
         return type(self)(self.values[np.repeat(mask, self.lengths)], self.lengths[mask])
 
-    def take(self, places: Array) -> Self:
+    def select(self, places: Array) -> Self:
         """Those at these places, in their order, several times perhaps."""
         lengths = self.lengths[places]
         values = np.empty(int(lengths.sum()), np.uint64)
@@ -117,7 +117,7 @@ class Pool:
 
 def grown(column: Array, needed: int) -> Array:
     """The same column with room for at least `needed` rows, the new ones 0."""
-    larger = np.zeros((max(needed, int(GROWTH * len(column))), *column.shape[1:]), column.dtype)
+    larger = np.zeros((max(needed, int(_GROWTH * len(column))), *column.shape[1:]), column.dtype)
     larger[: len(column)] = column
     return larger
 
@@ -125,7 +125,7 @@ def grown(column: Array, needed: int) -> Array:
 def count_distinct(owners: Array, values: Array, count: int) -> Array:
     """Distinct values of each of `count` owners."""
     found = np.zeros(count, np.int64)
-    set_kernels.count_distinct(owners, values, found)
+    set_kernels.add_distinct(owners, values, found)
     return found
 
 

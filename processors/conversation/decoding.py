@@ -93,7 +93,9 @@ def parse_cells(columns: CellColumns) -> CellArrays:
         hashes_of(columns["post_ids"])[_indexes(columns, "post", size, len(columns["post_ids"]))],
         minute,
         counts,
-        name_channels(columns["channel_sets"]).take(_indexes(columns, "channels", size, len(columns["channel_sets"]))),
+        name_channels(columns["channel_sets"]).select(
+            _indexes(columns, "channels", size, len(columns["channel_sets"]))
+        ),
         voices,
         exact,
         version,

@@ -28,7 +28,7 @@ from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
 from processors.engagement.decoding import DecodingPolicy, decode_events, misplaced_event, split_runs
-from processors.engagement.fold.columns import MINUTE_US, EventColumns, identify
+from processors.engagement.fold.columns import EventColumns, identify
 from processors.engagement.fold.threads import ThreadPolicy
 from processors.engagement.outbox import records_of
 from processors.engagement.outcomes import count_outcomes
@@ -44,6 +44,7 @@ from processors.engagement.watermarks.watermarks import Reached
 from processors.runtime.records import Run
 from processors.runtime.retry import GivenUp, StoreRetry, WaitPolicy
 from processors.virality.parameters import ForecastParameters, load_parameters
+from schemas.metrics import MINUTE_US
 from schemas.tables import CARRY_OVER, CONVERSATION_POSTS, POST_METRICS, POST_MINUTES, POSTS
 
 RUN_RECORDS: Final = 5_000

@@ -50,7 +50,7 @@ def _as_columns(cells: Cells, chosen: Array) -> CellColumns:
     posts, post = number(owners, len(cells.post_ids))
     texts, channels = number(cells.channels[spots], len(cells.channel_texts))
     counts = cells.counts[spots].T
-    voices = cells.voices.take(spots)
+    voices = cells.voices.select(spots)
     return {
         "names": cells.names[names].tolist(),
         "post_ids": cells.post_ids[posts].tolist(),

@@ -108,7 +108,7 @@ def add_logged_posts(logged: LoggedPosts, state: PostsState) -> Mapping[str, Own
     that has some."""
     rows = state.fold.find(logged.post_ids)
     for block, posts in zip(logged.blocks, logged.posts_of_blocks, strict=True):
-        state.fold.take(rows[posts], block.events)
+        state.fold.add_events(rows[posts], block.events)
     state.known.learn_channels(logged.channels)
     state.tag(logged.tagged)
     by_post: dict[str, list[PostEvent]] = {}

@@ -12,10 +12,12 @@ from processors.engagement.cells import cell_kernels
 from processors.engagement.cells.cells import Again
 from processors.engagement.cells.memberships import Memberships
 from processors.engagement.fold import kernels, layout
-from processors.engagement.fold.columns import CODE, MINUTE_US, EventColumns, Identities
-from processors.engagement.fold.fold import Fold, Taken
+from processors.engagement.fold.columns import CODE, EventColumns, Identities
+from processors.engagement.fold.fold import Fold
+from processors.engagement.fold.results import FoldedEvents
 from processors.engagement.fold.threads import ThreadPolicy
 from processors.engagement.rows.post_facts import BrandKeys, Facts, PostEvent, added_of, facts_of, keys_of, own_keys
+from schemas.metrics import MINUTE_US
 
 CHANNELS_KEPT: Final = 10_000
 """The most names of channels in memory. Beyond it, names that no post in memory has are dropped with the next posts."""
@@ -57,9 +59,9 @@ class PostsState:
         self.known.make_room(len(self.fold))
         return rows
 
-    def add_events(self, posts: Array, identified: Identities, events: EventColumns) -> Taken:
+    def add_events(self, posts: Array, identified: Identities, events: EventColumns) -> FoldedEvents:
         """Adds new events of posts in memory."""
-        taken = self.fold.take(posts, identified)
+        taken = self.fold.add_events(posts, identified)
         self.known.learn_channels(self.known.new_channels(events.channel))
         adds = (taken.outcomes <= kernels.LATE) & identified.are_nodes & (identified.actions == kernels.ADD)
         numbers = [number for number in np.flatnonzero(adds).tolist() if events.conversations[number]]

@@ -12,7 +12,7 @@ from pipeline.kafka.group_policy import Partition
 from processors.columnar.arrays import Array
 from processors.engagement.fold import kernels
 from processors.engagement.fold.columns import POST, EventColumns
-from processors.engagement.fold.fold import Taken
+from processors.engagement.fold.results import FoldedEvents
 from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.watermarks.watermarks import Reached
 from processors.runtime.records import Run
@@ -28,14 +28,16 @@ class UnstoredRuns:
         self._new: list[EventColumns] = []
         self._post_events: list[EventColumns] = []
         self._posts_with_events: dict[str, None] = {}
-        self._outcomes: list[Taken] = []
+        self._outcomes: list[FoldedEvents] = []
         self._received: list[Array] = []
         self.dead: list[DeadLetter] = []
         self.reached: dict[Partition, tuple[int, int]] = {}
         """The newest occurred_at (microseconds since 1970; 0 before the first event) and the received_at of the last
         record (milliseconds since 1970) of each topic partition."""
 
-    def add(self, runs: Sequence[Run], events: EventColumns, outcomes: Taken, dead: Sequence[DeadLetter]) -> None:
+    def add(
+        self, runs: Sequence[Run], events: EventColumns, outcomes: FoldedEvents, dead: Sequence[DeadLetter]
+    ) -> None:
         """Adds runs: their events, what the fold made of the events, and their dead letters."""
         is_new = outcomes.outcomes <= kernels.LATE
         self._new.append(events.where(is_new))

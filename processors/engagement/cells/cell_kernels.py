@@ -35,7 +35,7 @@ def panes_of(t, posts, out):
 
 
 @njit(cache=True, nogil=True)
-def look(t, spots, counts, seen, ends):
+def count_spots(t, spots, counts, seen, ends):
     """Counts of each spot (of each measure, the same taken back); in `seen` the events that can change these,
     as the version of the pane's row counts them; and in `ends` how many voices it has at most, added up. Returns where
     the post itself was made then."""
@@ -65,7 +65,7 @@ def look(t, spots, counts, seen, ends):
 @njit(cache=True, nogil=True)
 def listen(t, spots, channels, most, starts, voices, spoken, voice_ends, spoken_ends, exact):
     """Who spoke in each spot, and on which channels: sorted hashes, each once, at most `most` voices, one spot after
-    the other in `voices` and `spoken`, which have room from `starts` of `look` on."""
+    the other in `voices` and `spoken`, which have room from `starts` of `count_spots` on."""
     filled = heard = 0
     for i in range(len(spots)):
         post, minute = np.int64(spots[i] >> np.uint64(32)), np.uint32(spots[i] & np.uint64(0xFFFFFFFF))

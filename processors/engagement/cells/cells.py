@@ -22,8 +22,8 @@ from processors.engagement.rows.post_facts import THREAD
 from schemas.conversations import CELL_COUNTS
 from schemas.metrics import MEASURES, MINUTE, NODE_MEASURES, VOICES
 
-SHIFT: Final = np.uint64(32)
-CELLS_AT_ONCE: Final = 200_000
+_SHIFT: Final = np.uint64(32)
+_CELLS_AT_ONCE: Final = 200_000
 """Some 100 MB while they are made."""
 
 
@@ -76,9 +76,9 @@ def cells_of(fold: Fold, known: Memberships, panes: Array, again: Again, of: int
     more = _panes_of(tables, np.unique(again.posts)) if len(again.posts) else np.empty(0, np.int64)
     panes = tables.panes[np.concatenate((panes, more))]
     numbers = np.unique(np.concatenate((_numbers(panes["post"], panes["key"]), _numbers(again.posts, again.minutes))))
-    posts = known.posts[(numbers >> SHIFT).astype(np.int64)]
+    posts = known.posts[(numbers >> _SHIFT).astype(np.int64)]
     made = np.cumsum(1 + posts["current"].astype(np.int64) + posts["left"])
-    cuts = np.searchsorted(made, np.arange(CELLS_AT_ONCE, made[-1], CELLS_AT_ONCE)) if len(made) else ()
+    cuts = np.searchsorted(made, np.arange(_CELLS_AT_ONCE, made[-1], _CELLS_AT_ONCE)) if len(made) else ()
     for part in np.split(numbers, cuts):
         if len(part):
             yield _cells(fold, known, part, of)
@@ -103,7 +103,7 @@ def conversation_posts(cells: Cells) -> post_rows.Columns:
 
 def _cells(fold: Fold, known: Memberships, numbers: Array, of: int) -> Cells:
     tables, texts = fold.tables, _Texts(known)
-    posts = (numbers >> SHIFT).astype(np.int64)
+    posts = (numbers >> _SHIFT).astype(np.int64)
     whole, seen = _look(tables, known, numbers, texts)
     # What a cell says follows from the events of its minute and from what the post says of itself.
     versions = post_rows.versions(seen + fold.post_events(posts))
@@ -135,7 +135,7 @@ def _cells(fold: Fold, known: Memberships, numbers: Array, of: int) -> Cells:
 
 
 def _numbers(posts: Array, minutes: Array) -> Array:
-    return (posts.astype(np.uint64) << SHIFT) | minutes.astype(np.uint64)
+    return (posts.astype(np.uint64) << _SHIFT) | minutes.astype(np.uint64)
 
 
 def _panes_of(tables: Any, posts: Array) -> Array:
@@ -150,10 +150,10 @@ def _panes_of(tables: Any, posts: Array) -> Array:
 def _look(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> tuple[_Spots, Array]:
     """Everything that stands in these spots, and how many events were seen that can change what their panes say."""
     size = len(numbers)
-    posts = (numbers >> SHIFT).astype(np.int64)
+    posts = (numbers >> _SHIFT).astype(np.int64)
     counts, starts = np.zeros((size, len(CELL_COUNTS)), np.uint32), np.empty(size, np.int64)
     seen = np.zeros(size, np.int64)
-    born = cell_kernels.look(tables, numbers, counts[:, 1:], seen, starts)
+    born = cell_kernels.count_spots(tables, numbers, counts[:, 1:], seen, starts)
     counts[:, 0] = born & (known.posts["stands"][posts] != 0)
     room = int(starts[-1]) if size else 0
     heard, spoken = np.empty(room, np.uint64), np.empty(room, np.uint64)
@@ -177,7 +177,7 @@ def _parts(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> 
     """Spot, name and what stands there, of conversations that only shares and comments name, or that the post has
     left."""
     at, names, what, events = _own(tables, known, numbers)
-    keys, cell = np.unique((at.astype(np.uint64) << SHIFT) | names, return_inverse=True)
+    keys, cell = np.unique((at.astype(np.uint64) << _SHIFT) | names, return_inverse=True)
     size = len(keys)
     counts = np.zeros((size, len(CELL_COUNTS)), np.uint32)
     for measure in NODE_MEASURES:
@@ -189,12 +189,12 @@ def _parts(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> 
     heard, exact = _distinct(cell[adds], actors, size, VOICES)
     spoken, _ = _distinct(cell[adds], channels, size, len(adds))
     name = (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    return (keys >> SHIFT).astype(np.int64), name, _Spots(counts, texts.places(spoken), heard, exact)
+    return (keys >> _SHIFT).astype(np.int64), name, _Spots(counts, texts.places(spoken), heard, exact)
 
 
 def _own(tables: Any, known: Memberships, numbers: Array) -> tuple[Array, Array, Array, Array]:
     """Spot, name, what (see cell_kernels.py) and event of each thing that counts in a conversation not its post's."""
-    posts = (numbers >> SHIFT).astype(np.int64)
+    posts = (numbers >> _SHIFT).astype(np.int64)
     left = known.posts["left"][posts].astype(np.int64)
     at = np.repeat(np.arange(len(left)), left)
     first = known.posts["first"][posts].astype(np.int64) + known.posts["current"][posts]

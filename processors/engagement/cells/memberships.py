@@ -15,7 +15,7 @@ from processors.columnar.hashing import Hasher
 from processors.columnar.mmap_arrays import zeros
 from processors.columnar.partitioning import partitions_of
 
-POST: Final = np.dtype(
+MEMBERSHIP_ROW: Final = np.dtype(
     [
         ("first", "u4"),  # place of its first name in `held`
         ("current", "u4"),  # names of the conversations that it belongs to
@@ -24,13 +24,13 @@ POST: Final = np.dtype(
         ("stands", "u1"),  # 1 where it is known and not deleted
     ]
 )
-OWN: Final = np.dtype([("post", "u4"), ("name", "u4"), ("key", "u8")])
+OWN_NAME_ROW: Final = np.dtype([("post", "u4"), ("name", "u4"), ("key", "u8")])
 """A conversation that a share or comment names itself; `key` is that of the event in the fold."""
 
-NAME_BYTES: Final = 160
+_NAME_BYTES: Final = 160
 """What a name costs beside its characters: the string, its place in a dict and in two arrays."""
 
-GROWTH: Final = 1.25
+_GROWTH: Final = 1.25
 
 
 class Memberships:
@@ -42,10 +42,10 @@ class Memberships:
         self._text_bytes = 0
         self.names: Array = np.empty(64, object)
         self.partitions: Array = np.empty(64, np.uint16)
-        self.posts: Array = np.zeros(64, POST)
+        self.posts: Array = np.zeros(64, MEMBERSHIP_ROW)
         self.held: Array = np.empty(64, np.uint32)
         self._held = 0
-        self._own: Array = np.empty(64, OWN)
+        self._own: Array = np.empty(64, OWN_NAME_ROW)
         self._owned = 0
         self.channels: dict[int, str] = {}
         """Hash -> text, of all channels that were met."""
@@ -53,14 +53,14 @@ class Memberships:
 
     @property
     def own(self) -> Array:
-        """Conversations that shares and comments name themselves: rows of OWN."""
+        """Conversations that shares and comments name themselves: rows of OWN_NAME_ROW."""
         return self._own[: self._owned]
 
     @property
     def bytes(self) -> int:
         """Memory, room included."""
         arrays = (self.names, self.partitions, self.posts, self.held, self._own)
-        return sum(array.nbytes for array in arrays) + self._text_bytes + NAME_BYTES * len(self.channels)
+        return sum(array.nbytes for array in arrays) + self._text_bytes + _NAME_BYTES * len(self.channels)
 
     def make_room(self, posts: int) -> None:
         """For this many posts in all; of a new one nothing is known."""
@@ -126,7 +126,7 @@ class Memberships:
         used, numbers = np.unique(np.concatenate((held, own["name"])), return_inverse=True)
         self.names, self.partitions = self.names[used], self.partitions[used]
         self._numbers = {name: number for number, name in enumerate(self.names.tolist())}
-        self._text_bytes = sum(map(len, self._numbers)) + NAME_BYTES * len(used)
+        self._text_bytes = sum(map(len, self._numbers)) + _NAME_BYTES * len(used)
         own["name"] = numbers[len(held) :]
         self.posts, self.held, self._own = posts, numbers[: len(held)].astype(np.uint32), own
         self._held, self._owned = len(held), len(own)
@@ -141,13 +141,13 @@ class Memberships:
             self.names, self.partitions = (_with_room(a, len(known)) for a in (self.names, self.partitions))
             self.names[first : len(known)] = new
             self.partitions[first : len(known)] = partitions_of(new, self._of)
-            self._text_bytes += sum(map(len, new)) + NAME_BYTES * len(new)
+            self._text_bytes += sum(map(len, new)) + _NAME_BYTES * len(new)
         return np.fromiter(map(known.__getitem__, names), np.uint32, len(names))
 
 
 def _with_room(rows: Array, size: int) -> Array:
     if size <= len(rows):
         return rows
-    grown: Array = zeros(max(size, int(len(rows) * GROWTH)), rows.dtype)
+    grown: Array = zeros(max(size, int(len(rows) * _GROWTH)), rows.dtype)
     grown[: len(rows)] = rows
     return grown

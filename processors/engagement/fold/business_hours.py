@@ -11,7 +11,7 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 
-DAY: Final = 1440
+_DAY: Final = 1440
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS: Final = 49_710
 """Until 2106, where minutes of a DateTime column end."""
@@ -34,7 +34,7 @@ class BusinessHours:
         changes, offsets = clock_of(self.zone)
         local = minutes.astype(np.int64)
         local += offsets[np.searchsorted(changes, local, side="right")]
-        day, minute = np.divmod(local, DAY)
+        day, minute = np.divmod(local, _DAY)
         first, end = self._span
         inside: Array = self._weekdays[(day + _THURSDAY) % 7] & (minute >= first) & (minute < end)
         return inside
@@ -60,11 +60,11 @@ def clock_of(zone: str) -> tuple[Array, Array]:
     clock = ZoneInfo(zone)
     changes, offsets = list[int](), [_offset(clock, 0)]
     for day in range(_DAYS):
-        after = _offset(clock, (day + 1) * DAY)
+        after = _offset(clock, (day + 1) * _DAY)
         if after != offsets[-1]:
-            span = range(day * DAY, (day + 1) * DAY)
+            span = range(day * _DAY, (day + 1) * _DAY)
             changed = bisect_left(span, True, key=lambda minute, new=after: _offset(clock, minute) == new)  # type: ignore[misc]
-            changes.append(day * DAY + changed)
+            changes.append(day * _DAY + changed)
             offsets.append(after)
     return np.array(changes, np.int64), np.array(offsets, np.int64)
 

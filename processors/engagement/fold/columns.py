@@ -12,10 +12,9 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher, Hashes
-from schemas.metrics import MEASURES, NODE_MEASURES
+from schemas.metrics import MEASURES, MINUTE_US, NODE_MEASURES
 from schemas.topics import KINDS
 
-MINUTE_US: Final = 60_000_000
 KIND_NUMBER: Final[dict[str, int]] = {kind: number for number, kind in enumerate(KINDS)}
 POST: Final = KIND_NUMBER["post"]
 

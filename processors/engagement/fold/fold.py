@@ -6,7 +6,7 @@ number of times.
 
 from collections.abc import Sequence
 from itertools import repeat
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from processors.columnar.panes import NONE
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.fold import hash_index, kernels, layout, snapshot_kernels, tree_rebuild, trees
 from processors.engagement.fold.columns import Identities
+from processors.engagement.fold.results import FoldedEvents, Panes, Snapshot, Trees
 from processors.engagement.fold.tables import Tables, bytes_of, empty_tables, kept, with_room
 from processors.engagement.fold.threads import ThreadPolicy, ThreadState
 from schemas.metrics import HOT_HALF_LIFE, LEVELS_SHOWN, MEASURES, TREE_EVENTS, WEIGHT_SETS, WINDOWS
@@ -26,54 +27,6 @@ characters)."""
 _WINDOWS: Final = np.array(list(WINDOWS.values()), np.int64)
 _WEIGHTS: Final = np.array(WEIGHT_SETS["default"].weights, np.float64)
 _HALF_LIFE: Final = float(HOT_HALF_LIFE[1])
-
-
-class Taken(NamedTuple):
-    """What a run of events did. `posts` and `panes` are the rows to be written again: sorted, each once."""
-
-    outcomes: Array  # u1 per event: NEW, LATE, DUPLICATE, CONFLICTING of kernels.py
-    posts: Array
-    panes: Array
-
-
-class Snapshot(NamedTuple):
-    """Posts as they look at the end of their newest minute. n posts; measures and windows in the order of MEASURES and
-    WINDOWS."""
-
-    events_seen: Array  # n
-    as_of: Array  # n, minutes since 1970
-    net: Array  # n x measures
-    actors: Array  # n
-    unmatched: Array  # n
-    channels: Array  # n
-    entropy: Array  # n, bits, NaN without engagement
-    hot: Array  # n, log2, NaN without engagement
-    windows: Array  # n x windows x (this, the one before) x measures, net
-    actors_of: Array  # n x measures
-    concentration: Array  # n, share of net engagements by the most active hundredth of the actors; NaN without any
-    trees: "Trees"
-
-
-class Trees(NamedTuple):
-    """The trees of n posts: of all, of shares, of comments, in this order. All is 0 where `truncated`."""
-
-    truncated: Array  # n, bool: more events than the trees take
-    sizes: Array  # n x 3, nodes with the post
-    depths: Array  # n x 3
-    breadths: Array  # n x 3
-    wieners: Array  # n x 3, u8
-    levels: Array  # n x 3 x LEVELS_SHOWN, nodes of level 1, 2, ...
-    named: Array  # n x 3, net events that name a parent
-
-
-class Panes(NamedTuple):
-    """Panes of posts: one row per (post, minute)."""
-
-    posts: Array
-    minutes: Array
-    adds: Array  # n x measures
-    retracted: Array  # n x measures
-    events_seen: Array  # n, of those that can change the pane: what the version of its row counts
 
 
 class Fold:
@@ -154,7 +107,7 @@ class Fold:
         found: Array = self._tables.posts["post_events"][rows]
         return found
 
-    def take(self, posts: Array, events: Identities) -> Taken:
+    def add_events(self, posts: Array, events: Identities) -> FoldedEvents:
         """Takes events of posts that are in memory. About 0.5 us an event."""
         self._run += 1
         count = len(posts)
@@ -183,7 +136,7 @@ class Fold:
             faded,
         )
         trees.grow(self._tables, first, faded[:fades], self._tree_events)
-        return Taken(outcomes, np.unique(posts), self._expand(np.unique(dirty[:marks])))
+        return FoldedEvents(outcomes, np.unique(posts), self._expand(np.unique(dirty[:marks])))
 
     def seen(self, rows: Array) -> tuple[Array, Array]:
         """Distinct events of each of these posts, and the end of the minute of its newest, in minutes since 1970."""
@@ -227,7 +180,7 @@ class Fold:
         sizes, depths, breadths, named = (np.zeros((len(rows), layout.TREE_COUNT), np.uint32) for _ in range(4))
         wieners = np.zeros((len(rows), layout.TREE_COUNT), np.uint64)
         levels = np.zeros((len(rows), layout.TREE_COUNT, LEVELS_SHOWN), np.uint32)
-        trees.look(self._tables, rows, self._tree_events, sizes, depths, breadths, wieners, levels, named)
+        trees.describe_trees(self._tables, rows, self._tree_events, sizes, depths, breadths, wieners, levels, named)
         truncated = self._tables.posts["events_seen"][rows] > self._tree_events
         return Trees(truncated, sizes, depths, breadths, wieners, levels, named)
 
@@ -307,7 +260,7 @@ def compile_loops() -> None:
     fold = Fold()
     rows = fold.add(["post"], partitions_of(["post"], 1))
     none, zero = np.zeros(1, np.uint64), np.zeros(1, np.int8)
-    fold.take(
+    fold.add_events(
         rows, Identities(none, none, none, none, np.zeros(1, np.uint32), np.zeros(1, np.uint32), zero, zero, none)
     )
     fold.snapshot(rows)

@@ -15,7 +15,7 @@ MOST_ROWS: Final = 1 << ROW_BITS
 
 
 @njit(cache=True, nogil=True, inline="always")
-def mix(post, key):
+def mix_key(post, key):
     """64 well-spread bits of (post, key): the finalizer of SplitMix64 (Steele et al. 2014)."""
     h = np.uint64(key) + np.uint64(post) * np.uint64(0x9E3779B97F4A7C15)
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -29,13 +29,13 @@ def tag_of(h):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def place_of(h, places):
+def first_place(h, places):
     """Where the search for a hash begins in an index of so many places (Lemire 2019: no division, any size)."""
     return ((h & np.uint64(0xFFFFFFFF)) * np.uint64(places)) >> np.uint64(32)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def after(place, places):
+def next_place(place, places):
     place += np.uint64(1)
     return place if place < np.uint64(places) else np.uint64(0)
 
@@ -43,9 +43,9 @@ def after(place, places):
 @njit(cache=True, nogil=True)
 def find(rows, index, post, key):
     """The row of (post, key), or -1 - (the free place of the index where it belongs)."""
-    h = mix(post, key)
+    h = mix_key(post, key)
     tag = tag_of(h)
-    place = place_of(h, len(index))
+    place = first_place(h, len(index))
     while True:
         entry = index[place]
         if entry == 0:
@@ -54,7 +54,7 @@ def find(rows, index, post, key):
             row = np.int64(entry & np.uint32(ROW_MASK))
             if rows[row].key == key and rows[row].post == post:
                 return row
-        place = after(place, len(index))
+        place = next_place(place, len(index))
 
 
 @njit(cache=True, nogil=True)
@@ -64,7 +64,7 @@ def append(rows, index, sizes, table, missing, post, key):
     sizes[table] = row + 1
     rows[row].post = post
     rows[row].key = key
-    index[-1 - missing] = (tag_of(mix(post, key)) << np.uint32(ROW_BITS)) | np.uint32(row)
+    index[-1 - missing] = (tag_of(mix_key(post, key)) << np.uint32(ROW_BITS)) | np.uint32(row)
     return row
 
 
@@ -72,8 +72,8 @@ def append(rows, index, sizes, table, missing, post, key):
 def build_index(rows, size, index):
     """Fills an empty index from the first `size` rows."""
     for row in range(size):
-        h = mix(rows[row].post, rows[row].key)
-        place = place_of(h, len(index))
+        h = mix_key(rows[row].post, rows[row].key)
+        place = first_place(h, len(index))
         while index[place] != 0:
-            place = after(place, len(index))
+            place = next_place(place, len(index))
         index[place] = (tag_of(h) << np.uint32(ROW_BITS)) | np.uint32(row)

@@ -42,7 +42,7 @@ from processors.engagement.fold.layout import (
 )
 from processors.engagement.fold.trees import mark_levels
 
-GROWTH: Final = 2.0
+_GROWTH: Final = 2.0
 """Of a table that is full. Room takes no memory until it is used."""
 
 LOAD: Final = 0.7
@@ -91,7 +91,7 @@ def with_room(tables: Tables, posts: int, events: int = 0, nodes: int = 0, level
     and for `levels` more levels beside theirs. O(rows) when it has to grow, amortised O(1)."""
     grown: dict[str, Any] = {}
     if posts > len(tables.posts):
-        grown["posts"] = _grow(tables.posts, len(tables.posts), max(posts, int(len(tables.posts) * GROWTH)))
+        grown["posts"] = _grow(tables.posts, len(tables.posts), max(posts, int(len(tables.posts) * _GROWTH)))
     for number, (name, most) in enumerate(ROWS_PER_EVENT.items()):
         rows, size = getattr(tables, name), int(tables.sizes[number])
         needed = size + most * (nodes if name in OF_NODES else events)
@@ -100,7 +100,7 @@ def with_room(tables: Tables, posts: int, events: int = 0, nodes: int = 0, level
         # Room for every event is a bound, not a need: a viral post fills one pane a minute. What is used pays for the
         # growth.
         if needed > len(rows):
-            rows = grown[name] = _grow(rows, size, max(needed, int(size * GROWTH)))
+            rows = grown[name] = _grow(rows, size, max(needed, int(size * _GROWTH)))
         if name not in KEYED:
             continue
         if needed > MOST_ROWS:

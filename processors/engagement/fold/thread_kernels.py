@@ -14,7 +14,7 @@ from schemas.metrics import COMMENTS
 STRANGER: Final = np.uint32(NONE - 1)
 """In place of the actor row of an author who did nothing under his own post."""
 
-NEVER: Final = np.uint32(0xFFFFFFFF)
+NO_MINUTE: Final = np.uint32(0xFFFFFFFF)
 
 ONE_WAY: Final = np.uint8(1)
 OTHER_WAY: Final = np.uint8(2)
@@ -27,7 +27,7 @@ audience comments that were answered, minute of the oldest that was not (0: none
 
 
 @njit(cache=True, nogil=True)
-def places_for(most):
+def slots_for(most):
     """Places of a hash table for so many keys: a power of two, at most half full."""
     places = 4
     while places < 2 * (most + 1):
@@ -60,7 +60,7 @@ def converse(
 
     Writes `numbers` (as NUMBERS has it) and, one place per answered audience comment, its post's place in `posts`, its
     minute and the minutes until the brand's first answer; returns how many of these. Room for the comments of any one
-    post in `nodes`, `minutes`, `ours`, and `places_for` them in `table` and `values`.
+    post in `nodes`, `minutes`, `ours`, and `slots_for` them in `table` and `values`.
     """
     answers = 0
     for i in range(len(posts)):
@@ -75,7 +75,7 @@ def converse(
             beside = members[starts[brand] : starts[brand + 1]]
         host = find(t.actors, t.actor_index, post, author) if author else np.int64(NONE)
         host = np.uint32(host if host >= 0 else STRANGER)
-        size = places_for(said[i])
+        size = slots_for(said[i])
         table[:size] = 0
         count = turns = 0
         node = newest[post]
@@ -97,25 +97,25 @@ def converse(
             continue
         numbers[i, 3], numbers[i, 4] = turns, count - turns
         if turns:
-            size = places_for(turns)
+            size = slots_for(turns)
             table[:size] = 0
             for k in range(count):
                 kin = kin_of(t, nodes[k])
                 if ours[k] and kin != NONE:
-                    place = place_of(table, size, np.uint64(kin) + np.uint64(1))
+                    place = slot_of(table, size, np.uint64(kin) + np.uint64(1))
                     if table[place] == 0:
                         table[place] = np.uint64(kin) + np.uint64(1)
-                        values[place] = NEVER
+                        values[place] = NO_MINUTE
                     values[place] = min(values[place], minutes[k])
-        oldest = NEVER
+        oldest = NO_MINUTE
         for k in range(count):
             if ours[k]:
                 continue
-            answer = NEVER
+            answer = NO_MINUTE
             if turns:
-                place = place_of(table, size, np.uint64(nodes[k]) + np.uint64(1))
-                answer = values[place] if table[place] else NEVER
-            if answer != NEVER:
+                place = slot_of(table, size, np.uint64(nodes[k]) + np.uint64(1))
+                answer = values[place] if table[place] else NO_MINUTE
+            if answer != NO_MINUTE:
                 owners[answers] = i
                 asked[answers] = minutes[k]
                 waited[answers] = max(np.int64(answer) - np.int64(minutes[k]), 0)
@@ -123,7 +123,7 @@ def converse(
                 numbers[i, 5] += 1
             else:
                 oldest = min(oldest, minutes[k])
-        numbers[i, 6] = oldest if oldest != NEVER else np.uint32(0)
+        numbers[i, 6] = oldest if oldest != NO_MINUTE else np.uint32(0)
     return answers
 
 
@@ -160,7 +160,7 @@ def among(accounts, key):
 
 
 @njit(cache=True, nogil=True)
-def place_of(table, size, key):
+def slot_of(table, size, key):
     """Where the key stands in the first `size` places of the table, or the free place (0) where it belongs."""
     place = (key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32) & np.uint64(size - 1)
     while table[place] != 0 and table[place] != key:
@@ -175,7 +175,7 @@ def pair_up(table, values, size, actor, answered, numbers):
         return
     low, high = min(actor, answered), max(actor, answered)
     key = np.uint64(low) << np.uint64(32) | np.uint64(high)
-    place = place_of(table, size, key)
+    place = slot_of(table, size, key)
     way = ONE_WAY if actor == low else OTHER_WAY
     if table[place] == 0:
         table[place] = key

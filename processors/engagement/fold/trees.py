@@ -237,7 +237,7 @@ def climb(t, post, node, change):
 
 
 @njit(cache=True, nogil=True)
-def look(t, posts, limit, sizes, depths, breadths, wieners, levels, named):
+def describe_trees(t, posts, limit, sizes, depths, breadths, wieners, levels, named):
     """The trees of these posts, three each (all, shares, comments), as their levels tell: nodes with the post, greatest
     depth, largest level, Wiener index, nodes of level 1, 2, ... as far as there is room in `levels`, and those that
     name a parent. 0 for a post of more than `limit` events."""

@@ -8,7 +8,7 @@ from processors.columnar.arrays import Array
 from processors.engagement.rows.post_facts import Facts, PostEvent
 from processors.engagement.state import OwnEvents
 
-COLUMNS: Final = ("message", "post_id", "channel", "created_at", "is_current", "version")
+_COLUMNS: Final = ("message", "post_id", "channel", "created_at", "is_current", "version")
 
 
 def carried(event: PostEvent | Facts) -> list[str]:
@@ -30,5 +30,5 @@ def carry_over(said: Mapping[str, OwnEvents], versions: Array) -> dict[str, Any]
         rows += [
             (message, post_id, facts.channel, facts.created_at, int(message in current), version) for message in ever
         ]
-    columns = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
-    return {name: list(values) for name, values in zip(COLUMNS, columns, strict=True)}
+    columns = zip(*rows, strict=True) if rows else [()] * len(_COLUMNS)
+    return {name: list(values) for name, values in zip(_COLUMNS, columns, strict=True)}

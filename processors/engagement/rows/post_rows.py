@@ -6,8 +6,9 @@ from typing import Any, Final
 import numpy as np
 
 from processors.columnar.arrays import Array
-from processors.engagement.fold.fold import Fold, Panes, Snapshot
+from processors.engagement.fold.fold import Fold
 from processors.engagement.fold.layout import COMMENT_TREE, MEASURE_OF_TREE, SHARE_TREE
+from processors.engagement.fold.results import Panes, Snapshot
 from processors.engagement.rows.post_facts import Facts
 from schemas.metrics import (
     CHANNELS_SHOWN_FROM,

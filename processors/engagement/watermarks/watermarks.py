@@ -22,9 +22,9 @@ from typing import Final
 
 from pipeline.kafka.group_policy import Partition
 from schemas.conversations import Mark
+from schemas.metrics import MINUTE_US
 
 MICROSECONDS: Final = 1_000_000
-MINUTE_US: Final = 60 * MICROSECONDS
 
 Reached = Mapping[Partition, tuple[int, int]]
 """Newest occurred_at (microseconds) and the last record's received_at (milliseconds) of what is stored."""
