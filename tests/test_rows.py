@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processors.columnar.arrays import Columns
 from processors.engagement.fold.fold import Fold
 from processors.engagement.rows import post_rows
 from processors.engagement.rows.post_facts import Facts
@@ -33,7 +34,7 @@ def _fold() -> Fold:
     ],
     ids=["post_metrics", "post_minutes", "posts", "no posts"],
 )
-def test_columns_are_those_of_the_table(table: Table, columns: post_rows.Columns) -> None:
+def test_columns_are_those_of_the_table(table: Table, columns: Columns) -> None:
     assert set(columns) == set(table.sent)
     assert len({len(column) for column in columns.values()}) == 1
 

@@ -14,7 +14,7 @@ from processors.engagement.fold.columns import Identities
 from processors.engagement.fold.fold import Fold
 from processors.engagement.fold.hash_index import find
 from processors.engagement.fold.layout import KEYED
-from processors.engagement.fold.tables import LOAD, Tables, index_of
+from processors.engagement.fold.tables import INDEX_LOAD, Tables, index_of
 from tests.folding import Event, assert_true, like, metrics_of, minutes_of, take, undo
 from tests.truth import truth_of
 
@@ -28,7 +28,7 @@ def _assert_sound(fold: Fold) -> None:
     tables = _tables(fold)
     for number, name in enumerate(KEYED):
         rows, index, size = getattr(tables, name), getattr(tables, index_of(name)), int(tables.sizes[number])
-        assert np.count_nonzero(index) == size <= LOAD * len(index)
+        assert np.count_nonzero(index) == size <= INDEX_LOAD * len(index)
         for row in range(0, size, max(1, size // 500)):
             assert find(rows, index, rows[row]["post"], rows[row]["key"]) == row
         assert len(np.unique(rows[:size][["post", "key"]])) == size

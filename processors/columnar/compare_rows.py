@@ -1,12 +1,13 @@
 """Rows that are stored held against those that follow from the log: column by column, floats at 1e-9."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
 
+from processors.columnar.arrays import Columns
 from schemas.tables import CONVERSATION_POSTS, MINUTE_TIME, POST_MINUTES, Table
 
 FLOAT_TOLERANCE: Final = 1e-9
@@ -15,7 +16,6 @@ FLOAT_TOLERANCE: Final = 1e-9
 MAY_BE_EMPTY: Final = (POST_MINUTES, CONVERSATION_POSTS)
 """Tables in which a row without any content is as good as none."""
 
-Columns = Mapping[str, Any]
 Key = tuple[Any, ...]
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numba import njit
 
-EMPTY = np.int64(-1)
-MIX = np.uint64(0x9E3779B97F4A7C15)
+_EMPTY = np.int64(-1)
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True, nogil=True)
@@ -14,12 +14,12 @@ def add_distinct(owners, values, found):
     while size < 2 * len(owners):
         size *= 2
     mask = np.uint64(size - 1)
-    table = np.full(size, EMPTY)
+    table = np.full(size, _EMPTY)
     for i in range(len(owners)):
-        place = ((values[i] ^ (np.uint64(owners[i]) * MIX)) * MIX) >> np.uint64(20) & mask
+        place = ((values[i] ^ (np.uint64(owners[i]) * _MIX)) * _MIX) >> np.uint64(20) & mask
         while True:
             j = table[place]
-            if j == EMPTY:
+            if j == _EMPTY:
                 table[place] = i
                 found[owners[i]] += 1
                 break

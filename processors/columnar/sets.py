@@ -15,11 +15,11 @@ import numpy as np
 from processors.columnar import set_kernels
 from processors.columnar.arrays import Array
 
-EVERYTHING: Final = np.uint64(2**64 - 1)
-MOST: Final = 2.0**62
+_EVERYTHING: Final = np.uint64(2**64 - 1)
+_MOST: Final = 2.0**62
 """Hashes that are none may make any estimate."""
 
-ROOM: Final = 1024
+_ROOM: Final = 1024
 
 _GROWTH: Final = 1.25
 """Of a column that is full: the less, the closer memory is to what is in it. Of what it holds each value is copied four
@@ -67,10 +67,10 @@ class Pool:
     """Sets that are replaced one by one, by row. What was replaced is left behind until there is no more room."""
 
     def __init__(self) -> None:
-        self._values = np.empty(ROOM, np.uint64)
+        self._values = np.empty(_ROOM, np.uint64)
         self._top = 0
-        self._starts = np.zeros(ROOM, np.int64)
-        self._lengths = np.zeros(ROOM, np.int64)
+        self._starts = np.zeros(_ROOM, np.int64)
+        self._lengths = np.zeros(_ROOM, np.int64)
 
     @property
     def bytes(self) -> int:
@@ -109,7 +109,7 @@ class Pool:
         rows = np.flatnonzero(self._lengths)
         kept = self.get(rows)
         needed = len(kept.values) + more
-        values = np.empty(max(ROOM, needed + needed // 2), np.uint64)
+        values = np.empty(max(_ROOM, needed + needed // 2), np.uint64)
         values[: len(kept.values)] = kept.values
         self._values, self._top = values, len(kept.values)
         self._starts[rows] = kept.starts
@@ -138,11 +138,11 @@ def count_voices(owners: Array, voices: Sets, exact: Array, count: int) -> tuple
     sketches = np.flatnonzero(~exact & (voices.lengths > 0))
     if not len(sketches):
         return count_distinct(of, voices.values, count), np.ones(count, np.bool_)
-    thetas = np.full(count, EVERYTHING)
+    thetas = np.full(count, _EVERYTHING)
     np.minimum.at(thetas, owners[sketches], voices.values[np.cumsum(voices.lengths)[sketches] - 1])
     is_exact = np.ones(count, np.bool_)
     is_exact[owners[sketches]] = False
     kept = is_exact[of] | (voices.values < thetas[of])
     found = count_distinct(of[kept], voices.values[kept], count)
-    estimates = np.rint(np.minimum(found / (thetas.astype(np.float64) / 2.0**64), MOST)).astype(np.int64)
+    estimates = np.rint(np.minimum(found / (thetas.astype(np.float64) / 2.0**64), _MOST)).astype(np.int64)
     return np.where(is_exact, found, estimates), is_exact

@@ -11,8 +11,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from pipeline.clickhouse.client import ClickHouse
-from processors.columnar.arrays import Array
-from processors.columnar.compare_rows import Columns, Difference, Key, compare, difference, keys_of
+from processors.columnar.arrays import Array, Columns
+from processors.columnar.compare_rows import Difference, Key, compare, difference, keys_of
 from processors.conversation.cells import CellArrays, Minutes
 from processors.conversation.fold import ConversationFold
 from processors.conversation.recount_closed import minute_windows

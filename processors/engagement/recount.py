@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from processors.columnar.arrays import Array
-from processors.columnar.compare_rows import Columns, Difference, Key, compare, difference, emptied, keys_of, plain
+from processors.columnar.arrays import Array, Columns
+from processors.columnar.compare_rows import Difference, Key, compare, difference, emptied, keys_of, plain
 from processors.columnar.hashing import Hasher
 from processors.engagement.cells.cells import cells_of, conversation_posts
 from processors.engagement.fold.fold import Fold

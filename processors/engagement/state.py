@@ -12,11 +12,19 @@ from processors.engagement.cells import cell_kernels
 from processors.engagement.cells.cells import Again
 from processors.engagement.cells.memberships import Memberships
 from processors.engagement.fold import kernels, layout
-from processors.engagement.fold.columns import CODE, EventColumns, Identities
+from processors.engagement.fold.columns import KEY_CODE, EventColumns, Identities
 from processors.engagement.fold.fold import Fold
 from processors.engagement.fold.results import FoldedEvents
 from processors.engagement.fold.threads import ThreadPolicy
-from processors.engagement.rows.post_facts import BrandKeys, Facts, PostEvent, added_of, facts_of, keys_of, own_keys
+from processors.engagement.rows.post_facts import (
+    BrandKeys,
+    Facts,
+    PostEvent,
+    added_of,
+    conversations_of,
+    facts_of,
+    own_keys,
+)
 from schemas.metrics import MINUTE_US
 
 CHANNELS_KEPT: Final = 10_000
@@ -75,10 +83,10 @@ class PostsState:
         if tagged:
             kinds = np.array([event.kind for event in tagged], np.uint64)
             with np.errstate(over="ignore"):
-                keys = self._hasher.hashes([event.event_id for event in tagged]) + (2 * kinds + np.uint64(1)) * CODE
+                keys = self._hasher.hashes([event.event_id for event in tagged]) + (2 * kinds + np.uint64(1)) * KEY_CODE
             rows = self.fold.find([event.post_id for event in tagged])
             # The log may hold more events than were folded: those that are missing here come again, as new ones.
-            is_folded = cell_kernels.present(self.fold._tables, rows, keys)
+            is_folded = cell_kernels.present(self.fold.tables, rows, keys)
             named = [own_keys(event.conversations, self._brands) for event in compress(tagged, is_folded.tolist())]
             self.known.tag(rows[is_folded], keys[is_folded], named)
 
@@ -131,5 +139,5 @@ def _left_conversations(own: OwnEvents, brands: BrandKeys) -> list[str]:
     """Returns the conversations that an event of the post names and to which the post does not belong now."""
     if len(own.adds) == 1:
         return []
-    named = dict.fromkeys(key for add in own.adds for key in keys_of(add, brands))
+    named = dict.fromkeys(key for add in own.adds for key in conversations_of(add, brands))
     return [key for key in named if key not in own.facts.conversations]

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from processors.columnar.arrays import Array
+from processors.columnar.arrays import Array, Columns
 from processors.columnar.factorize import number
 from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets, join_sets
@@ -84,7 +84,7 @@ def cells_of(fold: Fold, known: Memberships, panes: Array, again: Again, of: int
             yield _cells(fold, known, part, of)
 
 
-def conversation_posts(cells: Cells) -> post_rows.Columns:
+def conversation_posts(cells: Cells) -> Columns:
     """Rows of conversation_posts."""
     spots = cells.spots
     counts = cells.counts[spots]

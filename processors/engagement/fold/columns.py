@@ -18,8 +18,8 @@ from schemas.topics import KINDS
 KIND_NUMBER: Final[dict[str, int]] = {kind: number for number, kind in enumerate(KINDS)}
 POST: Final = KIND_NUMBER["post"]
 
-CODE: Final = np.uint64(0x243F6A8885A308D3)
-"""The key of an event is the hash of its event_id + (2 x kind + 1) x CODE + action."""
+KEY_CODE: Final = np.uint64(0x243F6A8885A308D3)
+"""The key of an event is the hash of its event_id + (2 x kind + 1) x KEY_CODE + action."""
 
 # Odd constants (from the digits of pi) that spread the parts of an identity; any odd numbers would do.
 _SPREAD: Final = tuple(map(np.uint64, (0x13198A2E03707345, 0xA4093822299F31D1, 0x082EFA98EC4E6C89, 0x452821E638D01377)))
@@ -118,7 +118,7 @@ def identities(
     """The numbers of events from the hashes of their texts; the same whether these came from here or from ClickHouse.
     `is_top`: where the parent is empty or the post itself."""
     with np.errstate(over="ignore"):
-        code = (kind.astype(np.uint64) * np.uint64(2) + np.uint64(1)) * CODE
+        code = (kind.astype(np.uint64) * np.uint64(2) + np.uint64(1)) * KEY_CODE
         content = occurred_us.astype(np.uint64)
         for part, spread in zip((actor, parent, target, channel), _SPREAD, strict=True):
             content = (content ^ part) * spread

@@ -12,7 +12,6 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.columnar.panes import NONE
-from processors.columnar.partitioning import partitions_of
 from processors.engagement.fold import hash_index, kernels, layout, snapshot_kernels, tree_rebuild, trees
 from processors.engagement.fold.columns import Identities
 from processors.engagement.fold.results import FoldedEvents, Panes, Snapshot, Trees
@@ -252,17 +251,3 @@ class Fold:
             return panes
         touched = self.panes_of(-1 - marks[: len(marks) - len(panes)])
         return np.union1d(panes, touched[self._tables.panes["taken"][touched] != NONE])
-
-
-def compile_loops() -> None:
-    """Compiles the loops, or loads them from the cache: some 15 s the first time, 0.5 s later. Before joining a group,
-    not within."""
-    fold = Fold()
-    rows = fold.add(["post"], partitions_of(["post"], 1))
-    none, zero = np.zeros(1, np.uint64), np.zeros(1, np.int8)
-    fold.add_events(
-        rows, Identities(none, none, none, none, np.zeros(1, np.uint32), np.zeros(1, np.uint32), zero, zero, none)
-    )
-    fold.snapshot(rows)
-    fold.threads(rows)
-    fold.forget(rows)

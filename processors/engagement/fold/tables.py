@@ -45,7 +45,7 @@ from processors.engagement.fold.trees import mark_levels
 _GROWTH: Final = 2.0
 """Of a table that is full. Room takes no memory until it is used."""
 
-LOAD: Final = 0.7
+INDEX_LOAD: Final = 0.7
 """Most full an index gets: linear probing over one cache line finds a free place in 3 to 6 steps there (Knuth 6.4)."""
 
 
@@ -105,8 +105,8 @@ def with_room(tables: Tables, posts: int, events: int = 0, nodes: int = 0, level
             continue
         if needed > MOST_ROWS:
             raise MemoryError(f"more than {MOST_ROWS:,} {name} in memory: set a smaller ENGAGEMENT_MEMORY_MB")
-        if needed > LOAD * len(index := getattr(tables, index_of(name))):
-            index = zeros(_places(needed / LOAD), np.uint32)
+        if needed > INDEX_LOAD * len(index := getattr(tables, index_of(name))):
+            index = zeros(_places(needed / INDEX_LOAD), np.uint32)
             build_index(rows, size, index)
             grown[index_of(name)] = index
     return tables._replace(**grown) if grown else tables
@@ -158,7 +158,7 @@ def _tables(posts: Any, rows: Mapping[str, Any], sizes: Mapping[str, int], waite
     indexes = {}
     for name in KEYED:
         size = sizes.get(name, 0)
-        index = indexes[index_of(name)] = zeros(max(128, _places(size / LOAD)), np.uint32)
+        index = indexes[index_of(name)] = zeros(max(128, _places(size / INDEX_LOAD)), np.uint32)
         build_index(rows[name], size, index)
     in_use = np.array([*(sizes.get(name, 0) for name in ROWS_PER_EVENT), waiters], np.int64)
     return Tables(posts=posts, **rows, **indexes, sizes=in_use)

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from processors.columnar.panes import NONE
-from processors.engagement.fold.columns import CODE
+from processors.engagement.fold.columns import KEY_CODE
 from processors.engagement.fold.hash_index import append, find
 from processors.engagement.fold.layout import (
     COMMENT,
@@ -60,7 +60,7 @@ def kin_of(t, node):
 @njit(cache=True, nogil=True)
 def code_of(tree):
     """The difference between the hash of an event_id and the key of that event (columns.py), for nodes of a tree."""
-    return np.uint64(2 * (MEASURE_OF_TREE[tree] + 1) + 1) * CODE
+    return np.uint64(2 * (MEASURE_OF_TREE[tree] + 1) + 1) * KEY_CODE
 
 
 @njit(cache=True, nogil=True)

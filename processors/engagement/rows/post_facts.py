@@ -62,7 +62,7 @@ def facts_of(events: Iterable[PostEvent], brands: BrandKeys) -> Facts | None:
         channel=newest.channel,
         created_at=min(event.occurred_us for event in added.values()),
         url=newest.url,
-        conversations=keys_of(newest, brands),
+        conversations=conversations_of(newest, brands),
         mentions=[key.removeprefix(MENTION) for key in newest.conversations if key.startswith(MENTION)],
         links=newest.links,
         quotes=newest.quotes,
@@ -76,7 +76,7 @@ def added_of(events: Iterable[PostEvent]) -> list[PostEvent]:
     return list(_by_identity(events)[0].values())
 
 
-def keys_of(event: PostEvent, brands: BrandKeys) -> list[str]:
+def conversations_of(event: PostEvent, brands: BrandKeys) -> list[str]:
     """The conversations that a post of this event belongs to, each once; that of its thread is not named."""
     return [
         *event.conversations,

@@ -1,11 +1,11 @@
 """Derived rows, column by column, from what the fold knows. Pure; the columns are those of schemas/tables.py."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from processors.columnar.arrays import Array
+from processors.columnar.arrays import Array, Columns
 from processors.engagement.fold.fold import Fold
 from processors.engagement.fold.layout import COMMENT_TREE, MEASURE_OF_TREE, SHARE_TREE
 from processors.engagement.fold.results import Panes, Snapshot
@@ -21,8 +21,6 @@ from schemas.metrics import (
     WEIGHT_SETS,
     WINDOWS,
 )
-
-Columns = Mapping[str, Any]
 
 CONCENTRATION_SHOWN_FROM: Final = 100
 """Actors; a hundredth of fewer is nobody."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from processors.columnar.arrays import Array
+from processors.columnar.arrays import Array, Columns
 from processors.columnar.hashing import Hasher
 from processors.engagement.fold.fold import Fold
 from processors.engagement.rows import post_rows
@@ -25,7 +25,7 @@ class Spreading:
         self._authors = np.append(authors[order], np.uint64(0))
         self._habits = np.append(np.array(list(parameters.habits.values()), np.float64)[order], 0.0)
 
-    def rows(self, fold: Fold, posts: Array, at: Array) -> post_rows.Columns:
+    def rows(self, fold: Fold, posts: Array, at: Array) -> Columns:
         """Rows of post_metrics of these posts, spread as of `at` (minutes since 1970, what `times` says, never before a
         post's as_of). The version has that minute: of two rows that have seen the same events the later one wins."""
         snapshot = fold.snapshot(posts)

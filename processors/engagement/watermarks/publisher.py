@@ -17,7 +17,7 @@ from processors.engagement.watermarks.watermarks import Lags, MarksPolicy, Marks
 from schemas.conversations import ConversationRun
 from schemas.tables import SOURCE_MARKS
 
-NOTHING: Final[ConversationRun] = {"cells": None, "marks": []}
+_NOTHING: Final[ConversationRun] = {"cells": None, "marks": []}
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Marking:
             self._clock.note_record(received_ms, now)
         self._note_acks(now)
         if (known := self._clock.time(now)) is None:
-            self._outbox.send(self._partitions[0], to_json(NOTHING))
+            self._outbox.send(self._partitions[0], to_json(_NOTHING))
             self._outbox.flush()
             self._note_acks(now)
             known = self._clock.time(now)
