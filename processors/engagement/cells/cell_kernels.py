@@ -1,7 +1,7 @@
-"""The compiled loops behind cells.py: what stands in a post's minute, who spoke there, and what shares and comments
-named themselves.
+"""The compiled loops behind cells.py. They read the counts, voices and channels of minutes of posts, and the
+conversations that shares and comments name.
 
-`t` is a `Tables`. A spot is a post and a minute; spots are numbers post << 32 | minute, sorted, each once.
+`t` is a `Tables`. A spot is a minute of a post, as the number post << 32 | minute; spots are sorted, each once.
 """
 
 from typing import Final
@@ -15,13 +15,13 @@ from processors.engagement.fold.layout import COUNTED, TREE_OF
 from schemas.metrics import MEASURE_COUNT
 
 TOUCHED: Final = 2 * MEASURE_COUNT
-"""What an own conversation has in a spot: the number of a measure where one was added there, MEASURE_COUNT more where
-one was taken back there, TOUCHED where something may have been there."""
+"""The change that an own conversation has in a spot: the number of a measure for an add, MEASURE_COUNT more for a
+retraction, TOUCHED where a retraction may have counted before."""
 
 
 @njit(cache=True, nogil=True)
 def panes_of(t, posts, out):
-    """All panes of these posts, as far as there is room in `out`; returns how many there are."""
+    """Writes the panes of these posts to `out` as far as it has room; returns the number of all."""
     count = 0
     for i in range(len(posts)):
         for head in (t.posts[posts[i]].ordered, t.posts[posts[i]].late):
@@ -36,9 +36,9 @@ def panes_of(t, posts, out):
 
 @njit(cache=True, nogil=True)
 def count_spots(t, spots, counts, seen, ends):
-    """Counts of each spot (of each measure, the same taken back); in `seen` the events that can change these,
-    as the version of the pane's row counts them; and in `ends` how many voices it has at most, added up. Returns where
-    the post itself was made then."""
+    """Reads the counts of each spot (each measure, then the same taken back). Writes to `seen` the events that can
+    change these, as the version of the pane's row counts them, and to `ends` the cumulated upper bound of its voices.
+    Returns for each spot whether the post itself was made then."""
     total = np.int64(0)
     born = np.zeros(len(spots), np.bool_)
     for i in range(len(spots)):
@@ -64,8 +64,8 @@ def count_spots(t, spots, counts, seen, ends):
 
 @njit(cache=True, nogil=True)
 def listen(t, spots, channels, most, starts, voices, spoken, voice_ends, spoken_ends, exact):
-    """Who spoke in each spot, and on which channels: sorted hashes, each once, at most `most` voices, one spot after
-    the other in `voices` and `spoken`, which have room from `starts` of `count_spots` on."""
+    """Reads the voices of each spot, at most `most`, and their channels: sorted hashes, each once, one spot after the
+    other in `voices` and `spoken`, which have the room that `starts`, the `ends` of `count_spots`, says."""
     filled = heard = 0
     for i in range(len(spots)):
         post, minute = np.int64(spots[i] >> np.uint64(32)), np.uint32(spots[i] & np.uint64(0xFFFFFFFF))
@@ -102,7 +102,7 @@ def listen(t, spots, channels, most, starts, voices, spoken, voice_ends, spoken_
 
 @njit(cache=True, nogil=True)
 def note(spoken, start, heard, channel):
-    """Appends a channel to those of this spot unless it was the last, or is among the first few."""
+    """Appends a channel to those of a spot unless it is the last or among the first 16; returns the new end."""
     if heard > start and spoken[heard - 1] == channel:
         return heard
     for place in range(start, min(heard, start + 16)):
@@ -114,8 +114,8 @@ def note(spoken, start, heard, channel):
 
 @njit(cache=True, nogil=True)
 def own_conversations(t, spots, own, posts, held, out_spot, out_name, out_what, out_event):
-    """What shares and comments that name conversations of their own add to these spots, in places of the `out` arrays
-    as far as there is room; returns how many there are. Those that their post belongs to as well are left out.
+    """Finds the changes by shares and comments that name conversations of their own. Writes them to the `out` arrays as
+    far as these have room, and returns the number of all. Leaves out conversations that the post belongs to as well.
 
     `own`, `posts` and `held` as in memberships.py.
     """
@@ -150,7 +150,7 @@ def own_conversations(t, spots, own, posts, held, out_spot, out_name, out_what, 
                 out_what[count] = MEASURE_COUNT + what
             count += 1
         if t.takebacks[takeback].count > 1:
-            # Which minutes the others are of is not known: any in which something was taken back.
+            # The minutes of the other retractions are not known: each minute with a retraction may be one.
             spot = np.searchsorted(spots, np.uint64(post) << np.uint64(32))
             while spot < len(spots) and spots[spot] >> np.uint64(32) == post:
                 pane = find(t.panes, t.pane_index, post, np.uint32(spots[spot] & np.uint64(0xFFFFFFFF)))
@@ -164,7 +164,7 @@ def own_conversations(t, spots, own, posts, held, out_spot, out_name, out_what, 
 
 @njit(cache=True, nogil=True)
 def spot_at(spots, post, minute):
-    """The place of a spot, -1 where it is not among them."""
+    """Returns the index of a spot, -1 where it is not among them."""
     spot = (np.uint64(post) << np.uint64(32)) | np.uint64(minute)
     place = np.searchsorted(spots, spot)
     return place if place < len(spots) and spots[place] == spot else -1
@@ -172,7 +172,7 @@ def spot_at(spots, post, minute):
 
 @njit(cache=True, nogil=True)
 def present(t, posts, keys):
-    """Whether the event of each of these keys is there."""
+    """Returns whether the event of each key is in memory."""
     found = np.zeros(len(posts), np.bool_)
     for i in range(len(posts)):
         found[i] = find(t.events, t.event_index, posts[i], keys[i]) >= 0
@@ -181,7 +181,7 @@ def present(t, posts, keys):
 
 @njit(cache=True, nogil=True)
 def speakers(t, events, actors, channels):
-    """Actor and channel of each of these events of shares and comments."""
+    """Reads actor and channel of each of these shares and comments."""
     for i in range(len(events)):
         actors[i] = t.actors[t.nodes[t.events[events[i]].actor].actor].key
         channels[i] = t.channels[t.events[events[i]].channel].key

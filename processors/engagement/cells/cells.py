@@ -1,8 +1,9 @@
-"""What each post adds to each minute of each conversation: rows of conversation_posts, and what is sent on (law 7).
+"""Cells: the contribution of each post to each minute of each conversation. They become rows of conversation_posts and
+messages to the conversation agent (law 7). Pure: cells follow from the events of their posts alone.
 
-A post's minute counts whole in the conversations of the post and in its thread; in others counts what its shares and
-comments there name themselves. Conversations that a post has left get what is theirs now, zeros mostly, with every
-minute: a slower owner may have written them. Pure: what comes out follows from the events of the posts alone.
+A minute of a post counts as a whole in the conversations of the post and in its thread. In other conversations only the
+shares and comments count that name these conversations themselves. A conversation that a post has left gets its cell
+too, mostly of zeros, because a slower owner of the partition may have written one.
 """
 
 from collections.abc import Iterator
@@ -24,12 +25,12 @@ from schemas.metrics import MEASURES, MINUTE, NODE_MEASURES, VOICES
 
 _SHIFT: Final = np.uint64(32)
 _CELLS_AT_ONCE: Final = 200_000
-"""Some 100 MB while they are made."""
+"""About 100 MB while they are made."""
 
 
 class Again(NamedTuple):
-    """Posts whose every minute is sent again, and minutes of theirs that may have no pane: those in which they were
-    made, as their events say. `posts[i]` goes with `minutes[i]`; a post may come several times."""
+    """Posts whose minutes are all sent again, with the minutes in which they were made by their own events: these may
+    have no pane. `posts[i]` goes with `minutes[i]`; a post may come several times."""
 
     posts: Array
     minutes: Array
@@ -39,8 +40,8 @@ NO_MORE: Final = Again(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 class Cells(NamedTuple):
-    """What posts add to minutes of conversations. Cells of one post's minute share most of what they say, so that is
-    kept apart, once: in spots. Texts are referred to by their place."""
+    """Cells of some posts. The cells of one minute of a post share most of their content, which is therefore kept once,
+    in a spot. Texts are referred to by their index."""
 
     conversations: Array  # cells: place in `names`
     spots: Array  # cells: place in the spots
@@ -61,7 +62,8 @@ class Cells(NamedTuple):
 
 
 class _Spots(NamedTuple):
-    """What stands in posts' minutes: counts, channels (places in texts), voices and whether these are all."""
+    """The content of minutes of posts: counts, channels (index of their text), voices and whether all voices are
+    there."""
 
     counts: Array
     channels: Array
@@ -70,8 +72,8 @@ class _Spots(NamedTuple):
 
 
 def cells_of(fold: Fold, known: Memberships, panes: Array, again: Again, of: int) -> Iterator[Cells]:
-    """The cells of these panes of the fold, and all of the posts that are to be sent `again`, some at a time; `of`
-    partitions."""
+    """Yields the cells of these panes of the fold and all cells of the posts `again`, about _CELLS_AT_ONCE at a time.
+    `of` is the number of partitions of the conversations' topic."""
     tables = fold.tables
     more = _panes_of(tables, np.unique(again.posts)) if len(again.posts) else np.empty(0, np.int64)
     panes = tables.panes[np.concatenate((panes, more))]
@@ -85,7 +87,7 @@ def cells_of(fold: Fold, known: Memberships, panes: Array, again: Again, of: int
 
 
 def conversation_posts(cells: Cells) -> Columns:
-    """Rows of conversation_posts."""
+    """Makes rows of conversation_posts."""
     spots = cells.spots
     counts = cells.counts[spots]
     posts = cells.posts[spots]
@@ -105,7 +107,7 @@ def _cells(fold: Fold, known: Memberships, numbers: Array, of: int) -> Cells:
     tables, texts = fold.tables, _Texts(known)
     posts = (numbers >> _SHIFT).astype(np.int64)
     whole, seen = _look(tables, known, numbers, texts)
-    # What a cell says follows from the events of its minute and from what the post says of itself.
+    # A cell follows from the events of its minute and from the own events of its post.
     versions = post_rows.versions(seen + fold.post_events(posts))
     owners, place = np.unique(posts, return_inverse=True)
     ids = post_rows.names(fold, owners)
@@ -116,7 +118,7 @@ def _cells(fold: Fold, known: Memberships, numbers: Array, of: int) -> Cells:
     threads[:] = [THREAD + post_id for post_id in ids.tolist()]
     lanes = partitions_of(threads.tolist(), of).astype(np.uint16)
     spots = np.arange(len(numbers))
-    behind = np.concatenate((spots, part_at))  # the spots of parts lie behind the whole ones
+    behind = np.concatenate((spots, part_at))  # the spots of parts come after the whole ones
     return Cells(
         conversations=np.concatenate((place, len(owners) + named)),
         spots=np.concatenate((spots, at, len(numbers) + np.arange(len(part_at)))),
@@ -148,7 +150,7 @@ def _panes_of(tables: Any, posts: Array) -> Array:
 
 
 def _look(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> tuple[_Spots, Array]:
-    """Everything that stands in these spots, and how many events were seen that can change what their panes say."""
+    """Reads the whole content of these spots, and the number of events seen that can change their panes."""
     size = len(numbers)
     posts = (numbers >> _SHIFT).astype(np.int64)
     counts, starts = np.zeros((size, len(CELL_COUNTS)), np.uint32), np.empty(size, np.int64)
@@ -166,7 +168,8 @@ def _look(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> t
 
 
 def _shared(known: Memberships, posts: Array) -> tuple[Array, Array]:
-    """Spot and name of each conversation that counts a spot whole, but for its thread; `posts` are those of spots."""
+    """Returns spot and name of each conversation that counts a whole spot, threads left out. `posts` has the post of
+    each spot."""
     count = known.posts["current"][posts].astype(np.int64)
     at = np.repeat(np.arange(len(count)), count)
     first = known.posts["first"][posts].astype(np.int64)
@@ -174,7 +177,7 @@ def _shared(known: Memberships, posts: Array) -> tuple[Array, Array]:
 
 
 def _parts(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> tuple[Array, Array, _Spots]:
-    """Spot, name and what stands there, of conversations that only shares and comments name, or that the post has
+    """Returns spot, name and content for the conversations that only shares and comments name, or that the post has
     left."""
     at, names, what, events = _own(tables, known, numbers)
     keys, cell = np.unique((at.astype(np.uint64) << _SHIFT) | names, return_inverse=True)
@@ -193,7 +196,8 @@ def _parts(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> 
 
 
 def _own(tables: Any, known: Memberships, numbers: Array) -> tuple[Array, Array, Array, Array]:
-    """Spot, name, what (see cell_kernels.py) and event of each thing that counts in a conversation not its post's."""
+    """Returns spot, name, change (see TOUCHED of cell_kernels.py) and event of whatever counts in a conversation that
+    is not one of its post."""
     posts = (numbers >> _SHIFT).astype(np.int64)
     left = known.posts["left"][posts].astype(np.int64)
     at = np.repeat(np.arange(len(left)), left)
@@ -220,7 +224,8 @@ def _own(tables: Any, known: Memberships, numbers: Array) -> tuple[Array, Array,
 
 
 def _distinct(owners: Array, values: Array, size: int, most: int) -> tuple[Sets, Array]:
-    """The distinct values of each of `size` owners, sorted, at most `most`; and whether all are there."""
+    """Returns the distinct values of each of `size` owners, sorted, at most `most` of them, and whether these are
+    all."""
     order = np.lexsort((values, owners))
     owners, values = owners[order], values[order]
     new = np.ones(len(order), np.bool_)
@@ -232,13 +237,13 @@ def _distinct(owners: Array, values: Array, size: int, most: int) -> tuple[Sets,
 
 
 def _until(values: Array, ends: Array) -> Sets:
-    """Sets that end at these places."""
+    """Makes sets that end at these places of `values`."""
     lengths = np.diff(ends, prepend=0)
     return Sets(values[: int(lengths.sum())], lengths)
 
 
 class _Texts:
-    """Channels of spots as texts. There are few different ones, so each is made once."""
+    """The channels of spots as texts. Few are different, so each text is made once."""
 
     def __init__(self, known: Memberships) -> None:
         self._known = known
@@ -246,7 +251,7 @@ class _Texts:
         self._places = {b"": 0}
 
     def places(self, spoken: Sets) -> Array:
-        """The place of each spot's text, of the hashes of its channels."""
+        """Returns the index of each spot's text for the hashes of its channels."""
         keys = _cut(spoken).tolist()
         for key in set(keys).difference(self._places):
             names = {self._known.channels[each] for each in np.frombuffer(key, np.uint64).tolist()}
@@ -255,13 +260,14 @@ class _Texts:
         return np.fromiter(map(self._places.__getitem__, keys), np.uint32, len(keys))
 
     def all(self) -> Array:
+        """Returns the texts, as an array of objects."""
         texts = np.empty(len(self._texts), object)
         texts[:] = self._texts
         return texts
 
 
 def _cut(sets: Sets) -> Array:
-    """The bytes of each one's hashes."""
+    """Returns the hashes of each set as bytes."""
     text = sets.values.tobytes()
     pieces = np.empty(len(sets.lengths), object)
     pieces[:] = b""

@@ -1,7 +1,7 @@
-"""Which conversations posts belong to, and which a share or comment of a post names besides.
+"""The conversations that posts belong to, and those that shares and comments of a post name besides.
 
-Each conversation's name is kept once, in a pool, and referred to by its number. Rows are those of the fold, one a post;
-that of the thread, `thread:<post_id>`, follows from the post's id and is not kept.
+The name of a conversation is kept once and referred to by its number. Rows are those of the fold, one per post. The
+name of a thread, `thread:<post_id>`, follows from the id of the post and is not kept.
 """
 
 from collections.abc import Sequence
@@ -19,22 +19,23 @@ MEMBERSHIP_ROW: Final = np.dtype(
     [
         ("first", "u4"),  # place of its first name in `held`
         ("current", "u4"),  # names of the conversations that it belongs to
-        ("left", "u4"),  # and, after these, of those that an event of its own named that is not the newest
+        ("left", "u4"),  # after these, names that an older event of the post named
         ("channel", "u8"),  # hash of the channel that it was posted on
         ("stands", "u1"),  # 1 where it is known and not deleted
     ]
 )
 OWN_NAME_ROW: Final = np.dtype([("post", "u4"), ("name", "u4"), ("key", "u8")])
-"""A conversation that a share or comment names itself; `key` is that of the event in the fold."""
+"""A conversation that a share or comment names itself; `key` is the key of the event in the fold."""
 
 _NAME_BYTES: Final = 160
-"""What a name costs beside its characters: the string, its place in a dict and in two arrays."""
+"""Memory of a name beside its characters: the string, its entry in a dict and in two arrays."""
 
 _GROWTH: Final = 1.25
 
 
 class Memberships:
-    """Of the posts of one fold. Not thread-safe. `of` is how many partitions the conversations' topic has."""
+    """The memberships of the posts of one fold. Not thread-safe. `of` is the number of partitions of the conversations'
+    topic."""
 
     def __init__(self, hasher: Hasher, of: int = 1) -> None:
         self._hasher, self._of = hasher, of
@@ -48,12 +49,12 @@ class Memberships:
         self._own: Array = np.empty(64, OWN_NAME_ROW)
         self._owned = 0
         self.channels: dict[int, str] = {}
-        """Hash -> text, of all channels that were met."""
+        """Hash -> text of all channels that were met."""
         self._texts: set[str] = set()
 
     @property
     def own(self) -> Array:
-        """Conversations that shares and comments name themselves: rows of OWN_NAME_ROW."""
+        """The conversations that shares and comments name themselves: rows of OWN_NAME_ROW."""
         return self._own[: self._owned]
 
     @property
@@ -63,7 +64,7 @@ class Memberships:
         return sum(array.nbytes for array in arrays) + self._text_bytes + _NAME_BYTES * len(self.channels)
 
     def make_room(self, posts: int) -> None:
-        """For this many posts in all; of a new one nothing is known."""
+        """Makes room for `posts` posts in all; nothing is known of new ones."""
         self.posts = _with_room(self.posts, posts)
 
     def say(
@@ -74,7 +75,8 @@ class Memberships:
         channels: Sequence[str],
         stands: Sequence[bool],
     ) -> None:
-        """What these posts belong to, what they left, where they were posted and whether they stand; each row once."""
+        """Sets the conversations of posts, those that they left, their channel and whether they stand; each row
+        once."""
         lengths = np.array([list(map(len, current)), list(map(len, left))], np.int64)
         numbers = self._number(list(chain.from_iterable(chain(*pair) for pair in zip(current, left, strict=True))))
         ends = np.cumsum(lengths.sum(axis=0))
@@ -88,7 +90,8 @@ class Memberships:
         self._held += len(numbers)
 
     def tag(self, rows: Array, keys: Array, named: Sequence[Sequence[str]]) -> None:
-        """What shares and comments name themselves: post row and key of each one's event, which is new in the fold."""
+        """Adds the conversations that shares and comments name: `rows` of their posts, and keys of these events, which
+        are new in the fold."""
         lengths = list(map(len, named))
         numbers = self._number(list(chain.from_iterable(named)))
         start, self._owned = self._owned, self._owned + len(numbers)
@@ -97,24 +100,25 @@ class Memberships:
         added["post"], added["key"], added["name"] = np.repeat(rows, lengths), np.repeat(keys, lengths), numbers
 
     def learn_channels(self, texts: Sequence[str]) -> Array:
-        """The hash of each, which `channels` gives back as text from now on."""
+        """Returns the hash of each text; `channels` has the texts from now on."""
         hashes = self._hasher.hashes(texts)
         self.channels.update(zip(hashes.tolist(), texts, strict=True))
         self._texts.update(texts)
         return hashes
 
     def new_channels(self, texts: Sequence[str]) -> list[str]:
-        """Those of these channels that are not known by their hash."""
+        """Returns the distinct texts of channels that were not met yet."""
         return list(set(texts).difference(self._texts))
 
     def keep_channels(self, hashes: Array) -> None:
-        """Only the channels of these hashes, and those that posts were made on."""
+        """Keeps only the channels of these hashes and those of posts."""
         used = set(hashes.tolist()) | set(self.posts["channel"].tolist())
         self.channels = {number: text for number, text in self.channels.items() if number in used}
         self._texts = set(self.channels.values())
 
     def keep(self, keep: Array) -> None:
-        """Only the posts where `keep`, one flag per post of the fold, renumbered without gaps; their names alone."""
+        """Keeps only the posts where `keep` (one flag per post of the fold) is true, renumbered without gaps, and the
+        names that these use."""
         moved = np.cumsum(keep) - 1
         posts, own = self.posts[: len(keep)][keep], self.own
         own = own[keep[own["post"]]]
@@ -132,7 +136,7 @@ class Memberships:
         self._held, self._owned = len(held), len(own)
 
     def _number(self, names: Sequence[str]) -> Array:
-        """The number of each name; new ones get theirs."""
+        """Returns the number of each name, a new one for a new name."""
         known = self._numbers
         new = [name for name in dict.fromkeys(names) if name not in known]
         if new:

@@ -22,15 +22,15 @@ _THURSDAY: Final = 3
 
 @dataclass(frozen=True)
 class BusinessHours:
-    """Hours `09:00-17:00` (the end excluded) on ISO weekdays `1-5` or `1,3-5`, by the clocks of an IANA time zone.
-    Texts as `pipeline.settings.Settings` has looked at them."""
+    """Hours like `09:00-17:00` (the end excluded) on ISO weekdays like `1-5` or `1,3-5`, in an IANA time zone. The
+    texts are those that `pipeline.settings.Settings` has validated."""
 
     hours: str = "09:00-17:00"
     days: str = "1-5"
     zone: str = "UTC"
 
     def contains(self, minutes: Array) -> Array:
-        """Whether each of these minutes since 1970, UTC, lies in business hours. About 30 ns each."""
+        """Returns whether each minute (since 1970, UTC) lies in business hours. About 30 ns each."""
         changes, offsets = clock_of(self.zone)
         local = minutes.astype(np.int64)
         local += offsets[np.searchsorted(changes, local, side="right")]
@@ -55,8 +55,8 @@ class BusinessHours:
 
 @cache
 def clock_of(zone: str) -> tuple[Array, Array]:
-    """Minutes at which a zone's offset changes, and the offsets before, between and after them, in minutes. Looks at
-    each day's start, then halves the days between which it changed: 60 ms, once for each zone."""
+    """Returns the minutes at which a zone's offset changes, and the offsets before, between and after them, in minutes.
+    Reads the offset at the start of each day and bisects days with a change: 60 ms, once for each zone."""
     clock = ZoneInfo(zone)
     changes, offsets = list[int](), [_offset(clock, 0)]
     for day in range(_DAYS):
@@ -70,6 +70,6 @@ def clock_of(zone: str) -> tuple[Array, Array]:
 
 
 def _offset(zone: tzinfo, minute: int) -> int:
-    """Local time less UTC, whole minutes."""
+    """Returns local time less UTC in whole minutes."""
     offset = (_EPOCH + timedelta(minutes=minute)).astimezone(zone).utcoffset()
     return 0 if offset is None else offset // timedelta(minutes=1)

@@ -1,7 +1,7 @@
-"""Events as columns: what decoding hands to the fold and to the log.
+"""Events as columns, which decoding hands to the fold and to the log.
 
-`EventColumns` are the values themselves, one entry per event in each list or array; `Identities` are the numbers that
-the fold works on.
+`EventColumns` has the values, one entry per event in each list or array; `Identities` has the numbers that the fold
+works on.
 """
 
 from dataclasses import dataclass, fields
@@ -31,8 +31,7 @@ _IS_NODE[list(NODE_MEASURES)] = True
 
 @dataclass
 class EventColumns:
-    """Consecutive events as columns of equal length. Text that is not known is empty; times are ticks since 1970,
-    UTC."""
+    """Consecutive events as columns of equal length. Unknown text is empty; times are ticks since 1970, UTC."""
 
     topic: list[str]
     partition: Array  # u2
@@ -58,7 +57,7 @@ class EventColumns:
         return len(self.event_id)
 
     def where(self, mask: Array) -> "EventColumns":
-        """The events where `mask` is true, in the same order."""
+        """Returns the events where `mask` is true, in the same order."""
         if mask.all():
             return self
         columns: list[Any] = [getattr(self, field.name) for field in fields(self)]
@@ -68,7 +67,7 @@ class EventColumns:
 
 
 class Identities(NamedTuple):
-    """What the fold compares, per event. Arrays of one length."""
+    """The numbers of events that the fold works on: arrays of one length."""
 
     keys: Hashes
     targets: Hashes
@@ -87,7 +86,7 @@ class Identities(NamedTuple):
 
 
 def identify(events: EventColumns, hasher: Hasher) -> Identities:
-    """The numbers of events that have just been decoded."""
+    """Returns the numbers of events that have just been decoded."""
     return identities(
         events.kind,
         events.action,
@@ -115,8 +114,8 @@ def identities(
     channel: Hashes,
     is_top: Array,
 ) -> Identities:
-    """The numbers of events from the hashes of their texts; the same whether these came from here or from ClickHouse.
-    `is_top`: where the parent is empty or the post itself."""
+    """Returns the numbers of events from the hashes of their texts, whether these were made here or by ClickHouse.
+    `is_top` is true where the parent is empty or the post itself."""
     with np.errstate(over="ignore"):
         code = (kind.astype(np.uint64) * np.uint64(2) + np.uint64(1)) * KEY_CODE
         content = occurred_us.astype(np.uint64)

@@ -1,7 +1,7 @@
-"""The fold: what is known of each post, as a pure function of the set of its events.
+"""The fold: the state of each post, as a pure function of the set of its events (law 2).
 
-Knows nothing of Faust, Kafka or ClickHouse; no clock, no environment, no I/O. Events may come in any order and any
-number of times.
+It knows nothing of Faust, Kafka and ClickHouse, and has no clock, environment or I/O. Events may come in any order and
+any number of times.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from processors.engagement.fold.threads import ThreadPolicy, ThreadState
 from schemas.metrics import HOT_HALF_LIFE, LEVELS_SHOWN, MEASURES, TREE_EVENTS, WEIGHT_SETS, WINDOWS
 
 POST_TEXT_BYTES: Final = 220
-"""What a post's id costs in Python: its string, its place in a dict and in a list (sys.getsizeof, ids of 20 to 60
+"""Memory of a post's id in Python: its string, its entry in a dict and in a list (sys.getsizeof, ids of 20 to 60
 characters)."""
 
 _WINDOWS: Final = np.array(list(WINDOWS.values()), np.int64)
@@ -29,10 +29,11 @@ _HALF_LIFE: Final = float(HOT_HALF_LIFE[1])
 
 
 class Fold:
-    """The state of some posts. Not thread-safe. Post rows are numbers that stay until `forget`."""
+    """The state of some posts. Not thread-safe. A post is named by its row, a number that stays the same until
+    `forget`."""
 
     def __init__(self, tree_events: int = TREE_EVENTS, threads: ThreadPolicy | None = None) -> None:
-        """Trees of posts of more than `tree_events` events are given up. Without a policy no brand is tracked."""
+        """Gives up the trees of posts of more than `tree_events` events. Without a policy no brand is tracked."""
         self._tree_events = tree_events
         self._threads = ThreadState(threads or ThreadPolicy())
         self.post_ids: list[str] = []
@@ -54,7 +55,7 @@ class Fold:
 
     @property
     def run(self) -> int:
-        """The number of the last run that was taken."""
+        """The number of the last run of events."""
         return self._run
 
     @property
@@ -64,20 +65,21 @@ class Fold:
 
     @property
     def bytes(self) -> int:
-        """Memory of the state."""
+        """The memory of the state."""
         return bytes_of(self._tables, len(self)) + self._threads.bytes + POST_TEXT_BYTES * len(self)
 
     @property
     def full(self) -> bool:
-        """Whether posts have to be forgotten whatever the memory: an index numbers only so many rows."""
+        """Whether posts have to be forgotten however much memory there is, because an index numbers only MOST_ROWS
+        rows."""
         return int(self._tables.sizes.max()) > hash_index.MOST_ROWS // 2
 
     def find(self, post_ids: Sequence[str]) -> Array:
-        """The row of each post, -1 where it is not in memory."""
+        """Returns the row of each post, -1 where the post is not in memory."""
         return np.fromiter(map(self._rows.get, post_ids, repeat(-1)), np.int64, len(post_ids))
 
     def add(self, post_ids: Sequence[str], partitions: Array) -> Array:
-        """Rows for posts that are not in memory and each named once, with nothing in them yet."""
+        """Adds posts without events, each named once and not in memory; returns their rows."""
         first = len(self)
         self._tables = with_room(self._tables, first + len(post_ids))
         rows = np.arange(first, first + len(post_ids))
@@ -91,23 +93,23 @@ class Fold:
         return rows
 
     def learn(self, rows: Array, created: Array, authors: Array) -> None:
-        """What the posts themselves say, each row once: the minute of each (minutes since 1970, NONE: not
-        known) and its author (`Hasher.actors`, 0: not known)."""
+        """Sets what posts tell about themselves, each row once: the minute (since 1970; NONE: not known) and the author
+        (`Hasher.actors`; 0: not known)."""
         self._tables.posts["created"][rows] = created
         self._tables.posts["author"][rows] = authors
 
     def partitions(self, rows: Array) -> Array:
-        """The partition of each of these posts."""
+        """Returns the partition of each of these posts."""
         found: Array = self._tables.posts["partition"][rows]
         return found
 
     def post_events(self, rows: Array) -> Array:
-        """How many events of kind post each of these posts has."""
+        """Returns the number of events of kind post of each of these posts."""
         found: Array = self._tables.posts["post_events"][rows]
         return found
 
     def add_events(self, posts: Array, events: Identities) -> FoldedEvents:
-        """Takes events of posts that are in memory. About 0.5 us an event."""
+        """Adds events of posts in memory. About 0.5 us an event."""
         self._run += 1
         count = len(posts)
         self._tables = with_room(self._tables, len(self), count, int(np.count_nonzero(events.are_nodes)))
@@ -138,12 +140,13 @@ class Fold:
         return FoldedEvents(outcomes, np.unique(posts), self._expand(np.unique(dirty[:marks])))
 
     def seen(self, rows: Array) -> tuple[Array, Array]:
-        """Distinct events of each of these posts, and the end of the minute of its newest, in minutes since 1970."""
+        """Returns the distinct events of each post, and the end of the minute of its newest event (minutes since
+        1970)."""
         posts = self._tables.posts[rows]
         return posts["events_seen"], posts["newest"].astype(np.int64) + 1
 
     def snapshot(self, rows: Array) -> Snapshot:
-        """These posts as of now in their own time."""
+        """Measures these posts as of the end of the newest minute of each."""
         count = len(rows)
         windows = np.zeros((count, len(_WINDOWS), 2, len(MEASURES)), np.int64)
         channels = np.zeros(count, np.uint32)
@@ -173,7 +176,7 @@ class Fold:
         )
 
     def trees(self, rows: Array) -> Trees:
-        """The trees of these posts. O(levels) each, O(nodes) where sizes were left alone."""
+        """Measures the trees of these posts. O(levels) each, O(nodes) where sizes are stale."""
         rows = rows.astype(np.int64)
         self.settle(rows)
         sizes, depths, breadths, named = (np.zeros((len(rows), layout.TREE_COUNT), np.uint32) for _ in range(4))
@@ -184,7 +187,7 @@ class Fold:
         return Trees(truncated, sizes, depths, breadths, wieners, levels, named)
 
     def settle(self, rows: Array) -> None:
-        """Makes the trees of these posts right where that was put off: before anything walks their nodes."""
+        """Builds stale trees of these posts anew. Needed before anything walks their nodes."""
         of = self._tables.posts["tree"][rows]
         put_off = self._tables.trees[of[of != NONE]]
         put_off = put_off[put_off["stale"] != 0]
@@ -198,13 +201,13 @@ class Fold:
         )
 
     def threads(self, rows: Array) -> dict[str, Array]:
-        """The threads of these posts: columns of post_metrics."""
+        """Computes the thread columns of post_metrics for these posts."""
         self.settle(rows)
         truncated = self._tables.posts["events_seen"][rows] > self._tree_events
         return self._threads.columns(self._tables, rows, truncated)
 
     def panes(self, rows: Array) -> Panes:
-        """These panes."""
+        """Returns the contents of these panes."""
         panes = self._tables.panes[rows]
         retracted = np.zeros((len(panes), len(MEASURES)), np.uint32)
         seen = panes["adds"].sum(axis=1, dtype=np.int64)
@@ -215,13 +218,13 @@ class Fold:
         return Panes(panes["post"], panes["key"], panes["adds"], retracted, seen)
 
     def panes_of(self, posts: Array) -> Array:
-        """The rows of all panes of these posts."""
+        """Returns the rows of all panes of these posts."""
         chosen = np.zeros(len(self) + 1, np.bool_)
         chosen[posts] = True
         return np.flatnonzero(chosen[self._tables.panes["post"][: self._tables.sizes[layout.N_PANES]]])
 
     def forget(self, rows: Array) -> list[str]:
-        """Drops these posts and all that belongs to them; returns their ids. O(all rows). Row numbers change."""
+        """Drops these posts and all their rows; returns their ids. O(all rows). The rows of other posts change."""
         keep = np.ones(len(self), np.bool_)
         keep[rows] = False
         forgotten = [self.post_ids[row] for row in np.flatnonzero(~keep).tolist()]
@@ -234,18 +237,20 @@ class Fold:
         return forgotten
 
     def idlest(self, share: float) -> Array:
-        """The posts that had no event for longest and hold at most this share of all events; one at least."""
+        """Returns the posts without events for longest that together hold at most this share of all events; at least
+        one."""
         posts = self._tables.posts[: len(self)]
         order = np.argsort(posts["touched"], kind="stable")
         held = np.cumsum(posts["events_seen"][order].astype(np.int64) + 2)
         return order[: max(1, np.searchsorted(held, share * held[-1], "right"))] if len(order) else order
 
     def touched_since(self, run: int) -> Array:
-        """The posts that had an event in a run after that number."""
+        """Returns the posts that had an event in a run after number `run`."""
         return np.flatnonzero(self._tables.posts["touched"][: len(self)] > run)
 
     def _expand(self, marks: Array) -> Array:
-        """Sorted panes for sorted marks, where -1 - post stands for all panes of the post that retractions touched."""
+        """Returns sorted panes for sorted `dirty` marks of the kernels, where -1 - post stands for all panes of the
+        post that retractions touched."""
         panes = marks[np.searchsorted(marks, 0) :]
         if len(panes) == len(marks):
             return panes

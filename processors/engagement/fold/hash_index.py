@@ -16,7 +16,7 @@ MOST_ROWS: Final = 1 << ROW_BITS
 
 @njit(cache=True, nogil=True, inline="always")
 def mix_key(post, key):
-    """64 well-spread bits of (post, key): the finalizer of SplitMix64 (Steele et al. 2014)."""
+    """Hashes (post, key) to 64 bits with the finalizer of SplitMix64 (Steele et al. 2014)."""
     h = np.uint64(key) + np.uint64(post) * np.uint64(0x9E3779B97F4A7C15)
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -30,7 +30,7 @@ def tag_of(h):
 
 @njit(cache=True, nogil=True, inline="always")
 def first_place(h, places):
-    """Where the search for a hash begins in an index of so many places (Lemire 2019: no division, any size)."""
+    """Returns the place at which the search for a hash begins, by Lemire 2019: no division, any number of places."""
     return ((h & np.uint64(0xFFFFFFFF)) * np.uint64(places)) >> np.uint64(32)
 
 
@@ -42,7 +42,7 @@ def next_place(place, places):
 
 @njit(cache=True, nogil=True)
 def find(rows, index, post, key):
-    """The row of (post, key), or -1 - (the free place of the index where it belongs)."""
+    """Returns the row of (post, key), or -1 - (the free place of the index for it)."""
     h = mix_key(post, key)
     tag = tag_of(h)
     place = first_place(h, len(index))
@@ -59,7 +59,8 @@ def find(rows, index, post, key):
 
 @njit(cache=True, nogil=True)
 def append(rows, index, sizes, table, missing, post, key):
-    """A new row for (post, key), which `find` has just answered with `missing`."""
+    """Makes a row for (post, key); `missing` is the answer of `find`, and `table` the place of the table in `sizes`.
+    Returns the row."""
     row = sizes[table]
     sizes[table] = row + 1
     rows[row].post = post

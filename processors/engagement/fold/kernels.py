@@ -1,8 +1,6 @@
-"""The compiled loops that run for every event. Each is a page of plain code over the tables of tables.py; nothing here
-allocates or knows of time.
+"""The compiled loop over events, which runs for every event of the log. It allocates nothing and reads no clock.
 
-`t` is a `Tables`. The order in which events come changes nothing but which row number a thing gets; tests/test_fold.py
-shuffles.
+`t` is a `Tables`. The order of events decides nothing but row numbers; tests/test_fold.py shuffles events to show it.
 """
 
 from typing import Final
@@ -16,9 +14,9 @@ from processors.engagement.fold.layout import COUNTED, N_EVENTS, N_TAKEBACKS, TR
 from processors.engagement.fold.row_kernels import actor_at, channel_at, count_actor, node_of, pane_at, taken_at, warm
 
 NEW: Final = 0
-LATE: Final = 1  # new, and more than a minute older than the newest of its post
+LATE: Final = 1  # new, and more than a minute older than the newest event of its post
 DUPLICATE: Final = 2
-CONFLICTING: Final = 3  # a duplicate that says something else than the first
+CONFLICTING: Final = 3  # a duplicate with other content than the first event of its identity
 
 ADD: Final = 0
 RETRACT: Final = 1
@@ -26,8 +24,8 @@ RETRACT: Final = 1
 
 @njit(cache=True, nogil=True)
 def take_back(t, event, minute):
-    """Undoes one add in everything it was in; the retraction counts in its own minute. Returns that minute's pane, or
-    -1."""
+    """Undoes an add in all counts, and counts the retraction in its own `minute`. Returns the pane of that minute, or
+    -1 where the add is of a post."""
     m = t.events[event].measure
     if m < 0:
         return np.int64(-1)
@@ -66,14 +64,14 @@ def fold(
     dirty,
     faded,
 ):
-    """Takes events into the state, one after the other. Amortised O(1) each.
+    """Adds events to the tables, one after the other. Amortised O(1) each.
 
     Per event: post row, identity, identity of the target (retractions), actor, channel, hash of the parent (0: the
     post), minute, 32 bits of its content, measure (index into MEASURES, -1 for a post), action. Writes one outcome per
-    event and, into `dirty` (2 places an event), the panes whose row has to be written, for a duplicate those that it
-    would have changed as well; -1 - post stands for all panes of the post that retractions touched. Writes into `faded`
-    the nodes that were taken back (1 place an event); new nodes are at the end of their table. Returns how many of
-    both.
+    event, and into `dirty` (room for 2 an event) the panes whose rows have to be written: for a duplicate those that a
+    new event would have changed. -1 - post stands for all panes of the post that retractions touched. Writes into
+    `faded` (room for 1 an event) the nodes that were taken back; new nodes are at the end of their table. Returns the
+    numbers of both.
 
     `taken.changes` is what retractions add to the version of a pane's row: a function of the set of events that grows
     whenever an event comes that can change the row. Of one target that is known (k = 1) or not (k = 0), with
@@ -97,7 +95,7 @@ def fold(
                     if takeback >= 0:
                         pane = find(t.panes, t.pane_index, post, t.takebacks[takeback].minute)
                         if t.takebacks[takeback].count > 1:
-                            # Another retraction of the same target may have counted, in a minute that is not known.
+                            # Another retraction of the same target may have counted, in an unknown minute.
                             dirty[marks] = -1 - post
                             marks += 1
                         elif pane >= 0:
@@ -140,7 +138,7 @@ def fold(
                     if pane >= 0:
                         alone = t.takebacks[takeback].count == 1
                         t.taken[t.panes[pane].taken].changes += 2 if alone else 1
-                        # Of several retractions another owner may have met another one first.
+                        # Another owner may have met another one of several retractions first.
                         dirty[marks] = pane if alone else -1 - post
                         marks += 1
         else:
@@ -163,11 +161,11 @@ def fold(
             elif m < 0:
                 t.takebacks[takeback].minute = min(t.takebacks[takeback].minute, minute)
             else:
-                # Each one's pane is kept, of zeros perhaps: it had a row if it counted before an earlier one came.
+                # Both panes stay, of zeros perhaps: a retraction that counted until an earlier one came had a row.
                 before, own = pane_at(t, post, t.takebacks[takeback].minute), pane_at(t, post, minute)
                 taken_before, taken_own = taken_at(t, before), taken_at(t, own)
                 known = 1 if target >= 0 else 0
-                if t.takebacks[takeback].count + known == 1:  # nothing hung on the first one until now
+                if t.takebacks[takeback].count + known == 1:  # the first retraction decided nothing until now
                     t.taken[taken_before].changes += 1
                 if minute < t.takebacks[takeback].minute:  # the earliest retraction is the one that counts
                     t.taken[taken_before].changes += 2 * t.takebacks[takeback].ties - known
@@ -182,7 +180,7 @@ def fold(
                 else:
                     t.taken[taken_own].changes += 3
                 if known:
-                    # Also where it changes nothing: a slower owner may have met this one first.
+                    # Also where nothing changes: a slower owner may have met this retraction first.
                     dirty[marks] = before
                     dirty[marks + 1] = own
                     marks += 2

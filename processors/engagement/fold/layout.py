@@ -1,6 +1,6 @@
-"""The layout of the fold's tables: the fields of a row of each, flags, and the numbers that trees and measures have.
+"""The layout of the fold's tables: the fields of their rows, the flags of nodes, the numbers of trees and measures.
 
-Rows of panes and of what was lost from them are declared in processors/columnar/panes.py: virality reads them too.
+The rows of panes and of their losses are declared in processors/columnar/panes.py, because virality reads them too.
 """
 
 from typing import Any, Final
@@ -27,13 +27,14 @@ N_WAITERS: Final = 11  # nodes that wait for a parent, in whichever list
 SHARE_TREE: Final = 1
 COMMENT_TREE: Final = 2
 TREE_COUNT: Final = 3
-"""The trees of a post: 0 that of all its nodes, one of its shares, one of its comments."""
+"""The number of trees of a post. Tree 0 has all nodes, the others its shares and its comments."""
 
 MEASURE_OF_TREE: Final = np.array([-1, *NODE_MEASURES], np.int8)
-"""The measure of the nodes of each tree; -1 for that of all."""
+"""The measure of the nodes of each tree; -1 for the tree of all nodes."""
 
 TREE_OF: Final = np.zeros(MEASURE_COUNT + 1, np.int8)
-"""The tree of the nodes of each measure; 0 where its events are only counted. The last place is that of -1, a post."""
+"""The tree of the nodes of each measure, 0 for a measure whose events are only counted. The last element stands for -1,
+the measure of posts."""
 TREE_OF[list(NODE_MEASURES)] = SHARE_TREE, COMMENT_TREE
 
 # Flags of a node.
@@ -48,7 +49,7 @@ POST_ROW: Final = np.dtype(
         ("newest", "u4"),  # minute of the newest event of any kind
         ("net", "u4", MEASURE_COUNT),
         ("actors", "u4"),
-        ("actors_of", "u4", MEASURE_COUNT),  # distinct actors of net likes, shares, comments
+        ("actors_of", "u4", MEASURE_COUNT),  # distinct actors of the net events of each measure
         ("takebacks", "u4"),
         ("ordered", "u4"),  # newest pane of the list in which each is older than the one before
         ("channels", "u4"),
@@ -56,15 +57,15 @@ POST_ROW: Final = np.dtype(
         ("hot_minute", "u4"),
         ("touched", "u4"),  # number of the last run that had an event of it
         ("hot_stale", "u1"),  # something was taken back: the sum has to be built anew from the panes
-        # What an event needs seldom comes last.
+        # Fields that few events need come last.
         ("partition", "u2"),
         ("post_events", "u4"),  # events of kind post, retractions included
         ("unmatched", "u4"),
         ("late", "u4"),  # first of the panes that came when a newer one was there, in no order
         ("tallies", "u4"),  # first of its tallies, the smallest
-        ("tree", "u4"),  # NONE: it has neither shares nor comments
+        ("tree", "u4"),  # NONE: neither shares nor comments have come
         ("levels", "u4", TREE_COUNT),  # level 1 of the tree of all, of shares, of comments; NONE: none yet
-        ("created", "u4"),  # minute of the post itself; NONE: not known. Of `Fold.learn`, as is the next
+        ("created", "u4"),  # minute of the post itself; NONE: not known. Set by `Fold.learn`, as is `author`
         ("author", "u8"),  # hash of its author; 0: not known
     ]
 )
@@ -129,7 +130,7 @@ LISTED: Final[dict[str, np.dtype[Any]]] = {
     "tallies": TALLY_ROW,
     "trees": TREE_ROW,
 }
-"""Tables without: their rows are found through those of others. They follow in `Tables.sizes`."""
+"""Tables without an index, whose rows are found through those of others. They follow in `Tables.sizes`."""
 
 ROWS_PER_EVENT: Final = {
     "events": 1,
@@ -144,7 +145,7 @@ ROWS_PER_EVENT: Final = {
     "tallies": 2,
     "trees": 1,
 }
-"""The most rows that one event can add."""
+"""The largest number of rows that one event can add."""
 
 OF_NODES: Final = frozenset({"waiting", "nodes", "levels", "trees"})
 """Tables to which only shares and comments add."""

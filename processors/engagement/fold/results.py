@@ -6,7 +6,7 @@ from processors.columnar.arrays import Array
 
 
 class FoldedEvents(NamedTuple):
-    """What a run of events did. `posts` and `panes` are the rows to be written again: sorted, each once."""
+    """The outcome of each event of a run, and the posts and panes whose rows have to be written: sorted, each once."""
 
     outcomes: Array  # u1 per event: NEW, LATE, DUPLICATE, CONFLICTING of kernels.py
     posts: Array
@@ -14,8 +14,8 @@ class FoldedEvents(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Posts as they look at the end of their newest minute. n posts; measures and windows in the order of MEASURES and
-    WINDOWS."""
+    """The numbers of n posts as of the end of the newest minute of each, with measures and windows in the order of
+    MEASURES and WINDOWS."""
 
     events_seen: Array  # n
     as_of: Array  # n, minutes since 1970
@@ -32,7 +32,7 @@ class Snapshot(NamedTuple):
 
 
 class Trees(NamedTuple):
-    """The trees of n posts: of all, of shares, of comments, in this order. All is 0 where `truncated`."""
+    """The numbers of the trees of n posts: all, shares, comments, in this order. All are 0 where `truncated`."""
 
     truncated: Array  # n, bool: more events than the trees take
     sizes: Array  # n x 3, nodes with the post
@@ -40,11 +40,11 @@ class Trees(NamedTuple):
     breadths: Array  # n x 3
     wieners: Array  # n x 3, u8
     levels: Array  # n x 3 x LEVELS_SHOWN, nodes of level 1, 2, ...
-    named: Array  # n x 3, net events that name a parent
+    named: Array  # n x 3, net events with a parent_id
 
 
 class Panes(NamedTuple):
-    """Panes of posts: one row per (post, minute)."""
+    """The contents of n panes, each of a post and a minute."""
 
     posts: Array
     minutes: Array

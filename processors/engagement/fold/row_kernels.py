@@ -26,8 +26,8 @@ from schemas.metrics import COMMENTS, MEASURE_COUNT
 
 @njit(cache=True, nogil=True)
 def pane_at(t, post, minute):
-    """The pane of (post, minute), made when it is not there; kept in two lists, the ordered one and that of
-    latecomers."""
+    """Finds or makes the pane of (post, minute). A post has two lists of panes: an ordered one, and one of panes that
+    came when a newer one was there."""
     pane = find(t.panes, t.pane_index, post, minute)
     if pane >= 0:
         return pane
@@ -46,7 +46,7 @@ def pane_at(t, post, minute):
 
 @njit(cache=True, nogil=True)
 def taken_at(t, pane):
-    """What retractions did to this pane, made when nothing did so far."""
+    """Finds or makes the row of `taken` for a pane."""
     taken = np.int64(t.panes[pane].taken)
     if taken == NONE:
         post, minute = t.panes[pane].post, t.panes[pane].key
@@ -58,7 +58,7 @@ def taken_at(t, pane):
 
 @njit(cache=True, nogil=True)
 def channel_at(t, post, key):
-    """The row of (post, channel), made when it is not there."""
+    """Finds or makes the row of (post, channel)."""
     row = find(t.channels, t.channel_index, post, key)
     if row < 0:
         row = append(t.channels, t.channel_index, t.sizes, N_CHANNELS, row, post, key)
@@ -69,14 +69,14 @@ def channel_at(t, post, key):
 
 @njit(cache=True, nogil=True)
 def actor_at(t, post, key):
-    """The row of (post, actor), made when it is not there."""
+    """Finds or makes the row of (post, actor)."""
     row = find(t.actors, t.actor_index, post, key)
     return row if row >= 0 else append(t.actors, t.actor_index, t.sizes, N_ACTORS, row, post, key)
 
 
 @njit(cache=True, nogil=True)
 def count_actor(t, post, actor, m, change):
-    """One engagement of measure m more or less (`change` 1 or -1) by this actor of the post."""
+    """Counts one engagement of measure m more or less (`change` 1 or -1) for an actor of the post."""
     before = np.int64(0)
     for measure in range(MEASURE_COUNT):
         before += np.int64(t.actors[actor].counts[measure])
@@ -95,12 +95,12 @@ def count_actor(t, post, actor, m, change):
 
 @njit(cache=True, nogil=True)
 def tally(t, post, before, after):
-    """Moves one actor of the post from the tally of `before` to its neighbour's, that of `after`. Values below 2 have
-    none.
+    """Moves an actor of the post from the tally of `before` engagements to the one of `after`, which differs by 1.
+    Numbers below 2 have no tally.
 
-    Tallies stand in ascending order and none is ever removed; an empty one becomes that of another value between its
-    neighbours. So a post has about as many as distinct values: sqrt(2 x its events) at most, and few where people are
-    not counting on it.
+    Tallies stand in ascending order and none is removed: an empty tally is used again for another number between its
+    neighbours. So a post has about as many tallies as its actors have distinct numbers of engagements, at most
+    sqrt(2 x its events).
     """
     low = max(min(before, after), 2)
     last, row = NONE, t.posts[post].tallies
@@ -132,7 +132,8 @@ def tally(t, post, before, after):
 
 @njit(cache=True, nogil=True)
 def node_of(t, post, event, actor, pane, parent):
-    """A new node for an event of a share or comment, in no tree yet; its parent's hash waits in its sizes."""
+    """Makes a node for an event of a share or comment. The node is in no tree yet; its sizes hold the hash of its
+    parent until then."""
     tree = np.int64(t.posts[post].tree)
     if tree == NONE:
         tree = t.sizes[N_TREES]
@@ -160,8 +161,8 @@ def node_of(t, post, event, actor, pane, parent):
 
 @njit(cache=True, nogil=True)
 def warm(t, post, minute, weight, half_life):
-    """Adds weight at the end of `minute` to the post's hot score (forward decay: only the distance to the newest term
-    matters)."""
+    """Adds weight at the end of `minute` to the hot score of the post, which is kept as of its newest term (forward
+    decay)."""
     newest = t.posts[post].hot_minute
     if t.posts[post].hot == 0.0:
         t.posts[post].hot = weight

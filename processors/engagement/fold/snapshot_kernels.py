@@ -1,5 +1,5 @@
-"""What is not kept as events come, but found when somebody looks at a post: windows, channels, the hot score after
-something was taken back, the most active. Compiled loops over the tables of tables.py.
+"""The compiled loops behind snapshots. They compute the numbers that the fold does not keep as events come: windows,
+channels, the hot score after a retraction, the engagements of the most active actors.
 """
 
 from math import log2
@@ -14,11 +14,11 @@ from schemas.metrics import MEASURE_COUNT
 
 @njit(cache=True, nogil=True)
 def measure(t, posts, windows, weights, half_life, sums, channels, entropies):
-    """What each of `posts` looks like as of the end of its newest minute.
+    """Measures each of `posts` as of the end of its newest minute.
 
-    `sums[i, w, 0, m]` net adds of measure m in the window w, `sums[i, w, 1, m]` in the window before it; `channels[i]`
-    channels in use and `entropies[i]` their Shannon entropy in bits (NaN without engagement). Walks the panes of two of
-    the longest windows and the latecomers.
+    Adds to `sums[i, w, 0, m]` the net of measure m in window w, and to `sums[i, w, 1, m]` the net of the window before.
+    Writes the number of channels with engagement to `channels[i]` and their Shannon entropy in bits to `entropies[i]`
+    (NaN without engagement). Walks the panes of twice the longest window and the late panes.
     """
     longest = 2 * windows.max()
     for i in range(len(posts)):
@@ -53,13 +53,13 @@ def measure(t, posts, windows, weights, half_life, sums, channels, entropies):
                 weighted += count * log2(count)
             channel = t.channels[channel].next
         channels[i] = used
-        # Of a single channel it is 0, whatever rounding makes of the difference of two logarithms.
+        # The entropy of a single channel is 0; the difference of two logarithms would be rounded.
         entropies[i] = np.nan if used == 0 else max(log2(total) - weighted / total, 0.0) if used > 1 else 0.0
 
 
 @njit(cache=True, nogil=True)
 def warm_again(t, post, weights, half_life):
-    """The hot score built anew from the panes: a sum cannot forget a large term."""
+    """Computes the hot score anew from the panes, because subtracting a large term would leave its rounding error."""
     t.posts[post].hot = 0.0
     t.posts[post].hot_minute = 0
     for pane in (t.posts[post].ordered, t.posts[post].late):
@@ -77,7 +77,7 @@ def warm_again(t, post, weights, half_life):
 
 @njit(cache=True, nogil=True)
 def concentrate(t, posts, top):
-    """Net engagements of the most active hundredth (rounded up) of the actors of each of these posts."""
+    """Writes to `top` the net engagements of the most active hundredth (rounded up) of the actors of each post."""
     for i in range(len(posts)):
         post = posts[i]
         actors = np.int64(t.posts[post].actors)
@@ -86,7 +86,7 @@ def concentrate(t, posts, top):
             several += t.tallies[row].actors
             row = t.tallies[row].next
         wanted = (actors + 99) // 100
-        top[i] = max(wanted - several, 0)  # of those who did one thing
+        top[i] = max(wanted - several, 0)  # actors with one engagement each
         others, row = several - wanted, t.posts[post].tallies
         while row != NONE:
             actors = np.int64(t.tallies[row].actors)

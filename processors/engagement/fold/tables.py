@@ -1,5 +1,5 @@
-"""The memory of the fold: one table of fixed-width rows per kind of thing, each found by (post, key) through a hash
-index.
+"""The memory of the fold: tables of fixed-width rows, found by (post, key) through hash indexes (layout.py has the
+fields).
 
 Why not objects: a post of ten events as Python objects takes 6.7 KB and a like 365 bytes; as rows 1.3 KB and 70 bytes,
 and the loop over them compiles (benchmarks/memory.py prints both). Rows are only ever appended; forgetting posts keeps
@@ -43,15 +43,16 @@ from processors.engagement.fold.layout import (
 from processors.engagement.fold.trees import mark_levels
 
 _GROWTH: Final = 2.0
-"""Of a table that is full. Room takes no memory until it is used."""
+"""The factor by which a full table grows. Room takes no memory until it is used."""
 
 INDEX_LOAD: Final = 0.7
-"""Most full an index gets: linear probing over one cache line finds a free place in 3 to 6 steps there (Knuth 6.4)."""
+"""The largest share of used places of an index: linear probing then takes 3 to 6 steps, in one cache line (Knuth
+6.4)."""
 
 
 class Tables(NamedTuple):
-    """All rows, as the compiled loops take them. `sizes[i]` rows of the i-th table of KEYED and LISTED are in use, the
-    rest is room; the last of `sizes` is how many nodes wait for a parent."""
+    """All rows, as compiled loops take them. `sizes` has the number of rows in use of each table of KEYED and LISTED,
+    at N_EVENTS, N_ACTORS, ...; further rows are room. Its last number is that of the nodes that wait for a parent."""
 
     posts: Any
     events: Any
@@ -80,15 +81,15 @@ class Tables(NamedTuple):
 
 
 def empty_tables() -> Tables:
-    """Tables without a row."""
+    """Makes tables without rows."""
     return _tables(
         np.zeros(64, POST_ROW), {name: np.zeros(64, dtype) for name, dtype in (KEYED | LISTED).items()}, {}, 0
     )
 
 
 def with_room(tables: Tables, posts: int, events: int = 0, nodes: int = 0, levels: int = 0) -> Tables:
-    """The same rows with room for `posts` posts in all, for `events` more events, `nodes` of them shares and comments,
-    and for `levels` more levels beside theirs. O(rows) when it has to grow, amortised O(1)."""
+    """Returns the same rows with room for `posts` posts in all, for `events` more events, `nodes` of them shares and
+    comments, and for `levels` more levels than these need. O(rows) where a table grows, amortised O(1)."""
     grown: dict[str, Any] = {}
     if posts > len(tables.posts):
         grown["posts"] = _grow(tables.posts, len(tables.posts), max(posts, int(len(tables.posts) * _GROWTH)))
@@ -97,8 +98,7 @@ def with_room(tables: Tables, posts: int, events: int = 0, nodes: int = 0, level
         needed = size + most * (nodes if name in OF_NODES else events)
         if name == "levels":
             needed += most * int(tables.sizes[N_WAITERS]) + levels
-        # Room for every event is a bound, not a need: a viral post fills one pane a minute. What is used pays for the
-        # growth.
+        # Room for every event is a bound: a viral post fills one pane a minute. So a table grows by what is in use.
         if needed > len(rows):
             rows = grown[name] = _grow(rows, size, max(needed, int(size * _GROWTH)))
         if name not in KEYED:
@@ -113,10 +113,10 @@ def with_room(tables: Tables, posts: int, events: int = 0, nodes: int = 0, level
 
 
 def kept(tables: dict[str, Any], keep: "np.ndarray[Any, np.dtype[np.bool_]]") -> Tables:
-    """Only the rows of the posts where `keep` (one flag per post in use), renumbered without gaps. O(rows).
+    """Returns the rows of the posts where `keep` (one flag per post in use) is true, renumbered without gaps. O(rows).
 
-    `tables` is a `Tables._asdict()`, and is empty afterwards: where nobody else holds the tables, each goes as soon as
-    what stays of it is copied, so that memory hardly rises.
+    `tables` is a `Tables._asdict()` and is empty afterwards: each table is freed as soon as its remaining rows are
+    copied, unless somebody else holds it, so that memory hardly rises.
     """
     for name in KEYED:
         del tables[index_of(name)]
@@ -142,7 +142,7 @@ def kept(tables: dict[str, Any], keep: "np.ndarray[Any, np.dtype[np.bool_]]") ->
 
 
 def bytes_of(tables: Tables, posts: int) -> int:
-    """Memory of the rows in use, so many posts among them, and of all indexes."""
+    """Returns the memory of the rows in use, `posts` posts among them, and of all indexes."""
     rows = posts * tables.posts.itemsize
     for number, name in enumerate(ROWS_PER_EVENT):
         rows += int(tables.sizes[number]) * getattr(tables, name).itemsize
@@ -150,11 +150,12 @@ def bytes_of(tables: Tables, posts: int) -> int:
 
 
 def index_of(name: str) -> str:
+    """Returns the field of `Tables` that has the index of a table."""
     return f"{name.removesuffix('s')}_index"
 
 
 def _tables(posts: Any, rows: Mapping[str, Any], sizes: Mapping[str, int], waiters: int) -> Tables:
-    """These tables with indexes and sizes; `sizes` lacks those that are empty."""
+    """Makes tables of these rows with indexes. `sizes` may leave out empty tables."""
     indexes = {}
     for name in KEYED:
         size = sizes.get(name, 0)
@@ -165,7 +166,7 @@ def _tables(posts: Any, rows: Mapping[str, Any], sizes: Mapping[str, int], waite
 
 
 def _of_posts(tables: Mapping[str, Any], name: str, rows: Any, chosen: Any) -> Any:
-    """Which of these rows of a table belong to posts that are chosen."""
+    """Returns which of these rows of a table belong to the chosen posts."""
     if name == "levels":
         found = np.zeros(len(rows), np.bool_)
         mark_levels(tables["posts"], chosen, rows, found)
@@ -180,7 +181,7 @@ def _grow(rows: Any, used: int, capacity: int) -> Any:
 
 
 def _places(at_least: float) -> int:
-    """Of an index: a power of two or three quarters of one."""
+    """Returns the number of places of an index: a power of two, or three quarters of one."""
     places = 1 << max(int(at_least), 1).bit_length()
     return places * 3 // 4 if at_least <= places * 3 // 4 else places
 

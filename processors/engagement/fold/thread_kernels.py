@@ -1,4 +1,4 @@
-"""The compiled loops behind threads.py: one pass over the comments of a post."""
+"""The compiled loops behind threads.py, which pass over the comments of a post once."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ from processors.engagement.fold.trees import kin_of
 from schemas.metrics import COMMENTS
 
 STRANGER: Final = np.uint32(NONE - 1)
-"""In place of the actor row of an author who did nothing under his own post."""
+"""Stands for the actor row of an author without any engagement with the own post."""
 
 NO_MINUTE: Final = np.uint32(0xFFFFFFFF)
 
@@ -22,13 +22,13 @@ BOTH_WAYS: Final = np.uint8(3)
 
 
 NUMBERS: Final = ("h_index", "pairs", "mutual", "brand", "audience", "answered", "oldest")
-"""What `converse` writes of each post: h-index, pairs, pairs who answered each other, turns of brand and audience,
-audience comments that were answered, minute of the oldest that was not (0: none)."""
+"""The columns of `numbers` in `converse`: h-index, pairs, pairs who answered each other, turns of brand and audience,
+audience comments with an answer, minute of the oldest one without (0: none)."""
 
 
 @njit(cache=True, nogil=True)
 def slots_for(most):
-    """Places of a hash table for so many keys: a power of two, at most half full."""
+    """Returns the size of a hash table for `most` keys: a power of two, so that it is at most half full."""
     places = 4
     while places < 2 * (most + 1):
         places *= 2
@@ -56,11 +56,13 @@ def converse(
     asked,
     waited,
 ):
-    """Reads the conversation of each post that has `said` (most net comments in its tree; 0: it is left alone).
+    """Reads the conversation under each post. `said` is an upper bound of the net comments in its tree; 0 skips the
+    post.
 
-    Writes `numbers` (as NUMBERS has it) and, one place per answered audience comment, its post's place in `posts`, its
-    minute and the minutes until the brand's first answer; returns how many of these. Room for the comments of any one
-    post in `nodes`, `minutes`, `ours`, and `slots_for` them in `table` and `values`.
+    Writes `numbers` (columns NUMBERS) and, for each audience comment with an answer, the index of its post into
+    `owners`, its minute into `asked` and the minutes until the brand's first answer into `waited`; returns the number
+    of these. `nodes`, `minutes` and `ours` have room for the comments of any one post, `table` and `values` for
+    `slots_for` them.
     """
     answers = 0
     for i in range(len(posts)):
@@ -129,7 +131,7 @@ def converse(
 
 @njit(cache=True, nogil=True)
 def link(t, first, newest, before):
-    """Puts the comments among the nodes from row `first` on before those that their posts have."""
+    """Adds the comments among the nodes from row `first` on to the lists of their posts, newest first."""
     for node in range(first, t.sizes[N_NODES]):
         if t.nodes[node].flags & COMMENT:
             post = t.events[t.nodes[node].event].post
@@ -139,7 +141,8 @@ def link(t, first, newest, before):
 
 @njit(cache=True, nogil=True)
 def h_index(t, level, left):
-    """The largest h with at least h of the `left` net comments at level h, from the first level on."""
+    """Returns the largest h with at least h net comments at level h. `level` is the first level, `left` the number of
+    net comments."""
     largest = 0
     while level != NONE and t.levels[level].depth <= left:
         depth, count = t.levels[level].depth, t.levels[level].count
@@ -152,7 +155,7 @@ def h_index(t, level, left):
 
 @njit(cache=True, nogil=True, inline="always")
 def among(accounts, key):
-    """Whether a sorted array has this key."""
+    """Returns whether a sorted array has this key."""
     if len(accounts) == 0:
         return False
     place = np.searchsorted(accounts, key)
@@ -161,7 +164,7 @@ def among(accounts, key):
 
 @njit(cache=True, nogil=True)
 def slot_of(table, size, key):
-    """Where the key stands in the first `size` places of the table, or the free place (0) where it belongs."""
+    """Returns the place of a key in the first `size` places of the table, or the free place (0) for the key."""
     place = (key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32) & np.uint64(size - 1)
     while table[place] != 0 and table[place] != key:
         place = (place + np.uint64(1)) & np.uint64(size - 1)
@@ -170,7 +173,7 @@ def slot_of(table, size, key):
 
 @njit(cache=True, nogil=True)
 def pair_up(table, values, size, actor, answered, numbers):
-    """Notes that one actor answered another; counts the pair once, and once more when it goes both ways."""
+    """Notes that one actor answered another: counts a new pair, and a pair that has answered both ways."""
     if answered in (NONE, actor):
         return
     low, high = min(actor, answered), max(actor, answered)

@@ -1,5 +1,5 @@
-"""The conversation under a post: who answers whom, and how soon the brand does. One pass over its comments when its row
-is written.
+"""The conversation under a post: who answers whom, and how soon the brand answers. The comments of a post are read once
+when its row is written.
 
 A comment answers its nearest comment ancestor, or the post's author where it has none; an answer to a comment that was
 taken back answers nobody. Only net comments in the tree are turns. h-index: Gómez, Kaltenbrunner & López 2008.
@@ -33,12 +33,12 @@ _FOUND: Final = np.dtype(
         *((name, "f8") for name in _RESPONSES),
     ]
 )
-"""A thread as it was read when the post had so many shares and comments, so many net comments, and this author."""
+"""The numbers of a thread, with the shares and comments, the net comments and the author that the post had then."""
 
 
 class Turns(NamedTuple):
-    """Accounts whose comments are the brand's, as sorted hashes. On the posts of `accounts[i]` those of
-    `members[starts[i] : starts[i + 1]]` beside those of `own`."""
+    """The accounts whose comments are turns of a brand, as sorted hashes: `own` on all posts, and
+    `members[starts[i] : starts[i + 1]]` on the posts of `accounts[i]`."""
 
     own: Array
     accounts: Array
@@ -47,7 +47,7 @@ class Turns(NamedTuple):
 
 
 def turns_of(brands: Brands, hasher: Hasher) -> Turns:
-    """The accounts of brands in the hashes of the fold."""
+    """Returns the accounts of brands as hashes of the fold."""
     own = np.sort(hasher.actors(sorted(brands.own)))
     named = sorted(brands.beside)
     accounts = hasher.actors(named)
@@ -59,37 +59,38 @@ def turns_of(brands: Brands, hasher: Hasher) -> Turns:
 
 @dataclass(frozen=True)
 class ThreadPolicy:
-    """Whose turns are the brand's beside the author's, and when it can be expected to answer."""
+    """The accounts that speak for brands beside the author of a post, and the hours in which a brand answers."""
 
     turns: Turns = field(default_factory=lambda: turns_of(Brands(), Hasher()))
     hours: BusinessHours = field(default_factory=BusinessHours)
 
 
 class ThreadState:
-    """What was last found of each post's thread. Most rows are written because of a like, which changes no thread: a
-    thread is read again only when there are more shares and comments, fewer net comments or another author. As adds and
-    retractions only grow, equal numbers of them are the same ones."""
+    """The numbers of each post's thread as last read. Most rows are written because of a like, which changes no thread:
+    a thread is read again when the number of its shares and comments, of its net comments, or its author has changed.
+    Adds and retractions only grow, so equal numbers mean equal sets."""
 
     def __init__(self, policy: ThreadPolicy) -> None:
         self._policy = policy
         self._found: Array = np.zeros(0, _FOUND)
-        # Comments by post: the one that came last, and per node the one before. Most panes have likes alone.
+        # The list of comments of each post: the newest, and for each node the one before. Most panes have only likes.
         self._newest: Array = np.zeros(0, np.uint32)
         self._before: Array = np.zeros(0, np.uint32)
         self._linked = 0
 
     @property
     def bytes(self) -> int:
+        """The memory of the state."""
         return self._found.nbytes + self._newest.nbytes + self._before.nbytes
 
     def keep(self, keep: Array) -> None:
-        """Only the posts where `keep` (one flag per post in memory). Nodes have other rows after that."""
+        """Keeps only the posts where `keep` (one flag per post in memory) is true. Nodes have other rows afterwards."""
         self._found = _with_room(self._found, len(keep))[: len(keep)][keep]
         self._newest, self._linked = self._newest[:0], 0
 
     def columns(self, tables: Tables, rows: Array, truncated: Array) -> dict[str, Array]:
-        """The columns of threads of schemas/tables.py for these posts, each named once, whose trees are settled
-        (`Fold.settle`). O(comments) where something changed; `truncated` ones have no trees."""
+        """Computes the thread columns of post_metrics for these posts, each named once, whose trees are settled
+        (`Fold.settle`). O(comments) of changed threads; `truncated` posts have no trees."""
         posts = tables.posts[rows]
         said = np.where(truncated, 0, posts["net"][:, COMMENTS]).astype(np.int64)
         known = self._found = _with_room(self._found, len(tables.posts))
@@ -122,7 +123,7 @@ class ThreadState:
         }
 
     def _link(self, tables: Tables) -> None:
-        """Comments that came since the last look, into the lists of their posts."""
+        """Adds the comments that came since the last call to the lists of their posts."""
         nodes = int(tables.sizes[N_NODES])
         if len(self._newest) < len(tables.posts):
             fresh = np.full(len(tables.posts) - len(self._newest), NONE, np.uint32)
@@ -133,7 +134,7 @@ class ThreadState:
         self._linked = nodes
 
     def _read(self, tables: Tables, rows: Array, said: Array, found: Array) -> None:
-        """Reads threads anew, into `found`."""
+        """Reads threads anew and writes their numbers to `found`."""
         turns = self._policy.turns
         most, total = int(said.max()), int(said.sum())
         numbers = np.zeros((len(rows), len(NUMBERS)), np.uint32)
@@ -166,12 +167,12 @@ class ThreadState:
 
 
 def _with_room(rows: Array, count: int) -> Array:
-    """These rows, and zeros up to `count` where they are fewer."""
+    """Returns the rows, followed by zeros where they are fewer than `count`."""
     return rows if count <= len(rows) else np.append(rows, np.zeros(count - len(rows), rows.dtype))
 
 
 def _nothing() -> Array:
-    """What is found where nobody said anything."""
+    """Returns the numbers of a thread without comments."""
     nothing = np.zeros(1, _FOUND)
     for name in _RESPONSES:
         nothing[name] = np.nan
@@ -179,9 +180,9 @@ def _nothing() -> Array:
 
 
 def _responses(count: int, owners: Array, asked: Array, waited: Array, hours: BusinessHours) -> dict[str, Array]:
-    """Quantiles of the minutes waited (at most 2^32) for each of `count` owners, of all and of what was asked in
-    business hours."""
-    # One number sorts by owner, then by wait, and keeps in its last bit whether it was in business hours.
+    """Computes quantiles of the minutes waited (at most 2^32) for each of `count` owners: of all comments, and of those
+    made in business hours."""
+    # One number sorts by owner, then by wait; its last bit tells whether the comment was made in business hours.
     packed = np.sort(owners << 33 | waited << 1 | hours.contains(asked))
     columns = {}
     for name, chosen in (("", packed), ("_business", packed[packed & 1 == 1])):
@@ -193,8 +194,8 @@ def _responses(count: int, owners: Array, asked: Array, waited: Array, hours: Bu
 
 
 def _quantile(values: Array, edges: Array, share: float) -> Array:
-    """The quantile of each sorted group `values[edges[i] : edges[i + 1]]`, linear between neighbours; NaN of none.
-    `values` has one more at its end."""
+    """Computes the quantile of each sorted group `values[edges[i] : edges[i + 1]]`, linear between neighbours; NaN for
+    an empty group. `values` has one more element at its end."""
     last = np.diff(edges) - 1
     place = np.maximum(last, 0) * share
     below = np.floor(place).astype(np.int64)

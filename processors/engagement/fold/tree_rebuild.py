@@ -1,5 +1,5 @@
-"""Trees built anew, where that was put off: sizes in one pass where climbing had become too dear, and all of the
-structure where twins make it depend on what else there is (trees.py). O(nodes) of a post, when somebody looks.
+"""The compiled loops that build trees anew (trees.py): sizes in one pass where updates were put off, and the whole
+structure of posts with twins. O(nodes) of a post, before its trees are read.
 """
 
 from typing import Final
@@ -12,13 +12,13 @@ from processors.engagement.fold.layout import COUNTED, NAMES, TREE_COUNT
 from processors.engagement.fold.trees import ALL, attach, id_of, kin_of, named_by, own_tree, parent_hash
 
 UNSEEN: Final = np.uint32(NONE - 1)
-"""In place of a level, while trees are built anew."""
+"""The level of a node that the rebuild has not met yet."""
 
 
 @njit(cache=True, nogil=True)
 def settle(t, posts, limit, nodes, order, starts):
-    """Makes the sizes of these posts right where they are not. Room for the nodes of any one of them in `nodes` and
-    `order`, for one more and one in `starts`."""
+    """Builds the trees of these posts anew where they are stale. `nodes` and `order` have room for the nodes of any one
+    post, `starts` for two more."""
     for i in range(len(posts)):
         post = posts[i]
         tree = t.posts[post].tree
@@ -35,7 +35,7 @@ def settle(t, posts, limit, nodes, order, starts):
 
 @njit(cache=True, nogil=True)
 def collect(t, post, nodes):
-    """Writes all nodes of the post, in no order; returns how many."""
+    """Writes the nodes of the post to `nodes`, in no order; returns their number."""
     count = 0
     for pane in (t.posts[post].ordered, t.posts[post].late):
         while pane != NONE:
@@ -50,10 +50,11 @@ def collect(t, post, nodes):
 
 @njit(cache=True, nogil=True)
 def replant(t, post, nodes, path):
-    """The structure of the post's trees anew from what its nodes name. `path` is room for a node each.
+    """Builds the structure of the post's trees anew from the parents that its nodes name. `path` has room for all
+    nodes.
 
-    Every node goes back to the state of a new one, is given the parent that it names now, and is attached below it once
-    that one is. What is in no tree then waits in no list.
+    Each node is reset to the state of a new one, gets the parent that it names now, and is attached once its parent is.
+    Nodes that end in no tree are in no list of waiting ones either.
     """
     for which in range(TREE_COUNT):
         level = t.posts[post].levels[which]
@@ -63,7 +64,7 @@ def replant(t, post, nodes, path):
     for i in range(len(nodes)):
         node = nodes[i]
         if t.nodes[node].level != NONE and t.nodes[node].flags & NAMES:
-            # Its parent may be back in that state already; its id is not touched by it.
+            # The parent may have been reset already, which leaves its id as it is.
             hash_ = id_of(t, t.nodes[node].parent)
             t.nodes[node].size = np.uint32(hash_ & np.uint64(0xFFFFFFFF))
             t.nodes[node].kin_size = np.uint32(hash_ >> np.uint64(32))
@@ -83,8 +84,8 @@ def replant(t, post, nodes, path):
             t.nodes[node].parent = parent
             node = parent
         else:
-            # The path ends at the post, or at a node that was seen: in the trees or, where it is not, in a circle
-            # perhaps.
+            # The path ends at the post or at a node that was met before, which is in the trees, waits, or is part of a
+            # circle.
             if node == NONE or t.nodes[node].level != NONE:
                 while length:
                     length -= 1
@@ -93,7 +94,7 @@ def replant(t, post, nodes, path):
 
 @njit(cache=True, nogil=True)
 def resize(t, post, nodes, order, starts):
-    """Sizes and squares of the post anew: its attached nodes from the deepest up (counting sort by level)."""
+    """Computes sizes and squares of the post anew, from the deepest attached nodes up (counting sort by level)."""
     deepest = np.int64(0)
     starts[: len(nodes) + 2] = 0
     for i in range(len(nodes)):

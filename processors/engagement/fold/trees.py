@@ -1,18 +1,17 @@
-"""The trees of a post: what was shared from what, and what answers what. Compiled loops over the tables of tables.py,
-which run after those of kernels.py.
+"""The trees of a post: its shares, its comments, and both. Compiled loops, which run after the loop over events.
 
-The structure follows from the adds alone, so it only grows: a retraction makes a ghost of a node, which carries what
-hangs below it and is in no count. A node is in the trees once all parents up to the post are known; until then it waits
-in the list of its parent's hash. It keeps its nearest ancestor of either kind, one of which is the parent: so its place
-in the tree of all and in that of its own kind (where the other kind is skipped) is found in O(1), whatever the depth.
+The structure follows from the adds alone, so it only grows: a retraction leaves the node as a carrier of the nodes
+below it, without counting it. A node is in the trees once all its ancestors are known; until then it waits in the list
+of its parent's hash. Each node keeps its nearest ancestor of either kind, one of which is its parent, so its place in
+the tree of all and in the tree of its own kind (which skips the other kind) is found in O(1) at any depth.
 
 Structural virality needs s(v), the counted nodes at and below v: W = n S - sum of s(v)^2 over all v but the post, S the
-sum of depths (each edge is on s (n - s) of the paths). A new node changes it for all above it: O(depth), which is fine
-for what people do. Once the steps up exceed the nodes of the post, the sizes are left alone until somebody looks, and
-are then built anew in O(nodes): a chain of 100,000 costs what a star costs.
+sum of depths (each edge is on s (n - s) of the paths). A new node changes s for all its ancestors: O(depth). Once the
+steps up exceed the nodes of the post, sizes are left stale until the trees are read and are then computed anew in
+O(nodes), so that a chain of 100,000 nodes costs as much as a star.
 
-A share and a comment of one event_id (twins) make the parent that an id names depend on what else there is: all trees
-of such a post are built anew for whoever looks.
+Where a share and a comment have the same event_id (twins), the node that a parent_id names depends on all other events:
+all trees of such a post are built anew before they are read.
 """
 
 from typing import Final
@@ -39,40 +38,42 @@ from processors.engagement.fold.layout import (
 )
 
 ALL: Final = 0
-"""The tree of shares and comments; 1 is that of shares, 2 that of comments. Order of levels and squares of a post."""
+"""The tree of shares and comments together: a place in `levels` and `squares` of a post, beside SHARE_TREE and
+COMMENT_TREE."""
 
 SLACK: Final = 1000
-"""Steps up that are always allowed between two looks."""
+"""Steps up that are always taken between two readings of the trees."""
 
 
 @njit(cache=True, nogil=True, inline="always")
 def own_tree(t, node):
-    """The tree of the node's own kind: SHARE_TREE or COMMENT_TREE."""
+    """Returns the tree of the node's own kind: SHARE_TREE or COMMENT_TREE."""
     return COMMENT_TREE if t.nodes[node].flags & COMMENT else SHARE_TREE
 
 
 @njit(cache=True, nogil=True, inline="always")
 def kin_of(t, node):
-    """The nearest ancestor of the node's own kind, NONE where it is the post."""
+    """Returns the nearest ancestor of the node's own kind, NONE for the post."""
     return t.nodes[node].across if t.nodes[node].flags & MIXED else t.nodes[node].parent
 
 
 @njit(cache=True, nogil=True)
 def code_of(tree):
-    """The difference between the hash of an event_id and the key of that event (columns.py), for nodes of a tree."""
+    """Returns the difference between the key of an event and the hash of its event_id (columns.py), for nodes of a
+    tree."""
     return np.uint64(2 * (MEASURE_OF_TREE[tree] + 1) + 1) * KEY_CODE
 
 
 @njit(cache=True, nogil=True)
 def id_of(t, node):
-    """Hash of the node's event_id."""
+    """Returns the hash of the node's event_id."""
     return t.events[t.nodes[node].event].key - code_of(own_tree(t, node))
 
 
 @njit(cache=True, nogil=True)
 def named_by(t, post, parent, kind):
-    """The node that a node of this kind means by the hash of its parent, NONE where it is not there: of its own kind if
-    there is one."""
+    """Finds the node that a node of this kind names by the hash of its parent, one of its own kind first; NONE where
+    there is none."""
     event = find(t.events, t.event_index, post, parent + code_of(kind))
     if event < 0:
         event = find(t.events, t.event_index, post, parent + code_of(SHARE_TREE + COMMENT_TREE - kind))
@@ -81,9 +82,9 @@ def named_by(t, post, parent, kind):
 
 @njit(cache=True, nogil=True)
 def grow(t, first, faded, limit):
-    """Puts the nodes from row `first` on into the trees, and takes `faded` nodes out of the counts. Posts of more than
-    `limit` events are left alone. Amortised O(1) per node, and O(depth) as long as that is little."""
-    # First what was there before: a node that comes in below is counted, or not, by its flag.
+    """Puts the nodes from row `first` on into the trees, and takes `faded` nodes out of the counts. Skips posts of more
+    than `limit` events. Amortised O(1) per node, and O(depth) while depths are small."""
+    # Older nodes come first: whether a new node counts is told by its flag.
     for i in range(len(faded)):
         if faded[i] < first and t.posts[t.events[t.nodes[faded[i]].event].post].events_seen <= limit:
             fade(t, np.uint32(faded[i]))
@@ -94,7 +95,7 @@ def grow(t, first, faded, limit):
 
 @njit(cache=True, nogil=True)
 def fade(t, node):
-    """A node that is not counted any more."""
+    """Takes a node out of all counts of its trees."""
     post, kind = t.events[t.nodes[node].event].post, own_tree(t, node)
     tree = t.posts[post].tree
     if t.nodes[node].flags & NAMES:
@@ -109,7 +110,7 @@ def fade(t, node):
 
 @njit(cache=True, nogil=True)
 def plant(t, node):
-    """A new node: into the trees with all that waited for it, or to wait itself."""
+    """Puts a new node into the trees, with all nodes that waited for it, or into the list of its missing parent."""
     event = t.nodes[node].event
     post, kind, flags = t.events[event].post, own_tree(t, node), t.nodes[node].flags
     tree = t.posts[post].tree
@@ -128,7 +129,7 @@ def plant(t, node):
         if parent == NONE or t.nodes[parent].level == NONE:
             wait(t, post, tree, node, hash_)
             return
-    # A queue through the nodes themselves: `parent` is the next in it, `across` the parent to be.
+    # The nodes form a queue: `parent` is the next one in the queue, `across` the parent to be.
     queue = node
     t.nodes[node].parent, t.nodes[node].across = NONE, parent
     while queue != NONE:
@@ -152,12 +153,13 @@ def plant(t, node):
 
 @njit(cache=True, nogil=True)
 def parent_hash(t, node):
-    """Hash of the parent_id of a node that is in no tree."""
+    """Returns the hash of the parent_id of a node that is in no tree."""
     return np.uint64(t.nodes[node].size) | np.uint64(t.nodes[node].kin_size) << np.uint64(32)
 
 
 @njit(cache=True, nogil=True)
 def wait(t, post, tree, node, hash_):
+    """Puts a node into the list of those that wait for the parent with this hash."""
     row = find(t.waiting, t.waiting_index, post, hash_)
     if row < 0:
         row = append(t.waiting, t.waiting_index, t.sizes, N_WAITING, row, post, hash_)
@@ -170,13 +172,13 @@ def wait(t, post, tree, node, hash_):
 
 @njit(cache=True, nogil=True)
 def attach(t, post, node, parent):
-    """Hangs a node under its parent, which is in the trees (NONE: the post), with nothing below it yet."""
+    """Attaches a node without children to its parent, which is in the trees (NONE: the post)."""
     kind = own_tree(t, node)
     t.nodes[node].parent = parent
     t.nodes[node].across = NONE
     t.nodes[node].flags &= ~MIXED
     if parent != NONE:
-        # The nearest of the kind that the parent is not: above the parent, or what the parent has across.
+        # The nearest ancestor of the kind that the parent is not: the parent's own parent, or its `across`.
         above = t.nodes[parent].parent if t.nodes[parent].flags & MIXED else t.nodes[parent].across
         t.nodes[node].across = above
         if own_tree(t, parent) != kind:
@@ -195,7 +197,7 @@ def attach(t, post, node, parent):
 
 @njit(cache=True, nogil=True)
 def level_below(t, post, which, above):
-    """The level under another one of that tree (NONE: under the post), made when it is not there."""
+    """Finds or makes the level of a tree below the level `above` (NONE: below the post)."""
     level = t.posts[post].levels[which] if above == NONE else t.levels[above].next
     if level == NONE:
         level = np.uint32(t.sizes[N_LEVELS])
@@ -213,7 +215,7 @@ def level_below(t, post, which, above):
 
 @njit(cache=True, nogil=True)
 def climb(t, post, node, change):
-    """One counted node more or less (`change` 1 or -1) at this node and above it, in both its trees."""
+    """Adds `change` (1 or -1) to the sizes of this node and its ancestors, in both trees of the node."""
     tree = t.posts[post].tree
     if t.trees[tree].stale or (change > 0 and not t.nodes[node].flags & COUNTED):
         return
@@ -238,9 +240,9 @@ def climb(t, post, node, change):
 
 @njit(cache=True, nogil=True)
 def describe_trees(t, posts, limit, sizes, depths, breadths, wieners, levels, named):
-    """The trees of these posts, three each (all, shares, comments), as their levels tell: nodes with the post, greatest
-    depth, largest level, Wiener index, nodes of level 1, 2, ... as far as there is room in `levels`, and those that
-    name a parent. 0 for a post of more than `limit` events."""
+    """Writes the numbers of each post's three trees (all, shares, comments): nodes with the post, greatest depth,
+    largest level, Wiener index, nodes of level 1, 2, ... as far as `levels` has room, and nodes that name a parent.
+    Leaves the zeros of posts of more than `limit` events."""
     for i in range(len(posts)):
         post = posts[i]
         if t.posts[post].events_seen > limit:
@@ -269,7 +271,7 @@ def describe_trees(t, posts, limit, sizes, depths, breadths, wieners, levels, na
 
 @njit(cache=True, nogil=True)
 def mark_levels(posts, chosen, levels, marks):
-    """Marks the levels of the posts that are chosen."""
+    """Sets `marks` for the levels of the chosen posts."""
     for post in range(len(chosen)):
         if chosen[post]:
             for which in range(TREE_COUNT):
