@@ -19,7 +19,7 @@ from deploy.clickhouse.views import all_views
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
 from pipeline.settings import Settings
-from processors.conversation.decoding import decode
+from processors.conversation.decoding import decode_cells
 from processors.conversation.fold import ConversationFold
 from processors.conversation.rows import minute_columns
 from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
@@ -76,7 +76,7 @@ def check_cells_and_messages(events: list[dict[str, Any]]) -> None:
     fold = ConversationFold()
     for cells in cells_of(state.fold, state.known, state.fold.panes_of(np.arange(len(state.fold))), NO_MORE, 1):
         runs = [Run("engagement.conversations", "", 0, [_Record(value)]) for _, value in records_of(cells)]
-        decoded = decode(runs, 1)
+        decoded = decode_cells(runs, 1)
         assert not decoded.dead
         fold.add_cells(decoded.cells)
     minutes = fold.add_up(fold.between(0, 1 << 32))
