@@ -1,1 +1,1 @@
-"""What all folds share: arrays, hashes, partitions, sets, memory, comparison of rows."""
+"""Tools that all folds share: arrays, hashes, partitions, sets, memory, comparison of rows."""

@@ -1,4 +1,4 @@
-"""Rows that are stored held against those that follow from the log: column by column, floats at 1e-9."""
+"""The comparison of stored rows with those that follow from the log: column by column, floats at 1e-9."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from processors.columnar.arrays import Columns
 from schemas.tables import CONVERSATION_POSTS, MINUTE_TIME, POST_MINUTES, Table
 
 FLOAT_TOLERANCE: Final = 1e-9
-"""Relative: sums of floats depend on their order in the last digits."""
+"""The relative tolerance: the last digits of a sum of floats depend on the order."""
 
 MAY_BE_EMPTY: Final = (POST_MINUTES, CONVERSATION_POSTS)
-"""Tables in which a row without any content is as good as none."""
+"""Tables in which a row of zeros means the same as no row."""
 
 Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One value that is not what the log says. `stored` or `expected` is None where the whole row is missing there."""
+    """A stored value that differs from the log. `stored` or `expected` is None where the whole row is missing there."""
 
     table: str
     key: Key
@@ -29,7 +29,7 @@ class Difference:
     stored: Any
     expected: Any
     minute: int | None = None
-    """Which part of the key is a minute, in seconds since 1970."""
+    """The part of the key that is a minute, in seconds since 1970."""
 
     def __str__(self) -> str:
         parts = [
@@ -45,7 +45,7 @@ def difference(table: Table, key: Key, column: str, stored: Any, expected: Any) 
 
 
 def compare(table: Table, expected: Columns, stored: Columns, into: list[Difference]) -> list[Key]:
-    """Appends the differences; returns the keys of rows that are stored and should not be."""
+    """Appends the differences to `into`; returns the keys of stored rows that the log does not explain."""
     keys = table.order_by
     columns = [name for name in expected if name != "version" and name not in keys]
     ours, theirs = (_by_key(table, side, columns) for side in (expected, stored))
@@ -64,12 +64,12 @@ def compare(table: Table, expected: Columns, stored: Columns, into: list[Differe
 
 
 def keys_of(table: Table, columns: Columns) -> list[Key]:
-    """The key of each row."""
+    """Returns the key of each row."""
     return list(zip(*(plain(columns[name]) for name in table.order_by), strict=True))
 
 
 def emptied(table: Table, keys: Sequence[Key], versions: Sequence[int]) -> Columns:
-    """Rows of these keys in which nothing is left."""
+    """Makes rows of zeros for these keys."""
     columns: dict[str, Any] = dict.fromkeys(table.sent)
     for name in table.sent:
         type_ = table[name].type

@@ -1,4 +1,4 @@
-"""Texts that are said once: which of many are used, and what each is called among those."""
+"""Dictionary encoding: the distinct values of a column, and for each value its index among them."""
 
 import numpy as np
 from numba import njit
@@ -7,8 +7,8 @@ from processors.columnar.arrays import Array
 
 
 def number(places: Array, size: int) -> tuple[Array, Array]:
-    """The distinct ones of these places below `size`, in the order of their first coming, and for each place its own
-    among them.
+    """Returns the distinct values of `places`, which are below `size`, in the order of first occurrence, and for each
+    value its index among them.
 
     >>> number(np.array([7, 3, 7]), 10)
     (array([7, 3]), array([0, 1, 0], dtype=uint32))

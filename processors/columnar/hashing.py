@@ -29,24 +29,24 @@ class Hasher:
         self._key = key or secrets.token_urlsafe(12)
 
     def hashes(self, values: Sequence[str]) -> Hashes:
-        """One number per string; about 0.12 us each."""
+        """Returns a number per string; about 0.12 us each."""
         return _hashes(values, self._key)
 
     def actors(self, values: Sequence[str]) -> Hashes:
-        """One number per actor_id, the same in every process."""
+        """Returns a number per actor_id, the same in every process."""
         return _hashes(values, ACTOR_KEY)
 
     def sql(self, expression: str) -> str:
-        """SQL for what `adopt` turns into the same number that `hashes` gives."""
+        """Returns SQL for values that `adopt` turns into the numbers of `hashes`."""
         return _sql(expression, self._key)
 
     def sql_actor(self, expression: str) -> str:
-        """SQL for what `adopt` turns into the same number that `actors` gives."""
+        """Returns SQL for values that `adopt` turns into the numbers of `actors`."""
         return _sql(expression, ACTOR_KEY)
 
     @staticmethod
     def adopt(raw: Hashes) -> Hashes:
-        """ClickHouse's SipHash values as `hashes` would give them: pandas adds SplitMix64's finalizer to its own."""
+        """Turns SipHash values of ClickHouse into those of `hashes`: pandas adds SplitMix64's finalizer."""
         hashed = raw.astype(np.uint64)
         with np.errstate(over="ignore"):
             for shift, factor in _MIX:

@@ -1,4 +1,4 @@
-"""Memory of its own for a table that grows: it goes back to the system with the table, whatever else is in the heap."""
+"""Arrays in anonymous memory maps: the memory of a large table goes back to the system when the table is freed."""
 
 import mmap
 from typing import Any, Final
@@ -6,14 +6,14 @@ from typing import Any, Final
 import numpy as np
 
 PAGES_FROM: Final = 1 << 20
-"""Bytes; less lies well in the heap."""
+"""Bytes; smaller arrays lie in the heap."""
 
 HUGE_FROM: Final = 4 << 20
-"""Bytes from which on huge pages are asked for, as numpy does: a fault fills 2 MiB, not 4 KiB."""
+"""Bytes from which on huge pages are requested, as numpy does: a page fault fills 2 MiB, not 4 KiB."""
 
 
 def zeros(rows: int, dtype: Any) -> Any:
-    """An array of that many rows, all 0. A page of it costs nothing until it is written to."""
+    """Makes an array of `rows` zeros. A page takes no memory until something is written to it."""
     size = rows * np.dtype(dtype).itemsize
     if size < PAGES_FROM or np.dtype(dtype).hasobject:
         return np.zeros(rows, dtype)

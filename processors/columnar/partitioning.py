@@ -1,4 +1,4 @@
-"""Which partition a key belongs on, for thousands of keys at once."""
+"""The partitions of Kafka keys, for thousands of keys at once."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,8 @@ from processors.columnar.arrays import Array
 
 
 def partitions_of(post_ids: Sequence[str], partitions: int) -> Array:
-    """The Kafka partition of each key, as the default partitioners of Java and kafka-python have it; 0.1 us a key."""
+    """Returns the Kafka partition of each key, as the default partitioners of Java and kafka-python do; 0.1 us a
+    key."""
     keys = [post_id.encode() for post_id in post_ids]
     ends = np.cumsum([len(key) + 1 for key in keys]) - 1
     out = np.empty(len(keys), np.int64)
@@ -20,7 +21,8 @@ def partitions_of(post_ids: Sequence[str], partitions: int) -> Array:
 
 @njit(cache=True, nogil=True)
 def _partitions(text, ends, partitions, out):
-    """Kafka's default partitioner (murmur2, seed 0x9747b28c) over byte strings that end at `ends`, one NUL apart."""
+    """Runs Kafka's default partitioner (murmur2, seed 0x9747b28c) over byte strings that end at `ends`, one NUL
+    apart."""
     start = 0
     for i in range(len(ends)):
         length = ends[i] - start

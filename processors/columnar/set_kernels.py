@@ -1,4 +1,4 @@
-"""The compiled loops behind sets.py, with one turn a value."""
+"""The compiled loops behind sets.py, over single values."""
 
 import numpy as np
 from numba import njit
@@ -9,7 +9,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 @njit(cache=True, nogil=True)
 def add_distinct(owners, values, found):
-    """Adds to `found`, per owner, how many distinct values it has; 20 to 40 ns a value. Values are hashes."""
+    """Adds the number of distinct values of each owner to `found`; 20 to 40 ns a value. Values are hashes."""
     size = 16
     while size < 2 * len(owners):
         size *= 2
@@ -30,7 +30,7 @@ def add_distinct(owners, values, found):
 
 @njit(cache=True, nogil=True)
 def gather(rows, starts, lengths, values, out):
-    """The sets of `rows`, one after the other."""
+    """Writes the sets of `rows` to `out`, one after the other."""
     top = 0
     for row in rows:
         for i in range(starts[row], starts[row] + lengths[row]):

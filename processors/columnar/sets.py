@@ -1,4 +1,4 @@
-"""How many distinct people, or channels: unions of sets of 64-bit numbers, exact or sketched.
+"""Counts of distinct people and channels: unions of sets of 64-bit numbers, exact or sketched.
 
 A theta sketch keeps the smallest of the hashes of a set. Below the largest one that it keeps, theta, it is the set
 itself; so the union of some sketches and sets is known below the least theta, and its size is what is kept there,
@@ -17,28 +17,28 @@ from processors.columnar.arrays import Array
 
 _EVERYTHING: Final = np.uint64(2**64 - 1)
 _MOST: Final = 2.0**62
-"""Hashes that are none may make any estimate."""
+"""The largest estimate: values that are no hashes could make any."""
 
 _ROOM: Final = 1024
 
 _GROWTH: Final = 1.25
-"""Of a column that is full: the less, the closer memory is to what is in it. Of what it holds each value is copied four
-times, a nanosecond each."""
+"""The factor by which a full column grows. A small factor wastes little memory; each value is then copied four times on
+average, a nanosecond each."""
 
 
 @dataclass(frozen=True)
 class Sets:
-    """Sets of 64-bit numbers, one after the other: `lengths` says how many of `values` belong to each."""
+    """Sets of 64-bit numbers, one after the other in `values`; `lengths` has the size of each."""
 
     values: Array
     lengths: Array
 
     def __getitem__(self, mask: Array) -> Self:
-        """Those that `mask` names."""
+        """Returns the sets where `mask` is true."""
         return type(self)(self.values[np.repeat(mask, self.lengths)], self.lengths[mask])
 
     def select(self, places: Array) -> Self:
-        """Those at these places, in their order, several times perhaps."""
+        """Returns the sets at these indexes, in their order; an index may come several times."""
         lengths = self.lengths[places]
         values = np.empty(int(lengths.sum()), np.uint64)
         set_kernels.gather(places, self.starts, self.lengths, self.values, values)
@@ -46,17 +46,17 @@ class Sets:
 
     @cached_property
     def starts(self) -> Array:
-        """Where each begins."""
+        """The start of each set in `values`."""
         found: Array = np.cumsum(self.lengths) - self.lengths
         return found
 
     def owners(self) -> Array:
-        """Of each value, the number of its set."""
+        """Returns the number of the set of each value."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
 
 def join_sets(parts: Sequence[Sets]) -> Sets:
-    """All sets of these parts, in their order."""
+    """Returns all sets of these parts, in their order."""
     return Sets(
         np.concatenate([np.empty(0, np.uint64), *(part.values for part in parts)]),
         np.concatenate([np.empty(0, np.int64), *(part.lengths for part in parts)]),
@@ -64,7 +64,7 @@ def join_sets(parts: Sequence[Sets]) -> Sets:
 
 
 class Pool:
-    """Sets that are replaced one by one, by row. What was replaced is left behind until there is no more room."""
+    """Sets by row, which are replaced one by one. Replaced sets keep their memory until there is no more room."""
 
     def __init__(self) -> None:
         self._values = np.empty(_ROOM, np.uint64)
@@ -74,11 +74,11 @@ class Pool:
 
     @property
     def bytes(self) -> int:
-        """Memory, room included."""
+        """The memory, room included."""
         return int(self._values.nbytes + self._starts.nbytes + self._lengths.nbytes)
 
     def put(self, rows: Array, sets: Sets) -> None:
-        """The sets of these rows, each named once, from now on."""
+        """Replaces the sets of these rows, each named once."""
         count, highest = len(sets.values), int(rows.max(initial=-1))
         if highest >= len(self._starts):
             self._starts, self._lengths = (grown(column, highest + 1) for column in (self._starts, self._lengths))
@@ -90,7 +90,7 @@ class Pool:
         self._top += count
 
     def keep(self, mask: Array) -> None:
-        """Only the rows that `mask` names, numbered anew in the same order."""
+        """Keeps only the rows where `mask` is true, numbered anew in the same order."""
         count = len(mask)
         if count > len(self._starts):
             self._starts, self._lengths = (grown(column, count) for column in (self._starts, self._lengths))
@@ -98,14 +98,14 @@ class Pool:
         self._tidy(0)
 
     def get(self, rows: Array) -> Sets:
-        """The sets of these rows."""
+        """Returns the sets of these rows."""
         lengths = self._lengths[rows]
         values = np.empty(int(lengths.sum()), np.uint64)
         set_kernels.gather(rows, self._starts, self._lengths, self._values, values)
         return Sets(values, lengths)
 
     def _tidy(self, more: int) -> None:
-        """Makes room, of what was replaced, and by growing where that is not enough."""
+        """Makes room for `more` values: drops replaced sets, and grows where that is not enough."""
         rows = np.flatnonzero(self._lengths)
         kept = self.get(rows)
         needed = len(kept.values) + more
@@ -116,21 +116,22 @@ class Pool:
 
 
 def grown(column: Array, needed: int) -> Array:
-    """The same column with room for at least `needed` rows, the new ones 0."""
+    """Returns the same column with room for at least `needed` rows, the new ones 0."""
     larger = np.zeros((max(needed, int(_GROWTH * len(column))), *column.shape[1:]), column.dtype)
     larger[: len(column)] = column
     return larger
 
 
 def count_distinct(owners: Array, values: Array, count: int) -> Array:
-    """Distinct values of each of `count` owners."""
+    """Counts the distinct values of each of `count` owners."""
     found = np.zeros(count, np.int64)
     set_kernels.add_distinct(owners, values, found)
     return found
 
 
 def count_voices(owners: Array, voices: Sets, exact: Array, count: int) -> tuple[Array, Array]:
-    """Voices of each of `count` owners, and whether that is exact, from sets (`exact`) and sketches of theirs.
+    """Counts the voices of each of `count` owners, and tells whether the count is exact, from sets (`exact`) and
+    sketches.
 
     `owners` and `exact` have one value a set. Each sketch is sorted.
     """

@@ -14,7 +14,7 @@ from schemas.metrics import COMMENTS
 STRANGER: Final = np.uint32(NONE - 1)
 """Stands for the actor row of an author without any engagement with the own post."""
 
-NO_MINUTE: Final = np.uint32(0xFFFFFFFF)
+NEVER_ANSWERED: Final = np.uint32(0xFFFFFFFF)
 
 ONE_WAY: Final = np.uint8(1)
 OTHER_WAY: Final = np.uint8(2)
@@ -107,17 +107,17 @@ def converse(
                     place = slot_of(table, size, np.uint64(kin) + np.uint64(1))
                     if table[place] == 0:
                         table[place] = np.uint64(kin) + np.uint64(1)
-                        values[place] = NO_MINUTE
+                        values[place] = NEVER_ANSWERED
                     values[place] = min(values[place], minutes[k])
-        oldest = NO_MINUTE
+        oldest = NEVER_ANSWERED
         for k in range(count):
             if ours[k]:
                 continue
-            answer = NO_MINUTE
+            answer = NEVER_ANSWERED
             if turns:
                 place = slot_of(table, size, np.uint64(nodes[k]) + np.uint64(1))
-                answer = values[place] if table[place] else NO_MINUTE
-            if answer != NO_MINUTE:
+                answer = values[place] if table[place] else NEVER_ANSWERED
+            if answer != NEVER_ANSWERED:
                 owners[answers] = i
                 asked[answers] = minutes[k]
                 waited[answers] = max(np.int64(answer) - np.int64(minutes[k]), 0)
@@ -125,7 +125,7 @@ def converse(
                 numbers[i, 5] += 1
             else:
                 oldest = min(oldest, minutes[k])
-        numbers[i, 6] = oldest if oldest != NO_MINUTE else np.uint32(0)
+        numbers[i, 6] = oldest if oldest != NEVER_ANSWERED else np.uint32(0)
     return answers
 
 

@@ -17,7 +17,7 @@ from processors.columnar.panes import NONE
 from processors.engagement.fold.business_hours import BusinessHours
 from processors.engagement.fold.layout import N_NODES
 from processors.engagement.fold.tables import Tables
-from processors.engagement.fold.thread_kernels import NO_MINUTE, NUMBERS, converse, link, slots_for
+from processors.engagement.fold.thread_kernels import NEVER_ANSWERED, NUMBERS, converse, link, slots_for
 from schemas.metrics import COMMENTS, MINUTE
 
 _RESPONSES: Final = tuple(f"first_response{name}_p{percent}" for name in ("", "_business") for percent in (50, 90))
@@ -187,7 +187,7 @@ def _responses(count: int, owners: Array, asked: Array, waited: Array, hours: Bu
     columns = {}
     for name, chosen in (("", packed), ("_business", packed[packed & 1 == 1])):
         edges = np.searchsorted(chosen >> 33, np.arange(count + 1))
-        waits = np.append(chosen >> 1 & NO_MINUTE, 0).astype(np.float64)
+        waits = np.append(chosen >> 1 & NEVER_ANSWERED, 0).astype(np.float64)
         for percent in (50, 90):
             columns[f"first_response{name}_p{percent}"] = _quantile(waits, edges, percent / 100)
     return columns

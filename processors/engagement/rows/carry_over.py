@@ -1,4 +1,4 @@
-"""Messages that posts carry, by which posts of different channels are tied: rows of carry_over."""
+"""Rows of carry_over: the messages (addresses and quoted posts) that tie posts of different channels together."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,7 +12,8 @@ _COLUMNS: Final = ("message", "post_id", "channel", "created_at", "is_current", 
 
 
 def carried(event: PostEvent | Facts) -> list[str]:
-    """The messages of a post that says so, each once: addresses in one spelling, its own first, and what it quotes."""
+    """Returns the messages of a post, each once: its own address and those of its links in canonical spelling, then the
+    post that it quotes."""
     addresses = [canonical_url(address) for address in (event.url, *event.links) if address]
     messages = [f"url:{address}" for address in addresses if address]
     return list(dict.fromkeys([*messages, f"post:{event.quotes}"] if event.quotes else messages))

@@ -1,5 +1,5 @@
-"""Who wrote a post, when, what it carries and which conversations it belongs to: a pure function of the set of its
-events of kind post, and of the brands that the operator tracks."""
+"""The facts of a post: its author, time, links, conversations. A pure function of the set of its events of kind post,
+and of the brands that the operator tracks."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
@@ -9,10 +9,10 @@ THREAD = "thread:"
 
 
 class BrandKeys(Protocol):
-    """What is known of brands; pipeline.brands.Brands is one."""
+    """The tracked brands; pipeline.brands.Brands is one."""
 
     def keys_of(self, author_id: str, conversations: Iterable[str], links: Iterable[str]) -> list[str]:
-        """`brand:<name>` of each brand that this is about. An empty author is nobody."""
+        """Returns `brand:<name>` of each brand that an event is about. An empty author stands for none."""
         ...
 
 
@@ -49,9 +49,10 @@ class Facts(NamedTuple):
 
 
 def facts_of(events: Iterable[PostEvent], brands: BrandKeys) -> Facts | None:
-    """The newest event (by time, then by id) says what the post is, the oldest when it was made; the first deletion of
-    any of its events deletes it. None when no event but deletions is known. Of two events of one identity the first one
-    counts.
+    """Returns the facts of a post by its events of kind post, or None where only deletions are known.
+
+    The newest event (by time, then by id) has the content of the post, the oldest the time at which it was made; the
+    first deletion of any of its events deletes it. Of two events of one identity the first one counts.
     """
     added, retracted = _by_identity(events)
     if not added:
@@ -72,12 +73,12 @@ def facts_of(events: Iterable[PostEvent], brands: BrandKeys) -> Facts | None:
 
 
 def added_of(events: Iterable[PostEvent]) -> list[PostEvent]:
-    """The adds among these events of one post, each identity once, the first in the log."""
+    """Returns the adds among these events of one post, each identity once, the first in the log."""
     return list(_by_identity(events)[0].values())
 
 
 def conversations_of(event: PostEvent, brands: BrandKeys) -> list[str]:
-    """The conversations that a post of this event belongs to, each once; that of its thread is not named."""
+    """Returns the conversations that a post of this event belongs to, each once, without its thread."""
     return [
         *event.conversations,
         *brands.keys_of(event.author_id, event.conversations, event.links),
@@ -86,7 +87,7 @@ def conversations_of(event: PostEvent, brands: BrandKeys) -> list[str]:
 
 
 def own_keys(conversations: Sequence[str], brands: BrandKeys) -> list[str]:
-    """The conversations that a share or comment belongs to besides its post's."""
+    """Returns the conversations that a share or comment names itself, beside those of its post."""
     return [*conversations, *brands.keys_of("", conversations, ())]
 
 

@@ -1,4 +1,5 @@
-"""Derived rows, column by column, from what the fold knows. Pure; the columns are those of schemas/tables.py."""
+"""Derived rows of posts and panes, column by column, from the state of the fold. Pure; schemas/tables.py has the
+columns."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -23,7 +24,7 @@ from schemas.metrics import (
 )
 
 CONCENTRATION_SHOWN_FROM: Final = 100
-"""Actors; a hundredth of fewer is nobody."""
+"""The least number of actors of whom a hundredth is at least one."""
 
 _TREE_NUMBERS: Final = {"all": 0, "share": SHARE_TREE, "comment": COMMENT_TREE}
 
@@ -42,7 +43,7 @@ def versions(events_seen: Array, as_of: Array | None = None) -> Array:
 
 
 def post_metrics(post_ids: Array, posts: Snapshot) -> Columns:
-    """Rows of post_metrics: one per post of the snapshot."""
+    """Makes rows of post_metrics, one per post of the snapshot."""
     total = posts.net.sum(axis=1)
     with np.errstate(over="ignore"):
         entropy = np.where(total >= CHANNELS_SHOWN_FROM, posts.entropy, np.nan)
@@ -67,7 +68,7 @@ def post_metrics(post_ids: Array, posts: Snapshot) -> Columns:
 
 
 def post_minutes(post_ids: Array, panes: Panes) -> Columns:
-    """Rows of post_minutes. `post_ids` has the post of each pane."""
+    """Makes rows of post_minutes. `post_ids` has the post of each pane."""
     return {
         "post_id": post_ids,
         "minute": (panes.minutes.astype(np.int64) * MINUTE).astype(np.uint32),
@@ -78,7 +79,7 @@ def post_minutes(post_ids: Array, panes: Panes) -> Columns:
 
 
 def posts(post_ids: Sequence[str], facts: Sequence[Facts], version: Array) -> Columns:
-    """Rows of posts, as lists: few, and mostly text."""
+    """Makes rows of posts, as lists, because they are few and mostly text."""
     by_field = zip(*facts, strict=True) if facts else [()] * len(Facts._fields)
     return {
         "post_id": list(post_ids),
@@ -88,24 +89,24 @@ def posts(post_ids: Sequence[str], facts: Sequence[Facts], version: Array) -> Co
 
 
 def of_panes(fold: Fold, panes: Array) -> Columns:
-    """Rows of post_minutes for these panes of the fold."""
+    """Makes rows of post_minutes for these panes of the fold."""
     found = fold.panes(panes)
     owners, place = np.unique(found.posts, return_inverse=True)
     return post_minutes(names(fold, owners)[place], found)
 
 
 def of_posts(fold: Fold, rows: Array) -> Columns:
-    """Rows of post_metrics for these posts of the fold, but for how they spread (spreading.py)."""
+    """Makes rows of post_metrics for these posts of the fold, without the columns of their spread (spread.py)."""
     return of_snapshot(fold, rows, fold.snapshot(rows))
 
 
 def of_snapshot(fold: Fold, rows: Array, posts: Snapshot) -> Columns:
-    """The same for posts of which the snapshot is at hand."""
+    """Makes the same rows from a snapshot of these posts."""
     return {**post_metrics(names(fold, rows), posts), **fold.threads(rows)}
 
 
 def names(fold: Fold, rows: Array) -> Array:
-    """The ids of these posts, as an array of objects."""
+    """Returns the ids of these posts, as an array of objects."""
     ids = np.empty(len(rows), object)
     ids[:] = [fold.post_ids[row] for row in rows.tolist()]
     return ids
@@ -122,7 +123,8 @@ def _scores(posts: Snapshot) -> Columns:
 
 
 def _windows(posts: Snapshot) -> Columns:
-    """N(t) - N(t-w) is the net of a window, N(t) - 2N(t-w) + N(t-2w) its difference to the window before."""
+    """Computes the columns of windows. N(t) - N(t-w) is the net of a window, N(t) - 2N(t-w) + N(t-2w) its difference
+    from the window before."""
     columns: dict[str, Any] = {}
     for m, measure in enumerate(MEASURES):
         for w, (window, minutes) in enumerate(WINDOWS.items()):
@@ -166,8 +168,8 @@ def _trees(posts: Snapshot) -> Columns:
 
 
 def _lists(values: Array, lengths: Array) -> Array:
-    """The first `lengths[i]` values of row i, or as many as there are; as text, because the driver sends no arrays of
-    arrays."""
+    """Returns the first `lengths[i]` values of row i, or all where they are fewer, as text, because the driver sends no
+    arrays of arrays."""
     texts = np.empty(len(values), object)
     texts[:] = "[]"
     for number in np.flatnonzero(lengths).tolist():

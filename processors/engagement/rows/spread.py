@@ -1,4 +1,5 @@
-"""Whole rows of post_metrics: what the fold says, and how the post spreads at a time of its own (`spread_as_of`)."""
+"""Whole rows of post_metrics: the columns that follow from the fold, and those of R_t and the forecast at
+`spread_as_of`."""
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Spreading:
         return columns | {"version": post_rows.versions(columns["events_seen"], at)}
 
     def _habits_of(self, fold: Fold, posts: Array) -> Array:
-        """The habit of each post's author, 0 where not known."""
+        """Returns the habit of each post's author, 0 where it is not known."""
         authors = fold.tables.posts["author"][posts]
         place = np.searchsorted(self._authors[:-1], authors)
         found: Array = np.where(self._authors[place] == authors, self._habits[place], 0.0)
@@ -54,18 +55,18 @@ class Spreading:
 
     @staticmethod
     def times(fold: Fold, posts: Array, mark: Array | int) -> Array:
-        """When these posts' spread is meant for once the watermark has come to `mark`, in minutes since 1970."""
+        """Returns the `spread_as_of` of these posts for a watermark of `mark`, in minutes since 1970."""
         return clock.spread_as_of(_created(fold, posts), fold.seen(posts)[1], mark)
 
     @staticmethod
     def due(fold: Fold, before: int, mark: int) -> Array:
-        """The posts with net shares whose age has doubled while the watermark went from one minute to the other."""
+        """Returns the posts with net shares whose age has doubled while the watermark went from `before` to `mark`."""
         tables = fold.tables.posts[: len(fold)]
         posts = np.flatnonzero((tables["net"][:, SHARES] > 0) & (tables["created"] != clock.NO_MINUTE))
         return posts[clock.next_doubling(_created(fold, posts), Spreading.times(fold, posts, before)) <= mark]
 
 
 def _created(fold: Fold, posts: Array) -> Array:
-    """The minute of each post itself, clock.NO_MINUTE where it has not come."""
+    """Returns the minute of each post itself, clock.NO_MINUTE where the post has not come."""
     found: Array = fold.tables.posts["created"][posts]
     return found

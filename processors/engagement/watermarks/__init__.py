@@ -1,1 +1,1 @@
-"""How far the event time of source partitions has come, and who tells conversations of that progress."""
+"""Watermarks of source partitions, and their publisher."""

@@ -1,8 +1,8 @@
-"""Marks on their way: to every partition of `engagement.conversations`, and into `source_marks` (law 8).
+"""The publisher of watermarks: to every partition of `engagement.conversations`, and into `source_marks` (law 8).
 
-Minutes are closed by them, so they are sent where one has come to another minute or to rest, not each time that a
-batch moves one by a second. First to the conversations, whose cells lie before them there, then into the table, from
-which a new owner of conversations reads them (and then the cells).
+Watermarks close minutes, so one is sent when it has come to another minute or its partition has become idle, not each
+time that a batch moves it by a second. It goes to the topic first, behind the cells that it covers, then into the
+table, from which a new owner of conversations reads watermarks before it reads cells.
 """
 
 import logging
@@ -23,19 +23,19 @@ log = logging.getLogger(__name__)
 
 
 class MarkShelf(Protocol):
-    """Where watermarks are kept. Blocks; raises Unavailable, Refused."""
+    """A store of watermarks. Its methods block and raise Unavailable, Refused."""
 
     def watermarks(self) -> Mapping[int, int]:
-        """Source partition -> watermark, in microseconds."""
+        """Returns the watermark of each source partition, in microseconds."""
         ...
 
     def upsert(self, table: str, columns: Mapping[str, Sequence[Any] | Any]) -> None:
-        """Rows into a table of schemas/tables.py."""
+        """Stores rows of a table of schemas/tables.py."""
         ...
 
 
 class Marking:
-    """The marks of the source partitions of one worker. One thread calls it; a call that failed is repeated whole."""
+    """The watermarks of one worker's source partitions. One thread calls it, and repeats a failed call as a whole."""
 
     def __init__(self, policy: MarksPolicy, shelf: MarkShelf, outbox: Outbox) -> None:
         self._policy, self._shelf, self._outbox = policy, shelf, outbox
@@ -43,7 +43,7 @@ class Marking:
         self.assign([], 1)
 
     def assign(self, partitions: Sequence[int], of: int) -> None:
-        """These source partitions, out of `of`, are ours from now on; there are as many of conversations."""
+        """Takes over these source partitions out of `of`; the conversations' topic has as many."""
         self._partitions, self._of = tuple(partitions), of
         self._state: MarksState | None = None
         self._told: set[tuple[int, int, bool]] = set()
@@ -82,11 +82,12 @@ class Marking:
 
     @property
     def least(self) -> int | None:
-        """The least watermark of ours, in microseconds; None while it is not known."""
+        """The least watermark of the worker's partitions, in microseconds; None while it is not known."""
         return self._state.least if self._state is not None else None
 
     def _broker_time(self, reached: Reached, now: float) -> float:
-        """Unix seconds, never ahead of the brokers. Where they have said nothing yet, an empty record asks them."""
+        """Returns Unix seconds, never ahead of the brokers. Sends an empty record where no broker has stamped one
+        yet."""
         for _, received_ms in reached.values():
             self._clock.note_record(received_ms, now)
         self._note_acks(now)
@@ -104,7 +105,7 @@ class Marking:
             self._clock.note_ack(acked_ms, now)
 
     def _known(self, broker_now: float) -> dict[int, int]:
-        """The stored watermarks of our source partitions, 0 where there is none that can be."""
+        """Returns the stored watermarks of the worker's partitions, 0 for a missing or an impossible one."""
         stored = self._shelf.watermarks()
         known = {number: stored.get(number, 0) for number in self._partitions}
         for number, watermark in known.items():

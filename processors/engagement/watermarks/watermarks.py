@@ -1,10 +1,10 @@
-"""How far the event time of each source partition has come (law 8). Pure: time is an argument.
+"""The watermark of each source partition: how far its event time has come (law 8). Pure: time is an argument.
 
     mark of a topic partition        = min(newest occurred_at, received_at of its last record) - lateness
     watermark of a source partition  = the least mark of its topics that have lag; where none has, the largest of its
                                        marks; where none has had lag or a record for a while, it is idle: now - lateness
 
-A watermark never goes back, so what is told twice, late, or by an owner of before changes nothing.
+A watermark never goes back, so a repeated, late or outdated report changes nothing.
 
     >>> state = MarksState(MarksPolicy(lateness_seconds=60, idle_seconds=30), {0: 0}, now=1_000.0)
     >>> at = 960_000_000
@@ -27,10 +27,11 @@ from schemas.metrics import MINUTE_US
 MICROSECONDS: Final = 1_000_000
 
 Reached = Mapping[Partition, tuple[int, int]]
-"""Newest occurred_at (microseconds) and the last record's received_at (milliseconds) of what is stored."""
+"""Per topic partition, of all stored records: the newest occurred_at (microseconds) and the last received_at
+(milliseconds)."""
 
 Lags = Mapping[Partition, int | None]
-"""Records behind what is stored; None where that is not known yet."""
+"""Per topic partition, the number of records that are not stored yet; None where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class MarksPolicy:
 
 
 class MarksState:
-    """The watermarks of some source partitions; moves as it is told what is stored and what is left."""
+    """The watermarks of some source partitions, which move with the reports of stored records and lags."""
 
     def __init__(self, policy: MarksPolicy, known: Mapping[int, int], now: float) -> None:
         """`known`: our source partitions, with the watermark (microseconds) that each had; 0 for none. `now` is Unix
@@ -70,7 +71,7 @@ class MarksState:
 
     @property
     def marks(self) -> list[Mark]:
-        """One for each partition that has come anywhere."""
+        """The watermark of each partition that has one."""
         return [
             {"partition": partition, "watermark": watermark, "idle": self._idle[partition]}
             for partition, watermark in self._watermarks.items()
@@ -79,7 +80,7 @@ class MarksState:
 
     @property
     def least(self) -> int | None:
-        """The least watermark of ours, in microseconds; None while one of them has none, or without partitions."""
+        """The least watermark, in microseconds; None while a partition has none, and without partitions."""
         least = min(self._watermarks.values(), default=0)
         return least if least > 0 else None
 
@@ -108,5 +109,6 @@ class MarksState:
 
 
 def minute_of(mark: Mark) -> tuple[int, int, bool]:
-    """What somebody who closes minutes sees of a mark: while this stays, telling him again is in vain."""
+    """Returns the part of a mark that decides which minutes are closed; a mark with the same part need not be sent
+    again."""
     return mark["partition"], mark["watermark"] // MINUTE_US, mark["idle"]
