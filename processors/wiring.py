@@ -38,9 +38,9 @@ from processors.engagement.fold.threads import ThreadPolicy, turns_of
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.engagement.ports import EngagementPorts
 from processors.engagement.store import ClickHouseLog
-from processors.engagement.watermarks.publisher import Marking
+from processors.engagement.watermarks.publisher import WatermarkPublisher
 from processors.engagement.watermarks.store import WatermarkStore
-from processors.engagement.watermarks.watermarks import MarksPolicy
+from processors.engagement.watermarks.watermarks import WatermarkPolicy
 from processors.row_settings_store import StoredRowSettings, WorkerAgreement
 from processors.runtime.agent_thread import AgentThread, ThreadPorts
 from processors.runtime.memory import SERIES_BYTES, MemoryBudget
@@ -87,7 +87,9 @@ def open_engagement(settings: Settings, context: AgentContext) -> EngagementAgen
         log, log, dead_letters.write, hasher, context.metrics, outbox, context.after_step, thread.note_store
     )
     job = EngagementJob(ports, job_policy(settings, hasher))
-    watermarks = Marking(MarksPolicy(settings.lateness_seconds, settings.idle_seconds), stored_watermarks, outbox)
+    watermarks = WatermarkPublisher(
+        WatermarkPolicy(settings.lateness_seconds, settings.idle_seconds), stored_watermarks, outbox
+    )
     return EngagementAgent(
         EngagementAgentPorts(thread, job, watermarks, outbox, context.metrics, context.memory), settings.business_zone
     )

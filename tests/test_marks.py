@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.engagement.watermarks.publisher import Marking
-from processors.engagement.watermarks.watermarks import MarksPolicy, MarksState
+from processors.engagement.watermarks.publisher import WatermarkPublisher
+from processors.engagement.watermarks.watermarks import WatermarkPolicy, WatermarkState
 from schemas.conversations import CONVERSATION_RUN
 from schemas.metrics import MINUTE_US
 
-POLICY = MarksPolicy(lateness_seconds=60, idle_seconds=30)
+POLICY = WatermarkPolicy(lateness_seconds=60, idle_seconds=30)
 LIKES, SHARES, POSTS = ("likes", 0), ("shares", 0), ("posts", 0)
 NOW = 1_000_000.0
 NONE = {LIKES: 0, SHARES: 0, POSTS: 0}
@@ -25,12 +25,12 @@ def at(occurred: float, received: float) -> tuple[int, int]:
     return us(occurred), int(received * 1000)
 
 
-def watermark(state: MarksState) -> float | None:
+def watermark(state: WatermarkState) -> float | None:
     return state.marks[0]["watermark"] / 1e6 if state.marks else None
 
 
-def begun(known: float = 0) -> MarksState:
-    return MarksState(POLICY, {0: us(known)}, NOW)
+def begun(known: float = 0) -> WatermarkState:
+    return WatermarkState(POLICY, {0: us(known)}, NOW)
 
 
 def test_the_least_of_topics_that_have_lag_the_largest_where_none_has() -> None:
@@ -85,7 +85,7 @@ def test_all_read_is_idle_at_once_and_stays_so_until_something_comes() -> None:
 
 
 def test_partitions_of_others_are_not_ours() -> None:
-    state = MarksState(POLICY, {0: 0, 3: us(77)}, NOW)
+    state = WatermarkState(POLICY, {0: 0, 3: us(77)}, NOW)
     assert state.least is None
     state.note({("likes", 1): at(900_000, NOW)}, {("likes", 1): 0}, NOW + 100)
     assert state.marks == [{"partition": 3, "watermark": us(77), "idle": False}]
@@ -104,7 +104,7 @@ STEP = st.tuples(
 
 @given(st.lists(STEP, max_size=25))
 def test_watermarks_never_go_back(steps: list[Any]) -> None:
-    state, now, before = MarksState(POLICY, {0: 5, 1: 0}, NOW), NOW, {0: 5, 1: 0}
+    state, now, before = WatermarkState(POLICY, {0: 5, 1: 0}, NOW), NOW, {0: 5, 1: 0}
     for reached, lags, passed, all_read in steps:
         now += passed
         state.note(reached, lags, now, all_read)
@@ -160,42 +160,42 @@ def told(outbox: FakeOutbox) -> list[tuple[int, list[tuple[int, int, bool]]]]:
 def test_marks_go_to_every_partition_when_a_minute_is_passed() -> None:
     outbox = FakeOutbox()
     shelf = FakeShelf({0: us(600), 1: us(999_999)}, outbox)
-    marking = Marking(POLICY, shelf, outbox)
-    marking.note({}, {}, NOW, False)
+    publisher = WatermarkPublisher(POLICY, shelf, outbox)
+    publisher.note({}, {}, NOW, False)
     assert told(outbox) == [], "no partitions are ours"
-    marking.assign([0], 3)
-    marking.note({}, {LIKES: 3}, NOW, False)
+    publisher.assign([0], 3)
+    publisher.note({}, {LIKES: 3}, NOW, False)
     assert told(outbox) == [(number, [(0, 10, False)]) for number in range(3)], "once, whatever was told before"
-    marking.note({LIKES: at(700, NOW)}, {LIKES: 0}, NOW, False)
-    marking.note({LIKES: at(719, NOW)}, {LIKES: 0}, NOW + 1, False)
+    publisher.note({LIKES: at(700, NOW)}, {LIKES: 0}, NOW, False)
+    publisher.note({LIKES: at(719, NOW)}, {LIKES: 0}, NOW + 1, False)
     assert told(outbox) == [], "the same minute"
-    marking.note({LIKES: at(725, NOW)}, {LIKES: 0}, NOW + 2, False)
+    publisher.note({LIKES: at(725, NOW)}, {LIKES: 0}, NOW + 2, False)
     assert told(outbox) == [(number, [(0, 11, False)]) for number in range(3)]
     assert shelf.known == {0: us(665), 1: us(999_999)}
-    assert marking.least == us(665)
-    marking.note({LIKES: at(725, NOW)}, {LIKES: 0}, NOW + 3, True)
+    assert publisher.least == us(665)
+    publisher.note({LIKES: at(725, NOW)}, {LIKES: 0}, NOW + 3, True)
     assert [marks[0][2] for _, marks in told(outbox)] == [True] * 3
-    marking.assign([0], 3)
-    assert marking.least is None
+    publisher.assign([0], 3)
+    assert publisher.least is None
 
 
 def test_the_time_is_the_brokers_whatever_the_clocks_here_say() -> None:
     """Nothing comes, so the partition is idle: its watermark is the brokers' time less the lateness. `now` is monotonic
     and says nothing of the date."""
     outbox = FakeOutbox(broker_now=NOW)
-    marking = Marking(POLICY, FakeShelf({}, outbox), outbox)
-    marking.assign([0], 1)
-    marking.note({}, NONE, 50.0, False)
+    publisher = WatermarkPublisher(POLICY, FakeShelf({}, outbox), outbox)
+    publisher.assign([0], 1)
+    publisher.note({}, NONE, 50.0, False)
     assert [value for _, value in outbox.sent] == [b'{"cells":null,"marks":[]}'], "it asks the brokers"
     assert told(outbox) == []
     outbox.broker_now = NOW + 31
-    marking.note({}, NONE, 81.0, False)
+    publisher.note({}, NONE, 81.0, False)
     (mark,) = CONVERSATION_RUN.validate_json(outbox.sent[-1][1])["marks"]
     assert mark["idle"]
     assert NOW + 31 - 60 - 1 < mark["watermark"] / 1e6 < NOW + 31 - 60, "behind the brokers, never ahead"
     for second in range(1, 4000):
         outbox.broker_now = NOW + 31 + second * 0.9995  # the brokers' clock is a little slower than ours
-        marking.note({}, NONE, 81.0 + second, False)
+        publisher.note({}, NONE, 81.0 + second, False)
         for mark in CONVERSATION_RUN.validate_json(outbox.sent[-1][1])["marks"]:
             assert mark["watermark"] / 1e6 <= outbox.broker_now
     assert mark["watermark"] / 1e6 > NOW + 3800
@@ -204,9 +204,9 @@ def test_the_time_is_the_brokers_whatever_the_clocks_here_say() -> None:
 def test_a_stored_watermark_ahead_of_the_brokers_is_left_out() -> None:
     outbox = FakeOutbox()
     shelf = FakeShelf({0: us(4e9), 1: us(NOW - 1)}, outbox)
-    marking = Marking(POLICY, shelf, outbox)
-    marking.assign([0, 1], 2)
-    marking.note({LIKES: at(700, NOW)}, {LIKES: 0, ("likes", 1): 0}, NOW, False)
+    publisher = WatermarkPublisher(POLICY, shelf, outbox)
+    publisher.assign([0, 1], 2)
+    publisher.note({LIKES: at(700, NOW)}, {LIKES: 0, ("likes", 1): 0}, NOW, False)
     assert {marks[0] for _, found in told(outbox) for marks in found} == {0, 1}
     assert shelf.known == {0: us(640), 1: us(NOW - 1)}
 
@@ -214,15 +214,15 @@ def test_a_stored_watermark_ahead_of_the_brokers_is_left_out() -> None:
 def test_no_mark_is_sent_that_would_be_refused() -> None:
     """The brokers' clock was set back by an hour."""
     outbox = FakeOutbox()
-    marking = Marking(POLICY, FakeShelf({}, outbox), outbox)
-    marking.assign([0], 1)
-    marking.note({LIKES: at(NOW - 5, NOW)}, NONE, 10.0, False)
+    publisher = WatermarkPublisher(POLICY, FakeShelf({}, outbox), outbox)
+    publisher.assign([0], 1)
+    publisher.note({LIKES: at(NOW - 5, NOW)}, NONE, 10.0, False)
     assert len(told(outbox)) == 1
     outbox.broker_ms = int((NOW - 3600) * 1000)
-    marking.note({LIKES: at(NOW - 5, NOW - 3600)}, NONE, 20.0, True)
+    publisher.note({LIKES: at(NOW - 5, NOW - 3600)}, NONE, 20.0, True)
     assert told(outbox) == []
     outbox.broker_ms = int((NOW + 100) * 1000)
-    marking.note({LIKES: at(NOW - 5, NOW - 3600)}, NONE, 30.0, True)
+    publisher.note({LIKES: at(NOW - 5, NOW - 3600)}, NONE, 30.0, True)
     assert len(told(outbox)) == 1
 
 
@@ -230,14 +230,14 @@ def test_no_mark_is_sent_that_would_be_refused() -> None:
 def test_what_failed_is_said_again(fails: str) -> None:
     outbox = FakeOutbox()
     shelf = FakeShelf({}, outbox)
-    marking = Marking(POLICY, shelf, outbox)
-    marking.assign([0], 1)
+    publisher = WatermarkPublisher(POLICY, shelf, outbox)
+    publisher.assign([0], 1)
     port: Any = shelf if fails == "upsert" else outbox
     port.__dict__[fails] = lambda *_: (_ for _ in ()).throw(ConnectionError)
     with pytest.raises(ConnectionError):
-        marking.note({LIKES: at(725, NOW)}, {LIKES: 0}, NOW, False)
+        publisher.note({LIKES: at(725, NOW)}, {LIKES: 0}, NOW, False)
     del port.__dict__[fails]
     outbox.sent.clear()
-    marking.note({LIKES: at(725, NOW)}, {LIKES: 0}, NOW, False)
+    publisher.note({LIKES: at(725, NOW)}, {LIKES: 0}, NOW, False)
     assert told(outbox) == [(0, [(0, 11, False)])]
     assert shelf.known == {0: us(665)}

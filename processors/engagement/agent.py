@@ -11,7 +11,7 @@ from pipeline.topic_producer import PartitionProducer
 from processors.engagement.fold.business_hours import clock_of
 from processors.engagement.job import EngagementJob
 from processors.engagement.warmup import load_engagement_kernels
-from processors.engagement.watermarks.publisher import Marking
+from processors.engagement.watermarks.publisher import WatermarkPublisher
 from processors.runtime.agent_thread import AgentThread
 from processors.runtime.batch import Batch
 from processors.runtime.memory import MemoryBudget
@@ -28,7 +28,7 @@ class EngagementAgentPorts:
 
     thread: AgentThread
     job: EngagementJob
-    watermarks: Marking
+    watermarks: WatermarkPublisher
     outbox: PartitionProducer
     metrics: WorkerMetrics
     memory: MemoryBudget

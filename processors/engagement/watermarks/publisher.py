@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from processors.engagement.ports import Outbox
 from processors.engagement.watermarks.broker_clock import BrokerClock
-from processors.engagement.watermarks.watermarks import Lags, MarksPolicy, MarksState, Reached, minute_of
+from processors.engagement.watermarks.watermarks import Lags, Reached, WatermarkPolicy, WatermarkState, minute_of
 from schemas.conversations import ConversationRun
 from schemas.tables import SOURCE_MARKS
 
@@ -22,7 +22,7 @@ _NOTHING: Final[ConversationRun] = {"cells": None, "marks": []}
 log = logging.getLogger(__name__)
 
 
-class MarkShelf(Protocol):
+class StoredWatermarks(Protocol):
     """A store of watermarks. Its methods block and raise Unavailable, Refused."""
 
     def watermarks(self) -> Mapping[int, int]:
@@ -34,31 +34,31 @@ class MarkShelf(Protocol):
         ...
 
 
-class Marking:
+class WatermarkPublisher:
     """The watermarks of one worker's source partitions. One thread calls it, and repeats a failed call as a whole."""
 
-    def __init__(self, policy: MarksPolicy, shelf: MarkShelf, outbox: Outbox) -> None:
-        self._policy, self._shelf, self._outbox = policy, shelf, outbox
+    def __init__(self, policy: WatermarkPolicy, stored: StoredWatermarks, outbox: Outbox) -> None:
+        self._policy, self._stored, self._outbox = policy, stored, outbox
         self._clock, self._acked_ms = BrokerClock(), outbox.broker_ms
         self.assign([], 1)
 
     def assign(self, partitions: Sequence[int], of: int) -> None:
         """Takes over these source partitions out of `of`; the conversations' topic has as many."""
         self._partitions, self._of = tuple(partitions), of
-        self._state: MarksState | None = None
+        self._state: WatermarkState | None = None
         self._told: set[tuple[int, int, bool]] = set()
 
     def note(self, reached: Reached, lags: Lags, now: float, all_read: bool) -> None:
-        """After a batch is stored, and each second: what marks.MarksState is told. `now` is seconds of a monotonic
-        clock: that of the brokers follows from what they stamp. Sends and stores what has moved. Blocks; raises
-        Unavailable, Refused."""
+        """Reports stored records and lags to `WatermarkState` (after each batch, and each second), then sends and
+        stores the watermarks that have moved. `now` is seconds of a monotonic clock: the brokers' time follows from the
+        stamps of their records. Blocks; raises Unavailable, Refused."""
         if not self._partitions:
             return
         broker_now = self._broker_time(reached, now)
         if self._state is None:
-            self._state = MarksState(self._policy, self._known(broker_now), broker_now)
+            self._state = WatermarkState(self._policy, self._known(broker_now), broker_now)
         self._state.note(reached, lags, broker_now, all_read)
-        # Whoever closes minutes refuses a mark beyond its own record: the brokers' clock may have been set back.
+        # A mark later than its own record would be refused: the brokers' clock may have been set back.
         marks = [
             mark
             for mark in self._state.marks
@@ -76,7 +76,7 @@ class Marking:
             "watermark": [mark["watermark"] for mark in marks],
             "idle": [int(mark["idle"]) for mark in marks],
         }
-        self._shelf.upsert(SOURCE_MARKS.name, columns)
+        self._stored.upsert(SOURCE_MARKS.name, columns)
         told = {mark["partition"] for mark in marks}
         self._told = {seen for seen in self._told if seen[0] not in told} | set(map(minute_of, marks))
 
@@ -106,8 +106,8 @@ class Marking:
 
     def _known(self, broker_now: float) -> dict[int, int]:
         """Returns the stored watermarks of the worker's partitions, 0 for a missing or an impossible one."""
-        stored = self._shelf.watermarks()
-        known = {number: stored.get(number, 0) for number in self._partitions}
+        watermarks = self._stored.watermarks()
+        known = {number: watermarks.get(number, 0) for number in self._partitions}
         for number, watermark in known.items():
             if watermark > broker_now * 1_000_000:
                 log.warning("source partition %s: its watermark is ahead of the brokers' time and is left out", number)

@@ -6,7 +6,7 @@
 
 A watermark never goes back, so a repeated, late or outdated report changes nothing.
 
-    >>> state = MarksState(MarksPolicy(lateness_seconds=60, idle_seconds=30), {0: 0}, now=1_000.0)
+    >>> state = WatermarkState(WatermarkPolicy(lateness_seconds=60, idle_seconds=30), {0: 0}, now=1_000.0)
     >>> at = 960_000_000
     >>> state.note({("likes", 0): (at, 970_000)}, {("likes", 0): 0, ("shares", 0): 0}, now=1_001.0)
     >>> state.marks
@@ -35,17 +35,17 @@ Lags = Mapping[Partition, int | None]
 
 
 @dataclass(frozen=True)
-class MarksPolicy:
+class WatermarkPolicy:
     """`ENGAGEMENT_LATENESS_SECONDS` and `ENGAGEMENT_IDLE_SECONDS`."""
 
     lateness_seconds: float = 60
     idle_seconds: float = 30
 
 
-class MarksState:
+class WatermarkState:
     """The watermarks of some source partitions, which move with the reports of stored records and lags."""
 
-    def __init__(self, policy: MarksPolicy, known: Mapping[int, int], now: float) -> None:
+    def __init__(self, policy: WatermarkPolicy, known: Mapping[int, int], now: float) -> None:
         """`known`: our source partitions, with the watermark (microseconds) that each had; 0 for none. `now` is Unix
         time in seconds."""
         self._policy = policy
