@@ -89,9 +89,9 @@ class ConversationFold:
         return AddedCells(np.flatnonzero(np.bincount(groups)), len(into), len(cells) - len(into))
 
     def outdated(self, groups: Array) -> Array:
-        """Returns the given groups with cells of an older fold version. `recount` may have written such cells
-        anew in the table. Two fold versions count events differently, so such a group has to be read again before its
-        sum is compared with that of a row."""
+        """Returns the given groups with cells of an older fold version. `recount` may have written such cells anew in
+        the table. Two fold versions count events differently, so such a group has to be read again before its sum is
+        compared with that of a row."""
         if not self._may_be_outdated:
             return groups[:0]
         old = self._group[: len(self)][self._version[: len(self)] < OF_THIS_CODE]

@@ -208,8 +208,8 @@ class ConversationJob:
             self._lower_ceiling()
 
     def _renew(self, groups: Array) -> None:
-        """Reads groups with cells of an older fold version again (see `ConversationFold.outdated`).
-        Costs nothing once `engagement recount` has written all cells anew."""
+        """Reads groups with cells of an older fold version again (see `ConversationFold.outdated`). Costs nothing once
+        `engagement recount` has written all cells anew."""
         pane_keys = self.fold.pane_keys(self.fold.outdated(groups))
         for start in range(0, len(pane_keys), PANES_AT_ONCE):
             wanted = pane_keys[start : start + PANES_AT_ONCE]
@@ -217,8 +217,8 @@ class ConversationJob:
                 self.fold.add_cells(cells)
 
     def _store_cold_minutes(self, cells: CellArrays, is_late: Array) -> None:
-        """Stores the panes of cells whose panes are not in memory, after reading the panes through. `is_late`:
-        whether the minute of a cell is closed."""
+        """Stores the panes of cells whose panes are not in memory, after reading the panes through. `is_late`: whether
+        the minute of a cell is closed."""
         pane_keys = cells.pane_keys
         is_closed = dict(zip(pane_keys, is_late.tolist(), strict=True))
         distinct = list(is_closed)

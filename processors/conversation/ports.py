@@ -37,8 +37,8 @@ class Closings(Protocol):
     """The closings of minutes."""
 
     def watermarks(self) -> Mapping[int, int]:
-        """Reads the watermark of each source partition, in microseconds since 1970. Its owner stores it after the
-        cells that it covers."""
+        """Reads the watermark of each source partition, in microseconds since 1970. Its owner stores it after the cells
+        that it covers."""
         ...
 
     def floors(self, partitions: Sequence[int]) -> Mapping[int, int]:

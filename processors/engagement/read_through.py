@@ -26,8 +26,7 @@ class ColdPosts:
         self._of = 1
 
     def assign(self, partitions: Iterable[int], of: int) -> None:
-        """Sets the owned partitions, out of `of`. Their posts in the log are read when they are first
-        needed."""
+        """Sets the owned partitions, out of `of`. Their posts in the log are read when they are first needed."""
         self._partitions, self._of, self._known = tuple(sorted(partitions)), of, None
 
     def bring(self, state: PostsState, post_ids: Sequence[str], partitions: Array) -> int:
@@ -75,8 +74,8 @@ class LoggedPosts(NamedTuple):
 
 
 def read_logged_posts(log: EventLog, hasher: Hasher, post_ids: Sequence[str], state: PostsState) -> LoggedPosts:
-    """Reads the log's content about the given posts, except names of channels in the state. Blocks.
-    Raises as an EventLog does."""
+    """Reads the log's content about the given posts, except names of channels in the state. Blocks. Raises as an
+    EventLog does."""
     hashes = hasher.hashes(post_ids)
     order = np.argsort(hashes)
     blocks = list(log.read(post_ids))

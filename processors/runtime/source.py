@@ -78,7 +78,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
 
     @faust.Service.task
     async def _pump(self) -> None:
-        self._channel.app.flow_control.resume()  # channels are suspended until they are resumed
+        self._channel.app.flow_control.resume()  # Faust suspends channels until then
         await self._try_until_done(self._agent.prepare, "clickhouse")
         self._joined = await self._try_until_done(self._member.join, "kafka")
         while not self.should_stop:
@@ -113,8 +113,7 @@ class RunSource(faust.Service):  # type: ignore[misc]
         return False
 
     async def _rewind_first(self) -> bool:
-        """Rewinds a first assignment, where the policy asks for a rewind. Returns False when Kafka did
-        not answer."""
+        """Rewinds a first assignment, where the policy asks for a rewind. Returns False when Kafka did not answer."""
         if self._to_rewind and not self._wanted and self._policy.rewind_to is not None:
             try:
                 self._uncommitted = await self._member.rewind_to(self._to_rewind, self._policy.rewind_to)
