@@ -23,8 +23,8 @@ from processors.engagement.fold.columns import Identities
 from processors.engagement.fold.fold import Fold
 from processors.engagement.known import KnownPosts
 from processors.runtime.process_tuning import tune
-from processors.spikes.bank import Bank
-from processors.spikes.tracked import TrackedSeries
+from processors.spikes.detection.bank import Bank
+from processors.spikes.detection.tracked import TrackedSeries
 from schemas.conversations import CELL_COUNTS
 
 RUN = 20_000

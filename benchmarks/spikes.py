@@ -16,11 +16,11 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from processors.spikes import numenta
 from processors.spikes.backtest import LabelScores, compare_with_labels, judge_series, rate_all
-from processors.spikes.bank import ROW_BYTES, Bank, Verdicts
+from processors.spikes.detection import numenta
+from processors.spikes.detection.bank import ROW_BYTES, Bank, Verdicts
+from processors.spikes.detection.series import Labels, Series, read_labels, read_series
 from processors.spikes.policy import DEFAULT_POLICY, HOUR_SECONDS
-from processors.spikes.series import Labels, Series, read_labels, read_series
 
 Array = np.ndarray[Any, Any]
 

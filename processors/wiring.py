@@ -32,8 +32,8 @@ from processors.conversation.job import ConversationJob, ConversationPolicy
 from processors.conversation.ports import ConversationPorts
 from processors.conversation.store import ClickHouseConversations
 from processors.engagement.agent import EngagementAgent, EngagementAgentPorts
+from processors.engagement.business_hours import BusinessHours
 from processors.engagement.decoding import DecodingPolicy
-from processors.engagement.fold.business_hours import BusinessHours
 from processors.engagement.fold.threads import ThreadPolicy, turns_of
 from processors.engagement.job import EngagementJob, JobPolicy
 from processors.engagement.ports import EngagementPorts

@@ -13,10 +13,10 @@ import numpy as np
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.observability.spike_metrics import SpikeMetrics
 from processors.columnar.partitioning import partitions_of
-from processors.spikes.life import Change
+from processors.spikes.detection.life import Change
+from processors.spikes.detection.state import MonitorPolicy
 from processors.spikes.monitor import MonitorPorts, SpikeMonitor
 from processors.spikes.ports import Evidence, StoredSpike
-from processors.spikes.state import MonitorPolicy
 from schemas.alerts import SPIKE_ALERT, SpikeAlert, idempotency_key
 
 START = 29_000_000 - 29_000_000 % 60

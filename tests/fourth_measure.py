@@ -23,8 +23,8 @@ from processors.conversation.decoding import decode_cells
 from processors.conversation.fold import ConversationFold
 from processors.conversation.rows import minute_columns
 from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
+from processors.engagement.cells.records import records_of
 from processors.engagement.fold.fold import Fold
-from processors.engagement.outbox import records_of
 from processors.engagement.rows import post_rows
 from processors.engagement.warmup import load_engagement_kernels
 from processors.runtime.records import Run

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from processors.virality.cascades import FOREVER, Cascades
+from processors.virality.fit.cascades import FOREVER, Cascades
 from processors.virality.generation import MINUTES, WEIGHTS
 
 Array = np.ndarray[Any, Any]

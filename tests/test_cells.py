@@ -17,8 +17,8 @@ from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets
 from processors.engagement.cells import cell_kernels
 from processors.engagement.cells.cells import Cells
+from processors.engagement.cells.records import RECORD_BYTES, records_of
 from processors.engagement.job import EngagementJob, JobPolicy
-from processors.engagement.outbox import RECORD_BYTES, records_of
 from processors.engagement.ports import EngagementPorts
 from processors.engagement.warmup import load_engagement_kernels
 from processors.runtime.records import Run

@@ -23,7 +23,7 @@ from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Refused, Unavailable
 from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.partitioning import partitions_of
-from processors.conversation import closed
+from processors.conversation.closing import closed
 from processors.conversation.fold import ConversationFold
 from processors.conversation.job import ConversationJob, ConversationPolicy
 from processors.conversation.ports import ConversationPorts

@@ -14,7 +14,7 @@ MODULES = (
     "pipeline.clickhouse.insert_format",
     "processors.alerts.rate_bucket",
     "processors.alerts.fields",
-    "processors.spikes.detector",
+    "processors.spikes.detection.detector",
     "processors.spikes.policy",
     "producers.pacing",
     "schemas.events",

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import SettingsError
 from processors.virality import clock
-from processors.virality.cascades import FOREVER, Cascades, sample_at, spread_at
 from processors.virality.columns import NO_POST, NO_SHARES, spread_columns
-from processors.virality.fitting import LEAST_POSTS, Sample, fit
+from processors.virality.fit.cascades import FOREVER, Cascades, sample_at, spread_at
+from processors.virality.fit.fitting import LEAST_POSTS, Sample, fit
 from processors.virality.forecast import forecast, reproduce
 from processors.virality.parameters import SHIPPED_PATH, dump_parameters, load_parameters
 from processors.virality.spread import FIELDS, Lookups, spread_of

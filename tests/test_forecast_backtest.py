@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.errors import EngagementError
-from processors.virality.backtest import backtest, samples_of
-from processors.virality.cascades import FOREVER, Cascades, thin_out
 from processors.virality.commands import forecast_group, parse_age
-from processors.virality.finished import cascades_from_panes, old_enough
-from processors.virality.fitting import fit
+from processors.virality.fit.backtest import backtest, samples_of
+from processors.virality.fit.cascades import FOREVER, Cascades, thin_out
+from processors.virality.fit.finished import cascades_from_panes, old_enough
+from processors.virality.fit.fitting import fit
+from processors.virality.fit.history import read_cascades
 from processors.virality.forecast import forecast
-from processors.virality.history import read_cascades
 from processors.virality.parameters import dump_parameters, load_parameters
 from processors.virality.spread import Lookups
 from tests.hawkes import cascades_with

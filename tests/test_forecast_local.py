@@ -9,12 +9,12 @@ import pytest
 
 from processors.columnar.hashing import Hasher
 from processors.engagement.rows.spread import Spreading
-from processors.virality.backtest import backtest, samples_of
-from processors.virality.cascades import Cascades
-from processors.virality.fitting import fit
+from processors.virality.fit.backtest import backtest, samples_of
+from processors.virality.fit.cascades import Cascades
+from processors.virality.fit.fitting import fit
+from processors.virality.fit.history import read_cascades
 from processors.virality.forecast import circumstances
 from processors.virality.habits import PRIOR_POSTS, habits_of
-from processors.virality.history import read_cascades
 from processors.virality.parameters import CIRCUMSTANCES, dump_parameters, load_parameters
 from processors.virality.spread import Lookups
 from tests.hawkes import cascades_with

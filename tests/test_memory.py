@@ -15,8 +15,8 @@ from processors.engagement.known import KnownPosts
 from processors.engagement.read_through import ColdPosts
 from processors.runtime.memory import PART_SHARES, SERIES_BYTES, MemoryBudget
 from processors.runtime.process_tuning import TIDY_SECONDS, TidyState
-from processors.spikes.bank import Bank
-from processors.spikes.tracked import TrackedSeries
+from processors.spikes.detection.bank import Bank
+from processors.spikes.detection.tracked import TrackedSeries
 from schemas.conversations import CELL_COUNTS
 from tests.fakes_store import Database, FakeStore
 

@@ -17,8 +17,8 @@ from pipeline.clickhouse.migrations import migrate
 from pipeline.errors import EngagementError
 from pipeline.settings import Settings
 from processors.spikes.backtest import THRESHOLDS, judge_series, spikes_of
+from processors.spikes.detection.series import read_series
 from processors.spikes.policy import DEFAULT_POLICY
-from processors.spikes.series import read_series
 
 START = 1_767_225_600  # 2026-01-01
 FIVE = 300

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import SettingsError
-from processors.spikes.bank import ROW_BYTES, Bank, Verdicts
-from processors.spikes.detector import Detector
-from processors.spikes.kernels import NEVER_FIRES
+from processors.spikes.detection.bank import ROW_BYTES, Bank, Verdicts
+from processors.spikes.detection.detector import Detector
+from processors.spikes.detection.kernels import NEVER_FIRES
 from processors.spikes.policy import DEFAULT_POLICY, HOUR_SECONDS, grid_of
 
 START = 1_767_225_600  # a Thursday, 2026-01-01

@@ -12,9 +12,9 @@ from pipeline.errors import Unavailable
 from pipeline.observability.health import WatchdogPolicy, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
+from processors.spikes.detection.state import CONVERSATION_KINDS, DAY_MINUTES
 from processors.spikes.live import LiveDetection
 from processors.spikes.monitor import FIRST_AT_ONCE, NOT_WATCHED, SpikeMonitor
-from processors.spikes.state import CONVERSATION_KINDS, DAY_MINUTES
 from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, minute_of, monitor_on, series
 from tests.test_spike_state import AT, NAME, QUIET, quiet
 

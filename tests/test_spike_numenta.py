@@ -5,7 +5,7 @@ from math import exp, inf
 import numpy as np
 import pytest
 
-from processors.spikes.numenta import (
+from processors.spikes.detection.numenta import (
     PROFILES,
     Profile,
     best_threshold,

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from processors.spikes import numenta
 from processors.spikes.backtest import compare_with_labels, judge_series, rate_all
+from processors.spikes.detection import numenta
+from processors.spikes.detection.series import Series, read_labels
 from processors.spikes.policy import DEFAULT_POLICY
-from processors.spikes.series import Series, read_labels
 
 QUIET = 200
 PER_WEEK = 1 / 20

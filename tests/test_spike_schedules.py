@@ -15,9 +15,9 @@ import pytest
 from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.partitioning import partitions_of
 from processors.runtime.retry import GivenUp
-from processors.spikes.life import Change
+from processors.spikes.detection.life import Change
+from processors.spikes.detection.state import MonitorPolicy, MonitorState
 from processors.spikes.monitor import SpikeMonitor
-from processors.spikes.state import MonitorPolicy, MonitorState
 from schemas.alerts import idempotency_key
 from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, minute_of, monitor_on, series
 

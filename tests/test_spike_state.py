@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from processors.spikes.life import Change, Fired, LifePolicy, LifeState, spike_id_of
+from processors.spikes.detection.life import Change, Fired, LifePolicy, LifeState, spike_id_of
+from processors.spikes.detection.state import AHEAD_MINUTES, DAY_MINUTES, MonitorPolicy, MonitorState
 from processors.spikes.policy import DETECTOR_VERSION
-from processors.spikes.state import AHEAD_MINUTES, DAY_MINUTES, MonitorPolicy, MonitorState
 from tests.fakes_spikes import START
 
 NAME = "hashtag:a"

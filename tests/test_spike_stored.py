@@ -11,8 +11,8 @@ from pipeline.clickhouse.migrations import migrate
 from pipeline.settings import Settings
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.spikes.alert_message import alert_of
+from processors.spikes.detection.life import RANKS, Change, open_early
 from processors.spikes.evidence import BUSY_RATE, ClickHouseEvidence
-from processors.spikes.life import RANKS, Change, open_early
 from processors.spikes.ports import Evidence
 from processors.spikes.store import ClickHouseSpikeStore
 from tests.fakes_spikes import START, FakeSpikes, SpikeShelf, monitor_on

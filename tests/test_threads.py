@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.brands import Brand, Brands, brands_of
-from processors.engagement.fold.business_hours import BusinessHours
+from processors.engagement.business_hours import BusinessHours
 from processors.engagement.fold.fold import Fold
 from processors.engagement.fold.threads import ThreadPolicy, turns_of
 from tests.folding import HASHER, differences, plain, take

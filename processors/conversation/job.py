@@ -22,14 +22,14 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.conversation.cells import CellArrays, Minutes
-from processors.conversation.closed import ClosedOnce
-from processors.conversation.closing import MinuteWriter
+from processors.conversation.closing.closed import ClosedOnce
+from processors.conversation.closing.closing import MinuteWriter
+from processors.conversation.closing.floors import floors_of_conversations, floors_of_partitions
+from processors.conversation.closing.watermarks import ReadWatermarks
 from processors.conversation.decoding import DecodedCells, decode_cells
-from processors.conversation.floors import floors_of_conversations, floors_of_partitions
 from processors.conversation.fold import ConversationFold
 from processors.conversation.ports import Audience, ConversationPorts
 from processors.conversation.rows import by_minute, open_columns
-from processors.conversation.watermarks import ReadWatermarks
 from processors.runtime.records import Run
 from processors.runtime.retry import GivenUp, StoreRetry, WaitPolicy
 

@@ -8,7 +8,7 @@ from typing import Final
 from pipeline.errors import EngagementError
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.topic_producer import PartitionProducer
-from processors.engagement.fold.business_hours import clock_of
+from processors.engagement.business_hours import clock_of
 from processors.engagement.job import EngagementJob
 from processors.engagement.warmup import load_engagement_kernels
 from processors.engagement.watermarks.publisher import WatermarkPublisher

@@ -27,10 +27,10 @@ from pipeline.errors import Unavailable
 from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
+from processors.engagement.cells.records import records_of
 from processors.engagement.decoding import DecodingPolicy, decode_events, misplaced_event, split_runs
 from processors.engagement.fold.columns import EventColumns, identify
 from processors.engagement.fold.threads import ThreadPolicy
-from processors.engagement.outbox import records_of
 from processors.engagement.outcomes import count_outcomes
 from processors.engagement.ports import EngagementPorts
 from processors.engagement.read_through import ColdPosts

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from processors.spikes.life import Change, format_minutes
+from processors.spikes.detection.life import Change, format_minutes
 from processors.spikes.policy import DETECTOR_VERSION
 from processors.spikes.ports import Evidence
 from schemas.alerts import SpikeAlert

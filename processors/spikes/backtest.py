@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from processors.columnar.arrays import Array
-from processors.spikes import numenta
-from processors.spikes.bank import Bank, Verdicts
+from processors.spikes.detection import numenta
+from processors.spikes.detection.bank import Bank, Verdicts
+from processors.spikes.detection.series import Labels, Series
 from processors.spikes.policy import HOUR_SECONDS, SpikePolicy
-from processors.spikes.series import Labels, Series
 
 THRESHOLDS: Final = (0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)
 WEEK: Final = 7 * 24 * HOUR_SECONDS

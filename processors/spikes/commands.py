@@ -13,7 +13,6 @@ import click
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import SettingsError
 from pipeline.settings import load_settings
-from processors.spikes import numenta
 from processors.spikes.backtest import (
     THRESHOLDS,
     LabelScores,
@@ -25,12 +24,13 @@ from processors.spikes.backtest import (
     summarize,
     weeks_of,
 )
-from processors.spikes.bank import Verdicts
-from processors.spikes.detector import verdicts_of
+from processors.spikes.detection import numenta
+from processors.spikes.detection.bank import Verdicts
+from processors.spikes.detection.detector import verdicts_of
+from processors.spikes.detection.series import Labels, Series, read_labels, read_series
 from processors.spikes.history import read_closed_minutes
 from processors.spikes.plot import check_plot_path, draw_plot
 from processors.spikes.policy import DEFAULT_POLICY, grid_of
-from processors.spikes.series import Labels, Series, read_labels, read_series
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S"])
 _PATH = click.Path(path_type=Path)

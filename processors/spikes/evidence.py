@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.literals import string_literal
 from pipeline.errors import Exhausted, Refused, SchemaDrift
-from processors.spikes.life import Change
+from processors.spikes.detection.life import Change
 from processors.spikes.policy import DAY_MINUTES
 from processors.spikes.ports import Evidence
 from schemas.tables import CONVERSATION_POSTS, POSTS

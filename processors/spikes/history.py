@@ -7,8 +7,8 @@ import numpy as np
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import Refused
+from processors.spikes.detection.series import Series
 from processors.spikes.policy import MINUTE_SECONDS
-from processors.spikes.series import Series
 
 CLOSED: Final = (
     "SELECT toInt64(toUnixTimestamp(minute)) AS at, toInt64(count) FROM conversation_closed FINAL "

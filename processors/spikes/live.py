@@ -15,9 +15,9 @@ from pipeline.observability.spike_metrics import SpikeMetrics
 from pipeline.settings import Settings
 from pipeline.topic_producer import KeyedProducer
 from processors.runtime.retry import GivenUp, StoreRetry
+from processors.spikes.detection.state import MonitorPolicy
 from processors.spikes.evidence import ClickHouseEvidence
 from processors.spikes.monitor import MonitorPorts, SpikeMonitor
-from processors.spikes.state import MonitorPolicy
 from processors.spikes.store import ClickHouseSpikeStore
 
 SEND_CLOSE_SECONDS: Final = 2.0

@@ -23,10 +23,10 @@ from typing import Final, Protocol, TypeVar
 from pipeline.observability.spike_metrics import SpikeMetrics
 from processors.columnar.partitioning import partitions_of
 from processors.spikes.alert_message import alert_of
-from processors.spikes.life import EARLY, RANKS, Change
+from processors.spikes.detection.life import EARLY, RANKS, Change
+from processors.spikes.detection.state import AHEAD_MINUTES, MonitorPolicy, MonitorState
 from processors.spikes.policy import DAY_MINUTES
 from processors.spikes.ports import AlertSender, EvidenceSource, SpikeHistory, SpikeStore, StoredSpike
-from processors.spikes.state import AHEAD_MINUTES, MonitorPolicy, MonitorState
 from schemas.alerts import SPIKE_ALERT
 
 FIRST_AT_ONCE: Final = 5

@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.errors import SettingsError
-from processors.spikes.bank import Verdicts
-from processors.spikes.series import Labels, Series
+from processors.spikes.detection.bank import Verdicts
+from processors.spikes.detection.series import Labels, Series
 
 SUFFIXES: Final = (".png", ".svg")
 INCHES: Final = (14.0, 2.4)

@@ -7,7 +7,7 @@ Each call blocks. Each may raise pipeline.errors.Unavailable (worth another try:
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from processors.spikes.life import RANKS, Change
+from processors.spikes.detection.life import RANKS, Change
 from schemas.alerts import AlertState, SpikeAlert
 
 

@@ -13,11 +13,11 @@ import click
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import Refused
 from pipeline.settings import load_settings
-from processors.virality.backtest import AgeQuality, backtest, samples_of
-from processors.virality.cascades import Cascades
-from processors.virality.finished import finished_cascades
-from processors.virality.fitting import fit
-from processors.virality.history import read_cascades
+from processors.virality.fit.backtest import AgeQuality, backtest, samples_of
+from processors.virality.fit.cascades import Cascades
+from processors.virality.fit.finished import finished_cascades
+from processors.virality.fit.fitting import fit
+from processors.virality.fit.history import read_cascades
 from processors.virality.parameters import dump_parameters, load_parameters
 from processors.virality.spread import Lookups
 

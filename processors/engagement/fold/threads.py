@@ -14,7 +14,7 @@ from pipeline.brands import Brands
 from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher
 from processors.columnar.panes import NONE
-from processors.engagement.fold.business_hours import BusinessHours
+from processors.engagement.business_hours import BusinessHours
 from processors.engagement.fold.layout import N_NODES
 from processors.engagement.fold.tables import Tables
 from processors.engagement.fold.thread_kernels import NEVER_ANSWERED, NUMBERS, converse, link, slots_for

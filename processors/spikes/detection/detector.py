@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from processors.spikes.bank import Bank, Verdicts
+from processors.spikes.detection.bank import Bank, Verdicts
 from processors.spikes.policy import DEFAULT_POLICY, HOUR_SECONDS, SpikePolicy
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.errors import Refused, SettingsError
 from processors.columnar.arrays import Array
-from processors.spikes.kernels import MOST_COUNT
+from processors.spikes.detection.kernels import MOST_COUNT
 from processors.spikes.policy import grid_of
 
 CSV_COLUMNS: Final = ("timestamp", "value")

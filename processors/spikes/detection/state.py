@@ -10,11 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from processors.spikes.bank import Bank, Verdicts
-from processors.spikes.detector import verdicts_of
-from processors.spikes.life import Change, Fired, LifePolicy, LifeState, open_early, withdraw
+from processors.spikes.detection.bank import Bank, Verdicts
+from processors.spikes.detection.detector import verdicts_of
+from processors.spikes.detection.life import Change, Fired, LifePolicy, LifeState, open_early, withdraw
+from processors.spikes.detection.tracked import TrackedSeries
 from processors.spikes.policy import DAY_MINUTES, MINUTE_SECONDS
-from processors.spikes.tracked import TrackedSeries
 
 CONVERSATION_KINDS: Final = ("hashtag", "mention", "brand", "author", "thread")
 """The kinds of conversations: the first part of a conversation's key."""

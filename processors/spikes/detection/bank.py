@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from processors.columnar.arrays import Array
-from processors.spikes import kernels
+from processors.spikes.detection import kernels
 from processors.spikes.policy import DEFAULT_POLICY, SpikePolicy, grid_of, scale_seconds
 
 ROW_BYTES: Final = kernels.SERIES.itemsize

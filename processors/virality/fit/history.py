@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from pipeline.errors import Refused
 from pipeline.event_files import EventFile, is_cascades
-from processors.virality.cascades import FOREVER, Cascades
+from processors.virality.fit.cascades import FOREVER, Cascades
 from schemas.events import Action, Id, InvalidEvent, IsoText, explain
 from schemas.topics import Kind
 

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from processors.columnar.arrays import Array
-from processors.spikes.bank import Bank
+from processors.spikes.detection.bank import Bank
 
 KEPT_SHARE: Final = 0.9
 """The share of the most series that stays once there are too many. Releasing one at a time would cost a pass over all

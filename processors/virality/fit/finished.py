@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.clickhouse.client import ClickHouse
 from processors.columnar.arrays import Array
-from processors.virality.cascades import FOREVER, Cascades
+from processors.virality.fit.cascades import FOREVER, Cascades
 
 MINUTES_OF_SHARES: Final = """
 SELECT

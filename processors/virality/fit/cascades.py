@@ -10,7 +10,7 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.columnar.panes import LOSS, NONE, PANE, PostPanes
-from processors.virality.fitting import Sample
+from processors.virality.fit.fitting import Sample
 from processors.virality.spread import Lookups, spread_of
 from schemas.metrics import SHARES
 

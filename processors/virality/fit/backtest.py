@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from processors.columnar.arrays import Array
-from processors.virality.cascades import Cascades, sample_at, thin_out
-from processors.virality.fitting import FITTED_AGES, LEAST_POSTS, Sample, fit, folds_of
+from processors.virality.fit.cascades import Cascades, sample_at, thin_out
+from processors.virality.fit.fitting import FITTED_AGES, LEAST_POSTS, Sample, fit, folds_of
 from processors.virality.forecast import forecast
 from processors.virality.parameters import ForecastParameters
 from processors.virality.reproduction import TAIL

@@ -7,7 +7,7 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.conversation.cells import Minutes
-from processors.conversation.closed import ClosedOnce
+from processors.conversation.closing.closed import ClosedOnce
 from processors.conversation.ports import ConversationPorts
 from processors.conversation.rows import minute_columns
 from processors.runtime.retry import StoreRetry

@@ -1,0 +1,1 @@
+"""How minutes of conversations close: watermarks, floors and the counts at closing."""

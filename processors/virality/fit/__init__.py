@@ -1,0 +1,1 @@
+"""How a forecast's parameters are learned from finished posts, and judged."""
