@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy.clickhouse.drafting import escaped
+from deploy.clickhouse.drafting import escaped_text
 from deploy.clickhouse.views import all_views
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
@@ -137,7 +137,7 @@ def migration_of(before: dict[str, dict[str, str]]) -> str:
             if known is None:
                 alters.append(
                     f"ALTER TABLE {{database}}.{table.name} {{cluster}} ADD COLUMN `{column.name}` {column.type} "
-                    f"COMMENT '{escaped(column.comment)}' AFTER `{last}`;"
+                    f"COMMENT '{escaped_text(column.comment)}' AFTER `{last}`;"
                 )
             elif known != column.type:
                 alters.append(
