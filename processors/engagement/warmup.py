@@ -38,7 +38,7 @@ def load_engagement_kernels() -> None:
     nothing = _Nothing()
     job = EngagementJob(EngagementPorts(nothing, nothing, lambda letters: None, Hasher(), WorkerMetrics(), nothing))
     job.assign([0], 1)
-    runs = [Run(kind, kind, 0, [_record(0, kind, _EVENTS[kind])]) for kind in KINDS]
+    runs = [Run(kind, kind, 0, [_record(0, kind, _EVENTS.get(kind, {"event_id": kind}))]) for kind in KINDS]
     for batch in (runs, [Run("comment", "comment", 0, [_record(1, "comment", {"event_id": "c"})])]):
         job.process(batch, Event(), lambda: 0.0)
     job.advance(1 << 51)
