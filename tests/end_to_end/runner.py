@@ -3,10 +3,11 @@
     python -m tests.end_to_end.runner [--until-caught-up] [--armed-by FILE]
         [--die-after STEP | --hold-events | --hold-minutes]
 
-Once FILE is there it dies by SIGKILL right after that step of the job (ENGAGEMENT_STEPS of processors.engagement.job),
-or with `panes` between the two halves of step 2: minutes stored, metrics not. With --stop-before-events it stops itself
-(SIGSTOP), once, with a batch that is folded and not stored. With --hold-minutes its conversation agent waits before it
-stores minutes, until FILE is gone.
+With --die-after it dies by SIGKILL right after that step (ENGAGEMENT_STEPS of processors.engagement.job) once FILE is
+there, or with `panes` between the two halves of step 2: minutes stored, metrics not. With --hold-events its engagement
+agent waits, a batch folded and nothing of it stored, until FILE is gone, and the log names each step from then on. With
+--hold-minutes its conversation agent waits before it stores minutes, until FILE is gone.
+
 With ENGAGEMENT_TEST_PAUSE it sleeps so many seconds after each batch: so a fast machine has work left when others come.
 With ENGAGEMENT_TEST_MEMORY_MB it has less memory than a setting may say, and its log tells of posts that are evicted.
 """
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--until-caught-up", action="store_true")
     parser.add_argument("--die-after", choices=(*ENGAGEMENT_STEPS, PANES))
-    parser.add_argument("--stop-before-events", action="store_true")
+    parser.add_argument("--hold-events", action="store_true")
     parser.add_argument("--hold-minutes", action="store_true")
     parser.add_argument("--armed-by", type=Path)
     given = parser.parse_args(arguments)
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def die_after(step: str) -> None:
         if step == given.die_after and given.armed_by.exists():
             os.kill(os.getpid(), signal.SIGKILL)
+        if given.hold_events:
+            print(f"done: {step}", flush=True)
         if step == ENGAGEMENT_STEPS[-1]:
             time.sleep(pause)
 
