@@ -1,7 +1,7 @@
 """Puts the agents of a worker together: stores on ClickHouse, producers on Kafka, jobs and policies.
 
-Settings go no further than this module: an agent and all below it get narrow policies, and ports in dataclasses.
-Nothing connects before the worker is started.
+Settings go no further than this module and the connections of the spike detector (spikes/live.py): an agent and all
+below it get narrow policies, and ports in dataclasses. Nothing connects before the worker is started.
 """
 
 import os

@@ -14,6 +14,7 @@ from pipeline.demo.stage import Worker, freshness, run_command
 from pipeline.embedded.stack import Stack
 from pipeline.errors import CheckFailed
 from pipeline.settings import Settings
+from schemas.topics import KINDS
 
 FOLDER: Final = Path(".engagement/demo")
 BACKLOG_OPTIONS: Final = ("--events", "200000", "--posts", "4000", "--seed", "7", "--hours", "24", "--start", "now")
@@ -119,7 +120,7 @@ def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
     run_command(["init"], environment)
     _title("What was sent: a day with everything that goes wrong in one")
     sent = run_command(["simulate", *BACKLOG_OPTIONS, *AWKWARD, *SPIKE], environment)
-    _table(("posts", "likes", "shares", "comments", "malformed", "records", "sent a second"), [_sent(sent)])
+    _table((*(f"{kind}s" for kind in KINDS), "malformed", "records", "sent a second"), [_sent(sent)])
     work = _run_worker(environment, sent["total"] + sent["malformed"])
     _show_counts(clickhouse, work.after)
     _show_tables(clickhouse)
@@ -166,9 +167,7 @@ def _run_worker(environment: dict[str, str], records: int) -> _Work:
 
 def _show_counts(clickhouse: ClickHouse, samples: dict[tuple[str, str], float]) -> None:
     _title("What was counted")
-    kinds = dict.fromkeys(("post", "like", "share", "comment"), (0, 0)) | {
-        row[0]: row[1:] for row in _rows(clickhouse, EVENTS_BY_KIND)
-    }
+    kinds = dict.fromkeys(KINDS, (0, 0)) | {row[0]: row[1:] for row in _rows(clickhouse, EVENTS_BY_KIND)}
     _table(("kind", "distinct", "taken back"), [(kind, *counts) for kind, counts in kinds.items()])
     outcomes = {outcome: _total(samples, outcome) for outcome in ("new", "late", "duplicate", "conflicting", "dead")}
     _say("records: " + ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items()))
@@ -204,7 +203,7 @@ def _sent(sent: dict[str, Any]) -> tuple[Any, ...]:
     kinds = sent["sent"]
     records = sent["total"] + sent["malformed"]
     return (
-        *(kinds.get(kind, 0) for kind in ("post", "like", "share", "comment")),
+        *(kinds.get(kind, 0) for kind in KINDS),
         sent["malformed"],
         records,
         round(sent["per_second"]),
