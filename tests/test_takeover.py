@@ -130,7 +130,7 @@ def test_a_database_without_all_tables_of_then_is_refused_with_the_cure(settings
         _apply_old(client, settings, [path.name for path in OLD[:3]])
         with pytest.raises(SchemaDrift, match=r"has had migration 0003_views.sql, but not 0004_.* of the version that"):
             migrate(settings)
-        assert client.select("SELECT count() FROM system.tables WHERE name = 'conversation_marks'") == [[0]]
+        assert client.select("SHOW TABLES LIKE 'conversation_marks'") == [[]]
 
 
 def test_another_file_of_then_is_refused_with_the_cure(old: ClickHouse, settings: Settings) -> None:
@@ -148,7 +148,7 @@ def test_check_asks_for_init_which_says_what_it_did(
     runner = CliRunner()
     result = runner.invoke(check)
     assert isinstance(result.exception, CheckFailed)
-    assert f"not applied: {', '.join((BASELINE, *LATER))}: run `engagement init`" in result.output
+    assert "has no table row_settings: run `engagement init`" in result.output
     said = runner.invoke(init, catch_exceptions=False).output
     assert f"took over the database of migrations before {BASELINE}: its tables stay as they are\n" in said
     assert f"applied migration {BASELINE}" not in said

@@ -44,7 +44,7 @@ def test_minutes_close_with_all_their_cells_where_partitions_are_read_unevenly(
     policy = SimulationPolicy(events=25_000, posts=800, hours=48, seed=7, retractions=0.02)
     made = Input([json.loads(record.value or b"") for record in simulated_records(policy)])
     (held := tmp_path / "held").touch()
-    live = workers.start("--hold-minutes", "--armed-by", str(held), flush_events=500, idle_seconds=5)
+    live = workers.start("--hold-minutes", "--armed-by", str(held), flush_events=500, idle_seconds=20)
     live.wait_for("partitions of conversations", 60)
     made.send(settings)
     group = Group(settings)
