@@ -63,3 +63,12 @@ class CutOffStep:
             self._error = error
         self.is_done = True
         self._back.release()
+
+
+def run_schedules(run: Callable[[int], None], first: int, count: int = 40) -> None:
+    """Runs the schedules of these seeds, one after the other; an AssertionError names the seed that failed."""
+    for seed in range(first, first + count):
+        try:
+            run(seed)
+        except AssertionError as error:
+            raise AssertionError(f"schedule {seed}: {error}") from error

@@ -32,7 +32,7 @@ from processors.runtime.records import Run
 from processors.runtime.retry import WaitPolicy
 from schemas.conversations import CONVERSATION_RUN
 from schemas.metrics import FOLD_VERSION, MINUTE_US
-from tests.cut_off import Crash, CutOffStep
+from tests.cut_off import Crash, CutOffStep, run_schedules
 from tests.fakes_conversations import Cell, FakeConversations, PaneKey, Shelf, columns_of
 from tests.fakes_store import Faults
 from tests.test_conversation_fold import filled, truth_of
@@ -659,11 +659,7 @@ SCHEDULES = int(os.environ.get("SCHEDULES", "240"))
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("first", range(0, SCHEDULES, 40))
 def test_any_schedule_ends_with_the_truth_closed_once(first: int) -> None:
-    for seed in range(first, first + 40):
-        try:
-            run_schedule(seed)
-        except AssertionError as error:
-            raise AssertionError(f"schedule {seed}: {error}") from error
+    run_schedules(run_schedule, first)
 
 
 def run_schedule(seed: int) -> None:

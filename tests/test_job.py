@@ -29,7 +29,7 @@ from processors.runtime.records import Run
 from schemas.conversations import CELL_COUNTS, CONVERSATION_RUN
 from schemas.tables import POST_METRICS
 from tests.cells_truth import Cell, carried_by, cells_of
-from tests.cut_off import Crash, CutOffStep
+from tests.cut_off import Crash, CutOffStep, run_schedules
 from tests.fakes_conversations import said_by
 from tests.fakes_store import Database, FakeStore, Faults
 from tests.folding import differences, like, plain, undo
@@ -319,8 +319,4 @@ SCHEDULES = int(os.environ.get("SCHEDULES", "240"))
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("first", range(0, SCHEDULES, 40))
 def test_every_schedule_ends_exact(first: int) -> None:
-    for seed in range(first, first + 40):
-        try:
-            _run_schedule(seed)
-        except AssertionError as error:
-            raise AssertionError(f"schedule {seed}: {error}") from error
+    run_schedules(_run_schedule, first)

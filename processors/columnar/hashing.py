@@ -15,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 from pandas.util import hash_array
 
-KEY_LENGTH: Final = 16
 ACTOR_KEY: Final = "engagement/actor"
 _MIX: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 

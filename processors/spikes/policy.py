@@ -23,7 +23,6 @@ MINUTE_SECONDS: Final = 60
 HOUR_SECONDS: Final = 3600
 DAY_MINUTES: Final = 1440
 BLOCK_SECONDS: Final = 300
-SCALES: Final = 3
 MOST_BUCKETS: Final = 5  # buckets of a minute in a block
 
 
