@@ -8,7 +8,7 @@
       domains: [acme.example]
 
 Accounts are actor ids exactly as in events. Names, hashtags and mentions are folded as in events
-(`schemas.events.fold_name`). A domain includes its subdomains.
+(`schemas.folding`). A domain includes its subdomains.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from pipeline.documents import read_yaml
 from pipeline.errors import SettingsError
-from schemas.events import ID_LENGTH, conversation_keys, fold_name
+from schemas.events import ID_LENGTH, conversation_keys
+from schemas.folding import fold_name, fold_tag
 
 SETTING: Final = "ENGAGEMENT_BRANDS"
 BRAND_PREFIX: Final = "brand:"
@@ -116,9 +117,15 @@ def brands_of(named: dict[str, Brand]) -> Brands:
     """Indexes brands by name. Raises ValueError where two names fold to one or an account is on both sides."""
     entries: dict[str, Brand] = {}
     for name, brand in named.items():
-        folded = fold_name(name.strip())
+        folded = fold_name(name)
         if not folded or folded in entries:
             raise ValueError(f"brand {name!r}: " + ("is the name of another brand too" if folded else "needs a name"))
+        for field_name, tags, sign in (("hashtags", brand.hashtags, "#"), ("mentions", brand.mentions, "@")):
+            for tag in tags:
+                if not fold_tag(tag, sign):
+                    raise ValueError(
+                        f"brand {name!r}: {field_name}: {tag!r} has nothing behind its {sign}; give a name"
+                    )
         entries[folded] = brand
     own = frozenset(account for brand in entries.values() if brand.side == "own" for account in brand.accounts)
     for name, brand in entries.items():

@@ -18,9 +18,8 @@ The vocabulary follows W3C ActivityStreams 2.0: Like, Announce (share), Create (
 (retract).
 """
 
-import unicodedata
 from codecs import BOM_UTF8
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, NotRequired
 
@@ -28,16 +27,16 @@ from pydantic import (
     AwareDatetime,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     StringConstraints,
     TypeAdapter,
     ValidationError,
     with_config,
 )
-from pydantic_core import core_schema
+from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
+from schemas.event_time import IsoText, explain_time, without_leap_second
+from schemas.folding import fold_tag
 from schemas.topics import Kind
 
 ID_LENGTH: Final = 512
@@ -50,29 +49,19 @@ NUL_SAID: Final = "holds a NUL character; send text without NUL"
 TEXTS: Final = ("event_id", "post_id", "actor_id", "parent_id", "target_id", "author_id", "channel", "url", "quotes")
 """Fields that hold one text, which may contain any character but NUL."""
 
+TIME_FIELDS: Final = (("occurred_at",), ("ts",))
+"""Places of the event time: in events, and in the cascades format."""
+
 Action = Literal["add", "retract"]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_LENGTH)]
+OptionalId = Annotated[str, StringConstraints(max_length=ID_LENGTH)]
+"""An id that may be absent. Platforms write absence as null, as empty text, or leave the field out: all mean the same,
+also for other optional texts, and for an empty tag or link in a list."""
+
 Channel = Annotated[str, StringConstraints(max_length=128)]
 Url = Annotated[str, StringConstraints(max_length=4096)]
-Links = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=4096)]], Field(max_length=64)]
-Tags = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=256)]], Field(max_length=256)]
-
-
-class IsoText:
-    """Requires a time to be text that begins with a year: pydantic alone takes "20260101" for seconds since 1970."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        text = core_schema.custom_error_schema(
-            core_schema.str_schema(pattern=r"^\d{4}-", max_length=64),
-            custom_error_type="iso_time",
-            custom_error_message="Input should be a time in ISO 8601 with its zone, such as 2026-01-01T12:00:00Z",
-        )
-        return core_schema.chain_schema([text, handler(source)])
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"type": "string", "format": "date-time"}
+Links = Annotated[list[Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=64)]
+Tags = Annotated[list[Annotated[str, StringConstraints(max_length=256)]], Field(max_length=256)]
 
 
 # Values differ too much for a cache to pay: caching them would be a third of the time that an event takes.
@@ -82,7 +71,7 @@ class Event(TypedDict):
 
     event_id: NotRequired[
         Annotated[
-            Id,
+            OptionalId | None,
             Field(
                 description="Unique within post, kind and action. A retraction may leave it out: target_id + '#undo'."
             ),
@@ -99,18 +88,23 @@ class Event(TypedDict):
     actor_id: Annotated[Id, Field(description="Who did it; for a post its author.")]
     parent_id: NotRequired[
         Annotated[
-            Id | None,
+            OptionalId | None,
             Field(
                 description="The event_id of the share or comment that this one answers or carries on; null: the post."
             ),
         ]
     ]
     target_id: NotRequired[
-        Annotated[Id | None, Field(description="The event_id that a retraction takes back, of the same post and kind.")]
+        Annotated[
+            OptionalId | None,
+            Field(description="The event_id that a retraction takes back, of the same post and kind."),
+        ]
     ]
     occurred_at: Annotated[AwareDatetime, IsoText(), Field(description="Event time, ISO 8601 with its zone.")]
     channel: NotRequired[
-        Annotated[Channel | None, Field(description="The network it happened on: 'bluesky', 'mastodon', ...")]
+        Annotated[
+            Channel | None, Field(description="The network it happened on: 'bluesky', 'mastodon', ...; case is folded.")
+        ]
     ]
     url: NotRequired[Annotated[Url | None, Field(description="Where the post, share or comment can be seen.")]]
     hashtags: NotRequired[Annotated[Tags | None, Field(description="Without the leading '#'.")]]
@@ -120,9 +114,11 @@ class Event(TypedDict):
     links: NotRequired[
         Annotated[Links | None, Field(description="On a post: the addresses that it carries; they tie it to others.")]
     ]
-    quotes: NotRequired[Annotated[Id | None, Field(description="On a post: the post_id of the post that it quotes.")]]
+    quotes: NotRequired[
+        Annotated[OptionalId | None, Field(description="On a post: the post_id of the post that it quotes.")]
+    ]
     author_id: NotRequired[
-        Annotated[Id | None, Field(description="On a post: its author, where that is not actor_id.")]
+        Annotated[OptionalId | None, Field(description="On a post: its author, where that is not actor_id.")]
     ]
     followers: NotRequired[
         Annotated[
@@ -152,26 +148,39 @@ rules that span fields."""
 
 def parse_event(value: bytes) -> Event:
     """Parses and checks the event in a record's value. Raises InvalidEvent."""
-    try:
-        event: Event = validate_json(value)
-    except ValidationError as error:
-        raise explain(error) from None
+    event: Event = validate_or_explain(validate_json, value)
     check_event(event)
     return event
+
+
+def validate_or_explain(validate: Callable[[bytes], Any], value: bytes) -> Any:
+    """Returns what `validate` makes of JSON, in which a time in a leap second is taken too. Raises InvalidEvent."""
+    try:
+        return validate(value)
+    except ValidationError as error:
+        flaws = error.errors(include_url=False, include_context=False)
+        if len(flaws) > 1 or flaws[0]["loc"] not in TIME_FIELDS:
+            raise explain(error) from None
+        (field,) = flaws[0]["loc"]
+        mended = without_leap_second(flaws[0]["input"])
+        if mended is None:
+            raise explain(error) from None
+        return validate(to_json({**from_json(value), field: mended}))
 
 
 def check_event(event: Event) -> None:
     """Checks the rules that span fields and fills in a retraction's default event_id. Raises InvalidEvent."""
     target = event.get("target_id")
     if event.get("action") == "retract":
-        if target is None:
+        if not target:
             raise InvalidEvent("target_id", "a retraction must name the event_id that it takes back")
-        event.setdefault("event_id", target + UNDO)
-    elif target is not None:
+        if not event.get("event_id"):
+            event["event_id"] = target + UNDO
+    elif target:
         raise InvalidEvent(
             "target_id", "only a retraction has a target; send action 'retract', or parent_id for an answer"
         )
-    elif "event_id" not in event:
+    elif not event.get("event_id"):
         raise InvalidEvent(
             "event_id", "Field required: without it a repeated delivery could not be told from a new event"
         )
@@ -192,7 +201,10 @@ def explain(error: ValidationError) -> InvalidEvent:
     if first["type"] == "json_invalid" and (said := _not_utf8(first["input"])):
         return InvalidEvent("", said)
     field = ".".join(map(str, first["loc"]))
-    reason = str(first["msg"])[:200]
+    reason = str(first["msg"])
+    if first["loc"] in TIME_FIELDS:
+        reason = explain_time(first["input"], reason)
+    reason = reason[:200]
     if len(flaws) > 1:
         reason += f" (and {len(flaws) - 1} more)"
     return InvalidEvent(field, reason)
@@ -201,19 +213,12 @@ def explain(error: ValidationError) -> InvalidEvent:
 def conversation_keys(hashtags: Iterable[str] | None, mentions: Iterable[str] | None) -> list[str]:
     """Returns the conversations that an event names, each once, in order.
 
-    A key is `hashtag:` or `mention:` with the folded name (`fold_name`).
+    A key is `hashtag:` or `mention:` with the folded name (`schemas.folding`). A name that folds to nothing is left
+    out.
     """
-    named = [f"hashtag:{fold_name(tag.lstrip('#＃'))}" for tag in hashtags or ()]
-    named += [f"mention:{fold_name(account.lstrip('@＠'))}" for account in mentions or ()]
-    return [key for key in dict.fromkeys(named) if not key.endswith(":")]
-
-
-def fold_name(value: str) -> str:
-    """Folds a name: spellings that people do not tell apart become equal.
-
-    Unicode NFKC, then case folding, then NFKC again (UAX #15, D146).
-    """
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
+    keys = [f"hashtag:{name}" for tag in hashtags or () if (name := fold_tag(tag, "#"))]
+    keys += [f"mention:{name}" for account in mentions or () if (name := fold_tag(account, "@"))]
+    return list(dict.fromkeys(keys))
 
 
 def event_json_schema() -> dict[str, Any]:
@@ -221,8 +226,9 @@ def event_json_schema() -> dict[str, Any]:
     schema = EVENT.json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["if"] = {"properties": {"action": {"const": "retract"}}, "required": ["action"]}
-    schema["then"] = {"required": ["target_id"], "properties": {"target_id": {"type": "string"}}}
-    schema["else"] = {"required": ["event_id"], "properties": {"target_id": {"type": "null"}}}
+    text = {"type": "string", "minLength": 1}
+    schema["then"] = {"required": ["target_id"], "properties": {"target_id": text}}
+    schema["else"] = {"required": ["event_id"], "properties": {"event_id": text, "target_id": {"enum": [None, ""]}}}
     return schema
 
 

@@ -45,6 +45,7 @@ def _load(tmp_path: Path, text: str) -> Brands:
         ("acme-support", [], [], [], ["acme", "sub acme"]),
         ("x", ["ＡＣＭＥ"], [], [], ["acme", "sub acme"]),
         ("x", ["STRASSE"], [], [], ["acme"]),
+        *(("x", [tag], [], [], ["acme", "sub acme"]) for tag in ("ac\u200bme", "\u200facme", "acme\u00ad ", " # Acme")),
         ("x", [], ["acme"], [], ["acme"]),
         ("x", ["globex"], [], [], []),  # it has no hashtag
         ("x", [], [], ["https://acme.example/a?b#c"], ["acme"]),
@@ -107,6 +108,9 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         ("acme: {side: own}\nACME: {side: rival}", "brand 'ACME': is the name of another brand too"),
         ("a: {side: own, accounts: [x]}\nb: {side: rival, accounts: [x]}", "brand 'b': accounts: 'x' is an account of"),
         ("7: {side: own}", "brand 7: a name must be text; put it in quotes"),
+        ("a: {side: own, hashtags: ['#']}", "brand 'a': hashtags: '#' has nothing behind its #; give a name"),
+        ('a: {side: own, mentions: ["@\\u200b"]}', "brand 'a': mentions: '@\\u200b' has nothing behind its @"),
+        ("acme: {side: own}\nac\u00adme: {side: rival}", "is the name of another brand too"),
         ("'': {side: own}", "brand '': needs a name"),
         ("? [a, b]\n: {side: own}", "brands.yaml"),
     ],

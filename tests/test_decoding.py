@@ -79,9 +79,11 @@ BAD: dict[str, tuple[bytes | None, str, str]] = {
     "no post_id": (_value(post_id=...), "post_id", "Field required"),
     "no actor_id": (_value(actor_id=...), "actor_id", "Field required"),
     "no time": (_value(occurred_at=...), "occurred_at", "Field required"),
-    "event_id null": (_value(event_id=None), "event_id", "Input should be a valid string"),
+    "event_id null": (_value(event_id=None), "event_id", "Field required: without it a repeated delivery"),
     "event_id a number": (_value(event_id=5), "event_id", "Input should be a valid string"),
-    "event_id empty": (_value(event_id=""), "event_id", "at least 1 character"),
+    "event_id empty": (_value(event_id=""), "event_id", "Field required: without it a repeated delivery"),
+    "actor_id empty": (_value(actor_id=""), "actor_id", "at least 1 character"),
+    "retraction of an empty target": (_value(action="retract", target_id=""), "target_id", "must name the event_id"),
     "huge id": (_value(event_id="x" * 513), "event_id", "at most 512 characters"),
     "id of 900 KB": (_value(actor_id="x" * 900_000), "actor_id", "at most 512 characters"),
     "NUL in event_id": (_value(event_id="a\0b"), "event_id", "NUL"),
@@ -100,7 +102,22 @@ BAD: dict[str, tuple[bytes | None, str, str]] = {
     "lone surrogate": (_value(actor_id=LONE), "", "Invalid JSON"),
     "retraction without target": (_value(action="retract"), "target_id", "must name the event_id that it takes back"),
     "add with a target": (_value(target_id="a"), "target_id", "only a retraction has a target"),
-    "naive time": (_value(occurred_at="2026-03-01T10:00:00"), "occurred_at", "should have timezone info"),
+    "naive time": (
+        _value(occurred_at="2026-03-01T10:00:00"),
+        "occurred_at",
+        "should have timezone info: end it with Z",
+    ),
+    "second 60 at noon": (_value(occurred_at="2026-03-01T10:00:60Z"), "occurred_at", "last minute of a day in UTC"),
+    "second 60 elsewhere": (_value(occurred_at="2026-02-28T23:59:60+01:00"), "occurred_at", "last minute of a day"),
+    "second 60 without a zone": (_value(occurred_at="2026-02-28T23:59:60"), "occurred_at", "last minute of a day"),
+    "second 60 of 31 February": (_value(occurred_at="2026-02-31T23:59:60Z"), "occurred_at", "second 60"),
+    "second 61": (
+        _value(occurred_at="2026-02-28T23:59:61Z"),
+        "occurred_at",
+        "send a time such as 2026-01-01T12:00:00Z",
+    ),
+    "hour 24": (_value(occurred_at="2026-02-28T24:00:00Z"), "occurred_at", "send 00:00:00 of the next day"),
+    "letters behind a time": (_value(occurred_at="2026-02-28T10:00:00 UTC"), "occurred_at", "send a time such as"),
     "date alone": (_value(occurred_at="2026-03-01"), "occurred_at", ""),
     "time as seconds": (_value(occurred_at=1_772_359_200), "occurred_at", "ISO 8601"),
     "time as a float": (_value(occurred_at=1e9), "occurred_at", "ISO 8601"),
@@ -121,7 +138,7 @@ BAD: dict[str, tuple[bytes | None, str, str]] = {
     "followers a float": (_value(followers=5.0), "followers", "valid integer"),
     "hashtags no list": (_value(hashtags="x"), "hashtags", "valid array"),
     "a hashtag a number": (_value(hashtags=["a", 5]), "hashtags.1", "valid string"),
-    "an empty hashtag": (_value(hashtags=[""]), "hashtags.0", "at least 1 character"),
+    "a hashtag null": (_value(hashtags=[None]), "hashtags.0", "valid string"),
     "too many mentions": (_value(mentions=["x"] * 257), "mentions", "at most 256 items"),
     "deep nesting": (_value(deep=b"[" * 100_000 + b"]" * 100_000), "", "Invalid JSON: recursion limit"),
     "deep nesting, unclosed": (b'{"a":' * 100_000, "", "Invalid JSON"),
@@ -162,6 +179,8 @@ def test_nul_hides_no_wrong_key() -> None:
 
 
 GOOD_VALUES = {
+    "empty texts": _value(parent_id="", target_id="", channel="", url="", quotes="", author_id=""),
+    "empty tags and links": _value(hashtags=["", "#", "\u200b", "a"], mentions=[""], links=["", "http://a/"]),
     "unknown fields": _value(future=[{"a": 1}], big=b"9" * 4000, x=b"1e999"),
     "nulls": _value(
         parent_id=None,
@@ -220,9 +239,45 @@ def test_columns() -> None:
     assert (events.conversations, events.followers) == ([["hashtag:a", "hashtag:b", "mention:c"]], [0])
 
 
-def test_a_retraction_gets_an_id_of_its_own() -> None:
-    events = _decode(_value(event_id=..., action="retract", target_id="x")).events
+@pytest.mark.parametrize("absent", [..., None, ""])
+def test_a_retraction_gets_an_id_of_its_own(absent: Any) -> None:
+    events = _decode(_value(event_id=absent, action="retract", target_id="x")).events
     assert (events.event_id[1], events.target_id[1], events.action[1]) == ("x#undo", "x", 1)
+
+
+@pytest.mark.parametrize("field", ["parent_id", "target_id", "channel", "url", "quotes", "author_id"])
+def test_empty_text_null_and_no_field_are_the_same(field: str) -> None:
+    absent = [_decode(_value(kind="post", **{field: value}), kind="post").events for value in (..., None, "")]
+    assert [getattr(events, field) for events in absent] == [[""]] * 3
+
+
+def test_an_empty_tag_or_link_is_left_out() -> None:
+    events = _decode(GOOD_VALUES["empty tags and links"]).events
+    assert events.conversations[1] == ["hashtag:a"]
+    assert events.links[1] == ["http://a/"]
+
+
+@pytest.mark.parametrize("channel", ["bluesky", "Bluesky ", " BLUESKY", "Ｂluesky", "blue\u00adsky\ufe0f"])
+def test_channels_are_folded(channel: str) -> None:
+    assert _decode(_value(channel=channel)).events.channel[1] == "bluesky"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2016-12-31T23:59:60Z",
+        "2016-12-31T23:59:60.5Z",
+        "2016-12-31t23:59:60z",
+        "2016-12-31 23:59:60+00:00",
+        "2017-01-01T00:59:60+01:00",
+        "2016-12-31T15:59:60.999999-08:00",
+    ],
+)
+def test_a_leap_second_is_the_last_microsecond_of_its_day(text: str) -> None:
+    found = _decode(_value(occurred_at=text, hashtags=["a"], other="2016-12-31T23:59:60Z"))
+    assert found.dead == []
+    assert found.events.occurred_us[1] == microseconds("2016-12-31T23:59:59.999999Z")
+    assert found.events.conversations[1] == ["hashtag:a"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

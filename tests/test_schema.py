@@ -56,7 +56,12 @@ def test_json_schema_is_printed_and_knows_the_rules_that_span_fields() -> None:
     validator = jsonschema.Draft202012Validator(printed)
     assert validator.is_valid(LIKE)
     assert validator.is_valid(LIKE | {"a_field_of_tomorrow": 1})
+    assert validator.is_valid(LIKE | {"parent_id": "", "target_id": "", "quotes": None, "hashtags": [""]})
+    assert validator.is_valid(LIKE | {"action": "retract", "target_id": "x", "event_id": ""})
+    assert not validator.is_valid(LIKE | {"event_id": ""})
+    assert not validator.is_valid(LIKE | {"target_id": "x"})
     assert not validator.is_valid(LIKE | {"action": "retract"})
+    assert not validator.is_valid(LIKE | {"action": "retract", "target_id": ""})
     assert not validator.is_valid({name: value for name, value in LIKE.items() if name != "event_id"})
 
 

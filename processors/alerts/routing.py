@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from processors.alerts.config import AlertsConfig, Route, Silence
-from schemas.events import fold_name
+from schemas.folding import fold_name
 
 
 class MatchedRoute(NamedTuple):

@@ -26,6 +26,7 @@ from schemas.events import (
     parse_event,
     validate_json,
 )
+from schemas.folding import fold_name
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_US: Final = 0
@@ -122,7 +123,7 @@ def _good(records: Sequence[KafkaRecord], kind: str) -> list[Event] | None:
     try:
         events: list[Event] = list(map(validate_json, values))
         for event in events:
-            if "target_id" in event or "action" in event or "event_id" not in event:
+            if "target_id" in event or "action" in event or not event.get("event_id"):
                 check_event(event)
     except (ValidationError, InvalidEvent):
         return None
@@ -163,12 +164,12 @@ def _columns(events: list[Event], owners: list[Run], records: list[KafkaRecord])
         # A retraction has a target, and nothing else has one.
         action=np.fromiter(map(bool, targets), np.int8, count),
         occurred_us=_microseconds([event["occurred_at"] for event in events]),
-        event_id=[event["event_id"] for event in events],
+        event_id=[event["event_id"] for event in events],  # type: ignore[misc]  # check_event has filled it in
         post_id=[event["post_id"] for event in events],
         actor_id=[event["actor_id"] for event in events],
         parent_id=values("parent_id", ""),
         target_id=targets,
-        channel=values("channel", ""),
+        channel=_folded(values("channel", "")),
         url=values("url", ""),
         conversations=[
             conversation_keys(event.get("hashtags"), event.get("mentions"))
@@ -178,11 +179,19 @@ def _columns(events: list[Event], owners: list[Run], records: list[KafkaRecord])
         ]
         if "hashtags" in fields or "mentions" in fields
         else [nothing] * count,
-        links=values("links", nothing),
+        links=[links if "" not in links else list(filter(None, links)) for links in values("links", nothing)],
         quotes=values("quotes", ""),
         author_id=values("author_id", ""),
         followers=[event.get("followers") for event in events] if "followers" in fields else [None] * count,
     )
+
+
+def _folded(names: list[str]) -> list[str]:
+    """Folds names of which there are few different ones."""
+    folded = {name: fold_name(name) for name in set(names)}
+    if all(name == fold for name, fold in folded.items()):
+        return names
+    return [folded[name] for name in names]
 
 
 def _microseconds(moments: list[datetime]) -> Any:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple, NotRequired
 
 import numpy as np
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from pipeline.errors import Refused
 from pipeline.event_files import EventFile, is_cascades
 from processors.virality.fit.cascades import FOREVER, Cascades
-from schemas.events import Action, Id, InvalidEvent, IsoText, explain
+from schemas.event_time import IsoText
+from schemas.events import Action, Id, InvalidEvent, OptionalId, validate_or_explain
 from schemas.topics import Kind
 
 _MINUTE_US: Final = 60_000_000
@@ -86,13 +87,13 @@ def read_post_info(path: Path) -> dict[str, PostInfo]:
 class _Line(TypedDict):
     """The fields of an event that a backtest needs; the rules are those of `schemas.events.Event`."""
 
-    event_id: NotRequired[Id]
+    event_id: NotRequired[OptionalId | None]
     kind: Kind
     action: NotRequired[Action]
     post_id: Id
     actor_id: NotRequired[Id]
-    author_id: NotRequired[Id | None]
-    target_id: NotRequired[Id | None]
+    author_id: NotRequired[OptionalId | None]
+    target_id: NotRequired[OptionalId | None]
     occurred_at: Annotated[AwareDatetime, IsoText()]
 
 
@@ -128,7 +129,7 @@ class _History:
             self._first[number] = at
         if kind == "share":
             if adds:
-                self._shares.setdefault((number, event["event_id"]), at)
+                self._shares.setdefault((number, event["event_id"] or ""), at)
             else:
                 target = (number, event["target_id"] or "")
                 self._retracted[target] = min(self._retracted.get(target, at), at)
@@ -181,14 +182,11 @@ def _events(name: str) -> Iterator[tuple[str, _Line | InvalidEvent]]:
 
 def _parse(line: bytes, validate: Callable[[bytes], Any]) -> Any:
     """Raises InvalidEvent."""
-    try:
-        event = validate(line)
-    except ValidationError as error:
-        raise explain(error) from None
+    event = validate_or_explain(validate, line)
     if event.get("action") == "retract":
-        if event.get("target_id") is None:
+        if not event.get("target_id"):
             raise InvalidEvent("target_id", "a retraction must name the event_id that it takes back")
-    elif "event_id" not in event:
+    elif not event.get("event_id"):
         raise InvalidEvent("event_id", "Field required: without it a repeated line could not be told from a new event")
     return event
 
