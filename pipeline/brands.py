@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from pipeline.canonical_url import canonical_host
 from pipeline.documents import read_yaml
 from pipeline.errors import SettingsError
 from schemas.events import ID_LENGTH, conversation_keys
@@ -30,7 +30,7 @@ NOBODY: Final[frozenset[str]] = frozenset()
 
 
 def _is_domain(value: str) -> str:
-    if not value or any(sign in value for sign in "/:@ *?#") or "." not in value.strip("."):
+    if any(sign in value for sign in "/:@ *?#") or "." not in canonical_host(value.strip(".")):
         raise ValueError("must be a domain such as acme.example, without https:// and without a path")
     return value
 
@@ -83,7 +83,7 @@ class Brands:
                 found.update(self.by_conversation[key])
         if self.by_domain:
             for link in links:
-                for domain in _domains_above(_host_of(link)):
+                for domain in _domains_above(canonical_host(link)):
                     found.update(self.by_domain.get(domain, ()))
         return sorted(found) if found else []
 
@@ -139,7 +139,7 @@ def brands_of(named: dict[str, Brand]) -> Brands:
             (key, name) for name, brand in entries.items() for key in conversation_keys(brand.hashtags, brand.mentions)
         ),
         by_domain=_inverted(
-            (_folded_host(domain), name) for name, brand in entries.items() for domain in brand.domains
+            (canonical_host(domain.strip(".")), name) for name, brand in entries.items() for domain in brand.domains
         ),
         own=own,
         beside={
@@ -176,22 +176,6 @@ def _inverted(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     for value, name in pairs:
         found.setdefault(value, set()).add(BRAND_PREFIX + name)
     return {value: tuple(sorted(names)) for value, names in found.items()}
-
-
-def _host_of(link: str) -> str:
-    """Returns the host of an address in the spelling of DNS; empty without a host."""
-    try:
-        return _folded_host(urlsplit(link if "://" in link else f"//{link}").hostname or "")
-    except ValueError:
-        return ""
-
-
-def _folded_host(host: str) -> str:
-    host = fold_name(host).strip(".")
-    try:
-        return host if host.isascii() else host.encode("idna").decode()
-    except UnicodeError:
-        return host
 
 
 def _domains_above(host: str) -> Iterator[str]:

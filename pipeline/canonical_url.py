@@ -2,23 +2,31 @@
 
 Differences that do not name another page are removed: scheme, default port, case and spelling of the host, hosts for
 phones, user info, fragment, trackers, order of parameters, trailing slash, spelling of percent-encodings (RFC 3986,
-6.2.2). Differences that may name another page stay: case of the path, every other parameter. No address is fetched, so
-a shortened address is not resolved to its target.
+6.2.2), ampersands escaped for HTML. Differences that may name another page stay: case of the path, every other
+parameter. No address is fetched, so a shortened address is not resolved to its target.
+
+Hosts are read as browsers read them (WHATWG URL, UTS #46 without transitional processing) by `ada-url`, the parser of
+Node.js. `www` and hosts for phones are removed in front of the registered domain, which the public suffix list tells:
+`m.github.io` belongs to somebody else than `github.io`. The list is that inside the pinned version of
+`publicsuffixlist`, and the version is one of the constants that rows follow from (`processors/row_settings.py`).
 
     >>> canonical_url("http://WWW.Example.com:80/a/../News/?utm_source=x&b=2&a=%7e1#top")
     'https://example.com/News?a=~1&b=2'
 """
 
-import ipaddress
 import re
+from functools import cache, lru_cache
 from typing import Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
+
+import publicsuffixlist
+from ada_url import URL
 
 LONGEST_URL: Final = 4096
 """Most characters of an address, before and after canonicalization."""
 
 LONGEST_HOST: Final = 253
-"""Most characters of a host (RFC 1035); some versions of the standard library's IDNA take quadratic time beyond."""
+"""Most characters of a host (RFC 1035)."""
 
 DEFAULT_PORTS: Final = (None, 80, 443)
 """Ports that are removed with either scheme, because the scheme is removed too."""
@@ -26,8 +34,8 @@ DEFAULT_PORTS: Final = (None, 80, 443)
 SAME_SITE: Final = frozenset({"www", "m", "mobile", "amp"})
 """Host labels that name the same site: its main host, or its pages for phones."""
 
-SECOND_LEVELS: Final = frozenset({"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"})
-"""Labels that belong to a country's domain: the registered label stands before them (amp.co.uk)."""
+SUFFIXES_VERSION: Final = publicsuffixlist.__version__
+"""The version of the public suffix list: another one can give another canonical address."""
 
 TRACKERS: Final = frozenset(
     {
@@ -65,9 +73,15 @@ STANDS_IN_QUERY: Final = "/?:@!$'()*+,;=%~"
 """Characters that need no escape in a path or query. The percent sign is one, because only escapes still have it."""
 
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
-_PLAIN: Final = re.compile(r"https?://((?:[a-z0-9-]{1,63}\.)+[a-z-][a-z0-9-]{0,62})((?:/[A-Za-z0-9_~-]+)*)/?")
-"""Matches most addresses, which need no parsing and then cost a tenth."""
+_PLAIN: Final = re.compile(
+    r"https?://(?![^/]*xn--)((?:[a-z0-9-]{1,63}\.)+[a-z-][a-z0-9-]{0,62})((?:/[A-Za-z0-9_~-]+)*)/?"
+)
+"""Matches most addresses, those without punycode, which need no parsing and then cost a tenth."""
 
+_AMPERSAND: Final = re.compile(r"&(?:(?:amp|#0*38|#x0*26);)+", re.IGNORECASE)
+"""Matches an ampersand that was escaped for HTML, once or several times."""
+
+_REST_OF_AMPERSAND: Final = re.compile(r"(?:amp;)+", re.IGNORECASE)
 _HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _AROUND: Final = "".join(map(chr, range(33)))
 """Control characters and space, which browsers strip."""
@@ -85,48 +99,66 @@ def canonical_url(url: str) -> str | None:
         found = f"https://{_site(plain[1])}{plain[2]}"
         return found if len(found) <= LONGEST_URL else None
     try:
+        text = _AMPERSAND.sub("&", url.strip(_AROUND).strip())
         # Browsers take a backslash for a slash.
-        before, mark, query = url.strip(_AROUND).strip().partition("#")[0].partition("?")
+        before, mark, query = text.partition("#")[0].partition("?")
         parts = urlsplit(before.replace("\\", "/") + mark + query)
         if parts.scheme not in ("http", "https"):
             return None
-        host = _host(parts.hostname or "")
+        host = _site(_host(parts.netloc))
         port = "" if parts.port in DEFAULT_PORTS else f":{parts.port}"
         found = f"https://{host}{port}{_path(parts.path)}{_query(parts.query, host)}"
     except ValueError:
-        # Also UnicodeError: half a surrogate pair, a host that IDNA cannot encode.
+        # Also UnicodeError: half a surrogate pair.
         return None
     return found if len(found) <= LONGEST_URL else None
 
 
-def _host(host: str) -> str:
-    """Returns the canonical host. Raises ValueError for text that is no host."""
-    if ":" in host:
-        return f"[{_ip_v6(host)}]"
-    host = unquote(host, errors="strict").removesuffix(".")
-    if len(host) > LONGEST_HOST:
-        raise ValueError("the host is too long")
-    host = (host if host.isascii() else host.encode("idna").decode()).lower()
-    if len(host) > LONGEST_HOST or not _HOST.fullmatch(host):
+def canonical_host(url: str) -> str:
+    """Returns the host of an address, with or without scheme, as DNS has it; empty without a host. Never raises."""
+    try:
+        return _host(urlsplit(url if "://" in url else f"//{url}").netloc)
+    except ValueError:
+        return ""
+
+
+def _host(netloc: str) -> str:
+    """Returns the canonical host of the part of an address between slashes. Raises ValueError where there is none."""
+    after = netloc.rpartition("@")[2]
+    _, is_ip_v6, inside = after.partition("[")
+    host = f"[{inside.partition(']')[0]}]" if is_ip_v6 else after.partition(":")[0]
+    if not host:
         raise ValueError("no host")
-    return host if re.fullmatch(r"[0-9.]+", host) else _site(host)
+    host = URL(f"https://{host}/").hostname.removesuffix(".")
+    if not is_ip_v6 and (len(host) > LONGEST_HOST or not _HOST.fullmatch(host)):
+        raise ValueError("no host")
+    return host
 
 
 def _site(host: str) -> str:
-    """Removes the labels `www`, `m`, `mobile` and `amp` from a host."""
-    labels = host.split(".")
-    registered = 3 if len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in SECOND_LEVELS else 2
-    return ".".join([label for label in labels[:-registered] if label not in SAME_SITE] + labels[-registered:])
+    """Removes the labels `www`, `m`, `mobile` and `amp` in front of the registered domain."""
+    return host if SAME_SITE.isdisjoint(host.split(".")) else _registered_site(host)
 
 
-def _ip_v6(host: str) -> str:
-    if "%" in host:
-        raise ValueError("an address with a zone holds on one machine only")
-    return ipaddress.IPv6Address(host).compressed
+@lru_cache(maxsize=4096)
+def _registered_site(host: str) -> str:
+    registered = _suffixes().privatesuffix(host)
+    if registered is None:
+        # A public suffix is nobody's site.
+        return host
+    above = host[: -len(registered)].split(".")
+    return ".".join([label for label in above[:-1] if label not in SAME_SITE] + [registered])
+
+
+@cache
+def _suffixes() -> publicsuffixlist.PublicSuffixList:
+    """Reads the public suffix list. Takes 50 ms, once."""
+    return publicsuffixlist.PublicSuffixList()
 
 
 def _path(path: str) -> str:
-    return _without_dots(quote(_ESCAPE.sub(_unescaped, path), safe=STANDS_IN_PATH)).rstrip("/")
+    unescaped = _AMPERSAND.sub("&", _ESCAPE.sub(_unescaped, path))
+    return _without_dots(quote(unescaped, safe=STANDS_IN_PATH)).rstrip("/")
 
 
 def _without_dots(path: str) -> str:
@@ -150,6 +182,8 @@ def _query(query: str, host: str) -> str:
     for part in query.split("&"):
         # Forms write a space as a plus sign.
         escaped = quote(_ESCAPE.sub(_unescaped, part.replace(" ", "+")), safe=STANDS_IN_QUERY).replace("%20", "+")
+        if rest := _REST_OF_AMPERSAND.match(escaped):
+            escaped = escaped[rest.end() :]
         name, _, value = escaped.partition("=")
         if (name or value) and name.lower() not in trackers and not name.lower().startswith(TRACKER_PREFIXES):
             kept.append((name, f"{name}={value}" if value else name))

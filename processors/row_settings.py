@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.brands import load_brands
+from pipeline.canonical_url import SUFFIXES_VERSION
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 from processors.virality.parameters import dump_parameters, load_parameters
@@ -130,6 +131,7 @@ def _code() -> list[Any]:
         metrics.TREE_EVENTS,
         metrics.LEVELS_SHOWN,
         metrics.VOICES,
+        SUFFIXES_VERSION,
         dump_parameters(load_parameters()),
     ]
 

@@ -13,6 +13,7 @@ PAGE = "https://example.com/News/1"
 
 PIECES = st.sampled_from(
     [
+        *("&amp;", "&#38;", "&amp", "%61mp;", "σς", "\u200d", "0x1", "github.io"),
         *("http://", "https://", "//", "www.", "m.", "amp.", "example.com", "bücher.de", "xn--", "co.uk", "[::1]", "["),
         *("]", ":80", ":443", ":8080", ":-1", ":٣", "@", "/", "\\", "..", ".", "%2e", "%2F", "%", "%zz", "%C3", "ß"),
         *("。", "…", "?", "&", "=", "utm_x=1", "amp;a=1", "a=1", "b", "+", " ", "%20", "%26", "#", "\t", "\n", "\0"),
@@ -42,6 +43,9 @@ PIECES = st.sampled_from(
         "https://example.com/./a/../News/x/%2e%2E/1",
         "  https://example.com\\News/1\n",
         "https://exam\tple.com/News/1",
+        "https://exam\u00adple。com/News/1",
+        "https://ｅxample.com/News/1?&amp;utm_source=x&AMP;fbclid=1",
+        "https://example.com/News/1?utm_source=a&amp;amp;utm_medium=b&#38;utm_x=1&#x26;utm_y=1#c",
     ],
 )
 def test_the_same_page(same: str) -> None:
@@ -63,6 +67,18 @@ def test_the_same_page(same: str) -> None:
         ("https://news.example.com/", "https://example.com/"),
         ("https://amp.co.uk/", "https://m.co.uk/"),
         ("https://m.com/", "https://www.com/"),
+        # Owners that IDNA 2003 made one.
+        ("https://straße.de/", "https://strasse.de/"),
+        ("https://faß.de/", "https://fass.de/"),
+        ("https://σίσυφος.gr/", "https://σίσυφοσ.gr/"),
+        ("https://نامه\u200cای.com/", "https://نامهای.com/"),
+        # Owners below a public suffix.
+        ("https://m.github.io/", "https://github.io/"),
+        ("https://www.blogspot.com/", "https://amp.blogspot.com/"),
+        ("https://amp.gov.uk/", "https://gov.uk/"),
+        ("https://m.kawasaki.jp/", "https://www.kawasaki.jp/"),
+        ("https://mobile.edu.au/", "https://edu.au/"),
+        ("https://www.个人.hk/", "https://个人.hk/"),
     ],
 )
 def test_other_pages(one: str, other: str) -> None:
@@ -76,6 +92,21 @@ def test_other_pages(one: str, other: str) -> None:
     [
         ("http://BÜCHER.de/straße?q=ä", "https://xn--bcher-kva.de/stra%C3%9Fe?q=%C3%A4"),
         ("http://xn--bcher-kva.de/stra%c3%9fe?q=%c3%a4", "https://xn--bcher-kva.de/stra%C3%9Fe?q=%C3%A4"),
+        ("http://STRAßE.de", "https://xn--strae-oqa.de"),
+        ("http://ΣΊΣΥΦΟΣ.gr", "https://xn--kxa6akbbkh.gr"),
+        ("http://İstanbul.com", "https://xn--istanbul-o0e.com"),
+        ("http://I❤\ufe0f.ws", "https://xn--i-7iq.ws"),
+        ("http://a_b.bücher.de", "https://a_b.xn--bcher-kva.de"),
+        ("http://r3---sn.googlevideo.com/?a", "https://r3---sn.googlevideo.com?a"),
+        ("http://%62%C3%BCcher.de", "https://xn--bcher-kva.de"),
+        ("http://0x7f.1/a", "https://127.0.0.1/a"),
+        ("http://www.bbc.co.uk/a", "https://bbc.co.uk/a"),
+        ("http://www.m.github.io/a", "https://m.github.io/a"),
+        ("http://www.city.kawasaki.jp/a", "https://city.kawasaki.jp/a"),
+        ("http://www.ck/a", "https://www.ck/a"),
+        ("http://m.a.个人.hk/", "https://a.xn--ciqpn.hk"),
+        ("https://example.com/a?a=1&amp;b=2&amp;amp;c=3&#38;d=4", "https://example.com/a?a=1&b=2&c=3&d=4"),
+        ("https://example.com/a&amp;b?amp;c=1&amp", "https://example.com/a&b?c=1"),
         ("https://en.m.wikipedia.org/wiki/A", "https://en.wikipedia.org/wiki/A"),
         ("https://[2001:DB8:0:0::1]:8080/", "https://[2001:db8::1]:8080"),
         ("http://127.0.0.1/", "https://127.0.0.1"),
@@ -96,7 +127,15 @@ def test_how_it_is_spelled(url: str, spelled: str) -> None:
     [
         *("", "example.com/a", "//example.com", "ftp://example.com", "javascript:alert(1)", "mailto:a@b.c", "http:"),
         *("http://", "http:///a", "http://?", "http://a..b/", "http://a b/", "http://a.com:99999/", "http://a.com:x/"),
-        *("http://[::1", "http://[::g]/", "http://[fe80::1%25eth0]/", "http://%00/", "http://%ff/", "http://a／b.com/"),
+        *(
+            "http://[::1",
+            "http://[::g]/",
+            "http://[fe80::1%25eth0]/",
+            "http://%00/",
+            "http://%ff/",
+            "http://a／b.com/",
+            "http://a\u200db.com/",
+        ),
         *("http://\ud800.com/", "http://a.com/\udfff", f"http://{'a' * 64}.com/", f"http://{'a.' * 130}com/"),
         *("http://a.com/" + "a" * LONGEST_URL, "http://a.com/" + "ü" * 1000),
     ],
