@@ -19,6 +19,16 @@ REAL_OR_NULL: Final = "Nullable(Float64)"
 NULL_WHERE_STORED: Final = {NAN: "if(isNaN({0}), NULL, {0})", NOT_A_TIME: "nullIf({0}, toDateTime(0, 'UTC'))"}
 """The value that a table stores for "not known" -> the SQL that turns it into NULL."""
 
+LAST_TIME: Final = "2106-01-01 00:00:00"
+"""Times given to a view end here, shortly before the last one of a DateTime."""
+
+TIME_TEXT: Final = (
+    "^([0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]"
+    "([T ]([01][0-9]|2[0-3]):[0-5][0-9](:([0-5][0-9]|60)([.][0-9]+)?)? ?(Z|UTC|[+-][0-9][0-9]:?[0-9][0-9])?)?"
+    "|[0-9]?[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]([.][0-9]+)?)$"
+)
+"""Matches the spellings of a time that have one meaning. ClickHouse alone would guess more, such as hour 25."""
+
 Shown = tuple[Column, str]
 """A column of a view, and the SQL of its value."""
 
@@ -29,6 +39,20 @@ class View:
 
     name: str
     sql: str
+
+
+def time_parameter(name: str) -> str:
+    """Writes a time that a view is asked with, as a DateTime in UTC, a fraction of a second rounded up.
+
+    Takes text as in events (`2026-01-01T12:00:00Z`, with an offset, with fractions), with a blank for the T and without
+    a zone (then UTC), a date, seconds since 1970, and a DateTime or DateTime64 in UTC. A DateTime comes here as text
+    without its zone.
+    """
+    given = f"upper(trimBoth({{{name}:String}}))"
+    refused = f"throwIf(NOT match({given}, '{TIME_TEXT}'), '{name} must be a time such as 2026-01-01T12:00:00Z')"
+    rounded_up = f"addMicroseconds(parseDateTime64BestEffort({given}, 6, 'UTC'), 999999 + {refused})"
+    earliest, latest = "toDateTime64(0, 6, 'UTC')", f"toDateTime64('{LAST_TIME}', 6, 'UTC')"
+    return f"toDateTime(least(greatest({rounded_up}, {earliest}), {latest}), 'UTC')"
 
 
 def view(name: str, comment: str, shown: list[Shown], tail: str, *, typed: bool = True) -> View:

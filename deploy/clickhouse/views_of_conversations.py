@@ -2,7 +2,17 @@
 
 from typing import Final
 
-from deploy.clickhouse.drafting import HIDDEN, NOW, REAL_OR_NULL, SHOWN_AT, Shown, View, shown_column, view
+from deploy.clickhouse.drafting import (
+    HIDDEN,
+    NOW,
+    REAL_OR_NULL,
+    SHOWN_AT,
+    Shown,
+    View,
+    shown_column,
+    time_parameter,
+    view,
+)
 from schemas.metrics import MEASURES, VOICES, WINDOWS
 from schemas.tables import CONVERSATION, CONVERSATION_MINUTES, Column
 
@@ -144,9 +154,9 @@ def share_of_voice_between_view() -> View:
     """Shows the share of voice of each tracked brand between two times, a view with parameters."""
     comment = (
         "share_of_voice_v of minutes from `since` on and before `until`: "
-        "SELECT * FROM share_of_voice(since = '2026-01-01 00:00:00', until = '2026-02-01 00:00:00')"
+        "SELECT * FROM share_of_voice(since = '2026-01-01T00:00:00Z', until = '2026-02-01T00:00:00Z')"
     )
-    since, until = "{since:DateTime('UTC')}", "{until:DateTime('UTC')}"
+    since, until = time_parameter("since"), time_parameter("until")
     return view("share_of_voice", comment, _brand_columns(), _brand_tail(since, until), typed=False)
 
 

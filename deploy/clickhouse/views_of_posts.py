@@ -15,6 +15,7 @@ from deploy.clickhouse.drafting import (
     indent,
     ratio_or_null,
     shown_column,
+    time_parameter,
     view,
     weighted,
 )
@@ -24,7 +25,7 @@ from schemas.tables import POST_HISTORY, POST_METRICS, Column
 LONGEST_LOOK_BACK: Final = 2 * max(WINDOWS.values()) * 60
 """The seconds that the longest window and the window before it look back over."""
 
-AT: Final = "toStartOfMinute({t:DateTime('UTC')} + 59)"
+AT: Final = f"toStartOfMinute({time_parameter('t')} + 59)"
 
 POST_COLUMNS: Final[tuple[Shown, ...]] = (
     (Column("author_id", TEXT_OR_NULL, "Author; NULL until the post itself has come"), "nullIf(author_id, '')"),
@@ -96,7 +97,7 @@ def metrics_at_view() -> View:
     tail = f"FROM\n(\n{indent(window_sums(AT, totals=True))}\n) AS w"
     comment = (
         f"One row per post that had a {in_words(MEASURE_KINDS, 'or')} before t: "
-        "SELECT * FROM post_metrics_at(t = '2026-01-01 00:00:00')"
+        "SELECT * FROM post_metrics_at(t = '2026-01-01T00:00:00Z')"
     )
     return view("post_metrics_at", comment, shown, tail, typed=False)
 
