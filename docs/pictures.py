@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from processors.columnar.hashing import Hasher
-from processors.engagement.fold.columns import ACTION_NUMBER, KIND_NUMBER, identities
+from processors.engagement.fold.columns import KIND_NUMBER, identities
 from processors.engagement.fold.fold import Fold
 from processors.engagement.rows import post_rows
 from processors.virality.columns import spread_columns
@@ -52,7 +52,7 @@ def fold_of(events: Sequence[Event]) -> Fold:
     times = np.array([np.datetime64(event["occurred_at"].rstrip("Z"), "us") for event in events]).astype(np.int64)
     found = identities(
         np.array([KIND_NUMBER[event["kind"]] for event in events], np.int8),
-        np.array([ACTION_NUMBER[event.get("action")] for event in events], np.int8),
+        np.array([event.get("action") == "retract" for event in events], np.int8),
         times,
         HASHER.hashes(text["event_id"]),
         HASHER.hashes(text["target_id"]),
