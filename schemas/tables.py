@@ -22,6 +22,7 @@ from schemas.metrics import (
     WINDOWS,
     in_words,
 )
+from schemas.spread import KERNEL, LEAST_EXPOSURE, MOST_NEXT, NEXT_PRIOR, SPREAD_REASONS
 from schemas.topics import KINDS
 
 NAN: Final = "NaN"
@@ -257,6 +258,14 @@ def _spread_columns() -> Iterator[Column]:
         yield Column(name, REAL_OR_NAN, f"{said}, forecast", unknown=because)
         yield Column(f"{name}_low", REAL_OR_NAN, f"{said}, low end of a 90 % interval", unknown=because)
         yield Column(f"{name}_high", REAL_OR_NAN, f"{said}, high end of a 90 % interval", unknown=because)
+    yield Column(
+        "forecast_shares_next_1h",
+        REAL_OR_NAN,
+        "Net shares expected in the next hour, after spread_as_of (post_metrics_v: after now): a Hawkes process with R "
+        f"of the younger half of the age, at most {MOST_NEXT:g}",
+        unknown=because,
+        window="1h",
+    )
     for name, of in (("shares", "net shares"), ("engagement", f"net {in_words(MEASURES)}")):
         yield Column(
             f"half_life_{name}",
@@ -272,7 +281,38 @@ def _spread_columns() -> Iterator[Column]:
             unknown=(Unknown("unless it falls"),),
             window=window,
         )
-    yield Column("spread_reason", "UInt8", "Why it is not known", reasons=("the post itself has not come", "no shares"))
+    yield Column(
+        "spread_reason",
+        "UInt8",
+        "Why R_t is not known, nor the other numbers of the spread without post or shares; the last two: under "
+        f"{LEAST_EXPOSURE:g} shares were due in its window, and none came, or some did",
+        reasons=SPREAD_REASONS,
+    )
+
+
+def _spread_state_columns() -> Iterator[Column]:
+    """Yields the state from which views compute the forecast of the next hour as of now."""
+    because = (Unknown(reason="spread_reason"),)
+    yield Column(
+        "spread_shape",
+        REAL_OR_NAN,
+        f"Shape of the posterior (Gamma) of R in the next hour: {NEXT_PRIOR[0]:g} + net shares in the younger half of "
+        "the age",
+        unknown=because,
+    )
+    yield Column(
+        "spread_rate",
+        REAL_OR_NAN,
+        f"Rate of that posterior: {NEXT_PRIOR[1]:g} + shares due in that half at one a node",
+        unknown=because,
+    )
+    for number, (seconds, _) in enumerate(KERNEL, 1):
+        yield Column(
+            f"spread_rest_{number}",
+            REAL_OR_NAN,
+            f"Shares still to come at one a node, of those that wait {seconds / 60:.1f} min on average",
+            unknown=because,
+        )
 
 
 def _thread_columns() -> Iterator[Column]:
@@ -369,6 +409,7 @@ def _metric_columns() -> tuple[Column, ...]:
         *_window_columns(),
         *_tree_columns(),
         *_spread_columns(),
+        *_spread_state_columns(),
         *_thread_columns(),
         VERSION,
         STORED_AT,

@@ -47,3 +47,24 @@ def cascades_with(
         np.full(len(post), FOREVER),
         np.ones(len(post), np.int64),
     )
+
+
+def still_to_come(nodes: Array, age: float) -> float:
+    """Shares that nodes of these times have still to bring after an age, at one a node."""
+    return float((np.exp(-(age - nodes)[:, None] / MINUTES) @ WEIGHTS).sum())
+
+
+def expected_shares(nodes: Array, age: float, r: float, minutes: float = 60.0) -> float:
+    """Mean number of shares in the `minutes` after an age, by small steps through the equations of the mean."""
+    rest = WEIGHTS * np.exp(-(age - nodes)[:, None] / MINUTES).sum(axis=0)
+    total, steps = 0.0, 2000
+    length = minutes / steps
+
+    def change(rest: Array) -> tuple[Array, float]:
+        rate = r * (rest / MINUTES).sum()
+        return WEIGHTS * rate - rest / MINUTES, rate
+
+    for _ in range(steps):  # by the midpoint rule
+        middle, rate = change(rest + change(rest)[0] * length / 2)
+        rest, total = rest + middle * length, total + rate * length
+    return float(total)

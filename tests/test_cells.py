@@ -312,14 +312,16 @@ def test_spread_is_written_again_as_the_age_doubles() -> None:
 
     def shown() -> dict[str, tuple[int, bool]]:
         rows = place.database.rows("post_metrics")
-        return {row["post_id"]: (row["spread_as_of"] // 60 - MINUTE, row["reproduction"] > 0) for row in rows}
+        return {
+            row["post_id"]: (row["spread_as_of"] // 60 - MINUTE, row["forecast_shares_next_1h"] > 0) for row in rows
+        }
 
     assert shown() == {"p": (6, True), "q": (1, False)}
-    before = {row["post_id"]: row["reproduction"] for row in place.database.rows("post_metrics")}
+    before = {row["post_id"]: row["forecast_shares_next_1h"] for row in place.database.rows("post_metrics")}
     for age, expected in ((9, 6), (10, 10), (19, 10), (45, 40), (45, 40)):
         place.job.advance((MINUTE + age) * 60_000_000 + 59)
         assert shown() == {"p": (expected, True), "q": (1, False)}
-    after = {row["post_id"]: row["reproduction"] for row in place.database.rows("post_metrics")}
+    after = {row["post_id"]: row["forecast_shares_next_1h"] for row in place.database.rows("post_metrics")}
     assert after["p"] < before["p"]
     # A later event finds the watermark where it is.
     place.take(share("t", LATEST))

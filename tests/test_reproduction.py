@@ -225,4 +225,7 @@ def brute_force(events: Happened, age: int) -> dict[str, float]:
         "shares_half": sum(time <= age - half for time in shares),
         "rest_half": survival(age - half - by_half).sum(),
         "nodes_half": len(by_half),
+    } | {
+        f"rest_{k}": (weight * np.exp(-(age - nodes) / tau)).sum()
+        for k, (weight, tau) in enumerate(zip(WEIGHTS, MINUTES, strict=True), 1)
     }

@@ -55,16 +55,27 @@ def time_parameter(name: str) -> str:
     return f"toDateTime(least(greatest({rounded_up}, {earliest}), {latest}), 'UTC')"
 
 
-def view(name: str, comment: str, shown: list[Shown], tail: str, *, typed: bool = True) -> View:
+def view(
+    name: str,
+    comment: str,
+    shown: list[Shown],
+    tail: str,
+    *,
+    typed: bool = True,
+    given: tuple[tuple[str, str], ...] = (),
+) -> View:
     """Writes a view from the columns shown and `tail`, the FROM clause up to the end.
 
     With `typed` the columns have declared types and comments, which ClickHouse refuses for a view with parameters.
+    `given` are names, each with its SQL, that the SQL of columns and of later names may use.
     """
     types = ",\n".join(f"    `{c.name}` {c.type} COMMENT '{escaped_text(c.comment)}'" for c, _ in shown)
     values = ",\n".join(f"    {value}" if value == c.name else f"    {value} AS `{c.name}`" for c, value in shown)
     create = f"CREATE OR REPLACE VIEW {{database}}.{name} {{cluster}}"
     columns = f"\n(\n{types}\n)\nAS" if typed else " AS"
-    return View(name, f"{create}{columns}\nSELECT\n{values}\n{tail}\nCOMMENT '{escaped_text(comment)}'")
+    names = ",\n".join(f"    {sql} AS {each}" for each, sql in given)
+    before = f"WITH\n{names}\n" if given else ""
+    return View(name, f"{create}{columns}\n{before}SELECT\n{values}\n{tail}\nCOMMENT '{escaped_text(comment)}'")
 
 
 def plain_view(table: Table, where: str = "") -> View:

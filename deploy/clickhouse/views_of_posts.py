@@ -19,6 +19,7 @@ from deploy.clickhouse.drafting import (
     view,
     weighted,
 )
+from deploy.clickhouse.spread_now import GIVEN, next_hour_now, reproduction_as_of, spread_columns_now
 from schemas.metrics import HOT_HALF_LIFE, MEASURE_KINDS, MEASURES, TREES, WEIGHT_SETS, WINDOWS, in_words
 from schemas.tables import POST_HISTORY, POST_METRICS, Column
 
@@ -44,7 +45,8 @@ POST_COLUMNS: Final[tuple[Shown, ...]] = (
 
 
 def post_metrics_view() -> View:
-    """Shows post_metrics with its windows as of now, computed from the panes of the last two days."""
+    """Shows post_metrics with its windows as of now, computed from the panes of the last two days, and with R_t and the
+    forecast of the next hour as of now, computed from the state of its spread."""
     shown = metric_columns(NOW, windows=False)
     half_life = f"hot_{HOT_HALF_LIFE[0]}"
     at = next(number for number, (column, _) in enumerate(shown) if column.name == half_life) + 1
@@ -52,7 +54,9 @@ def post_metrics_view() -> View:
     shown.insert(
         at, (Column(f"{half_life}_now", REAL_OR_NULL, "Hot score as of now; NULL without engagement"), hot_now)
     )
-    shown += [*window_columns("now"), (SHOWN_AT, NOW)]
+    of_now = spread_columns_now()
+    shown = [of_now.get(column.name, (column, value)) for column, value in shown]
+    shown += [reproduction_as_of(), next_hour_now(), *window_columns("now"), (SHOWN_AT, NOW)]
     shown += [(column, f"p.{column.name}") for column, _ in POST_COLUMNS]
     shown += [
         (Column("stored_at", "DateTime64(3, 'UTC')", "When the row was written"), "m.stored_at"),
@@ -73,8 +77,11 @@ LEFT ANY JOIN
     SELECT post_id, {of_posts}
     FROM {{database}}.posts FINAL
 ) AS p ON p.post_id = m.post_id"""
-    comment = "One row per post: its totals, trees, spread and thread as last stored, its windows as of now"
-    return view("post_metrics_v", comment, shown, tail)
+    comment = (
+        "One row per post: its totals, trees and thread as last stored, forecasts of the end as of spread_as_of, "
+        "windows, R_t and the next hour as of now"
+    )
+    return view("post_metrics_v", comment, shown, tail, given=GIVEN)
 
 
 def post_history_view() -> View:

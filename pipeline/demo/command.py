@@ -57,14 +57,14 @@ HOTTEST_POSTS_HEADS: Final = (
     "likes 5m", "1h", "24h", "a minute (1h)", "score 24h", "hot",
 )  # fmt: skip
 SPREAD: Final = """
-SELECT post_id, shares, share_depth, share_max_breadth, round(share_structural_virality, 2), round(reproduction, 2),
-       round(forecast_shares), round(half_life_shares), comments, comments_actors, thread_h_index,
-       round(thread_reciprocity, 2), unanswered
-FROM post_metrics_v ORDER BY share_structural_virality DESC NULLS LAST, post_id LIMIT 5
+SELECT post_id, shares, round(forecast_shares_next_1h, 1), round(reproduction, 2), share_depth, share_max_breadth,
+       round(share_structural_virality, 2), round(forecast_shares), round(half_life_shares), comments, comments_actors,
+       thread_h_index, round(thread_reciprocity, 2), unanswered
+FROM post_metrics_v ORDER BY forecast_shares_next_1h DESC NULLS LAST, post_id LIMIT 5
 """
 SPREAD_HEADS: Final = (
-    "post", "shares", "depth", "breadth", "virality", "R", "forecast", "half-life", "comments", "voices", "h-index",
-    "reciprocity", "unanswered",
+    "post", "shares", "next hour", "R", "depth", "breadth", "virality", "in the end", "half-life", "comments",
+    "voices", "h-index", "reciprocity", "unanswered",
 )  # fmt: skip
 TALKED_ABOUT: Final = """
 SELECT conversation, posts, comments, shares, likes, voices, channels, posts_1h + comments_1h, minutes

@@ -1,10 +1,4 @@
-"""The generation interval: how long a share takes to bring the next one, as a survival function.
-
-    1 - Phi(u) = sum_k w_k e^(-u / tau_k)
-
-is the part of a node's offspring that is still to come at age u. The mixture was fitted to the human reaction times of
-Zhao et al. 2015 (SEISMIC, KDD, Twitter): a flat top of about five minutes, then a power law. Pure.
-"""
+"""The generation interval (schemas/spread.py) as arrays, and its survival function 1 - Phi. Pure."""
 
 from functools import cache
 from typing import Final
@@ -12,17 +6,19 @@ from typing import Final
 import numpy as np
 
 from processors.columnar.arrays import Array
+from schemas.spread import KERNEL
 
-SECONDS: Final = np.array([287.2, 1374.9, 6581.6, 31506.0, 150817.9, 721960.4, 3456000.0])
-WEIGHTS: Final = np.array([0.223975, 0.274147, 0.138422, 0.115348, 0.077360, 0.016906, 0.153842])
+MINUTES: Final = np.array([seconds for seconds, _ in KERNEL]) / 60
+WEIGHTS: Final = np.array([weight for _, weight in KERNEL])
 """Time constants and weights of the mixture; the weights sum to 1."""
-
-MINUTES: Final = SECONDS / 60
 
 TABLE_DAYS: Final = 60
 HALF_MINUTES: Final = TABLE_DAYS * 1440 * 2
 """Panes are minutes and windows are half of an age, so every lag is a multiple of half a minute, and the table is
 exact."""
+
+DECAY_HALF_MINUTES: Final = 2 * 1440 * 2
+"""Two days, within which `decay_table` has the components: 320 KB."""
 
 
 def survival(minutes: Array | float) -> Array:
@@ -39,5 +35,15 @@ def survival_table() -> Array:
     for start in range(0, len(table), 4096):  # seven columns at once would be 10 MB
         part = np.arange(start, min(start + 4096, len(table)))
         table[part] = survival(part / 2)
+    table.flags.writeable = False
+    return table
+
+
+@cache
+def decay_table() -> Array:
+    """Computes w_k e^(-u / tau_k), whose sum is 1 - Phi, a row per half-minute u up to DECAY_HALF_MINUTES and a column
+    per component. Read-only."""
+    ages = np.arange(DECAY_HALF_MINUTES + 1)[:, None] / 2
+    table: Array = np.exp(-ages / MINUTES) * WEIGHTS
     table.flags.writeable = False
     return table

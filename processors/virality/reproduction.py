@@ -5,19 +5,13 @@ nodes would have had H(t) - H(t - w) offspring at one each, and N(t) - N(t - w) 
 Gamma prior. No tree is needed.
 """
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammaincinv
 
 from processors.columnar.arrays import Array
-
-PRIOR_SHAPE: Final = 1.0
-PRIOR_SCALE: Final = 5.0
-"""Cori's own prior: mean 5, standard deviation 5."""
-
-TAIL: Final = 0.05
-"""Probability on each side of an interval of 90 %."""
+from schemas.spread import PRIOR_SCALE, PRIOR_SHAPE, TAIL
 
 
 class Reproduction(NamedTuple):

@@ -12,8 +12,9 @@ from numba import njit
 
 from processors.columnar.arrays import Array
 from processors.columnar.panes import NONE, PostPanes
-from processors.virality.generation import MINUTES, WEIGHTS, survival_table
+from processors.virality.generation import MINUTES, WEIGHTS, decay_table, survival_table
 from schemas.metrics import MEASURE_COUNT, SHARES
+from schemas.spread import LEAST_WINDOW, MOST_WINDOW
 
 FIELDS: Final = (
     "shares",  # net shares until as_of
@@ -29,13 +30,11 @@ FIELDS: Final = (
     "shares_half",  # net shares, rest and nodes at half of the age, or five minutes ago
     "rest_half",
     "nodes_half",
+    *(f"rest_{k}" for k in range(1, len(MINUTES) + 1)),  # the parts of rest by the kernel's components
 )
 """Columns of the rows that `walk` fills."""
 
-LEAST_WINDOW: Final = 5.0
-MOST_WINDOW: Final = 120.0
-"""Minutes. R_t looks back over half of the post's age, within these bounds; the forecast does so without an upper
-bound."""
+FIRST_PART: Final = FIELDS.index("rest_1")
 
 LOG_MINUTES: Final = 60 * 1440
 
@@ -45,6 +44,7 @@ class Lookups:
 
     def __init__(self) -> None:
         self.survival: Array = survival_table()
+        self.decays: Array = decay_table()
         self.logs: Array = np.log(np.arange(LOG_MINUTES) + 0.5)
 
 
@@ -57,6 +57,7 @@ def spread_of(posts: PostPanes, created: Array, as_of: Array, lookups: Lookups) 
         created.astype(np.int64),
         as_of.astype(np.int64),
         lookups.survival,
+        lookups.decays,
         lookups.logs,
         *(np.empty(len(posts.panes), np.int64) for _ in range(3)),  # pages are used only where written
         fields,
@@ -75,8 +76,18 @@ def survives(half_minutes, table):
     return total
 
 
+@njit(cache=True, nogil=True, inline="always")
+def add_decays(count, half_minutes, decays, row):
+    """Adds to the last fields of `row` the parts of `count` times 1 - Phi at an age in half-minutes."""
+    for k in range(len(MINUTES)):
+        if half_minutes < len(decays):
+            row[FIRST_PART + k] += count * decays[half_minutes, k]
+        else:
+            row[FIRST_PART + k] += count * WEIGHTS[k] * exp(-0.5 * half_minutes / MINUTES[k])
+
+
 @njit(cache=True, nogil=True)
-def walk(posts, created, as_of, table, logs, minutes, shares, events, fields):
+def walk(posts, created, as_of, table, decays, logs, minutes, shares, events, fields):
     """Fills a row of `fields` (columns as FIELDS) per post whose `created` is known.
 
     A share that is dated before its post counts as at the post, and a post that is dated after its `as_of` as in the
@@ -95,6 +106,7 @@ def walk(posts, created, as_of, table, logs, minutes, shares, events, fields):
         net, rest, net_before, rest_before, lags, log_lags = np.int64(0), 0.0, np.int64(0), 0.0, 0.0, 0.0
         net_half, rest_half = np.int64(0), 0.0
         size, ordered, total = 0, 0, np.int64(0)
+        fields[i, FIRST_PART:] = 0.0
         for pane in (posts.ordered[i], posts.late[i]):
             ordered = size  # 0 in the first round; in the second the number of panes in the first list
             while pane != NONE:
@@ -118,6 +130,7 @@ def walk(posts, created, as_of, table, logs, minutes, shares, events, fields):
                         since = 2 * (age - lag) - 1
                         net += share
                         rest += share * survives(since, table)
+                        add_decays(share, since, decays, fields[i])
                         if since >= back:
                             net_before += share
                             rest_before += share * survives(since - back, table)
@@ -129,6 +142,7 @@ def walk(posts, created, as_of, table, logs, minutes, shares, events, fields):
                 pane = panes[pane].next
         since = 2 * age - 1
         rest += survives(since, table)
+        add_decays(1, since, decays, fields[i])
         nodes_before = net_before
         if since >= back:
             nodes_before += 1

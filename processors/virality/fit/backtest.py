@@ -10,8 +10,8 @@ from processors.virality.fit.cascades import Cascades, sample_at, thin_out
 from processors.virality.fit.fitting import FITTED_AGES, LEAST_POSTS, Sample, fit, folds_of
 from processors.virality.forecast import forecast
 from processors.virality.parameters import ForecastParameters
-from processors.virality.reproduction import TAIL
 from processors.virality.spread import Lookups
+from schemas.spread import TAIL
 
 JUDGED_FOLDS: Final = 5
 

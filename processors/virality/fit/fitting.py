@@ -19,8 +19,8 @@ from processors.columnar.arrays import Array
 from processors.virality.forecast import circumstances, features, long_reproduction, scale, terms
 from processors.virality.habits import Habits, habits_of
 from processors.virality.parameters import FEATURES, PRODUCTS, ForecastParameters
-from processors.virality.reproduction import TAIL
 from processors.virality.squares import add_squares, solve
+from schemas.spread import TAIL
 
 FITTED_AGES: Final = (5.0, 10.0, 20.0, 60.0, 180.0, 360.0, 1440.0, 4320.0, 20160.0)
 """Minutes of age at which parameters are fitted."""
