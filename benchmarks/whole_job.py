@@ -141,6 +141,8 @@ def fill(options: argparse.Namespace, hours: float | None) -> int:
         str(options.posts),
         "--hours",
         str(hours),
+        "--start",
+        "2026-01-01T00:00:00Z",
         "--duplicates",
         "0.02",
         "--json",

@@ -4,7 +4,7 @@ asked."""
 import json
 from collections import Counter, defaultdict
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
 from statistics import mean, median, pvariance
@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from fakes_kafka import FakeRecordProducer
 
+from pipeline.canonical_url import canonical_url
 from pipeline.cli import engagement
 from pipeline.errors import SettingsError
 from pipeline.kafka.client import read_topic
@@ -22,7 +23,7 @@ from pipeline.settings import Settings
 from producers.destinations import FileDestination, KafkaDestination
 from producers.sending import SendPolicy, send_all
 from producers.simulation.malformed import SPOILERS
-from producers.simulation.policy import PlantedSpike, SimulationPolicy
+from producers.simulation.policy import SHARES, PlantedSpike, SimulationPolicy
 from producers.simulation.records import simulated_records
 from producers.source import SourceRecord
 from producers.sources.replay import ReplaySource
@@ -43,6 +44,13 @@ def events_of(policy: SimulationPolicy) -> list[dict[str, Any]]:
     """The good records as JSON, in the order of sending, with `at` as a datetime."""
     events = [json.loads(record.value or b"") for record in records_of(policy) if record.is_event]
     return [{**event, "at": datetime.fromisoformat(event["occurred_at"])} for event in events]
+
+
+def without_prefix(policy: SimulationPolicy) -> list[str]:
+    """The values of the good records in the order of sending, without the prefix of ids, which differs by policy."""
+    values = [(record.value or b"").decode() for record in records_of(policy) if record.is_event]
+    assert all(policy.name in value for value in values)
+    return [value.replace(policy.name, "sim") for value in values]
 
 
 def adds(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -154,7 +162,7 @@ def test_late_and_out_of_order_ones_come_after_newer_ones() -> None:
     # Late ones whose hour comes after the end have no newer ones before them by as much.
     assert 250 < behind(replace(CLEAN, late=0.02), timedelta(minutes=59)) <= 400
     assert 1000 < behind(replace(CLEAN, out_of_order=0.1), timedelta(seconds=30)) <= 2000
-    assert sorted(map(str, events_of(replace(CLEAN, late=0.02)))) == sorted(map(str, events_of(CLEAN)))
+    assert sorted(without_prefix(replace(CLEAN, late=0.02))) == sorted(without_prefix(CLEAN))
 
 
 def test_future_ones_are_ahead_of_every_clock() -> None:
@@ -172,12 +180,12 @@ def is_bad(record: SourceRecord) -> bool:
 
 
 def test_each_malformed_one_is_bad_and_the_others_are_not() -> None:
-    records = records_of(replace(CLEAN, malformed=0.02))
-    bad = [record for record in records if not record.is_event]
-    assert 300 < len(bad) < 500
+    policy = replace(CLEAN, malformed=0.02)
+    bad = [record for record in records_of(policy) if not record.is_event]
+    assert len(bad) == 400
     assert all(map(is_bad, bad))
-    assert not any(is_bad(record) for record in records if record.is_event)
-    assert [record for record in records if record.is_event] == list(records_of(CLEAN))
+    assert not any(is_bad(record) for record in records_of(policy) if record.is_event)
+    assert without_prefix(policy) == without_prefix(CLEAN)
 
 
 def test_every_flaw_is_one() -> None:
@@ -212,6 +220,87 @@ def test_a_spike_ends_with_the_simulation() -> None:
     )
     assert minutes.keys() == {last}
     assert minutes[last] > 60
+
+
+@pytest.mark.parametrize(
+    ("changes", "cure"),
+    [
+        ({"hours": 2.0, "spikes": ("hashtag:x@120x9",)}, "the last minute is 119"),
+        ({"hours": 0.01, "spikes": ("hashtag:x@1x9",)}, "the last minute is 0"),
+        ({"spikes": ("hashtag:x@5x1.0001",)}, "give a larger FACTOR"),
+        ({"events": 0, "late": 0.5}, "--late is a share of --events"),
+        ({"events": 0, "out_of_order": 0.5}, "--out-of-order is a share of --events"),
+        ({"events": 1, "retractions": 1.0, "awkward": 1.0}, "--awkward"),
+        ({"posts": 0}, "at least one post"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(changes: dict[str, Any], cure: str) -> None:
+    spikes = tuple(map(PlantedSpike.parse, changes.pop("spikes", ())))
+    with pytest.raises(SettingsError, match=cure):
+        list(simulated_records(replace(CLEAN, spikes=spikes, **changes)))
+
+
+def test_a_spike_that_plants_nothing_says_so() -> None:
+    for factor in ("1", "0.5", "0"):
+        with pytest.raises(SettingsError, match="above 1"):
+            PlantedSpike.parse(f"hashtag:x@5x{factor}")
+
+
+@pytest.mark.parametrize("share", ["retractions", "duplicates", "late", "future", "malformed"])
+def test_the_smallest_share_is_one_event(share: str) -> None:
+    few = SimulationPolicy(events=60, posts=5, retractions=0.0)
+    changed = [record.value for record in simulated_records(replace(few, **{share: 0.001}))]
+    plain = [record.value for record in simulated_records(few)]
+    prefixes = replace(few, **{share: 0.001}).name.encode(), few.name.encode()
+    assert [value and value.replace(prefixes[0], prefixes[1]) for value in changed] != plain
+
+
+def test_ids_follow_from_every_option() -> None:
+    other: dict[str, Any] = {
+        "events": 20_001,
+        "posts": 301,
+        "seed": 8,
+        "start": CLEAN.start + timedelta(seconds=1),
+        "hours": 72.5,
+        "spikes": (PlantedSpike.parse("hashtag:x@5x9"),),
+    } | dict.fromkeys((*SHARES, "retractions"), 0.01)
+    assert other.keys() == SimulationPolicy.__dataclass_fields__.keys()
+    names = {CLEAN.name, *(replace(CLEAN, **{name: value}).name for name, value in other.items())}
+    assert len(names) == 1 + len(other)
+    assert replace(CLEAN, hours=72.0, start=CLEAN.start.astimezone(timezone(timedelta(hours=2)))).name == CLEAN.name
+    untidy = replace(CLEAN, awkward=0.03, events=2000)
+    for record in records_of(untidy):
+        event = json.loads(record.value or b"")
+        assert event["post_id"].startswith(untidy.name + "-")
+        assert event["kind"] != "post" or event["event_id"] == event["post_id"] + "#post"
+
+
+def test_posts_carry_links_and_quotes_and_authors_come_back() -> None:
+    posts = [event for event in events_of(SimulationPolicy()) if event["kind"] == "post"]
+    at = {post["post_id"]: post["at"] for post in posts}
+    stories: defaultdict[str, set[str]] = defaultdict(set)
+    for post in posts:
+        for link in post.get("links", ()):
+            assert link.startswith("https://")
+            stories[canonical_url(link) or ""].add(post["channel"])
+        if "quotes" in post:
+            assert at[post["quotes"]] <= post["at"]
+    assert 0.35 < sum("links" in post for post in posts) / len(posts) < 0.65
+    assert sum("quotes" in post for post in posts) >= 5
+    assert sum(len(channels) > 1 for channels in stories.values()) >= 5, "carried over to other channels"
+    by_author = Counter((post["actor_id"], post["channel"]) for post in posts)
+    assert sum(count > 10 for count in by_author.values()) >= 2, "enough posts to compare with"
+    followers = {(post["actor_id"], post["followers"]) for post in posts}
+    assert len(followers) == len({author for author, _ in followers})
+
+
+def test_there_is_no_rush_at_the_end() -> None:
+    """The last minutes before "now" are no spike of their own making."""
+    minutes = Counter(int((event["at"] - CLEAN.start).total_seconds()) // 60 for event in events_of(CLEAN))
+    last, ends = int(CLEAN.hours * 60), [minutes[minute] for minute in range(int(CLEAN.hours * 60) - 5, 4321)]
+    before = mean(minutes[minute] for minute in range(last - 180, last - 5))
+    assert sum(ends) / 5 < 2 * before
+    assert sum(ends) > 0
 
 
 @pytest.mark.parametrize("said", ["planted@1x2", "hashtag:x", "hashtag:x@5", "hashtag:@5x2", 'hashtag:a"b@5x2'])
@@ -290,6 +379,7 @@ def test_wrong_use_exits_2(option: list[str]) -> None:
 def test_into_kafka_and_back(settings: Settings, environment: dict[str, str]) -> None:
     ensure_topics(settings)
     words = ["simulate", "--events", "3000", "--posts", "50", "--seed", "5", "--malformed", "0.02", "--json"]
+    words += ["--start", "2026-01-01T00:00:00Z"]
     done = CliRunner(env=environment).invoke(engagement, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     wanted = Counter(

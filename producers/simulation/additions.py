@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.errors import SettingsError
 from producers.simulation.columns import COMMENT, LIKE, NO_ROW, POST, SHARE, Ints, SimulatedColumns
 from producers.simulation.policy import PlantedSpike
 from schemas.events import UNDO
@@ -24,32 +25,53 @@ def add_retractions(rng: np.random.Generator, columns: SimulatedColumns, count: 
     _retract(columns, targets, np.minimum(columns.occurred[targets] + _delays(rng, len(targets)), end))
 
 
-def plant_spike(rng: np.random.Generator, columns: SimulatedColumns, spike: PlantedSpike, start: int, end: int) -> int:
-    """Adds comments under existing posts with the spike's hashtag or mention. Returns their number.
-
-    Minute m of the spike brings (factor - 1) x base x e^(-m / 10) on average; base: all comments per minute, / 10, at
-    least 1. What would come after the end is left out.
-    """
+def plant_spike(rng: np.random.Generator, columns: SimulatedColumns, spike: PlantedSpike, start: int, end: int) -> None:
+    """Adds comments under existing posts with the spike's hashtag or mention, until the end. Raises SettingsError where
+    these would be none."""
     minutes = max(1.0, (end - start) / MINUTE_MICROSECONDS)
-    base = max(1.0, int((columns.kind == COMMENT).sum()) / minutes / 10)
-    per_minute = rng.poisson((spike.factor - 1) * base * np.exp(-np.arange(SPIKE_MINUTES) / FADING_MINUTES))
-    minute = np.repeat(np.arange(SPIKE_MINUTES), per_minute)
-    occurred = start + (spike.minute + minute) * MINUTE_MICROSECONDS + rng.integers(0, MINUTE_MICROSECONDS, len(minute))
+    occurred = start + spike_times(rng, spike, int((columns.kind == COMMENT).sum()) / minutes)
     occurred = occurred[occurred < end]
+    if not len(occurred):
+        raise _no_comment(spike)
     there = np.flatnonzero((columns.kind == POST) & (columns.occurred <= start + spike.minute * MINUTE_MICROSECONDS))
-    if not len(there):
-        there = np.flatnonzero(columns.kind == POST)[:1]
+    add_spike_comments(rng, columns, spike, there, occurred)
+
+
+def spike_times(rng: np.random.Generator, spike: PlantedSpike, comments_a_minute: float) -> Ints:
+    """Draws the times of a spike's comments, in microseconds since the start, in no order.
+
+    Minute m of the spike brings (factor - 1) x base x e^(-m / 10) on average; base: all comments a minute, / 10, at
+    least 1. Raises SettingsError where no comment is drawn.
+    """
+    base = max(1.0, comments_a_minute / 10)
+    per_minute = rng.poisson((spike.factor - 1) * base * np.exp(-np.arange(SPIKE_MINUTES) / FADING_MINUTES))
+    if not per_minute.any():
+        raise _no_comment(spike)
+    minute = np.repeat(np.arange(SPIKE_MINUTES), per_minute)
+    times: Ints = (spike.minute + minute) * MINUTE_MICROSECONDS + rng.integers(0, MINUTE_MICROSECONDS, len(minute))
+    return times
+
+
+def add_spike_comments(
+    rng: np.random.Generator, columns: SimulatedColumns, spike: PlantedSpike, posts: Ints, occurred: Ints
+) -> Ints:
+    """Adds a comment of the spike at each time, by new actors, under some of `posts` (the first post where these are
+    none). Returns their rows."""
+    there = posts if len(posts) else np.flatnonzero(columns.kind == POST)[:1]
     actors = int(columns.actor.max()) + 1 + rng.integers(0, max(1, len(occurred)), len(occurred))
     rows = columns.add(np.full(len(occurred), COMMENT), rng.choice(there, len(occurred)), actors, occurred)
     columns.tags.update({int(row): (spike.where, spike.name) for row in rows})
-    return len(occurred)
+    return rows
 
 
 def make_awkward(rng: np.random.Generator, columns: SimulatedColumns, count: int, end: int) -> None:
-    """Adds `count` rows in six equal sorts, each of which breaks a careless fold."""
+    """Adds `count` rows in six equal sorts, each of which breaks a careless fold. Raises SettingsError where there is
+    no like to begin with."""
     likes = np.flatnonzero((columns.kind == LIKE) & (columns.target == NO_ROW))
+    if count and not len(likes):
+        raise SettingsError("--awkward: among so few events there is no like to take back: give more --events")
     posts = max(1, int((columns.kind == POST).sum()))
-    per_sort = max(1, count // 6) if count and len(likes) else 0
+    per_sort = max(1, count // 6) if count else 0
 
     def some() -> Ints:
         return rng.choice(likes, per_sort)
@@ -86,6 +108,11 @@ def default_id(columns: SimulatedColumns, row: int) -> str:
     if columns.target[row] != NO_ROW:
         return default_id(columns, int(columns.target[row])) + UNDO
     return f"{KINDS[columns.kind[row]][0]}{row}"
+
+
+def _no_comment(spike: PlantedSpike) -> SettingsError:
+    place = f"{spike.where}:{spike.name}@{spike.minute}x{spike.factor:g}"
+    return SettingsError(f"--spike {place} plants no comment: give a larger FACTOR")
 
 
 def _retract(columns: SimulatedColumns, targets: Ints, occurred: Ints, kind: Ints | None = None) -> Ints:

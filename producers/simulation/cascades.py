@@ -30,8 +30,12 @@ TOTAL: Final = 1 + R / (1 - R)
 
 MARK_EXPONENT: Final = 2.2
 POPULARITY_EXPONENT: Final = 1.3
-POSTING_ENDS: Final = 0.8
-"""Posts are written in this first part of the time, so that reactions have some left."""
+POSTING_ENDS: Final = 0.98
+"""Posts are written in this first part of the time, so that each has time for a reaction. As many of its reactions
+happen as the end leaves time for."""
+
+POSTS_AN_AUTHOR: Final = 5
+"""Posts per author on average. Authors are not equally active: the share of author n falls as 1 / (n + 3)."""
 
 ANSWERS_BY_AUTHOR: Final = 0.12
 """Of the reactions to comments that are comments themselves, how many are the post's author's."""
@@ -40,7 +44,8 @@ ANSWERS_BY_AUTHOR: Final = 0.12
 def grow_cascades(rng: np.random.Generator, clock: Clock, posts: int, reactions: int, start: int) -> SimulatedColumns:
     """Returns `posts` posts (rows 0 to posts - 1, written by actors 0 to ...) and exactly `reactions` reactions,
     parents before children."""
-    authors = rng.integers(0, max(1, posts // 5), posts)
+    activity = 1 / (np.arange(max(1, posts // POSTS_AN_AUTHOR)) + 3)
+    authors = rng.choice(len(activity), posts, p=activity / activity.sum())
     times: list[Reals] = [np.sort(rng.random(posts)) * clock.length * POSTING_ENDS]
     kinds, roots, parents, actors = [np.full(posts, POST)], [np.arange(posts)], [np.full(posts, NO_ROW)], [authors]
 
@@ -49,7 +54,7 @@ def grow_cascades(rng: np.random.Generator, clock: Clock, posts: int, reactions:
             column.append(values)
         times.append(when)
 
-    popularity = _power_law(rng, posts, POPULARITY_EXPONENT)
+    popularity = _power_law(rng, posts, POPULARITY_EXPONENT) * clock.reach(times[0])
     popularity /= popularity.sum()
     crowd = max(10, reactions // 3)
     left, first = reactions, 0
@@ -64,7 +69,8 @@ def grow_cascades(rng: np.random.Generator, clock: Clock, posts: int, reactions:
         append(who, when)
         left -= len(causes)
         fertile = np.isin(kinds[-1], _FERTILE)
-        expected = np.where(fertile, REACTIONS * _power_law(rng, len(causes), MARK_EXPONENT), 0.0)
+        marks = REACTIONS * _power_law(rng, len(causes), MARK_EXPONENT)
+        expected = np.where(fertile, marks * clock.reach(times[-1]), 0.0)
     # What cascades that died early left over goes to posts directly.
     if left > 0:
         causes = np.sort(rng.choice(posts, left, p=popularity))

@@ -44,6 +44,11 @@ class Clock:
     def react(self, causes: Reals, draws: Reals) -> Reals:
         """Returns activity times of reactions to causes at `causes`, all before the end, where the kernel is cut.
         `draws`: uniform in [0, 1)."""
-        most = np.interp(self.length - causes, self._delays, self._reached)
+        most = self.reach(causes)
         times: Reals = np.minimum(causes + np.interp(draws * most, self._reached, self._delays), self.length)
         return times
+
+    def reach(self, causes: Reals) -> Reals:
+        """Returns the share of the reactions to causes at `causes` that come before the end."""
+        reached: Reals = np.interp(self.length - causes, self._delays, self._reached)
+        return reached

@@ -1,19 +1,27 @@
 """The policy of a simulation: how many events, when, how untidy."""
 
+import json
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Final
+from hashlib import blake2b
+from typing import Any, Final
 
 from pipeline.errors import SettingsError
 
 SPIKE_PATTERN: Final = re.compile(r"""(hashtag|mention):([^@\s"\\]{1,200})@(\d+)x(\d+(?:\.\d+)?)""")
 
 
+SHARES: Final = ("duplicates", "late", "out_of_order", "future", "malformed", "awkward")
+"""Fields of a policy that are shares of its events and do nothing unless asked for."""
+
+
 @dataclass(frozen=True)
 class PlantedSpike:
     """A planted spike: comments that name `name` come `factor` times as often from `minute` on, and fade within half an
-    hour. They end with the simulation.
+    hour. They end with the simulation. `minute` counts from the start of the simulation.
 
     >>> PlantedSpike.parse("hashtag:launch@120x20")
     PlantedSpike(where='hashtag', name='launch', minute=120, factor=20.0)
@@ -27,11 +35,13 @@ class PlantedSpike:
     @classmethod
     def parse(cls, text: str) -> "PlantedSpike":
         """Parses a spike. Raises SettingsError for anything but hashtag:NAME@MINUTExFACTOR or
-        mention:NAME@MINUTExFACTOR."""
+        mention:NAME@MINUTExFACTOR, and for a factor that plants nothing."""
         if (match := SPIKE_PATTERN.fullmatch(text)) is None:
             raise SettingsError(
                 f"--spike {text[:80]}: must be hashtag:NAME@MINUTExFACTOR (or mention:...), like hashtag:launch@120x20"
             )
+        if float(match[4]) <= 1:
+            raise SettingsError(f"--spike {text[:80]}: {match[4]} times as many are no more: give a FACTOR above 1")
         return cls(match[1], match[2], int(match[3]), float(match[4]))
 
 
@@ -59,3 +69,37 @@ class SimulationPolicy:
     malformed: float = 0.0
     awkward: float = 0.0
     spikes: tuple[PlantedSpike, ...] = ()
+
+    def check(self) -> None:
+        """Raises SettingsError for a policy that makes no sense, or part of which would do nothing."""
+        if self.posts < 1 or self.events < 0 or self.hours <= 0:
+            raise SettingsError("a simulation needs at least one post, no fewer than 0 events and more than 0 hours")
+        minutes = math.ceil(self.hours * 60)
+        for spike in self.spikes:
+            if spike.minute >= minutes:
+                raise SettingsError(
+                    f"--spike {spike.where}:{spike.name}@{spike.minute}: the last minute is {minutes - 1}; name one "
+                    "that is not after it, or more --hours"
+                )
+        for name in SHARES:
+            if self.events == 0 and getattr(self, name):
+                raise SettingsError(f"--{name.replace('_', '-')} is a share of --events, of which there are none")
+
+    def count(self, share: float) -> int:
+        """Returns the number of events of a share: at least one, where the share is not 0."""
+        return max(1, round(self.events * share)) if self.events and share else 0
+
+    @property
+    def name(self) -> str:
+        """The prefix of all ids, which follows from every option: two simulations that differ in any share none."""
+        return f"sim{self.seed}-{options_hash(asdict(self))}"
+
+
+def options_hash(options: Mapping[str, Any]) -> str:
+    """Returns 8 hexadecimal digits that follow from the options: equal numbers and equal instants count as equal."""
+    text = json.dumps(options, default=_plain, sort_keys=True)
+    return blake2b(json.dumps(json.loads(text, parse_int=float)).encode(), digest_size=4).hexdigest()
+
+
+def _plain(value: object) -> object:
+    return value.timestamp() if isinstance(value, datetime) else str(value)

@@ -1,11 +1,10 @@
 """A whole simulation: from a policy to records in the order of sending. The same policy gives the same bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
 
-from pipeline.errors import SettingsError
 from producers.simulation.additions import add_retractions, make_awkward, plant_spike
 from producers.simulation.cascades import grow_cascades
 from producers.simulation.clock import Clock
@@ -24,33 +23,37 @@ FAR_AHEAD: Final = 4_102_444_800_000_000
 
 
 def simulated_records(policy: SimulationPolicy) -> Iterator[SourceRecord]:
-    """Returns all records. Needs 150 bytes of memory an event. Raises SettingsError for a policy that makes no
-    sense."""
-    if policy.posts < 1 or policy.events < 0 or policy.hours <= 0:
-        raise SettingsError("a simulation needs at least one post, no fewer than 0 events and more than 0 hours")
+    """Returns all records. Needs 150 bytes of memory an event. Raises SettingsError for a policy that makes no sense,
+    or part of which would do nothing."""
     rng = np.random.Generator(np.random.PCG64(policy.seed))
+    columns = draw_events(rng, policy)
+    writer = Writer(rng, columns, make_world(rng, columns.actor[: policy.posts]), policy.name)
+    occurred, order = draw_order(rng, columns, policy)
+    flaws = draw_flaws(rng, policy, len(order))
+    return with_malformed(writer.records(order, occurred[order]), flaws)
+
+
+def draw_events(rng: np.random.Generator, policy: SimulationPolicy) -> SimulatedColumns:
+    """Draws all events. Raises SettingsError as `simulated_records`."""
+    policy.check()
     start, length = int(policy.start.timestamp() * 1e6), int(policy.hours * HOUR_MICROSECONDS)
     end = start + length
-    taken_back = round(policy.events * policy.retractions)
+    taken_back = policy.count(policy.retractions)
     columns = grow_cascades(rng, Clock(start / 1e6, length / 1e6), policy.posts, policy.events - taken_back, start)
     add_retractions(rng, columns, taken_back, end)
     for spike in policy.spikes:
         plant_spike(rng, columns, spike, start, end)
-    make_awkward(rng, columns, round(policy.events * policy.awkward), end)
-    world = make_world(rng, columns.actor[: policy.posts])
-    writer = Writer(rng, columns, world, f"sim{policy.seed}")
-    order, occurred = _order(rng, columns, policy)
-    flaws = np.flatnonzero(rng.random(len(order)) < policy.malformed * policy.events / len(order))
-    return _with_malformed(writer.records(order, occurred), iter(flaws.tolist()))
+    make_awkward(rng, columns, policy.count(policy.awkward), end)
+    return columns
 
 
-def _order(rng: np.random.Generator, columns: SimulatedColumns, policy: SimulationPolicy) -> tuple[Ints, Ints]:
-    """Returns rows in the order of sending, some twice, and the time of each record."""
-    rows, count = len(columns), policy.events
+def draw_order(rng: np.random.Generator, columns: SimulatedColumns, policy: SimulationPolicy) -> tuple[Ints, Ints]:
+    """Draws the time of each row, which is beyond FAR_AHEAD for future ones, and the rows in the order of sending, some
+    twice."""
     reactions = np.flatnonzero(columns.kind != POST)
 
     def some(share: float) -> Ints:
-        return rng.choice(reactions, min(round(count * share), len(reactions)), replace=False)
+        return rng.choice(reactions, min(policy.count(share), len(reactions)), replace=False)
 
     occurred, sent = columns.occurred.copy(), columns.occurred.copy()
     late, shuffled, ahead = some(policy.late), some(policy.out_of_order), some(policy.future)
@@ -58,17 +61,23 @@ def _order(rng: np.random.Generator, columns: SimulatedColumns, policy: Simulati
     sent[shuffled] += (rng.exponential(HOUR_MICROSECONDS / 12, len(shuffled))).astype(np.int64)
     occurred[ahead] = FAR_AHEAD + np.arange(len(ahead))
     again = some(policy.duplicates)
-    order = np.concatenate([np.arange(rows), again])
+    order = np.concatenate([np.arange(len(columns)), again])
     sent = np.concatenate([sent, sent[again] + (rng.exponential(HOUR_MICROSECONDS / 60, len(again))).astype(np.int64)])
-    order = order[np.argsort(sent, kind="stable")]
-    return order, occurred[order]
+    return occurred, order[np.argsort(sent, kind="stable")]
 
 
-def _with_malformed(records: Iterator[SourceRecord], flaws: Iterator[int]) -> Iterator[SourceRecord]:
-    """Yields the records, with spoilt copies behind some of them."""
-    flaw, number = next(flaws, None), 0
+def draw_flaws(rng: np.random.Generator, policy: SimulationPolicy, records: int) -> Sequence[int]:
+    """Draws the places of the records behind which a malformed one comes, in order."""
+    count = min(policy.count(policy.malformed), records)
+    places: list[int] = np.sort(rng.choice(records, count, replace=False)).tolist()
+    return places
+
+
+def with_malformed(records: Iterator[SourceRecord], flaws: Sequence[int]) -> Iterator[SourceRecord]:
+    """Yields the records, with spoilt copies behind those at the places `flaws`."""
+    number = 0
     for place, record in enumerate(records):
         yield record
-        if place == flaw:
+        if number < len(flaws) and place == flaws[number]:
             yield spoil(record, number)
-            flaw, number = next(flaws, None), number + 1
+            number += 1

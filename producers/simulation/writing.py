@@ -21,7 +21,7 @@ class Writer:
 
     def __init__(self, rng: np.random.Generator, columns: SimulatedColumns, world: World, name: str) -> None:
         self._columns, self._world, self._name = columns, world, name
-        self._authors = int(world.author.max()) + 1
+        self._authors = world.authors
         crossing = rng.random(len(columns)) < CROSSING
         self._channel = np.where(
             crossing, rng.integers(0, len(CHANNEL_NAMES), len(columns)), world.channel[columns.post]
@@ -71,4 +71,10 @@ class Writer:
         mention = int(world.mentions[post])
         mentions = f'"{BRANDS[mention]}"' if mention >= 0 else ""
         url = f"https://example.org/{self._name}/{post}"
-        return f',"url":"{url}","hashtags":[{tags}],"mentions":[{mentions}],"followers":{world.followers[post]}'
+        text = f',"url":"{url}","hashtags":[{tags}],"mentions":[{mentions}],"followers":{world.followers[post]}'
+        if (story := int(world.stories[post])) >= 0:
+            came_by = CHANNEL_NAMES[world.channel[post]]
+            text += f',"links":["https://news.example/{self._name}/{story}?utm_source={came_by}"]'
+        if (quoted := int(world.quotes[post])) >= 0:
+            text += f',"quotes":"{self._name}-{quoted}"'
+        return text

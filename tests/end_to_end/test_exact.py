@@ -59,6 +59,7 @@ def test_a_simulated_file(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "simulated.ndjson"
     events = 877_000 if FULL else 100_000
     options = [part for name, share in UNTIDY.items() for part in (f"--{name.replace('_', '-')}", str(share))]
+    options += ["--start", "2026-01-01T00:00:00Z"]
     engagement(
         environment, "simulate", "--events", str(events), "--posts", str(events // 50), "--out", str(path), *options
     )
