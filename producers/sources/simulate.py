@@ -1,11 +1,15 @@
 """Simulation: a seeded, self-exciting social network (producers/simulation), into Kafka or into a file."""
 
+import signal
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from pipeline.event_files import STDIN
 from pipeline.settings import load_settings
@@ -13,21 +17,28 @@ from producers.command import JSON_OPTION, RATE_OPTION, print_summary, send_to, 
 from producers.destinations import FileDestination
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
+from producers.simulation.live import LiveClock, LivePolicy, live_records
 from producers.simulation.policy import PlantedSpike, SimulationPolicy
 from producers.simulation.records import simulated_records
-from producers.source import Source, SourceItem
+from producers.source import Source, SourceItem, SourceRecord
+from producers.summary import Summary
 
 SHARE: Final = click.FloatRange(0, 1)
 
+NOT_LIVE: Final = ("events", "posts", "start", "hours", "rate", "late", "out_of_order")
+"""Parameters that mean nothing in a live simulation, and are refused."""
+
 
 class SimulationSource(Source):
-    """The records of a simulation. The same policy gives the same bytes."""
+    """The records of a simulation. The same policy gives the same bytes; a live policy gives events of now."""
 
     verb = "simulated"
 
-    def __init__(self, policy: SimulationPolicy) -> None:
+    def __init__(self, policy: SimulationPolicy | LivePolicy, clock: LiveClock | None = None) -> None:
         """Draws the simulation. Raises SettingsError for a policy that makes no sense."""
-        self._records = simulated_records(policy)
+        self._records: Iterator[SourceRecord] = (
+            live_records(policy, clock) if isinstance(policy, LivePolicy) else simulated_records(policy)
+        )
 
     def items(self) -> Iterator[SourceItem]:
         yield from self._records
@@ -47,13 +58,13 @@ class SimulationSource(Source):
     default=1,
     show_default=True,
     type=click.IntRange(0),
-    help="The same seed and options give the same bytes.",
+    help="The same seed, --start and other options give the same bytes.",
 )
 @click.option(
     "--start",
-    default="2026-01-01T00:00:00Z",
+    default="now",
     show_default=True,
-    help="ISO 8601 with zone; 'now': it ends at this minute.",
+    help="ISO 8601 with zone, like 2026-01-01T00:00:00Z; 'now': it ends at this minute.",
 )
 @click.option(
     "--hours",
@@ -63,6 +74,12 @@ class SimulationSource(Source):
     help="How long all of it lasts.",
 )
 @RATE_OPTION
+@click.option(
+    "--live",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="RATE events a second, stamped with the time of sending, until Ctrl-C.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path, allow_dash=True), help="NDJSON file (- is stdout) instead of Kafka."
 )
@@ -77,29 +94,87 @@ class SimulationSource(Source):
 @click.option(
     "--awkward", default=0.0, type=SHARE, help="Share taken back early, twice, in vain; one id on two kinds or posts."
 )
-@click.option("--spike", "spikes", multiple=True, help="hashtag:NAME@MINUTExFACTOR, or mention:...: a planted spike.")
+@click.option(
+    "--spike",
+    "spikes",
+    multiple=True,
+    help="hashtag:NAME@MINUTExFACTOR, or mention:...: a planted spike. MINUTE counts from --start (--live: from now).",
+)
 @JSON_OPTION
+@click.pass_context
 def simulate(
-    start: str, rate: float | None, out: Path | None, spikes: tuple[str, ...], as_json: bool, **amounts: Any
+    context: click.Context,
+    /,
+    start: str,
+    rate: float | None,
+    live: float | None,
+    out: Path | None,
+    spikes: tuple[str, ...],
+    as_json: bool,
+    **amounts: Any,
 ) -> None:
     """Send a seeded, self-exciting social network into Kafka, or write it to a file.
 
+    The ids of posts and events begin with a hash of all options: two simulations that differ in any of them share none.
+    --live sends what happens from now on, and prints the summary on Ctrl-C.
+
     \b
     Example: engagement simulate --events 100000 --posts 2000 --duplicates 0.05 --spike hashtag:launch@600x20
+             engagement simulate --live 20 --spike hashtag:launch@2x30
     """
     policy = SimulationPolicy(
         start=parse_start(start, amounts["hours"]), spikes=tuple(map(PlantedSpike.parse, spikes)), **amounts
     )
     if out is not None and as_json and str(out) == STDIN:
         raise click.UsageError("--out - and --json both want stdout; leave one out")
-    source, pacing = SimulationSource(policy), SendPolicy(pace=PacePolicy(rate))
-    if out is None:
-        summary = send_to_kafka(source, load_settings(), pacing)
+    if live is None:
+        summary = _send(SimulationSource(policy), out, rate)
     else:
-        with FileDestination(out) as destination:
-            summary = send_to(source, destination, pacing)
+        _refuse_what_is_not_live(context)
+        with _clock_until_signal() as clock:
+            summary = _send(SimulationSource(LivePolicy(live, policy), clock), out, None)
     if str(out) != STDIN:
         print_summary(summary, as_json)
+
+
+def _send(source: Source, out: Path | None, rate: float | None) -> Summary:
+    policy = SendPolicy(pace=PacePolicy(rate))
+    if out is None:
+        return send_to_kafka(source, load_settings(), policy)
+    with FileDestination(out) as destination:
+        return send_to(source, destination, policy)
+
+
+def _refuse_what_is_not_live(context: click.Context) -> None:
+    given = [name for name in NOT_LIVE if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise click.UsageError(f"--live sends events at its RATE as they happen: leave out {options}")
+
+
+@contextmanager
+def _clock_until_signal() -> Iterator[LiveClock]:
+    """Yields a clock that ends the simulation on SIGINT or SIGTERM. A second signal ends the process."""
+    stopped = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal stopped
+        stopped = True
+        restore()
+
+    def sleep(seconds: float) -> bool:
+        time.sleep(seconds)
+        return not stopped
+
+    def restore() -> None:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+    earlier = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield LiveClock(sleep=sleep)
+    finally:
+        restore()
 
 
 def parse_start(text: str, hours: float) -> datetime:
