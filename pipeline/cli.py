@@ -27,6 +27,17 @@ SOURCES_TABLE: Final = "producers.sources:SOURCES"
 """The place of the table of sources and their commands. Modules of producers and processors are named, not imported,
 because imports go one way."""
 
+COLLECTOR_COMMANDS: Final[CommandTable] = {
+    "collect": (
+        "producers.collector.command:collect",
+        "Take events over HTTP: JSON, CloudEvents, ActivityStreams, webhooks.",
+    ),
+    "collect-keys": (
+        "producers.collector.command:collect_keys",
+        "Add, list and revoke the keys by which programs send to `collect`.",
+    ),
+}
+
 PROCESSING_COMMANDS: Final[CommandTable] = {
     "work": ("processors.commands:work", "The Faust worker: reads Kafka, folds events, keeps the tables exact."),
     "recount": (
@@ -56,7 +67,7 @@ PROCESSING_COMMANDS: Final[CommandTable] = {
 @cache
 def all_commands() -> CommandTable:
     """Returns the commands of all tables, in the order of the help text."""
-    return {**SETUP_COMMANDS, **load_attribute(SOURCES_TABLE), **PROCESSING_COMMANDS}
+    return {**SETUP_COMMANDS, **load_attribute(SOURCES_TABLE), **COLLECTOR_COMMANDS, **PROCESSING_COMMANDS}
 
 
 def load_attribute(place: str) -> Any:

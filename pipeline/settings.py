@@ -10,11 +10,21 @@ from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import SettingsError
 from schemas.topics import Topics
+
+FILES: Final = {
+    "kafka_ca": "a PEM file of CA certificates",
+    "clickhouse_ca": "a PEM file of CA certificates",
+    "brands": "a YAML file like deploy/brands.example.yaml",
+    "alerts": "a YAML file like deploy/alerts.example.yaml",
+    "collect_certificate": "a PEM file of a certificate chain",
+    "collect_private_key": "a PEM file of a private key",
+}
+"""What each setting that is a file wants."""
 
 SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):\d{1,5}")
 
@@ -135,6 +145,22 @@ class Settings(BaseSettings):
     producer_compression: Literal["lz4", "none"] = Field("lz4", description="Compression of what producers send")
     record_limit: int = Field(1_000_000, ge=1024, description="Largest record that is sent, bytes")
 
+    # Collector
+    collect_keys: Path | None = Field(
+        None,
+        description="YAML file of keys, as `engagement collect-keys add` writes it; none: open, on loopback only",
+    )
+    collect_certificate: Path | None = Field(None, description="Certificate chain (PEM), for HTTPS")
+    collect_private_key: Path | None = Field(None, description="... and its key (PEM, unencrypted)")
+    collect_body_limit: int = Field(5_242_880, ge=1024, description="Largest body after decompression, bytes")
+    collect_body_seconds: float = Field(30, gt=0, description="How long a body may take")
+    collect_ack_seconds: float = Field(10, gt=0, description="How long a request waits for Kafka's acks, then 503")
+    collect_concurrency: int = Field(256, ge=1, description="Requests of one key at a time; more get 429")
+    collect_connections: int = Field(1000, ge=1, description="Open connections; more get 503")
+    collect_idempotency_keys: int = Field(
+        100_000, ge=1, description="Answers that are kept for a repeated Idempotency-Key, a day at most"
+    )
+
     # What people look at
     metrics_host: str = Field("127.0.0.1", description="Where /metrics, /healthz and /readyz listen")
     metrics_port: int = Field(9464, ge=0, le=65535, description="... and on which port; 0 takes a free one")
@@ -149,25 +175,11 @@ class Settings(BaseSettings):
             raise ValueError("must be host:port, or several with commas between")
         return value
 
-    @field_validator("kafka_ca", "clickhouse_ca")
+    @field_validator("kafka_ca", "clickhouse_ca", "brands", "alerts", "collect_certificate", "collect_private_key")
     @classmethod
-    def _ca_is_a_file(cls, value: Path | None) -> Path | None:
+    def _file_is_there(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None and not value.is_file():
-            raise ValueError(f"{value} is not a file; name a PEM file of CA certificates")
-        return value
-
-    @field_validator("brands")
-    @classmethod
-    def _brands_is_a_file(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError(f"{value} is not a file; name a YAML file like deploy/brands.example.yaml")
-        return value
-
-    @field_validator("alerts")
-    @classmethod
-    def _alerts_is_a_file(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError(f"{value} is not a file; name a YAML file like deploy/alerts.example.yaml")
+            raise ValueError(f"{value} is not a file; name {FILES[info.field_name or '']}")
         return value
 
     @field_validator("business_hours")

@@ -1,0 +1,1 @@
+"""The HTTP collector: events come in by POST and are answered once Kafka has acked them."""

@@ -1,0 +1,50 @@
+"""Browsers: which pages may send. Without --cors-origin none may, whatever address the collector listens on.
+
+A page on any site can make its reader's browser post to 127.0.0.1. Browsers say so by the header Origin, so a request
+with an origin that is not allowed is refused; a page whose name was pointed at 127.0.0.1 is known by the header Host.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from producers.collector.refusals import RequestRefused
+
+
+@dataclass(frozen=True)
+class OriginPolicy:
+    """Origins that may send. `loopback_only`: the collector is open on loopback, so Host must name loopback."""
+
+    allowed: frozenset[str] = frozenset()
+    loopback_only: bool = False
+
+    def is_allowed(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Tells whether a request comes from a page that may send."""
+        return bool(self.allowed) and headers.get(b"origin", b"").decode("latin-1") in self.allowed
+
+    def check(self, headers: Mapping[bytes, bytes]) -> None:
+        """Raises RequestRefused for a request of a page that may not send."""
+        if b"origin" in headers and not self.is_allowed(headers):
+            raise RequestRefused(403, "Origin: pages of this site may not send; start with --cors-origin ORIGIN")
+        if self.loopback_only and not is_loopback(host_of(headers.get(b"host", b"").decode("latin-1"))):
+            raise RequestRefused(
+                403, "Host: a collector without keys answers to 127.0.0.1 and localhost only; make a key by "
+                "`engagement collect-keys add`"
+            )  # fmt: skip
+
+
+def host_of(authority: str) -> str:
+    """Returns the host of a Host header, without port and brackets."""
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0]
+    return authority.partition(":")[0]
+
+
+def is_loopback(host: str) -> bool:
+    """Tells whether a host is this machine: localhost, 127.0.0.0/8 or ::1; an empty one too (HTTP/1.0)."""
+    if host.lower() in ("localhost", ""):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

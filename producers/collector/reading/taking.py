@@ -1,0 +1,82 @@
+"""Checks an event against the schema and the rules of its sender, and fills in gaps."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from schemas.events import Event, InvalidEvent, check_event, explain, validate_json
+
+
+@dataclass(frozen=True, slots=True)
+class TakingRules:
+    """Rules for the events of one request.
+
+    `channels`: those that the sender may name, None: all; a lone one is filled in where an event names none.
+    `id_root`: what missing event_ids are derived from, with the event's index; empty: they are refused.
+    `latest`: the latest event time; `record_limit`: the largest event, in bytes.
+    """
+
+    channels: tuple[str, ...] | None
+    id_root: str
+    latest: datetime
+    record_limit: int
+
+    def take(self, value: bytes, index: int) -> tuple[Event, bytes]:
+        """Returns the event and the bytes to send. Raises InvalidEvent."""
+        if len(value) > self.record_limit:
+            raise InvalidEvent(
+                "", f"{len(value)} bytes, above the limit of {self.record_limit}: shorten it, or raise "
+                "ENGAGEMENT_RECORD_LIMIT and the topic's max.message.bytes"
+            )  # fmt: skip
+        try:
+            event: Event = validate_json(value)
+        except ValidationError as error:
+            raise explain(error) from None
+        gaps = self._gaps(event, index)
+        if gaps:
+            value = _filled(value, gaps)
+            event.update(gaps)  # type: ignore[typeddict-item]  # names of Event
+        check_event(event)
+        self._check_channel(event)
+        if event["occurred_at"] > self.latest:
+            raise InvalidEvent(
+                "occurred_at",
+                "is too far in the future; set the sender's clock, or raise ENGAGEMENT_FUTURE_LIMIT_SECONDS",
+            )
+        return event, value
+
+    def _gaps(self, event: Event, index: int) -> dict[str, str]:
+        gaps = {}
+        if self.channels and event.get("channel") is None and len(self.channels) == 1:
+            gaps["channel"] = self.channels[0]
+        if self.id_root and "event_id" not in event and event.get("action") != "retract":
+            gaps["event_id"] = f"{self.id_root}:{index}"
+        return gaps
+
+    def _check_channel(self, event: Event) -> None:
+        if self.channels is None or event.get("channel") in self.channels:
+            return
+        allowed = ", ".join(self.channels)
+        if event.get("channel") is None:
+            raise InvalidEvent("channel", f"Field required with this key: one of {allowed}")
+        raise InvalidEvent("channel", f"this key may send {allowed} only; use the key of the other channel")
+
+
+def latest_time(now: datetime, future_limit_seconds: float) -> datetime:
+    """Returns the latest event time that is taken at `now`."""
+    return now + timedelta(seconds=future_limit_seconds)
+
+
+def id_root_of(source: str, key: str) -> str:
+    """Returns the root of derived event_ids: the same for the same sender and Idempotency-Key, whatever their text."""
+    return "idem-" + sha256(f"{source}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _filled(value: bytes, gaps: dict[str, str]) -> bytes:
+    fields: dict[str, Any] = from_json(value)
+    fields.update(gaps)
+    return to_json(fields, inf_nan_mode="constants")
