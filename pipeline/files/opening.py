@@ -1,0 +1,117 @@
+"""Opens files and standard input for reading, by pieces of bounded size."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from pipeline.errors import Refused
+from pipeline.files.flaws import Chunk, Flaw
+
+STDIN: Final = "-"
+CHUNK_BYTES: Final = 1 << 16
+
+_PACKED: Final = {
+    b"PK\x03\x04": "zip (or a spreadsheet)",
+    b"BZh91A": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+"""First bytes of compressed formats that are not read, by name of the format."""
+
+PEEKED_BYTES: Final = 6
+"""Bytes that tell a compressed format."""
+
+
+def check_inputs(names: Iterable[str | Path]) -> None:
+    """Checks that files can be read, before any of them is. Raises Refused for the first that is missing, a directory
+    or unreadable, and click.UsageError where standard input is named twice. Opens nothing, so a FIFO is left alone."""
+    named = [str(name) for name in names]
+    if named.count(STDIN) > 1:
+        raise click.UsageError("- is named twice: standard input can be read once")
+    for name in named:
+        if name == STDIN:
+            continue
+        try:
+            if stat.S_ISDIR(os.stat(name).st_mode):
+                raise _refused(name, "Is a directory")
+        except OSError as error:
+            raise _refused(name, error.strerror) from None
+        if not os.access(name, os.R_OK):
+            raise _refused(name, "Permission denied")
+
+
+def is_regular(name: str | Path) -> bool:
+    """Tells whether a name is a file that can be read again from its beginning, unlike a FIFO or a device."""
+    return Path(name).is_file()
+
+
+class ByteFile:
+    """A file or standard input, read once by chunks of at most CHUNK_BYTES."""
+
+    def __init__(self, name: str) -> None:
+        """Opens the file. Raises Refused."""
+        self.name = name
+        try:
+            if name == STDIN:
+                if sys.stdin is None:
+                    raise _refused(name, "standard input is closed")
+                self._raw: Any = sys.stdin.buffer
+                self._size = 0
+            else:
+                self._raw = open(name, "rb", buffering=0)  # noqa: SIM115  # closed by `chunks`
+                self._size = os.fstat(self._raw.fileno()).st_size if is_regular(name) else 0
+        except OSError as error:
+            raise _refused(name, error.strerror) from None
+        self._read_bytes = 0
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yields the content; closes the file at the end. Blocks on a pipe until something comes. Raises Refused for a
+        read that fails, and for a compressed format other than gzip."""
+        first, chunks = peek(self._pieces(), PEEKED_BYTES)
+        for magic, form in _PACKED.items():
+            if first.startswith(magic):
+                raise Refused(f"{self.name}: a file in the format {form}; unpack it, or save it as text")
+        yield from chunks
+
+    @property
+    def fraction(self) -> float | None:
+        """Returns the share of the file that was read; None where the size is unknown."""
+        return min(self._read_bytes / self._size, 1.0) if self._size else None
+
+    def _pieces(self) -> Iterator[Chunk]:
+        read = self._raw.read1 if self.name == STDIN else self._raw.read
+        try:
+            while piece := read(CHUNK_BYTES):
+                self._read_bytes += len(piece)
+                yield piece
+        except OSError as error:
+            raise _refused(self.name, error.strerror) from None
+        finally:
+            if self.name != STDIN:
+                self._raw.close()
+
+
+def peek(chunks: Iterator[Chunk], size: int) -> tuple[bytes, Iterator[Chunk]]:
+    """Reads at least `size` bytes, or all that is left. Returns the bytes, and an iterator that begins with them."""
+    taken: list[Chunk] = []
+    seen: list[bytes] = []
+    missing = size
+    for chunk in chunks:
+        taken.append(chunk)
+        if isinstance(chunk, Flaw):
+            break
+        seen.append(chunk)
+        missing -= len(chunk)
+        if missing <= 0:
+            break
+    return b"".join(seen), chain(taken, chunks)
+
+
+def _refused(name: str, reason: str | None) -> Refused:
+    return Refused(f"{name}: {reason}; name a readable file, or - for standard input")
