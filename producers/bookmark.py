@@ -5,8 +5,10 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import Refused
+from pipeline.files.documents import read_json
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Bookmark:
         """Returns the stored position, or the start. Raises Refused for a damaged bookmark and for one of other
         files."""
         try:
-            stored = json.loads(self._path.read_text("utf-8"))
-            position, names = FilePosition(int(stored["file"]), int(stored["line"])), stored["names"]
+            stored = read_json(self._path)
+            position, names = FilePosition(_count_in(stored, "file"), _count_in(stored, "line")), list(stored["names"])
         except FileNotFoundError:
             return FilePosition()
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -57,3 +59,11 @@ class Bookmark:
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)
+
+
+def _count_in(stored: Any, name: str) -> int:
+    """Returns a number of the bookmark. Raises ValueError, KeyError and TypeError for what is no position."""
+    count = stored[name]
+    if not isinstance(count, int) or count < 0:
+        raise ValueError(f"{name}: not a number from 0 on")
+    return count

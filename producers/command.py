@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from pipeline.files.bad_lines import count_bad_lines
 from pipeline.kafka.publisher import open_publisher
 from pipeline.settings import Settings
 from producers.destinations import Destination, KafkaDestination
@@ -48,6 +49,6 @@ def print_summary(summary: Summary, as_json: bool) -> None:
     if counts["skipped_lines"]:
         click.echo(f"{counts['skipped_lines']:,} lines were sent by an earlier replay")
     if counts["bad_lines"]:
-        click.echo(f"{counts['bad_lines']:,} lines were not events and were left out", err=True)
+        click.echo(count_bad_lines(counts["bad_lines"], "events"), err=True)
     if counts["malformed"]:
         click.echo(f"{counts['malformed']:,} more records were malformed on purpose")

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self, TextIO
 
 from pipeline.errors import Refused
-from pipeline.event_files import STDIN
+from pipeline.files.opening import STDIN
 from pipeline.kafka.topics import partition_of
 from pipeline.record_producer import RecordProducer
 from producers.source import SourceRecord

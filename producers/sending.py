@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipeline.errors import CheckFailed
+from pipeline.errors import CheckFailed, RecordTooLarge
+from pipeline.files.bad_lines import BadLines
 from producers.destinations import Destination
 from producers.pacing import Pace, PacePolicy
 from producers.progress import Progress
@@ -15,9 +16,6 @@ from producers.summary import Summary
 SAVE_SECONDS: Final = 2.0
 """How often the loop waits for all acks and saves the position of a resumable source: after a crash the records of at
 most this time are sent twice."""
-
-SHOWN_BAD_INPUTS: Final = 20
-"""Bad inputs beyond this number are only counted."""
 
 ITEMS_PER_PROGRESS: Final = 500
 
@@ -40,37 +38,29 @@ def send_all(
 ) -> Summary:
     """Sends every record of a source and waits until all are safe.
 
-    `complain` is called with the place and the flaw of bad inputs. Raises CheckFailed for a bad input where strict,
-    Refused and Unavailable as the destination does.
+    `complain` is called with the place and the flaw of bad inputs, among which are records that are too large for
+    Kafka. Raises CheckFailed for a bad input where strict, Refused and Unavailable as the destination does.
     """
     policy = policy or SendPolicy()
     summary, started = Summary(), time.monotonic()
+    bad_lines = BadLines(complain, policy.strict)
     pace = Pace(policy.pace, started) if policy.pace != PacePolicy() else None
     saved = started
     for number, item in enumerate(source.items()):
         if progress is not None and number % ITEMS_PER_PROGRESS == 0:
             progress.show(summary.sent.total(), source.fraction)
-        if isinstance(item, SourceRecord):
-            if pace is not None and not item.goes_along:
-                _wait(pace, item)
-            destination.add(item)
-            if item.is_event:
-                summary.sent[item.kind] += 1
+        try:
+            if isinstance(item, SourceRecord):
+                if pace is not None and not item.goes_along:
+                    _wait(pace, item)
+                _add(item, destination, summary, bad_lines)
+            elif isinstance(item, BadInput):
+                bad_lines(f"{item.place}: {item.reason}")
             else:
-                summary.malformed += 1
-        elif isinstance(item, BadInput):
-            summary.bad += 1
-            if policy.strict:
-                destination.flush()
-                raise CheckFailed(
-                    f"{item.place}: {item.reason}; mend the line, or leave out --strict to skip such lines"
-                )
-            if summary.bad <= SHOWN_BAD_INPUTS:
-                complain(f"{item.place}: {item.reason}")
-            elif summary.bad == SHOWN_BAD_INPUTS + 1:
-                complain("more bad lines are only counted")
-        else:
-            summary.skipped += 1
+                summary.skipped += 1
+        except CheckFailed:
+            destination.flush()
+            raise
         if source.is_resumable and time.monotonic() - saved > SAVE_SECONDS:
             destination.flush()
             source.save_position()
@@ -78,8 +68,24 @@ def send_all(
     destination.flush()
     if source.is_resumable:
         source.forget_position()
+    summary.bad = bad_lines.count
     summary.seconds = time.monotonic() - started
     return summary
+
+
+def _add(record: SourceRecord, destination: Destination, summary: Summary, bad_lines: BadLines) -> None:
+    """Sends and counts a record; one that is too large for Kafka is a bad line where its place is known."""
+    try:
+        destination.add(record)
+    except RecordTooLarge as error:
+        if not record.place:
+            raise
+        bad_lines(f"{record.place}: {error}")
+        return
+    if record.is_event:
+        summary.sent[record.kind] += 1
+    else:
+        summary.malformed += 1
 
 
 def _wait(pace: Pace, record: SourceRecord) -> None:

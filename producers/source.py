@@ -11,6 +11,7 @@ class SourceRecord(NamedTuple):
 
     `occurred`: event time, for --speed. `goes_along`: sent right behind the record before, without a pace of its own.
     `partition_shift`: so many partitions beside the right one. `is_event`: False for a record spoilt on purpose.
+    `place`: file and line, for a record that Kafka would not take.
     """
 
     kind: str
@@ -20,6 +21,7 @@ class SourceRecord(NamedTuple):
     goes_along: bool = False
     partition_shift: int = 0
     is_event: bool = True
+    place: str = ""
 
     def spoilt(self, **changes: Any) -> "SourceRecord":
         """Returns a spoilt copy."""

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import click
 
-from pipeline.event_files import STDIN, EventFile
+from pipeline.errors import Refused
+from pipeline.files.flaws import Flaw
+from pipeline.files.opening import check_inputs, is_regular
+from pipeline.files.options import ENCODING_OPTION, STRICT_OPTION, reading
+from pipeline.files.text_file import DEFAULT_READING, ReadPolicy, TextFile
 from pipeline.settings import Settings, load_settings
 from producers.bookmark import Bookmark, FilePosition
 from producers.command import JSON_OPTION, RATE_OPTION, print_summary, send_to_kafka
-from producers.event_lines import Parse, ParsedLine, format_of, read_post_csv
+from producers.event_lines import ParsedLine, PostTable, parse_line, read_post_csv
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
 from producers.source import SKIPPED, BadInput, Source, SourceItem, SourceRecord
@@ -22,22 +26,28 @@ from schemas.events import InvalidEvent
 
 class ReplaySource(Source):
     """The events of files in order, each post of `posts` before its first event. With a bookmark the source is
-    resumable."""
+    resumable. `has_events`: some line was an event, or was sent by an earlier replay."""
 
     verb = "replayed"
 
     def __init__(
-        self, names: tuple[str, ...], posts: dict[str, ParsedLine] | None = None, bookmark: Bookmark | None = None
+        self,
+        names: tuple[str, ...],
+        posts: PostTable | None = None,
+        bookmark: Bookmark | None = None,
+        policy: ReadPolicy = DEFAULT_READING,
     ) -> None:
-        self._names, self._posts, self._bookmark = names, posts or {}, bookmark
+        self._names, self._posts, self._bookmark, self._policy = names, posts or PostTable(), bookmark, policy
         self.is_resumable = bookmark is not None
+        self.has_events = False
         self._position = (0, 0)
-        self._file: EventFile | None = None
+        self._file: TextFile | None = None
 
     def items(self) -> Iterator[SourceItem]:
         start = self._bookmark.read() if self._bookmark else FilePosition()
         self._position = (start.file, start.line)
-        unsent_posts = dict(self._posts)
+        yield from self._posts.bad
+        unsent_posts = dict(self._posts.posts)
         for number in range(start.file, len(self._names)):
             yield from self._items_of_file(number, start.line if number == start.file else 0, unsent_posts)
         for post in unsent_posts.values():
@@ -58,28 +68,40 @@ class ReplaySource(Source):
     def _items_of_file(self, number: int, sent_lines: int, unsent_posts: dict[str, ParsedLine]) -> Iterator[SourceItem]:
         """Yields the items of file `number`, whose first `sent_lines` lines an earlier replay has sent."""
         name = self._names[number]
-        self._file = EventFile(name)
-        parse: Parse | None = None
-        for line_number, line in self._file.lines():
-            parse = parse or format_of(line)
+        self._file = TextFile(name, self._policy)
+        for line_number, line in self._file.filled_lines():
             if line_number <= sent_lines:
+                self.has_events = True
                 yield SKIPPED
                 continue
+            place = f"{name}:{line_number}"
             try:
-                parsed = parse(line)
+                parsed = parse_line(line) if isinstance(line, bytes) else line
             except InvalidEvent as error:
+                parsed = Flaw(str(error))
+            if isinstance(parsed, Flaw):
                 self._position = (number, line_number)
-                yield BadInput(f"{name}:{line_number}", str(error))
+                yield BadInput(place, parsed.reason)
                 continue
+            self.has_events = True
             post = unsent_posts.pop(parsed.event["post_id"], None) if unsent_posts else None
             if post is not None:
                 yield _record(post, parsed.event["occurred_at"])
             self._position = (number, line_number)
-            yield _record(parsed, parsed.event["occurred_at"], goes_along=post is not None)
+            yield _record(parsed, parsed.event["occurred_at"], goes_along=post is not None, place=place)
 
 
-def _record(parsed: ParsedLine, occurred: datetime | None = None, goes_along: bool = False) -> SourceRecord:
-    return SourceRecord(parsed.event["kind"], parsed.event["post_id"].encode(), parsed.value, occurred, goes_along)
+def _record(
+    parsed: ParsedLine, occurred: datetime | None = None, goes_along: bool = False, place: str = ""
+) -> SourceRecord:
+    return SourceRecord(
+        parsed.event["kind"],
+        parsed.event["post_id"].encode(),
+        parsed.value,
+        occurred,
+        goes_along,
+        place=place or parsed.place,
+    )
 
 
 @click.command("replay")
@@ -101,7 +123,8 @@ def _record(parsed: ParsedLine, occurred: datetime | None = None, goes_along: bo
     type=click.Path(path_type=Path),
     help="The bookmark's file; by default one below ~/.local/state/engagement.",
 )
-@click.option("--strict", is_flag=True, help="Stop at the first bad line instead of skipping it.")
+@STRICT_OPTION
+@ENCODING_OPTION
 @JSON_OPTION
 def replay_files(
     events: tuple[str, ...],
@@ -111,9 +134,13 @@ def replay_files(
     resume: bool,
     state: Path | None,
     strict: bool,
+    encoding: str | None,
     as_json: bool,
 ) -> None:
     """Send files of EVENTS (- is stdin) into Kafka: our NDJSON or the cascades format, plain or gzipped.
+
+    Lines that are no events are named, left out and counted. Exits with 1 where no line of any file is an event, or
+    with --strict at the first that is none.
 
     \b
     Example: engagement replay cascades.ndjson.gz --posts posts.csv --resume
@@ -121,13 +148,16 @@ def replay_files(
     settings = load_settings()
     if state is not None and not resume:
         raise click.UsageError("--state is the bookmark of --resume; add --resume")
-    if resume and STDIN in events:
-        raise click.UsageError("--resume needs files: standard input cannot be read again")
-    if posts is not None and not posts.is_file():
-        raise click.UsageError(f"--posts: {posts} is not a file")
+    check_inputs([*events, *([posts] if posts is not None else [])])
+    if resume and not all(map(is_regular, events)):
+        raise click.UsageError("--resume needs files: standard input or a pipe cannot be read again")
+    policy = reading(encoding, settings.record_limit)
     bookmark = Bookmark(state or default_state(settings, events), events) if resume else None
-    source = ReplaySource(events, read_post_csv(posts) if posts is not None else None, bookmark)
-    print_summary(send_to_kafka(source, settings, SendPolicy(strict, PacePolicy(rate, speed))), as_json)
+    source = ReplaySource(events, read_post_csv(posts, policy) if posts is not None else None, bookmark, policy)
+    summary = send_to_kafka(source, settings, SendPolicy(strict, PacePolicy(rate, speed)))
+    print_summary(summary, as_json)
+    if not source.has_events:
+        raise Refused(f"{', '.join(events)}: no event in the files; name files of events, an event a line")
 
 
 def default_state(settings: Settings, events: tuple[str, ...]) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from pipeline.event_files import STDIN
+from pipeline.files.opening import STDIN
 from pipeline.settings import load_settings
 from producers.command import JSON_OPTION, RATE_OPTION, print_summary, send_to, send_to_kafka
 from producers.destinations import FileDestination
