@@ -160,18 +160,38 @@ def test_bad_options_are_named(tmp_path: Path, arguments: list[str], said: str) 
     assert isinstance(result.exception, EngagementError | SystemExit)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("post_id,made\np,2026-01-01T10:00:00Z\n", ":1: created_at: no such column"),
-        ("post_id,created_at\np,2026-01-01T10:00:00Z\nq,noon\n", ":3: created_at: 'noon' is not a time"),
-        ("post_id,created_at\np,2026-01-01T10:00:00\n", ":2: created_at: '2026-01-01T10:00:00' is not a time"),
-    ],
-)
-def test_bad_posts_are_named(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "posts.csv").write_text(text)
-    with pytest.raises(EngagementError, match=said):
-        read_cascades((write(tmp_path, []),), tmp_path / "posts.csv", pytest.fail)
+def test_bad_posts_are_named_and_left_out(tmp_path: Path) -> None:
+    posts = tmp_path / "posts.csv"
+    posts.write_text(
+        "post_id,created_at\np,2026-01-01T10:00:00Z\nq,noon\nr,2026-01-01T10:00:00\np,2026-01-01T09:00:00Z\n,\ns,\n"
+    )
+    complaints: list[str] = []
+    events = write(tmp_path, [share("p", "a", "2026-01-01T10:05:00Z"), share("q", "b", "2026-01-01T10:25:00Z")])
+    found = read_cascades((events,), posts, complaints.append)
+    assert dict(zip(found.post_ids, found.lag.tolist(), strict=False)) == {"p": 5, "s": 0}
+    for complaint, said in zip(
+        complaints,
+        (
+            f"{posts}:3: created_at: 'noon' is not a time",
+            f"{posts}:4: created_at: '2026-01-01T10:00:00' is not a time in ISO 8601 with its zone",
+            f"{posts}:5: post_id: 'p' stands in a row before",
+        ),
+        strict=True,
+    ):
+        assert complaint.startswith(said)
+
+
+def test_posts_of_which_none_can_be_read_are_refused(tmp_path: Path) -> None:
+    posts = tmp_path / "posts.csv"
+    events = write(tmp_path, [share("p", "a", "2026-01-01T10:05:00Z")])
+    for text, said in (
+        ("post_id,made\np,2026-01-01T10:00:00Z\n", ":1: no column created_at"),
+        ("post_id,created_at\nq,noon\n", "no row is a post"),
+        ("", ":1: no column post_id"),
+    ):
+        posts.write_text(text)
+        with pytest.raises(EngagementError, match=said):
+            read_cascades((events,), posts, lambda said: None)
 
 
 def test_files_that_hold_nothing_are_named(tmp_path: Path) -> None:
@@ -179,8 +199,10 @@ def test_files_that_hold_nothing_are_named(tmp_path: Path) -> None:
         read_cascades((write(tmp_path, []),), None, pytest.fail)
     damaged = tmp_path / "damaged.gz"
     damaged.write_bytes(gzip.compress(b"{}\n" * 1000)[:-9])
-    with pytest.raises(EngagementError, match="damaged gzip"):
-        read_cascades((str(damaged),), None, lambda said: None)
+    complaints: list[str] = []
+    with pytest.raises(EngagementError, match="no event in the files"):
+        read_cascades((str(damaged),), None, complaints.append)
+    assert "damaged gzip file: cut off" in complaints[-1]
 
 
 def test_ages_are_minutes() -> None:

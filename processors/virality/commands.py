@@ -12,6 +12,9 @@ import click
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import Refused
+from pipeline.files.bad_lines import BadLines
+from pipeline.files.opening import check_inputs
+from pipeline.files.options import ENCODING_OPTION, STRICT_OPTION, reading, tell
 from pipeline.settings import load_settings
 from processors.virality.fit.backtest import AgeQuality, backtest, samples_of
 from processors.virality.fit.cascades import Cascades
@@ -24,9 +27,6 @@ from processors.virality.spread import Lookups
 _UNIT_MINUTES: Final = {"m": 1, "h": 60, "d": 1440}
 _LONGEST_MINUTES: Final = 3650 * 1440
 _OUT_COLUMNS: Final = ("post_id", "age", "known", "forecast", "low", "high", "truth")
-
-_REPORTED_LINES: Final = 20
-"""Bad lines that are printed; the others are counted."""
 
 _LOCAL_HELP: Final = "Learn hours of the day and habits of authors too, which hold for this network only."
 
@@ -118,6 +118,8 @@ def fit_forecast(
 @click.option(
     "--out", type=click.Path(path_type=Path), help=f"Write a CSV file of all forecasts: {','.join(_OUT_COLUMNS)}."
 )
+@STRICT_OPTION
+@ENCODING_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def backtest_forecast(
     events: tuple[str, ...],
@@ -128,6 +130,8 @@ def backtest_forecast(
     thin: bool,
     local: bool,
     out: Path | None,
+    strict: bool,
+    encoding: str | None,
     as_json: bool,
 ) -> None:
     """Judge the forecast on files of EVENTS, in any format that `replay` takes: compare forecasts with the shares that
@@ -135,13 +139,15 @@ def backtest_forecast(
 
     A post is created at the time in --posts, else at that of its own event, else at its first event. A post is judged
     at an age when it has reached that age at the end of the data and has a share by then. The output counts posts
-    without a share, and posts that are younger.
+    without a share, and posts that are younger. Lines that are no events are named, left out and counted. Exits with 1
+    where no line of any file is an event, or with --strict at the first that is none.
     """
     minutes_by_age = {age: parse_age(age) for age in ages.replace(" ", "").split(",")}
     parameters = load_parameters(load_settings().forecast) if how == "shipped" else None
-    bad_lines = _BadLines()
-    cascades = read_cascades(events, posts, bad_lines)
-    bad_lines.end()
+    check_inputs([*events, *([posts] if posts is not None else [])])
+    bad_lines = BadLines(tell, strict)
+    cascades = read_cascades(events, posts, bad_lines, reading(encoding))
+    bad_lines.end("events")
     try:
         judged = backtest(
             cascades, list(minutes_by_age.values()), least_shares, parameters, Lookups(), thin=thin, local=local
@@ -152,7 +158,14 @@ def backtest_forecast(
         _write(out, cascades, list(minutes_by_age), judged)
     if as_json:
         click.echo(
-            json.dumps({"fit": how, "least_shares": least_shares, "ages": _summary(list(minutes_by_age), judged)})
+            json.dumps(
+                {
+                    "fit": how,
+                    "least_shares": least_shares,
+                    "bad_lines": bad_lines.count,
+                    "ages": _summary(list(minutes_by_age), judged),
+                }
+            )
         )
         return
     click.echo(
@@ -174,22 +187,6 @@ def parse_age(text: str) -> int:
             f"{text!r} is not an age like 10m, 1h or 2d, of at most ten years", param_hint="--ages"
         )
     return minutes
-
-
-class _BadLines:
-    """Prints the first bad lines, and counts the others."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, message: str) -> None:
-        self.count += 1
-        if self.count <= _REPORTED_LINES:
-            click.echo(message, err=True)
-
-    def end(self) -> None:
-        if self.count:
-            click.echo(f"{self.count:,} lines were not events and were left out", err=True)
 
 
 def _fitted(cascades: Cascades, least_shares: int, description: str, *, thin: bool, local: bool) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.errors import SettingsError
+from pipeline.files.documents import read_json
 from processors.columnar.arrays import Array
 
 SHIPPED_PATH: Final = Path(__file__).with_name("forecast.json")
@@ -90,7 +91,7 @@ def load_parameters(path: Path | None = None) -> ForecastParameters:
     """Reads the shipped parameters, or those of a file. Raises SettingsError that names file, field and cure."""
     path = path or SHIPPED_PATH
     try:
-        document = json.loads(path.read_text())
+        document = read_json(path)
         if not isinstance(document, dict):
             raise ValueError("not a JSON object")
         return _read(document)

@@ -1,13 +1,13 @@
 """Reads finished posts from files of events, as `replay` takes them, for the backtest of the forecast.
 
-A file is our own NDJSON or the cascades format (`type` and `ts` for `kind` and `occurred_at`), plain or gzipped; its
-first line tells which. The creation of a post is the time in the CSV, else that of the post's own event, else that of
-its first event; the author is that of the CSV, else that of the post's own event.
+A line is our own NDJSON or the cascades format (`type` and `ts` for `kind` and `occurred_at`). A post is created at the
+time in the CSV, else at that of its own event, else at that of its first event; its author is that of the CSV, else
+that of its own event.
 """
 
-import csv
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple, NotRequired
 
@@ -16,13 +16,17 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from pipeline.errors import Refused
-from pipeline.event_files import EventFile, is_cascades
+from pipeline.files.events import is_cascade
+from pipeline.files.flaws import Flaw
+from pipeline.files.tables import Row, read_table
+from pipeline.files.text_file import DEFAULT_READING, ReadPolicy, TextFile
 from processors.virality.fit.cascades import FOREVER, Cascades
 from schemas.event_time import IsoText
-from schemas.events import Action, Id, InvalidEvent, OptionalId, validate_or_explain
+from schemas.events import EARLIEST, EARLY_SAID, Action, Id, InvalidEvent, OptionalId, validate_or_explain
 from schemas.topics import Kind
 
 _MINUTE_US: Final = 60_000_000
+_POST_COLUMNS: Final = ("post_id", "created_at")
 
 OnBadLine = Callable[[str], None]
 
@@ -38,14 +42,17 @@ class PostInfo(NamedTuple):
 NO_INFO: Final = PostInfo(None, "")
 
 
-def read_cascades(names: tuple[str, ...], posts: Path | None, on_bad_line: OnBadLine) -> Cascades:
+def read_cascades(
+    names: tuple[str, ...], posts: Path | None, on_bad_line: OnBadLine, policy: ReadPolicy = DEFAULT_READING
+) -> Cascades:
     """Reads all shares from the files. `on_bad_line` is called with each line that is no event, as file:line: field:
     reason; such lines are left out. Raises Refused for files that cannot be read, and where no file has an event."""
     history = _History()
-    for post_id, info in read_post_info(posts).items() if posts is not None else ():
-        history.info[history.number(post_id)] = info
+    if posts is not None:
+        for post_id, info in read_post_info(posts, on_bad_line, policy).items():
+            history.info[history.number(post_id)] = info
     for name in names:
-        for where, event in _events(name):
+        for where, event in _events(name, policy):
             if isinstance(event, InvalidEvent):
                 on_bad_line(f"{where}: {event}")
             else:
@@ -55,33 +62,41 @@ def read_cascades(names: tuple[str, ...], posts: Path | None, on_bad_line: OnBad
     return history.cascades()
 
 
-def read_post_info(path: Path) -> dict[str, PostInfo]:
-    """Reads the CSV of posts. Raises Refused with file, line and field."""
+def read_post_info(path: Path, on_bad_line: OnBadLine, policy: ReadPolicy = DEFAULT_READING) -> dict[str, PostInfo]:
+    """Reads the CSV of posts; of two rows with one post_id the first is the post. `on_bad_line` is called with each row
+    that is no post, as file:line: column: reason. Raises Refused for a file that cannot be read, lacks a column, or has
+    no row that is a post."""
     posts: dict[str, PostInfo] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = csv.DictReader(stream)
-            for field in ("post_id", "created_at"):
-                if field not in (rows.fieldnames or ()):
-                    raise Refused(f"{path}:1: {field}: no such column; the first line must name post_id and created_at")
-            for row in rows:
-                text = (row["created_at"] or "").strip()
-                try:
-                    created_at = datetime.fromisoformat(text)
-                except ValueError:
-                    created_at = None
-                if text and (created_at is None or created_at.tzinfo is None):
-                    raise Refused(
-                        f"{path}:{rows.line_num}: created_at: {text[:40]!r} is not a time in ISO 8601 with its zone, "
-                        "such as 2026-01-01T12:00:00Z; correct the line or leave its time empty"
-                    )
-                created = _microseconds(created_at) if created_at else None
-                posts[row["post_id"]] = PostInfo(created, row.get("author_id") or "")
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}; name a readable CSV of posts") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Refused(f"{path}: not a CSV file in UTF-8 ({error}); name a CSV of posts") from None
+    for number, row in read_table(str(path), _POST_COLUMNS, policy):
+        flaw = row.reason if isinstance(row, Flaw) else _flaw_of(row, posts)
+        if flaw or isinstance(row, Flaw):
+            on_bad_line(f"{path}:{number}: {flaw}")
+            continue
+        text = row["created_at"].strip()
+        created = _microseconds(datetime.fromisoformat(text)) if text else None
+        posts[row["post_id"]] = PostInfo(created, row.get("author_id", ""))
+    if not posts:
+        raise Refused(f"{path}: no row is a post; mend the file, or leave out --posts")
     return posts
+
+
+def _flaw_of(row: Row, posts: dict[str, PostInfo]) -> str:
+    """Returns the column of a row that makes it no post, and the reason; empty for a post."""
+    if not row["post_id"]:
+        return "post_id: empty; name the post"
+    if row["post_id"] in posts:
+        return f"post_id: {row['post_id'][:100]!r} stands in a row before; leave one of the rows"
+    text = row["created_at"].strip()
+    try:
+        is_time = not text or (datetime.fromisoformat(text).tzinfo is not None)
+    except ValueError:
+        is_time = False
+    if is_time:
+        return ""
+    return (
+        f"created_at: {text[:40]!r} is not a time in ISO 8601 with its zone, such as 2026-01-01T12:00:00Z; correct the "
+        "line or leave its time empty"
+    )
 
 
 class _Line(TypedDict):
@@ -168,21 +183,33 @@ class _History:
         )
 
 
-def _events(name: str) -> Iterator[tuple[str, _Line | InvalidEvent]]:
+def _events(name: str, policy: ReadPolicy) -> Iterator[tuple[str, _Line | InvalidEvent]]:
     """Yields each line that is not blank: its position and its event. Raises Refused."""
-    validate = None
-    for number, line in EventFile(name).lines():
-        validate = validate or TypeAdapter(_CascadeLine if is_cascades(line) else _Line).validator.validate_json
+    validate_own, validate_cascade = _validators()
+    for number, line in TextFile(name, policy).filled_lines():
+        event: _Line | InvalidEvent
         try:
-            event: _Line | InvalidEvent = _parse(line, validate)
+            if isinstance(line, Flaw):
+                event = InvalidEvent("", line.reason)
+            else:
+                event = _parse(line, validate_cascade if is_cascade(line) else validate_own)
         except InvalidEvent as error:
             event = error
         yield f"{name}:{number}", event
 
 
+@cache
+def _validators() -> tuple[Callable[[bytes], Any], Callable[[bytes], Any]]:
+    """Returns the parsers of our own format and of the cascades format."""
+    own, cascades = TypeAdapter(_Line), TypeAdapter(_CascadeLine)
+    return own.validator.validate_json, cascades.validator.validate_json
+
+
 def _parse(line: bytes, validate: Callable[[bytes], Any]) -> Any:
     """Raises InvalidEvent."""
     event = validate_or_explain(validate, line)
+    if event["occurred_at"] < EARLIEST:
+        raise InvalidEvent("ts" if is_cascade(line) else "occurred_at", EARLY_SAID)
     if event.get("action") == "retract":
         if not event.get("target_id"):
             raise InvalidEvent("target_id", "a retraction must name the event_id that it takes back")
