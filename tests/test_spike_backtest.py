@@ -73,7 +73,7 @@ def _report(*arguments: object) -> dict[str, Any]:
 def _refused(*arguments: object) -> str:
     done = _backtest(*arguments)
     assert isinstance(done.exception, EngagementError), done.output
-    assert not done.output
+    assert not done.stdout
     return str(done.exception)
 
 
@@ -175,15 +175,6 @@ def test_a_picture_without_matplotlib_names_the_cure(loud: Path, monkeypatch: py
         ("time,value\n2026-01-01,1\n", ":1: no column timestamp; the first line must name timestamp, value"),
         ("timestamp,count\n2026-01-01,1\n", ":1: no column value"),
         ("", ":1: no column timestamp"),
-        ("timestamp,value\nyesterday,1\n", ":2: timestamp 'yesterday' is not a time"),
-        ("timestamp,value\n2026-01-01,1\n2026-01-02\n", ":3: value '' is not a count"),
-        ("timestamp,value\n2026-01-01,1\n2026-01-02,many\n", ":3: value 'many' is not a count; write a whole number"),
-        ("timestamp,value\n2026-01-01,1.5\n", ":2: value '1.5' is not a count"),
-        ("timestamp,value\n2026-01-01,-1\n", ":2: value '-1' is not a count"),
-        ("timestamp,value\n2026-01-01,nan\n", ":2: value 'nan' is not a count"),
-        ("timestamp,value\n2026-01-01,1e99\n", ":2: value '1e99' is not a count"),
-        ("timestamp,value\n2026-01-02,1\n2026-01-01,1\n", ":3: timestamp 2026-01-01 is not after the line before"),
-        ("timestamp,value\n2026-01-02,1\n2026-01-02,1\n", ":3: timestamp 2026-01-02 is not after the line before"),
         ("timestamp,value\n2026-01-02,1\n", ": 1 rows; a series has at least two"),
         ("timestamp,value\n2026-01-01 00:00:00,1\n2026-01-01 00:00:07,1\n", ": rows are mostly 7 s apart"),
     ],
@@ -194,11 +185,42 @@ def test_a_wrong_file_is_told_with_line_and_field(tmp_path: Path, text: str, sai
     assert _refused(path).startswith(f"{path}{said}")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("timestamp,value\nyesterday,1\n", ":2: timestamp 'yesterday' is not a time"),
+        ("timestamp,value\n2026-01-01,1\n2026-01-02\n", ":3: value '' is not a count"),
+        ("timestamp,value\n2026-01-01,1\n2026-01-02,many\n", ":3: value 'many' is not a count; write a whole number"),
+        ("timestamp,value\n2026-01-01,1.5\n", ":2: value '1.5' is not a count"),
+        ("timestamp,value\n2026-01-01,-1\n", ":2: value '-1' is not a count"),
+        ("timestamp,value\n2026-01-01,nan\n", ":2: value 'nan' is not a count"),
+        ("timestamp,value\n2026-01-01,1e99\n", ":2: value '1e99' is not a count"),
+        ("timestamp,value\n2026-01-02,1\n2026-01-01,1\n", ":3: timestamp 2026-01-01 is not after the line before"),
+        ("timestamp,value\n2026-01-02,1\n2026-01-02,1\n", ":3: timestamp 2026-01-02 is not after the line before"),
+        ("timestamp,value\n1969-12-31T23:59:59,1\n", ":2: timestamp '1969-12-31T23:59:59' is not from 1970 to 2105"),
+        ("timestamp,value\n2026-01-02,1,2\n", ":2: 3 values for 2 columns; quote"),
+    ],
+)
+def test_a_bad_row_is_told_with_line_and_field_and_left_out(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "wrong.csv"
+    path.write_text(text)
+    assert f"{path}: {text.count(chr(10)) - 2} rows left, 1 refused" in _refused(path)
+    assert _backtest(path).stderr.startswith(f"{path}{said}")
+    path.write_text(text + "2026-02-01 00:00:00,1\n2026-02-01 00:01:00,1\n")
+    done = _backtest(path, "--json")
+    assert done.exit_code == 0
+    assert done.stderr.startswith(f"{path}{said}")
+    report = json.loads(done.stdout)
+    assert report["bad_lines"] == 1
+    assert report["series"][0]["rows"] == text.count("\n") - 1 - 1 + 2, "head and bad row are none"
+    assert f"{path}{said}" in _refused(path, "--strict")
+
+
 def test_files_that_cannot_be_read_or_written(loud: Path, tmp_path: Path) -> None:
     assert "No such file" in _refused(tmp_path / "none.csv")
     assert "Is a directory" in _refused(tmp_path)
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
-    assert "not UTF-8" in _refused(tmp_path / "binary.csv")
+    assert "no column timestamp" in _refused(tmp_path / "binary.csv")
     assert "--out: " in _refused(loud, "--out", tmp_path / "none" / "out.csv")
     assert "--picture: picture.gif is neither PNG nor SVG" in _refused(loud, "--picture", "picture.gif")
 

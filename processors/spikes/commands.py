@@ -12,6 +12,9 @@ import click
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import SettingsError
+from pipeline.files.bad_lines import BadLines
+from pipeline.files.opening import check_inputs
+from pipeline.files.options import ENCODING_OPTION, STRICT_OPTION, reading, tell
 from pipeline.settings import load_settings
 from processors.spikes.backtest import (
     THRESHOLDS,
@@ -70,6 +73,8 @@ def spikes() -> None:
     "--out", type=_PATH, help="Write a CSV file with a row per input row: timestamp, value, score, alert (0 or 1)."
 )
 @click.option("--picture", type=_PATH, help="Write a PNG or SVG plot of each series with its alerts.")
+@STRICT_OPTION
+@ENCODING_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def backtest_spikes(
     files: Sequence[Path],
@@ -81,12 +86,15 @@ def backtest_spikes(
     width: int | None,
     out: Path | None,
     picture: Path | None,
+    strict: bool,
+    encoding: str | None,
     as_json: bool,
 ) -> None:
     """Run the live detector on history: on CSV FILES (timestamp,value), or on closed minutes in ClickHouse.
 
     Prints the alerts, and a summary of several thresholds over all series. The lead of an alert is the time from a
-    spike's first alert to its highest count.
+    spike's first alert to its highest count. Rows that are no counts are named, left out and counted. Exits with 1
+    where a file has no two rows left, or with --strict at the first bad row.
     """
     if bool(files) == bool(conversation):
         raise SettingsError("give either CSV files or --conversation KEY, one of the two")
@@ -96,11 +104,14 @@ def backtest_spikes(
         grid_of(width)
     if picture:
         check_plot_path(picture)
+    bad_lines = BadLines(tell, strict)
     if conversation:
         with ClickHouse(load_settings()) as clickhouse:
             series = [read_closed_minutes(clickhouse, conversation, _seconds(since), _seconds(until))]
     else:
-        series = [read_series(path, width) for path in files]
+        check_inputs(files)
+        series = [read_series(path, width, bad_lines, reading(encoding)) for path in files]
+        bad_lines.end("counts")
     series_labels = read_labels(labels, series) if labels else None
 
     policy = DEFAULT_POLICY._replace(threshold=threshold)
@@ -116,7 +127,7 @@ def backtest_spikes(
         _write(out, series, verdicts)
     if picture:
         draw_plot(picture, series, verdicts, series_labels)
-    report = _report(series, verdicts, summaries, series_labels, threshold)
+    report = _report(series, verdicts, summaries, series_labels, threshold) | {"bad_lines": bad_lines.count}
     click.echo(json.dumps(report) if as_json else "\n".join(_lines(report)))
 
 
