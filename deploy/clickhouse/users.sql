@@ -1,13 +1,16 @@
--- Two roles with least privilege: one for the worker, one for BI tools and people. Run this file once, as an administrator:
+-- Three roles with least privilege: the worker's, that of BI tools and people, and that of whoever runs `engagement init`.
+-- An administrator runs this file; it may be run again, after an update for instance:
 --
 --     clickhouse client --multiquery < deploy/clickhouse/users.sql
 --
--- then make users with passwords of your own and give them a role:
+-- then makes users with passwords of their own and gives each a role:
 --
 --     CREATE USER worker IDENTIFIED WITH sha256_password BY '...' DEFAULT ROLE engagement_writer;
 --     CREATE USER reader IDENTIFIED WITH sha256_password BY '...' DEFAULT ROLE engagement_reader;
+--     CREATE USER keeper IDENTIFIED WITH sha256_password BY '...' DEFAULT ROLE engagement_admin;
 --
--- On a cluster put ON CLUSTER behind each name. Tables and views are made by an administrator: ENGAGEMENT_CLICKHOUSE=... engagement init
+-- On a cluster put ON CLUSTER behind each name, and GRANT CLUSTER ON *.* TO engagement_admin. A server without storage for users
+-- has them in its configuration instead: deploy/compose/clickhouse/reader.xml is the reader.
 
 CREATE ROLE IF NOT EXISTS engagement_writer;
 
@@ -23,12 +26,38 @@ GRANT SELECT ON system.disks TO engagement_writer;
 -- Inserts use input(), and some queries bring a list of posts along: ClickHouse counts both as temporary tables.
 GRANT CREATE TEMPORARY TABLE ON *.* TO engagement_writer;
 
-CREATE SETTINGS PROFILE IF NOT EXISTS engagement_reader SETTINGS
+CREATE SETTINGS PROFILE IF NOT EXISTS engagement_reader;
+
+-- With readonly = 2 a reader may change settings, as drivers do, but these only within the bounds. MIN matters: 0 means no limit.
+-- Memory that is not tracked is not limited either, and with 'break' a limit would cut a result short without a word. The driver of
+-- Grafana asks for its own timeout and 5 s, 65 s where nobody has changed it.
+ALTER SETTINGS PROFILE engagement_reader SETTINGS
     readonly = 2,
-    max_execution_time = 60,
-    max_memory_usage = 4000000000;
+    max_execution_time = 60 MIN 1 MAX 70,
+    max_memory_usage = 4000000000 MIN 1 MAX 4000000000,
+    max_rows_to_read = 10000000000 MIN 1 MAX 10000000000,
+    max_untracked_memory = 4194304 MAX 4194304,
+    timeout_overflow_mode = 'throw' READONLY,
+    read_overflow_mode = 'throw' READONLY;
 
 CREATE ROLE IF NOT EXISTS engagement_reader SETTINGS PROFILE engagement_reader;
 
 -- All views and tables, because ClickHouse reads the tables of a view with the rights of the user who asks.
 GRANT SELECT ON engagement.* TO engagement_reader;
+
+CREATE ROLE IF NOT EXISTS engagement_admin;
+
+-- `init` makes and alters tables and views, and drops views of its own; `recount` deletes rows that no event stands behind.
+GRANT ALL ON engagement.* TO engagement_admin;
+
+GRANT TABLE ENGINE ON ReplacingMergeTree TO engagement_admin;
+
+GRANT TABLE ENGINE ON ReplicatedReplacingMergeTree TO engagement_admin;
+
+GRANT SELECT ON system.columns TO engagement_admin;
+
+GRANT SELECT ON system.tables TO engagement_admin;
+
+GRANT SELECT ON system.disks TO engagement_admin;
+
+GRANT CREATE TEMPORARY TABLE ON *.* TO engagement_admin;
