@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from pipeline.command_group import CommandGroup
 from pipeline.errors import EngagementError
 from pipeline.observability.logs import quiet_clients
 
@@ -76,7 +77,7 @@ def load_attribute(place: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group with lazily imported commands: `engagement schema` does not wait for numba."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

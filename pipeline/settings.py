@@ -3,6 +3,7 @@
 A program reads its settings once where it starts and passes them on; they are frozen, and grouped by their readers.
 """
 
+import os
 import re
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import SettingsError
+from pipeline.unknown_settings import warn_of_unknown_variables
 from schemas.topics import Topics
 
 FILES: Final = {
@@ -32,7 +34,9 @@ SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):\d{1,5}")
 class Settings(BaseSettings):
     """All settings. A field is the variable `ENGAGEMENT_<NAME>`; docs/settings.md is generated from this class."""
 
-    model_config = SettingsConfigDict(env_prefix="ENGAGEMENT_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENGAGEMENT_", frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     # Kafka
     kafka: str = Field("127.0.0.1:9092", description="Bootstrap servers, host:port,...")
@@ -112,7 +116,9 @@ class Settings(BaseSettings):
         description="Hours in which questions are answered: first responses to comments of these are shown apart",
     )
     business_days: str = Field(
-        "1-5", pattern=r"^[1-7](-[1-7])?(,[1-7](-[1-7])?)*$", description="... on these days, 1 is Monday: 1-5 or 2,4,6"
+        "1-5",
+        pattern=r"^[1-7](-[1-7])?(,[1-7](-[1-7])?)*$",
+        description="... on these days, 1 is Monday: 1-5, 2,4,6, or over the end of the week 7-4 (Sunday to Thursday)",
     )
     business_zone: str = Field("UTC", description="... in this time zone: Europe/Berlin")
 
@@ -173,6 +179,8 @@ class Settings(BaseSettings):
         servers = _servers(value)
         if not servers or not all(map(SERVER.fullmatch, servers)):
             raise ValueError("must be host:port, or several with commas between")
+        if not all(0 < int(server.rpartition(":")[2]) < 65536 for server in servers):
+            raise ValueError("must have ports from 1 to 65535")
         return value
 
     @field_validator("kafka_ca", "clickhouse_ca", "brands", "alerts", "collect_certificate", "collect_private_key")
@@ -227,6 +235,20 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _pairs_go_together(self) -> "Settings":
+        if self.stuck_minutes * 60 <= self.flush_seconds:
+            raise ValueError(
+                f"ENGAGEMENT_STUCK_MINUTES is {self.stuck_minutes:g}: must be longer than ENGAGEMENT_FLUSH_SECONDS "
+                f"({self.flush_seconds:g} s), or the worker ends before it stores anything"
+            )
+        if self.record_limit > self.producer_memory_mb << 20:
+            raise ValueError(
+                f"ENGAGEMENT_RECORD_LIMIT is {self.record_limit} bytes: must fit into ENGAGEMENT_PRODUCER_MEMORY_MB "
+                f"({self.producer_memory_mb} MiB), or the largest records wait for ever"
+            )
+        return self
+
     @property
     def spike_kinds(self) -> tuple[str, ...]:
         """Returns the kinds of `spike_keys`, each once."""
@@ -266,14 +288,19 @@ class ClickHouseUrl:
 
 
 def load_settings() -> Settings:
-    """Reads the settings from the environment. Raises SettingsError that names the variable, without its value."""
+    """Reads the settings from the environment; warns of variables that look like settings and are none.
+
+    Raises SettingsError that names the variable, without its value.
+    """
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         flaw = error.errors(include_url=False, include_input=False, include_context=False)[0]
         said = flaw["msg"].removeprefix("Value error, ")
         name = "".join(f"ENGAGEMENT_{field}: ".upper() for field in flaw["loc"][:1])
         raise SettingsError(name + said) from None
+    warn_of_unknown_variables(os.environ, Settings.model_fields, [settings.alerts], as_json=settings.log_json)
+    return settings
 
 
 def _servers(value: str) -> list[str]:

@@ -88,6 +88,10 @@ def test_no_secret_in_a_repr() -> None:
             ),
             "silences.0: until: must be after from",
         ),
+        (
+            _small(more="heartbeat: {url: {clear: 'https://h.example'}, every: 10s, timeout: 20s}"),
+            "heartbeat: timeout: must not be longer than every",
+        ),
         (_small().replace("to: hook", "to: [hook, gone]"), "routes.0.to: 'gone' is no receiver; there are hook"),
         (_small().replace("kind: webhook", "kind: fax"), "receivers.hook: kind must be one of alertmanager"),
         (_small().replace("kind: webhook", "kind: slack"), "receivers.hook.url: is a secret and must not stand"),

@@ -46,7 +46,20 @@ def test_clickhouse_away_is_one_line_on_stderr(command: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("command", "said"),
-    [(["bogus"], "No such command 'bogus'"), (["work", "--bogus"], "No such option: --bogus"), (["recount", "x"], "x")],
+    [
+        (["bogus"], "No such command 'bogus'. There are demo, stack, check,"),
+        (["wrok"], "No such command 'wrok'. Did you mean work?"),
+        (["Recount"], "No such command 'Recount'. Did you mean recount?"),
+        (["dead-letter"], "Did you mean dead-letters?"),
+        (["alerts", "chekc"], "No such command 'chekc'. Did you mean check?"),
+        (["stack", "start"], "Did you mean status?"),
+        (["dead-letters", "resend"], "There are list, replay, show."),
+        (["forecast", "fitt"], "Did you mean fit?"),
+        (["spikes", "back-test"], "Did you mean backtest?"),
+        (["work", "--bogus"], "No such option: --bogus"),
+        (["work", "--until-caugth-up"], "Did you mean --until-caught-up?"),
+        (["recount", "x"], "x"),
+    ],
 )
 def test_wrong_use(command: list[str], said: str) -> None:
     done = _engagement(*command)

@@ -1,9 +1,13 @@
 """Settings that make no sense end with a line that names the variable and the cure, and hides the value."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings, load_settings
+from pipeline.unknown_settings import unknown_variables, warn_once
 
 SECRET = "hunter2"
 
@@ -28,6 +32,17 @@ SECRET = "hunter2"
         ({"KAFKA_SECURITY": "SASL_SSL", "KAFKA_PASSWORD": SECRET}, "ENGAGEMENT_KAFKA_SECURITY is SASL_SSL"),
         ({"PARTITIONS": "many"}, "ENGAGEMENT_PARTITIONS: "),
         ({"TOPIC_PREFIX": "a b"}, "ENGAGEMENT_TOPIC_PREFIX: "),
+        ({"KAFKA": "a:0"}, "ENGAGEMENT_KAFKA: must have ports from 1 to 65535"),
+        ({"KAFKA": "a:9092,b:65536"}, "ENGAGEMENT_KAFKA: must have ports from 1 to 65535"),
+        ({"BUSINESS_HOURS": "17:00-09:00"}, "ENGAGEMENT_BUSINESS_HOURS: 17:00-09:00 ends before it starts; give both"),
+        ({"BUSINESS_HOURS": "09:00-09:00"}, "ENGAGEMENT_BUSINESS_HOURS: 09:00-09:00 ends before it starts"),
+        ({"BUSINESS_DAYS": "0-4"}, "ENGAGEMENT_BUSINESS_DAYS: "),
+        ({"BUSINESS_DAYS": "1-8"}, "ENGAGEMENT_BUSINESS_DAYS: "),
+        ({"STUCK_MINUTES": "0.5", "FLUSH_SECONDS": "30"}, "must be longer than ENGAGEMENT_FLUSH_SECONDS (30 s)"),
+        ({"RECORD_LIMIT": "1048577", "PRODUCER_MEMORY_MB": "1"}, "must fit into ENGAGEMENT_PRODUCER_MEMORY_MB (1 MiB)"),
+        ({"FUTURE_LIMIT_SECONDS": "inf"}, "ENGAGEMENT_FUTURE_LIMIT_SECONDS: Input should be a finite number"),
+        ({"STUCK_MINUTES": "inf"}, "ENGAGEMENT_STUCK_MINUTES: Input should be a finite number"),
+        ({"IDLE_SECONDS": "nan"}, "ENGAGEMENT_IDLE_SECONDS: "),
     ],
 )
 def test_what_makes_no_sense(variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +66,51 @@ def test_what_makes_sense() -> None:
 def test_no_secret_in_a_repr() -> None:
     settings = Settings(clickhouse=f"clickhouse://u:{SECRET}@h/db", kafka_password=SECRET)  # type: ignore[arg-type]
     assert SECRET not in f"{settings!r} {settings} {settings.clickhouse_url!r} {settings.clickhouse_url}"
+
+
+NAMES = ("KAFKA", "CLICKHOUSE", "METRICS_PORT", "LATENESS_SECONDS", "BRANDS")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ENGAGEMENT_KAFFKA", "did you mean ENGAGEMENT_KAFKA?"),
+        ("ENGAGEMENT_CLICKHOUSE_URL", "did you mean ENGAGEMENT_CLICKHOUSE?"),
+        ("engagement_metric_port", "did you mean ENGAGEMENT_METRICS_PORT?"),
+        ("ENGAGEMENT_LATENESS", "did you mean ENGAGEMENT_LATENESS_SECONDS?"),
+        ("ENGAGEMENT_BRAND", "did you mean ENGAGEMENT_BRANDS?"),
+        ("ENGAGMENT_KAFKA", "did you mean ENGAGEMENT_KAFKA?"),
+        ("ENGAGEMENTS_BRANDS", "did you mean ENGAGEMENT_BRANDS?"),
+        ("ENGAGEMENT_", "docs/settings.md has all settings"),
+        ("ENGAGEMENT_FOO", "docs/settings.md has all settings"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_named_with_the_nearest_one(name: str, said: str) -> None:
+    fields = [field.lower() for field in NAMES]
+    assert unknown_variables([name, "PATH", "KAFKA"], fields, [None]) == [
+        f"{name} is no setting and has no effect: {said}"
+    ]
+
+
+def test_settings_secrets_of_documents_and_variables_of_kubernetes_are_no_mistakes(tmp_path: Path) -> None:
+    alerts = tmp_path / "alerts.yaml"
+    alerts.write_text("url: {env: ENGAGEMENT_SLACK_URL}")
+    fields = [field.lower() for field in NAMES]
+    fine = ["ENGAGEMENT_KAFKA", "engagement_brands", "ENGAGEMENT_SLACK_URL", "ENGAGEMENT_TEST_PATIENCE", "KAFKA_BRANDS"]
+    fine += ["ENGAGEMENT_WORKER_SERVICE_HOST", "ENGAGEMENT_WORKER_PORT", "ENGAGEMENT_WORKER_PORT_9464_TCP_ADDR"]
+    assert unknown_variables(fine, fields, [None, alerts]) == []
+    assert len(unknown_variables(["ENGAGEMENT_SLACK_UR"], fields, [alerts])) == 1
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_warning_comes_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    monkeypatch.setenv("ENGAGEMENT_KAFFKA", SECRET)
+    monkeypatch.setenv("ENGAGEMENT_LOG_JSON", str(as_json))
+    warn_once.cache_clear()
+    load_settings()
+    load_settings()
+    [line] = capsys.readouterr().err.splitlines()
+    said = "ENGAGEMENT_KAFFKA is no setting and has no effect: did you mean ENGAGEMENT_KAFKA?"
+    assert (json.loads(line)["message"] if as_json else line) == (said if as_json else f"engagement: warning: {said}")

@@ -4,7 +4,6 @@ import random
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -258,30 +257,3 @@ def test_a_thread_is_read_again_when_it_changed() -> None:
     for number, event in enumerate(late, 1):
         take(fold, [event])
         assert differences(threads_of(fold)[0], true_thread([*PLANTED, *late[:number]], "host", {"support"})) == {}
-
-
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu"])
-def test_business_hours_follow_the_clocks(zone: str) -> None:
-    hours = BusinessHours("09:00-17:30", "1-5", zone)
-    # Every 7 minutes around both changes of the clock of 2026, and at random until 2105.
-    around = [datetime(2026, month, 1, tzinfo=UTC) for month in (3, 4, 10, 11)]
-    minutes = [int(at.timestamp()) // 60 + step for at in around for step in range(0, 60 * 24 * 30, 7)]
-    minutes += random.Random(1).sample(range(71_000_000), 5_000)
-    local = [datetime.fromtimestamp(minute * 60, ZoneInfo(zone)) for minute in minutes]
-    true = [at.isoweekday() < 6 and (9, 0) <= (at.hour, at.minute) < (17, 30) for at in local]
-    assert hours.contains(np.array(minutes)).tolist() == true
-
-
-def test_business_hours_on_the_night_of_the_change() -> None:
-    # Berlin, 2026-03-29: 01:59 is followed by 03:00, so 02:00 to 03:00 never is; UTC 01:00 is 03:00.
-    hours = BusinessHours("02:00-03:00", "7", "Europe/Berlin")
-    night = int(datetime(2026, 3, 29, tzinfo=UTC).timestamp()) // 60
-    assert not hours.contains(np.arange(night, night + 180)).any()
-    # 2026-10-25: 02:00 to 03:00 is twice, UTC 00:00 to 02:00.
-    night = int(datetime(2026, 10, 25, tzinfo=UTC).timestamp()) // 60
-    assert hours.contains(np.arange(night - 60, night + 180)).tolist() == [False] * 60 + [True] * 120 + [False] * 60
-
-
-def test_a_day_until_its_end() -> None:
-    whole = BusinessHours("00:00-24:00", "1-7")
-    assert whole.contains(np.arange(3 * 1440)).all()

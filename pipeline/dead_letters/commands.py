@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from pipeline.clickhouse.client import ClickHouse
+from pipeline.command_group import CommandGroup
 from pipeline.dead_letters.letter import DeadLetter
 from pipeline.dead_letters.reader import Choice, in_order, newest, plan_retry
 from pipeline.dead_letters.reader import retry as send_again
@@ -54,7 +55,7 @@ def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group(epilog="Example: engagement dead-letters list --since 2h")
+@click.group(cls=CommandGroup, epilog="Example: engagement dead-letters list --since 2h")
 def dead_letters() -> None:
     """List, show and resend records that could not be processed."""
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import click
 
+from pipeline.command_group import CommandGroup
 from pipeline.embedded.endpoints import StackEndpoints
 from pipeline.embedded.plan import PortsPolicy
 from pipeline.embedded.stack import DEFAULT_DIRECTORY, Stack
@@ -24,7 +25,7 @@ PARTS_WATCH_SECONDS: Final = 1.0
 PORT: Final = click.IntRange(1024, 65535)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def stack() -> None:
     """Run a real Kafka and a real ClickHouse on this machine, without Docker.
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from pipeline.command_group import CommandGroup
 from pipeline.errors import CheckFailed, SettingsError
 from pipeline.settings import load_settings
 from processors.alerts.config import ALERTS_SETTING, AlertsConfig, load_alerts
@@ -23,7 +24,7 @@ from schemas.alerts import AlertState, SpikeAlert
 TEST_CONVERSATION: Final = "test:engagement"
 
 
-@click.group(epilog="Example: engagement alerts check alerts.yaml --conversation hashtag:acme")
+@click.group(cls=CommandGroup, epilog="Example: engagement alerts check alerts.yaml --conversation hashtag:acme")
 def alerts() -> None:
     """Receivers of sudden spikes: one YAML file, named by ENGAGEMENT_ALERTS."""
 

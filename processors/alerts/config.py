@@ -69,6 +69,12 @@ class Heartbeat(Section):
     every: Annotated[Seconds, Field(ge=10)] = 60.0
     timeout: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
 
+    @model_validator(mode="after")
+    def _requests_do_not_overlap(self) -> "Heartbeat":
+        if self.timeout > self.every:
+            raise ValueError("timeout: must not be longer than every")
+        return self
+
 
 class AlertsConfig(Section):
     """The whole alerts file. `oldest`: age in event time, in seconds, from which a state is recorded and not delivered.

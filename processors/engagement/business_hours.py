@@ -22,8 +22,9 @@ _THURSDAY: Final = 3
 
 @dataclass(frozen=True)
 class BusinessHours:
-    """Hours like `09:00-17:00` (the end excluded) on ISO weekdays like `1-5` or `1,3-5`, in an IANA time zone. The
-    texts are those that `pipeline.settings.Settings` has validated."""
+    """Hours like `09:00-17:00` (the end excluded) on ISO weekdays like `1-5`, `1,3-5` or `7-4`, in an IANA time zone.
+
+    The texts are those that `pipeline.settings.Settings` has validated."""
 
     hours: str = "09:00-17:00"
     days: str = "1-5"
@@ -49,7 +50,9 @@ class BusinessHours:
         chosen = np.zeros(7, np.bool_)
         for part in self.days.split(","):
             first, _, last = part.partition("-")
-            chosen[int(first) - 1 : int(last or first)] = True
+            start, end = int(first) - 1, int(last or first) - 1
+            # A range may go over the end of the week: 7-4 is Sunday to Thursday.
+            chosen[[day % 7 for day in range(start, end + 1 if start <= end else end + 8)]] = True
         return chosen
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from pipeline.clickhouse.client import ClickHouse
+from pipeline.command_group import CommandGroup
 from pipeline.errors import SettingsError
 from pipeline.files.bad_lines import BadLines
 from pipeline.files.opening import check_inputs
@@ -42,7 +43,7 @@ _Summary = tuple[ThresholdSummary, LabelScores | None]
 """A threshold's alerts, and, with labels, how good the alerts are."""
 
 
-@click.group(epilog="Example: engagement spikes backtest mentions.csv --picture mentions.svg")
+@click.group(cls=CommandGroup, epilog="Example: engagement spikes backtest mentions.csv --picture mentions.svg")
 def spikes() -> None:
     """Sudden spikes of conversations: run the detector on history."""
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from pipeline.clickhouse.client import ClickHouse
+from pipeline.command_group import CommandGroup
 from pipeline.errors import Refused
 from pipeline.files.bad_lines import BadLines
 from pipeline.files.opening import check_inputs
@@ -33,7 +34,9 @@ _LOCAL_HELP: Final = "Learn hours of the day and habits of authors too, which ho
 _MORE_POSTS: Final = "use posts of a longer time (--since), smaller posts (--least-shares), or the shipped forecast"
 
 
-@click.group("forecast", epilog="Example: engagement forecast backtest cascades.ndjson.gz --posts posts.csv")
+@click.group(
+    "forecast", cls=CommandGroup, epilog="Example: engagement forecast backtest cascades.ndjson.gz --posts posts.csv"
+)
 def forecast_group() -> None:
     """The forecast of final shares: fit its parameters to finished posts, judge it on history."""
 
