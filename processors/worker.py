@@ -25,9 +25,10 @@ from faust.types import StreamT
 from pipeline.errors import EngagementError
 from pipeline.kafka.group import Member
 from pipeline.kafka.group_policy import CALM_WAIT_MS, FETCH_WAIT_MS, GroupPolicy
-from pipeline.observability.health import HealthState, WatchdogPolicy, WatchdogState
+from pipeline.observability.health import STORE_TITLES, HealthState, WatchdogPolicy, WatchdogState
 from pipeline.observability.logs import log_config
 from pipeline.observability.metrics import BatchStep, WorkerMetrics
+from pipeline.observability.outages import OutageLog
 from pipeline.observability.status_server import StatusServer
 from pipeline.settings import Settings
 from processors.row_settings import row_settings
@@ -146,7 +147,12 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
     options = options or WorkOptions()
     app = _make_app(settings)
     specs = [spec for spec in AGENTS if spec.is_enabled(settings)]
-    health = HealthState(on_ready=app.metrics.set_ready, groups=[spec.label for spec in specs])
+    outages = OutageLog(log)
+    health = HealthState(
+        on_ready=app.metrics.set_ready,
+        groups=[spec.label for spec in specs],
+        on_store=lambda store, reason: outages.note(STORE_TITLES[store], reason),
+    )
     memory = MemoryBudget(settings.memory_mb << 20, app.metrics.set_memory)
     rows, sources = row_settings(settings), SourceGroup()
     for spec in specs:

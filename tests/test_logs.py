@@ -11,6 +11,8 @@ from pipeline.errors import Refused
 from pipeline.observability.logs import (
     CHATTY,
     FLOOD_SECONDS,
+    LONGEST_FLOOD_SECONDS,
+    REPEATING,
     LineFormatter,
     RateLimit,
     Redaction,
@@ -33,7 +35,7 @@ def _forget_logging() -> None:
     logging.config.dictConfig(
         {"version": 1, "disable_existing_loggers": False, "root": {"level": "WARNING", "handlers": []}}
     )
-    for name in CHATTY:
+    for name in (*CHATTY, REPEATING):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
@@ -143,6 +145,7 @@ def test_clients_talk_less_than_we_do(level: str, shown: int) -> None:
     try:
         configure_logs(Settings(log_level=level))
         assert logging.getLogger("kafka.cluster").getEffectiveLevel() == shown
+        assert logging.getLogger(REPEATING).isEnabledFor(logging.WARNING) == (level == "DEBUG")
         assert logging.getLogger("processors.worker").getEffectiveLevel() == getattr(logging, level)
     finally:
         _forget_logging()
@@ -158,6 +161,21 @@ def test_a_flood_of_a_foreign_logger_is_damped_and_counted() -> None:
         if limit.filter(record):
             passed.append(getattr(record, "suppressed", 0))
     assert passed == [0, 69]
+
+
+def test_the_intervals_of_a_flood_grow_until_it_is_over() -> None:
+    now = [0.0]
+    limit = RateLimit(clock=lambda: now[0])
+    passed = []
+    for tick in range(3600):
+        now[0] = float(tick)
+        if limit.filter(_record("broker away", name="aiokafka.client")):
+            passed.append(tick)
+    assert passed == [0, 10, 30, 70, 150, 310, 630, 1270, 1910, 2550, 3190]
+    now[0] += LONGEST_FLOOD_SECONDS + 1
+    assert limit.filter(_record("broker away", name="aiokafka.client"))
+    now[0] += FLOOD_SECONDS
+    assert limit.filter(_record("broker away", name="aiokafka.client"))
 
 
 def test_other_places_and_our_own_loggers_are_not_damped() -> None:

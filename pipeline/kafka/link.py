@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pipeline.record_producer import Headers
+
+CONNECTION: Final = "the Kafka connection"
+"""A producer connection as logs name it."""
 
 
 class Receipt(Protocol):

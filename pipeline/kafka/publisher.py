@@ -28,7 +28,7 @@ from pipeline.kafka.inflight import (
     send_first_alone,
     send_on,
 )
-from pipeline.kafka.link import Link, LinkPolicy
+from pipeline.kafka.link import CONNECTION, Link, LinkPolicy
 from pipeline.kafka.publisher_policy import (
     ACK_TICK_SECONDS,
     RECONNECT_SECONDS,
@@ -38,6 +38,7 @@ from pipeline.kafka.publisher_policy import (
     PublisherPolicy,
 )
 from pipeline.kafka.topics import partition_of
+from pipeline.observability.outages import OutageLog
 from pipeline.record_producer import Headers, OnDone
 from pipeline.settings import Settings
 
@@ -53,11 +54,10 @@ class Publisher:
     """
 
     def __init__(self, open_link: Callable[[], Link], policy: PublisherPolicy | None = None) -> None:
-        self._policy = policy or PublisherPolicy()
-        self._open_link = open_link
+        self._policy, self._open_link = policy or PublisherPolicy(), open_link
         self._lock = threading.Lock()
         self._settled = threading.Condition(self._lock)
-        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._wake, self._stopping, self._outages = threading.Event(), threading.Event(), OutageLog(log)
         self._queues: dict[str, list[PartitionQueue]] = {}
         self._bytes = self._waiters = 0
         self._refusals: deque[EngagementError] = deque(maxlen=REFUSALS_KEPT)
@@ -222,7 +222,7 @@ class Publisher:
         """Opens a new connection and sends the unacked records again, in order; until then `send` only queues."""
         with self._lock:
             link, self._link = self._link, None
-        log.warning("the Kafka connection failed a record; opening another and sending again what is not acked")
+        self._outages.note(CONNECTION, f"{CONNECTION} failed a record; opening another, sending unacked records again")
         while not self._stopping.is_set():
             if link is not None:
                 link.drop()
@@ -231,7 +231,7 @@ class Publisher:
                 link = self._open_link()
                 cured = self._send_again(link)
             except Unavailable as error:
-                log.warning("%s (trying again)", error)
+                self._outages.note(CONNECTION, f"{error} (trying again)")
                 cured = False
                 self._stopping.wait(RECONNECT_SECONDS)
             except (Refused, SettingsError) as error:
@@ -240,7 +240,7 @@ class Publisher:
                     self._settled.notify_all()
                 return
             if cured:
-                log.info("the Kafka connection works again")
+                self._outages.note(CONNECTION, None)
                 return
         if link is not None:
             link.drop()

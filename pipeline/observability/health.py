@@ -16,6 +16,8 @@ from threading import Lock
 from typing import Final, Literal
 
 StoreName = Literal["clickhouse", "kafka"]
+STORE_TITLES: Final[dict[StoreName, str]] = {"clickhouse": "ClickHouse", "kafka": "Kafka"}
+"""Stores as logs name them."""
 
 NO_PARTITIONS: Final = "no partitions yet: waiting for the consumer group"
 
@@ -48,10 +50,12 @@ class HealthState:
         policy: HealthPolicy | None = None,
         on_ready: Callable[[bool], None] = lambda ready: None,
         groups: Collection[str] = ("",),
+        on_store: Callable[[StoreName, str | None], None] = lambda store, reason: None,
     ) -> None:
-        """`on_ready` gets the readiness after every note. `groups` are the groups that have to assign first."""
+        """`on_ready` gets the readiness after every note. `groups` are the groups that have to assign first. `on_store`
+        gets each note about a store: why it is away, or None where it is back."""
         self._policy = policy or HealthPolicy()
-        self._on_ready = on_ready
+        self._on_ready, self._on_store = on_ready, on_store
         self._lock = Lock()
         self._away: dict[StoreName, tuple[str, float]] = {}
         self._silent = set(groups)
@@ -63,12 +67,14 @@ class HealthState:
         """Marks a store as away; the first note of an outage sets the beginning, later notes the reason."""
         with self._lock:
             self._away[store] = (reason, self._away.get(store, (reason, now))[1])
+        self._on_store(store, reason)
         self._tell()
 
     def note_back(self, store: StoreName) -> None:
         """Marks a store as back."""
         with self._lock:
             self._away.pop(store, None)
+        self._on_store(store, None)
         self._tell()
 
     def note_assignment(self, partitions: int, group: str = "") -> None:

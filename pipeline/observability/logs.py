@@ -14,6 +14,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -27,8 +28,13 @@ FOREIGN: Final = ("aiohttp", "aiokafka", "kafka", "faust", "mode", "asyncio", "c
 CHATTY: Final = ("aiokafka", "kafka", "clickhouse_driver")
 """Loggers that log each connection and metadata update: only their warnings pass, and their INFO with level DEBUG."""
 
+REPEATING: Final = "clickhouse_driver.connection"
+"""A logger whose only warning, a traceback, repeats an error of ours that has the cure: on with level DEBUG alone."""
+
 FLOOD_SECONDS: Final = 10.0
-"""Interval in which one place in the code of a library logs once."""
+LONGEST_FLOOD_SECONDS: Final = 640.0
+"""Interval in which one place in the code of a library logs once. Twice the time after each record of a flood, up to
+the longest; the first one again once the place was silent for an interval."""
 
 MASK: Final = "***"
 """Replaces a secret."""
@@ -43,8 +49,18 @@ _STANDARD: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))
 """Attributes of every record; others were given by `extra`. `data` is a formatting aid of mode."""
 
 
+@dataclass
+class _Flood:
+    """The records of one place: when one passed, and when the last one came."""
+
+    passed: float
+    last: float
+    interval: float
+    suppressed: int = 0
+
+
 class RateLimit(logging.Filter):
-    """Passes one record of a library's logger per place in the code and interval.
+    """Passes one record of a library's logger per place in the code and interval; the intervals of a flood grow.
 
     The next record that passes has the number of the others in its field `suppressed`. `clock` returns seconds of a
     monotonic clock.
@@ -53,7 +69,7 @@ class RateLimit(logging.Filter):
     def __init__(self, seconds: float = FLOOD_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._seconds, self._clock = seconds, clock
-        self._passed: dict[tuple[str, str, int], tuple[float, int]] = {}
+        self._passed: dict[tuple[str, str, int], _Flood] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tells whether a record passes; records of other loggers always do."""
@@ -61,13 +77,19 @@ class RateLimit(logging.Filter):
             return True
         place = (record.name, record.pathname, record.lineno)
         now = self._clock()
-        last, suppressed = self._passed.get(place, (None, 0))
-        if last is not None and now - last < self._seconds:
-            self._passed[place] = (last, suppressed + 1)
+        flood = self._passed.get(place)
+        if flood is None:
+            self._passed[place] = _Flood(now, now, self._seconds)
+            return True
+        silence, flood.last = now - flood.last, now
+        if now - flood.passed < flood.interval:
+            flood.suppressed += 1
             return False
-        self._passed[place] = (now, 0)
-        if suppressed:
-            record.suppressed = suppressed
+        goes_on = flood.suppressed > 0 and silence < flood.interval
+        flood.interval = min(flood.interval * 2, LONGEST_FLOOD_SECONDS) if goes_on else self._seconds
+        flood.passed = now
+        if flood.suppressed:
+            record.suppressed, flood.suppressed = flood.suppressed, 0
         return True
 
 
@@ -129,7 +151,7 @@ def log_config(settings: Settings) -> dict[str, Any]:
         "handlers": {
             "stderr": {"()": lambda: logging.StreamHandler(sys.stderr), "formatter": "line", "filters": ["flood"]}
         },
-        "loggers": {name: {"level": _chatty_level(settings.log_level)} for name in CHATTY},
+        "loggers": {name: {"level": _level_of(name, settings.log_level)} for name in (*CHATTY, REPEATING)},
         "root": {"level": settings.log_level, "handlers": ["stderr"]},
     }
 
@@ -144,7 +166,9 @@ def quiet_clients() -> None:
     logging.getLogger("clickhouse_driver").addHandler(logging.NullHandler())
 
 
-def _chatty_level(level: str) -> str:
+def _level_of(name: str, level: str) -> str:
+    if name == REPEATING and level != "DEBUG":
+        return "ERROR"
     return {"DEBUG": "INFO", "INFO": "WARNING"}.get(level, level)
 
 

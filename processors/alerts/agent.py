@@ -17,6 +17,7 @@ from threading import Event
 from typing import Any, Final, TypeVar
 
 from pipeline.errors import Unavailable
+from pipeline.observability.outages import OutageLog
 from processors.alerts.config import AlertsConfig
 from processors.alerts.delivery_queue import DeliveryQueue
 from processors.alerts.policy import DeliveryPolicy
@@ -67,6 +68,7 @@ class AlertAgent:
         self._soon: asyncio.TimerHandle | None = None
         self._is_away = self._is_closed = False
         self._heartbeat_at = self._sweep_at = 0.0
+        self._outages = OutageLog(log)
         ports.metrics.name_receivers(ports.receivers)
 
     async def assign(self, partitions: list[int], of: int) -> None:
@@ -212,15 +214,20 @@ class AlertAgent:
             answer = Answer(False, type(error).__name__)
         finally:
             queue.record_answer(pending, answer, self._clock())
-        if not answer.is_delivered:
-            log.warning("%s was not told of %s: %s", pending.receiver, pending.notice.key, answer.reason)
+        if answer.is_delivered:
+            self._outages.note_success(f"receiver {pending.receiver}")
+        else:
+            said = f"{pending.receiver} was not told of {pending.notice.key}: {answer.reason}"
+            self._outages.note_failure(f"receiver {pending.receiver}", said, answer.reason)
         self._start_soon()
 
     async def _send_heartbeat(self, heartbeat: HeartbeatPort) -> None:
         answer = await heartbeat.post(b"", {})
         self._ports.metrics.count_heartbeat(answer.is_delivered)
-        if not answer.is_delivered:
-            log.warning("the heartbeat was not taken: %s", answer.reason)
+        if answer.is_delivered:
+            self._outages.note_success("the heartbeat")
+        else:
+            self._outages.note_failure("the heartbeat", f"the heartbeat was not taken: {answer.reason}")
 
     async def _save(self, queue: DeliveryQueue, given_up: Event | None) -> None:
         """Stores the rows that changed. Raises _GivenUp."""

@@ -1,7 +1,6 @@
 """The thread of one agent. All calls that block run there, off the event loop, so that heartbeats to Kafka go on."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +17,6 @@ _Result = TypeVar("_Result")
 
 GRACE_SECONDS: Final = 4.0
 """The longest time that a stop or a rebalance waits for a statement that ClickHouse neither finishes nor refuses."""
-
-log = logging.getLogger(__name__)
 
 
 class Connection(Protocol):
@@ -129,6 +126,5 @@ class AgentThread:
             self._ports.health.note_back("clickhouse")
             self._ports.watchdog.note_back("clickhouse", now)
         else:
-            log.warning("%s", error)
             self._ports.health.note_away("clickhouse", str(error), now)
             self._ports.watchdog.note_away("clickhouse", now)

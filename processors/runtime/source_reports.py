@@ -1,6 +1,5 @@
 """Reports of a source to metrics, health and its watchdog."""
 
-import logging
 import time
 from typing import Final
 
@@ -14,8 +13,6 @@ from processors.runtime.batch import SourcePolicy
 MEMBERSHIP_SECONDS: Final = 3.0
 """The time between two questions to the broker whether the worker is a member of the group. Asked each second while it
 is not. A question takes two requests."""
-
-log = logging.getLogger(__name__)
 
 
 class SourceReports:
@@ -47,7 +44,6 @@ class SourceReports:
 
     def note_away(self, error: Unavailable, store: StoreName = "kafka") -> None:
         """Notes that a store does not answer."""
-        log.warning("%s", error)
         if store == "kafka":
             self._metrics.count_kafka_error()
         self._health.note_away(store, str(error), time.monotonic())

@@ -16,6 +16,7 @@ import aiohttp
 from pydantic import SecretStr
 
 from pipeline.errors import SettingsError
+from pipeline.observability.outages import OutageLog
 from processors.alerts.fields import host_of
 from processors.alerts.ports import Answer, Notice
 
@@ -49,6 +50,7 @@ class Endpoint:
         """`timeout`: of a whole request, seconds."""
         self._urls, self._timeout, self._headers, self._tls = list(urls), timeout, dict(headers or {}), tls
         self._session: aiohttp.ClientSession | None = None
+        self._outages = OutageLog(log)
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Posts to all addresses; delivered when one of them accepts. Never raises but when cancelled."""
@@ -56,8 +58,12 @@ class Endpoint:
         failed = [answer for answer in answers if not answer.is_delivered]
         if len(failed) == len(answers):
             return failed[0]
-        for answer in failed:
-            log.warning("%s; another instance was told", answer.reason)
+        for number, answer in enumerate(answers):
+            name = f"instance {number + 1} of {len(answers)}"
+            if answer.is_delivered:
+                self._outages.note_success(name)
+            else:
+                self._outages.note_failure(name, f"{answer.reason}; another instance was told", answer.reason)
         return Answer(True)
 
     async def close(self) -> None:

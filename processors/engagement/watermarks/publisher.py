@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from pydantic_core import to_json
 
+from pipeline.observability.outages import OutageLog
 from processors.engagement.ports import Outbox
 from processors.engagement.watermarks.broker_clock import BrokerClock
 from processors.engagement.watermarks.watermarks import Lags, Reached, WatermarkPolicy, WatermarkState, minute_of
@@ -40,6 +41,7 @@ class WatermarkPublisher:
     def __init__(self, policy: WatermarkPolicy, stored: StoredWatermarks, outbox: Outbox) -> None:
         self._policy, self._stored, self._outbox = policy, stored, outbox
         self._clock, self._acked_ms = BrokerClock(), outbox.broker_ms
+        self._outages = OutageLog(log)
         self.assign([], 1)
 
     def assign(self, partitions: Sequence[int], of: int) -> None:
@@ -110,6 +112,9 @@ class WatermarkPublisher:
         known = {number: watermarks.get(number, 0) for number in self._partitions}
         for number, watermark in known.items():
             if watermark > broker_now * 1_000_000:
-                log.warning("source partition %s: its watermark is ahead of the brokers' time and is left out", number)
+                name = f"the watermark of source partition {number}"
+                self._outages.note_failure(name, f"{name} is ahead of the brokers' time and is left out")
                 known[number] = 0
+            else:
+                self._outages.note_success(f"the watermark of source partition {number}")
         return known
