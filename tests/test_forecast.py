@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from pipeline.errors import SettingsError
 from processors.virality import clock
-from processors.virality.columns import NO_POST, NO_SHARES, spread_columns
+from processors.virality.columns import NO_POST, NO_SHARES, TOO_FEW, spread_columns
 from processors.virality.fit.cascades import FOREVER, Cascades, sample_at, spread_at
 from processors.virality.fit.fitting import LEAST_POSTS, Sample, fit
 from processors.virality.forecast import forecast, reproduce
 from processors.virality.parameters import SHIPPED_PATH, dump_parameters, load_parameters
 from processors.virality.spread import FIELDS, Lookups, spread_of
 from processors.virality.squares import add_squares, solve
+from schemas.spread import FADED
 from tests.hawkes import cascade, cascades_with
 from tests.test_reproduction import START, folded
 from tests.test_reproduction import happened as some_events
@@ -40,8 +41,11 @@ def test_whatever_happened_it_is_a_number_not_below_what_there_is(events: Any, a
         assert row["spread_reason"] == NO_SHARES
         assert np.isnan([row["reproduction"], row["forecast_shares"], row["forecast_shares_double_age_high"]]).all()
         return
-    assert row["spread_reason"] == 0
+    of_window = {name: row.pop(name) for name in ("reproduction", "reproduction_low", "reproduction_high")}
+    assert row["spread_reason"] in (0, FADED, TOO_FEW)
+    assert np.isfinite(list(of_window.values())).all() == (row["spread_reason"] == 0)
     assert np.isfinite(list(row.values())).all()
+    assert row["forecast_shares_next_1h"] > 0
     for name in ("forecast_shares", "forecast_shares_double_age"):
         assert shares <= row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
     assert row["forecast_shares_double_age"] <= row["forecast_shares"]
@@ -51,8 +55,10 @@ def test_whatever_happened_it_is_a_number_not_below_what_there_is(events: Any, a
 def test_a_burst_at_one_instant_does_not_run_away(age: int) -> None:
     shares = 5000
     found = columns_of(folded([(0, 1, None)] * shares), age)
-    assert np.isfinite(found["reproduction"])
+    assert np.isfinite(found["reproduction"]) == (age < 10**6)
+    assert found["spread_reason"] == (0 if age < 10**6 else FADED)
     assert shares <= found["forecast_shares"] <= 50 * shares
+    assert 0 <= found["forecast_shares_next_1h"] <= 10 * shares
 
 
 def test_nothing_is_known_without_the_post() -> None:

@@ -236,7 +236,7 @@ def test_a_learned_file_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_forecast_costs_little() -> None:
-    spread = np.tile([50.0, 30, 40, 25, 41, 30, 700, 120, 10, 12, 40, 25, 41], (20_000, 1))
+    spread = np.tile([50.0, 30, 40, 25, 41, 30, 700, 120, 10, 12, 40, 25, 41, *[4.0] * 7], (20_000, 1))
     parameters, ages, costs = load_parameters(), np.full(20_000, 60.0), []
     for _ in range(5):
         before = time.process_time()
