@@ -419,11 +419,10 @@ def test_an_open_spike_that_nobody_judges_any_more_is_let_go() -> None:
     bench = Bench(forgetful=("hook",))
     bench.add(spike())
     bench.run()
-    assert bench.queue.open_spikes == 1
+    assert "5f" in bench.queue
     bench.now += 8 * 86_400
     bench.run(200)
     bench.queue.sweep(bench.now)
-    assert bench.queue.open_spikes == 0
     assert "5f" not in bench.queue
     bench.add(spike(state="resolved", minute=60 * 24 * 8))
     assert bench.run() == ["5f/resolved"]

@@ -1,11 +1,13 @@
 """Metrics and the server that shows them."""
 
 import json
+import re
 import select
 import socket
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from threading import Event, Thread
@@ -17,6 +19,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from pipeline.errors import SettingsError
+from pipeline.observability.alert_metrics import AlertMetrics
 from pipeline.observability.health import HealthState
 from pipeline.observability.metrics import (
     BATCH_STEPS,
@@ -25,6 +28,7 @@ from pipeline.observability.metrics import (
     REASON_CLASSES_LIMIT,
     WorkerMetrics,
 )
+from pipeline.observability.spike_metrics import SpikeMetrics
 from pipeline.observability.status_server import CONNECTION_SECONDS, StatusServer
 from schemas.topics import KINDS
 
@@ -237,6 +241,16 @@ def test_the_lag_of_one_group_leaves_that_of_others() -> None:
     }
 
 
+def test_no_metric_has_the_words_of_another() -> None:
+    metrics = WorkerMetrics()
+    AlertMetrics(metrics).name_receivers(["team"])
+    SpikeMetrics(metrics)
+    names = {re.sub(r"\{.*|_(bucket|sum|count|created)$", "", series) for series in metrics.snapshot()}
+    assert len(names) > 30
+    words = Counter(frozenset(word.removesuffix("s") for word in name.split("_")) for name in names)
+    assert [sorted(same) for same, count in words.items() if count > 1] == []
+
+
 def test_what_is_told_of_conversations() -> None:
     metrics = WorkerMetrics()
     metrics.count_cells("late", 3)
@@ -247,5 +261,5 @@ def test_what_is_told_of_conversations() -> None:
     assert found['engagement_conversation_cells_total{outcome="new"}'] == 0
     assert found["engagement_conversation_closings_total"] == 9
     assert found["engagement_conversation_cells_open"] == 7
-    assert found["engagement_conversation_spots_open"] == 2
+    assert found["engagement_conversation_minutes_open"] == 2
     assert found["engagement_watermark_age_seconds"] == 61.5

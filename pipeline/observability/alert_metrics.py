@@ -23,7 +23,6 @@ class AlertMetrics:
         )
         self._failed = worker.counter("alerts_failed_total", "Attempts to tell a receiver that failed", ["receiver"])
         self._waiting = worker.gauge("alerts_waiting", "States of spikes that are still to be told", ["receiver"])
-        self._spikes = worker.gauge("open_spikes", "Spikes of this worker's conversations that go on")
         self._beats = worker.counter("heartbeats_total", "Times the heartbeat's address was asked", ["outcome"])
         for state in ALERT_STATES:
             self._fired.labels(state)
@@ -56,11 +55,10 @@ class AlertMetrics:
         """Counts a failed attempt to tell a receiver."""
         self._failed.labels(receiver).inc()
 
-    def set_waiting(self, counts: Mapping[str, int], open_spikes: int) -> None:
-        """Sets the number of states that each receiver is still to be told, and the number of open spikes."""
+    def set_waiting(self, counts: Mapping[str, int]) -> None:
+        """Sets the number of states that each receiver is still to be told."""
         for receiver, count in counts.items():
             self._waiting.labels(receiver).set(count)
-        self._spikes.set(open_spikes)
 
     def count_heartbeat(self, is_taken: bool) -> None:
         """Counts a request to the heartbeat's address, by outcome."""

@@ -104,7 +104,6 @@ class WorkerMetrics(MetricsRegistry):
     def _make_state_metrics(self) -> None:
         self._state_posts = self.gauge("state_posts", "Posts in memory")
         self._state_events = self.gauge("state_events", "Events of the posts in memory")
-        self._state_bytes = self.gauge("state_bytes", "Memory that the state of posts takes")
         self._memory = self.gauge("memory_bytes", "Memory of what a worker keeps, by part of its budget", ["part"])
         self._evicted = self.counter("evicted_posts_total", "Posts that left memory for want of room")
         self._cold = self.counter("cold_reads_total", "Posts looked up in the log because they were not in memory")
@@ -114,7 +113,7 @@ class WorkerMetrics(MetricsRegistry):
             "conversation_cells_total", "Cells read from the conversations' topic, by what became of them", ["outcome"]
         )
         self._open_cells = self.gauge("conversation_cells_open", "Cells of open minutes in memory")
-        self._open_minutes = self.gauge("conversation_spots_open", "Distinct open minutes in memory")
+        self._open_minutes = self.gauge("conversation_minutes_open", "Distinct open minutes in memory")
         self._closed = self.counter("conversation_closings_total", "Minutes of conversations that were closed")
         self._watermark_age = self.gauge(
             "watermark_age_seconds", "Now less the least watermark of all source partitions; NaN: one has none yet"
@@ -187,11 +186,10 @@ class WorkerMetrics(MetricsRegistry):
         self._commits.inc()
         self._last_commit.set(now)
 
-    def set_state(self, posts: int, events: int, size: int) -> None:
-        """Sets the numbers of posts and events in memory, and their size in bytes."""
+    def set_state(self, posts: int, events: int) -> None:
+        """Sets the numbers of posts and events in memory."""
         self._state_posts.set(posts)
         self._state_events.set(events)
-        self._state_bytes.set(size)
 
     def set_memory(self, part: MemoryPart, size: int) -> None:
         """Sets the size of a part of the memory, in bytes."""

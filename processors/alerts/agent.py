@@ -115,7 +115,7 @@ class AlertAgent:
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS
             queue.sweep(now)
-        self._ports.metrics.set_waiting(queue.count_pending(), queue.open_spikes)
+        self._ports.metrics.set_waiting(queue.count_pending())
         # An agent that cannot store has returned above: no heartbeat tells then that all is well.
         heartbeat, settings = self._ports.heartbeat, self._config.heartbeat
         if heartbeat is not None and settings is not None and now >= self._heartbeat_at:

@@ -58,10 +58,6 @@ class DeliveryQueue:
         return spike_id in self._spikes
 
     @property
-    def open_spikes(self) -> int:
-        return sum(spike.latest["state"] != "resolved" for spike in self._spikes.values())
-
-    @property
     def in_flight(self) -> int:
         return sum(self._in_flight.values())
 

@@ -133,7 +133,7 @@ class EngagementJob:
             self._unstored = UnstoredRuns()
             return False
         self._reached = reached
-        self._metrics.set_state(len(self._state.fold), self._state.fold.events, self._state.bytes)
+        self._metrics.set_state(len(self._state.fold), self._state.fold.events)
         return True
 
     @property
