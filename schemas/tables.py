@@ -278,7 +278,7 @@ def _spread_columns() -> Iterator[Column]:
             f"rate_half_life_{window}",
             REAL_OR_NAN,
             f"Minutes in which engagement halves: w ln 2 / ln(old / new) over {window}",
-            unknown=(Unknown("unless it falls"),),
+            unknown=(Unknown("unless it falls, to more than 0"),),
             window=window,
         )
     yield Column(
@@ -358,7 +358,7 @@ def _thread_columns() -> Iterator[Column]:
     yield Column(
         "thread_reason",
         "UInt8",
-        "Why it is not known who is the brand",
+        "Why it is not known which turns the brand took",
         reasons=("the post itself has not come", "truncated"),
     )
 

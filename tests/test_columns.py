@@ -44,8 +44,9 @@ EACH_TABLE = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.na
         ),
         (
             "thread_reason",
-            "Why it is not known who is the brand: 0 it is, 1 the post itself has not come, 2 truncated",
-            "Why it is not known who is the brand: the post itself has not come, truncated; NULL: it is known",
+            "Why it is not known which turns the brand took: 0 it is, 1 the post itself has not come, 2 truncated",
+            "Why it is not known which turns the brand took: the post itself has not come, truncated; "
+            "NULL: it is known",
             "Nullable(String)",
             "if(m.thread_reason = 0, NULL, transform(m.thread_reason, [1, 2], ['the post itself has not come', "
             "'truncated'], concat('code ', toString(m.thread_reason))))",

@@ -120,6 +120,72 @@ def test_examples_by_hand(client: ClickHouse) -> None:
         }[name]
 
 
+def test_rates_per_follower_need_followers(client: ClickHouse) -> None:
+    """One follower and 75 likes in two posts would be 37,500 a post and 1,000 followers."""
+    posts = [
+        # post, author, followers, deleted, likes
+        ("1", "one", 1, None, 25),
+        ("2", "one", 1, None, 50),
+        ("3", "just under", 99, None, 9),
+        ("4", "enough", 100, None, 9),
+        ("5", "grown", 3, None, 900),
+        ("6", "grown", 2000, None, 40),
+        ("7", "grown", None, None, 700),
+        ("8", "silent", None, None, 5),
+        ("9", "gone", 5000, START + 1, 5),
+        ("10", "was many", 5000, START + 1, 5),
+        ("11", "was many", 0, None, 5),
+    ]
+    _insert_posts(
+        client,
+        [(post, author, "x", START) for post, author, *_ in posts],
+        [post[2] for post in posts],
+        [post[3] for post in posts],
+    )
+    likes = {"post_id": [post[0] for post in posts], "likes": [post[4] for post in posts]}
+    client.insert("post_metrics", likes | {"version": [1] * len(posts)})
+    found = client.select("SELECT author_id, applause_per_1000_followers, per_1000_followers_reason FROM authors_v")
+    assert {author: row for author, *row in zip(*found, strict=True)} == {
+        "one": [None, "under 100 followers"],
+        "just under": [None, "under 100 followers"],
+        "enough": [90, None],
+        "grown": [20, None],
+        "silent": [None, "followers are not known"],
+        "gone": [None, "no posts that stand"],
+        "was many": [None, "under 100 followers"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("earlier", "reason"),
+    [
+        ([(0, 0, 0)] * 8 + [(100, 0, 0)] * 2, "the middle half of these posts had nothing at this age"),
+        ([(0, 0, 0)] * 10, "the middle half of these posts had nothing at this age"),
+        ([(-3, 0, 1)] * 10, "the middle half of these posts had nothing at this age"),
+        ([(-1, 0, 1)] * 10, "the middle half of these posts had nothing at this age, by weights plain"),
+        ([(100, 0, 0)] * 9, "not enough posts yet"),
+        ([(0, 0, 0)] * 2 + [(100, 0, 0)] * 8, None),
+    ],
+)
+def test_the_reason_is_true(client: ClickHouse, earlier: list[tuple[int, int, int]], reason: str | None) -> None:
+    """Of ten posts two had 100: the mean of the middle half is 0, and yet these posts had something."""
+    posts = [(str(number), "a", "x", START + 60 * number) for number in range(len(earlier) + 1)]
+    nets = [*earlier, (5, 0, 0)]
+    panes = {
+        str(number): {0: (*(max(net, 0) for net in post), *(max(-net, 0) for net in post))}
+        for number, post in enumerate(nets)
+    }
+    _insert_posts(client, posts, [None] * len(posts), [None] * len(posts))
+    _insert_panes(client, posts, panes)
+    columns = client.select(
+        "SELECT reason, over_performance_plain, over_performance_default FROM over_performance(author = 'a', channel = "
+        f"'x') WHERE post_id = '{len(earlier)}' AND age = 60"
+    )
+    assert columns[0] == [reason]
+    assert (columns[1] == [None]) == (reason is not None)
+    assert (columns[2] == [None]) == (reason is not None and "plain" not in reason)
+
+
 def test_ten_thousand_posts_of_an_author(client: ClickHouse, stack: Stack) -> None:
     """Within half a second: 10,000 posts, 200,000 panes, among a million; of CPU where others keep the machine busy."""
     client.execute(
@@ -170,8 +236,10 @@ def _truth(
                 row += shown
                 usual.append(expected)
             reason = "not enough posts yet" if len(before) < 10 else None
-            if reason is None and not any(usual):
-                reason = "these posts had nothing at this age"
+            without = [name for name, expected in zip(("plain", "default"), usual, strict=True) if expected <= 0]
+            if reason is None and without:
+                reason = "the middle half of these posts had nothing at this age"
+                reason += f", by weights {without[0]}" if len(without) == 1 else ""
             rows[post[0], age] = (len(before), reason, *row)
     return rows
 

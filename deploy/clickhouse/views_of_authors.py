@@ -2,12 +2,16 @@
 
 from typing import Final
 
-from deploy.clickhouse.drafting import REAL_OR_NULL, Shown, View, ratio_or_null, view
+from deploy.clickhouse.drafting import REAL_OR_NULL, TEXT_OR_NULL, Shown, View, ratio_or_null, view
 from schemas.metrics import MEASURES
 from schemas.tables import Column
 
 KAUSHIK: Final = {"applause": "likes", "amplification": "shares", "conversation": "comments"}
 """Avinash Kaushik's rates per post (2011)."""
+
+LEAST_FOLLOWERS: Final = 100
+"""The followers of an author at a post from which on the post counts in rates per 1,000 followers: of fewer, one like
+is worth more than ten."""
 
 AUTHOR: Final[tuple[Shown, ...]] = (
     (Column("author_id", "String", "Author (posts.author_id)"), "a.author_id"),
@@ -54,10 +58,19 @@ def _columns() -> list[Shown]:
     for rate, measure in KAUSHIK.items():
         said = (
             f"{measure} per post and 1,000 followers that the author had then: 1000 x sum of {measure} / sum of "
-            "followers over posts that tell; NULL where none does"
+            f"followers over posts that tell of at least {LEAST_FOLLOWERS}; NULL: see per_1000_followers_reason"
         )
-        value = ratio_or_null(f"a.{measure}_told", "a.reach", "1000 * ")
+        value = ratio_or_null(f"a.{measure}_reached", "a.reach", "1000 * ")
         shown.append((Column(f"{rate}_per_1000_followers", REAL_OR_NULL, said), value))
+    shown.append(
+        (
+            Column(
+                "per_1000_followers_reason", TEXT_OR_NULL, "Why rates per 1,000 followers are not known; NULL: they are"
+            ),
+            "multiIf(a.reach > 0, NULL, a.posts = 0, 'no posts that stand', a.told_standing = 0, "
+            f"'followers are not known', 'under {LEAST_FOLLOWERS} followers')",
+        )
+    )
     return shown
 
 
@@ -67,7 +80,7 @@ def _tail() -> str:
         for measure in MEASURES
         for line in (
             f"sumIf(m.{measure}, p.stands) AS {measure}",
-            f"sumIf(m.{measure}, p.stands AND p.tells) AS {measure}_told",
+            f"sumIf(m.{measure}, p.stands AND p.reaches) AS {measure}_reached",
         )
     )
     return f"""\
@@ -81,8 +94,9 @@ FROM
         min(p.created_at) AS first_at,
         max(p.created_at) AS last_at,
         countIf(p.tells) AS told,
+        countIf(p.stands AND p.tells) AS told_standing,
         argMaxIf(p.known_followers, (p.created_at, p.post_id), p.tells) AS followers,
-        sumIf(p.known_followers, p.stands AND p.tells) AS reach,
+        sumIf(p.known_followers, p.stands AND p.reaches) AS reach,
         {sums}
     FROM
     (
@@ -93,7 +107,8 @@ FROM
             created_at,
             deleted_at IS NULL AS stands,
             followers IS NOT NULL AS tells,
-            ifNull(followers, 0) AS known_followers
+            ifNull(followers, 0) AS known_followers,
+            known_followers >= {LEAST_FOLLOWERS} AS reaches
         FROM {{database}}.posts FINAL
         WHERE author_id != ''
     ) AS p

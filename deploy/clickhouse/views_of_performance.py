@@ -14,6 +14,8 @@ MOST_PEERS: Final = 100
 ENOUGH: Final = 10
 """The earlier posts of the author that a post is compared with: at most, and at least."""
 
+_NUMBERED: Final = tuple(enumerate(WEIGHT_SETS))
+
 CONFIDENCE: Final = 0.9
 """The confidence of the interval of the expected engagement."""
 
@@ -57,13 +59,18 @@ def _performance() -> list[Shown]:
             "a.n",
         ),
     ]
-    for number, name in enumerate(WEIGHT_SETS):
+    for number, name in _NUMBERED:
         shown += _performance_by(name, f"a.{name}", f"usual.{2 * number + 1}", f"usual.{2 * number + 2}")
-    nothing = " AND ".join(f"usual.{2 * number + 1} <= 0" for number in range(len(WEIGHT_SETS)))
+    # By one weight set the middle half may have something and by another nothing, where retractions outweigh it.
+    nothing = "[" + ", ".join(f"if(usual.{2 * number + 1} <= 0, '{name}', '')" for number, name in _NUMBERED) + "]"
+    without = f"arrayFilter(name -> name != '', {nothing})"
+    said = "the middle half of these posts had nothing at this age"
+    by = f"concat('{said}, by weights ', arrayStringConcat({without}, ', '))"
     shown.append(
         (
-            Column("reason", TEXT_OR_NULL, "Why it is not known; NULL: it is"),
-            f"multiIf(a.n < {ENOUGH}, 'not enough posts yet', {nothing}, 'these posts had nothing at this age', NULL)",
+            Column("reason", TEXT_OR_NULL, f"Why it is not known: fewer than {ENOUGH} posts, or no mean; NULL: it is"),
+            f"multiIf(a.n < {ENOUGH}, 'not enough posts yet', empty({without}), NULL, "
+            f"length({without}) = {len(WEIGHT_SETS)}, '{said}', {by})",
         )
     )
     return shown

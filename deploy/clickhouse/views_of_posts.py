@@ -40,7 +40,14 @@ POST_COLUMNS: Final[tuple[Shown, ...]] = (
         Column("followers", "Nullable(UInt64)", "Followers of its author when it was posted; NULL: not known"),
         "followers",
     ),
-    (Column("deleted_at", "Nullable(DateTime64(6, 'UTC'))", "When it was deleted; NULL: it stands"), "deleted_at"),
+    (
+        Column(
+            "deleted_at",
+            "Nullable(DateTime64(6, 'UTC'))",
+            "When it was deleted; NULL: it stands, or the post itself has not come",
+        ),
+        "deleted_at",
+    ),
 )
 
 
