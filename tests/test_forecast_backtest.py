@@ -72,6 +72,19 @@ def test_shipped_parameters_are_what_the_fit_gives(real: Cascades) -> None:
     assert shipped.sample["posts"] == int((real.final >= 50).sum())
 
 
+def test_the_next_hour_of_recorded_posts(real: Cascades) -> None:
+    ages = (10, 60, 360, 4320)
+    judged = backtest(real, ages, 1, load_parameters(), LOOKUPS)
+    for age, one, most in zip(ages, judged, (3.0, 1.6, 1.5, 1.4), strict=True):
+        came = (real.known(age + 60) - real.known(age))[one.post]
+        assert np.array_equal(one.hour_truth, came)
+        assert one.hour_ratio == pytest.approx(one.next_hour.mean() / came.mean())
+        assert 1.0 < one.hour_ratio < most
+        # The tenth with the highest forecasts gets three times its part or more.
+        most_shared = np.argsort(one.next_hour)[-len(came) // 10 :]
+        assert came[most_shared].sum() > 0.3 * came.sum()
+
+
 def test_summary_and_rows(tmp_path: Path) -> None:
     events = write_events(tmp_path, simulated(40))
     out = tmp_path / "out.csv"
@@ -90,6 +103,7 @@ def test_summary_and_rows(tmp_path: Path) -> None:
     assert said["ages"]["1h"]["median_ape"] == pytest.approx(np.median(errors), abs=1e-3)
     held = [float(row["low"]) <= int(row["truth"]) <= float(row["high"]) for row in rows if row["age"] == "1h"]
     assert said["ages"]["1h"]["coverage"] == pytest.approx(np.mean(held))
+    assert 0.2 < said["ages"]["1h"]["next_hour_ratio"] < 5
     text = run("backtest", events, "--least-shares", "1").stdout.splitlines()
     assert text[0].split()[:2] == ["age", "posts"]
     assert [line.split()[0] for line in text[1:]] == ["10m", "1h", "6h"]

@@ -142,7 +142,8 @@ def backtest_forecast(
 
     A post is created at the time in --posts, else at that of its own event, else at its first event. A post is judged
     at an age when it has reached that age at the end of the data and has a share by then. The output counts posts
-    without a share, and posts that are younger. Lines that are no events are named, left out and counted. Exits with 1
+    without a share, and posts that are younger. `next hour` is the mean forecast of the hour after that age / the mean
+    of the shares that came in it. Lines that are no events are named, left out and counted. Exits with 1
     where no line of any file is an event, or with --strict at the first that is none.
     """
     minutes_by_age = {age: parse_age(age) for age in ages.replace(" ", "").split(",")}
@@ -172,12 +173,14 @@ def backtest_forecast(
         )
         return
     click.echo(
-        f"{'age':>6} {'posts':>7} {'median APE':>11} {'coverage':>9} {'pinball':>8} {'no share':>9} {'younger':>8}"
+        f"{'age':>6} {'posts':>7} {'median APE':>11} {'coverage':>9} {'pinball':>8} {'no share':>9} {'younger':>8} "
+        f"{'next hour':>10}"
     )
     for age, quality in zip(minutes_by_age, judged, strict=True):
         click.echo(
             f"{age:>6} {len(quality.post):>7,} {quality.median_ape:>11.1%} {quality.coverage:>9.1%} "
-            f"{quality.pinball:>8.1f} {quality.without_share:>9,} {quality.younger:>8,}"
+            f"{quality.pinball:>8.1f} {quality.without_share:>9,} {quality.younger:>8,} "
+            f"{quality.hour_ratio:>8.2f} x"
         )
 
 
@@ -223,6 +226,7 @@ def _summary(ages: Sequence[str], judged: Sequence[AgeQuality]) -> dict[str, Any
             "pinball": number(quality.pinball),
             "without_share": quality.without_share,
             "younger": quality.younger,
+            "next_hour_ratio": number(quality.hour_ratio),
         }
         for age, quality in zip(ages, judged, strict=True)
     }

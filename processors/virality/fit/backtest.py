@@ -9,9 +9,10 @@ from processors.columnar.arrays import Array
 from processors.virality.fit.cascades import Cascades, sample_at, thin_out
 from processors.virality.fit.fitting import FITTED_AGES, LEAST_POSTS, Sample, fit, folds_of
 from processors.virality.forecast import forecast
+from processors.virality.next_hour import shares_of_next_hour
 from processors.virality.parameters import ForecastParameters
 from processors.virality.spread import Lookups
-from schemas.spread import TAIL
+from schemas.spread import NEXT_MINUTES, TAIL
 
 JUDGED_FOLDS: Final = 5
 
@@ -25,7 +26,8 @@ NEAR: Final = (0.83, 1.0, 1.2)
 
 class AgeQuality(NamedTuple):
     """The forecasts at one age in minutes, an entry per post with a share by then. `without_share` posts had no share
-    yet, so they have no forecast; `younger` posts have not reached the age at the end of the data."""
+    yet, so they have no forecast; `younger` posts have not reached the age at the end of the data. `next_hour` and
+    `hour_truth`: forecast and truth of the hour after that age, NaN where the data end before its end."""
 
     age: int
     post: Array
@@ -34,6 +36,8 @@ class AgeQuality(NamedTuple):
     low: Array
     high: Array
     truth: Array
+    next_hour: Array
+    hour_truth: Array
     without_share: int
     younger: int
 
@@ -41,6 +45,13 @@ class AgeQuality(NamedTuple):
     def median_ape(self) -> float:
         """Median of |forecast - truth| / truth."""
         return _median(np.abs(self.forecast - self.truth) / np.maximum(self.truth, 1.0))
+
+    @property
+    def hour_ratio(self) -> float:
+        """The mean of the forecasts of the next hour / the mean of what came."""
+        seen = ~np.isnan(self.next_hour)
+        came = self.hour_truth[seen].sum()
+        return float(self.next_hour[seen].sum() / came) if came > 0 else float("nan")
 
     @property
     def coverage(self) -> float:
@@ -146,6 +157,8 @@ def _judge(
         predicted = forecast(sample.spread[mine], sample.own_age[mine], parameters, sample.at[mine], habits)
         final[mine], low[mine], high[mine] = predicted.final, predicted.low, predicted.high
     younger = int((chosen & (cascades.observed < age)).sum())
+    seen = cascades.observed[sample.post] >= age + NEXT_MINUTES
+    came = cascades.known(age + int(NEXT_MINUTES))[sample.post] - sample.spread[:, 0]
     return AgeQuality(
         age,
         sample.post,
@@ -154,6 +167,8 @@ def _judge(
         low,
         high,
         sample.final,
+        np.where(seen, shares_of_next_hour(sample.spread), np.nan),
+        np.where(seen, came, np.nan),
         int(chosen.sum()) - younger - len(sample.post),
         younger,
     )
