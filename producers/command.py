@@ -1,8 +1,10 @@
 """The parts that the commands of all sources share: options, a run into Kafka, the summary at its end."""
 
 import json
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import click
@@ -31,11 +33,32 @@ def send_to_kafka(source: Source, settings: Settings, policy: SendPolicy) -> Sum
 
 
 def send_to(source: Source, destination: Destination, policy: SendPolicy) -> Summary:
-    """Sends a source, with progress and bad inputs on stderr. Raises as `send_all` does."""
-    progress = Progress(sys.stderr, source.verb)
+    """Sends a source, with progress and bad inputs on stderr. Raises as `send_all` does. The progress of a live source
+    is for a terminal alone: it would go on in a log for ever."""
+    progress = Progress(sys.stderr, source.verb) if not source.is_live or sys.stderr.isatty() else None
     summary = send_all(source, destination, policy, progress=progress, complain=lambda text: click.echo(text, err=True))
-    progress.end()
+    if progress is not None:
+        progress.end()
     return summary
+
+
+@contextmanager
+def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
+    """Calls `stop` at the first SIGINT or SIGTERM while the block runs. A second one does what it did before."""
+
+    def act(number: int, frame: object) -> None:
+        restore()
+        stop()
+
+    def restore() -> None:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+    earlier = {number: signal.signal(number, act) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        restore()
 
 
 def print_summary(summary: Summary, as_json: bool) -> None:
@@ -52,3 +75,5 @@ def print_summary(summary: Summary, as_json: bool) -> None:
         click.echo(count_bad_lines(counts["bad_lines"], "events"), err=True)
     if counts["malformed"]:
         click.echo(f"{counts['malformed']:,} more records were malformed on purpose")
+    if summary.notes:
+        click.echo(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts["notes"].items()))

@@ -10,7 +10,7 @@ from pipeline.files.bad_lines import BadLines
 from producers.destinations import Destination
 from producers.pacing import Pace, PacePolicy
 from producers.progress import Progress
-from producers.source import BadInput, Source, SourceRecord
+from producers.source import BadInput, Skipped, Source, SourceRecord
 from producers.summary import Summary
 
 SAVE_SECONDS: Final = 2.0
@@ -39,7 +39,8 @@ def send_all(
     """Sends every record of a source and waits until all are safe.
 
     `complain` is called with the place and the flaw of bad inputs, among which are records that are too large for
-    Kafka. Raises CheckFailed for a bad input where strict, Refused and Unavailable as the destination does.
+    Kafka. Raises CheckFailed for a bad input where strict, Refused and Unavailable as the destination does. A live
+    source ends when it says so, and keeps its position.
     """
     policy = policy or SendPolicy()
     summary, started = Summary(), time.monotonic()
@@ -53,10 +54,14 @@ def send_all(
             if isinstance(item, SourceRecord):
                 if pace is not None and not item.goes_along:
                     _wait(pace, item)
-                _add(item, destination, summary, bad_lines)
+                item = _add(item, source, destination)
+            if isinstance(item, SourceRecord):
+                _count(item, summary)
             elif isinstance(item, BadInput):
+                if item.value is not None:
+                    destination.add_dead(item)
                 bad_lines(f"{item.place}: {item.reason}")
-            else:
+            elif isinstance(item, Skipped):
                 summary.skipped += 1
         except CheckFailed:
             destination.flush()
@@ -67,21 +72,27 @@ def send_all(
             saved = time.monotonic()
     destination.flush()
     if source.is_resumable:
-        source.forget_position()
-    summary.bad = bad_lines.count
+        (source.save_position if source.is_live else source.forget_position)()
+    summary.bad, summary.notes = bad_lines.count, dict(source.notes)
     summary.seconds = time.monotonic() - started
     return summary
 
 
-def _add(record: SourceRecord, destination: Destination, summary: Summary, bad_lines: BadLines) -> None:
-    """Sends and counts a record; one that is too large for Kafka is a bad line where its place is known."""
+def _add(record: SourceRecord, source: Source, destination: Destination) -> SourceRecord | BadInput:
+    """Passes a record on. A record above the size limit becomes a bad input: a live source would bring the same record
+    again after each restart, and of a file its place is known."""
     try:
         destination.add(record)
     except RecordTooLarge as error:
-        if not record.place:
-            raise
-        bad_lines(f"{record.place}: {error}")
-        return
+        if source.is_live:
+            return BadInput(record.place or f"a {record.kind}", str(error), record.value)
+        if record.place:
+            return BadInput(record.place, str(error))
+        raise
+    return record
+
+
+def _count(record: SourceRecord, summary: Summary) -> None:
     if record.is_event:
         summary.sent[record.kind] += 1
     else:

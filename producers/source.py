@@ -1,7 +1,7 @@
 """The port of a source: a source yields items in the order of sending, and the send loop (sending.py) does the rest."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Final, NamedTuple, final
 
@@ -30,10 +30,13 @@ class SourceRecord(NamedTuple):
 
 class BadInput(NamedTuple):
     """An input that is no event. `place`: file and line, or another name by which people find the input; `reason`: the
-    field and its flaw."""
+    field and its flaw. `value`: the raw bytes of an input that cannot be read again, to be kept as a dead letter;
+    `field`: the dotted path of its flaw."""
 
     place: str
     reason: str
+    value: bytes | None = None
+    field: str = ""
 
 
 @final
@@ -43,16 +46,27 @@ class Skipped:
 
 SKIPPED: Final = Skipped()
 
-SourceItem = SourceRecord | BadInput | Skipped
+
+@final
+class Idle:
+    """Nothing to send for now. A live source yields it about once a second, so that the loop can save positions."""
+
+
+IDLE: Final = Idle()
+
+SourceItem = SourceRecord | BadInput | Skipped | Idle
 
 
 class Source(ABC):
     """A source of events. A resumable source also implements `save_position` and `forget_position`.
 
-    `verb`: participle for the progress line. `is_resumable`: a later run can go on from a saved position.
+    `verb`: participle for the progress line. `is_resumable`: a later run can go on from a saved position. `is_live`:
+    more comes after the end of a run, so its last position is saved, and a record above the size limit becomes a dead
+    letter instead of ending the run.
     """
 
     verb: ClassVar[str] = "sent"
+    is_live: ClassVar[bool] = False
     is_resumable: bool = False
 
     @abstractmethod
@@ -64,6 +78,11 @@ class Source(ABC):
     def fraction(self) -> float | None:
         """The part of the input that was read, 0 to 1; None where the whole is not known."""
         return None
+
+    @property
+    def notes(self) -> Mapping[str, int]:
+        """Counts of the source's own for the summary, by name; empty where the loop's counts say all."""
+        return {}
 
     def save_position(self) -> None:
         """Saves the position behind the last item, all of whose records are acked. Raises Refused."""

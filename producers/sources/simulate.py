@@ -1,11 +1,11 @@
 """Simulation: a seeded, self-exciting social network (producers/simulation), into Kafka or into a file."""
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 
 import click
@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from pipeline.files.opening import STDIN
 from pipeline.settings import load_settings
-from producers.command import JSON_OPTION, RATE_OPTION, print_summary, send_to, send_to_kafka
+from producers.command import JSON_OPTION, RATE_OPTION, print_summary, send_to, send_to_kafka, stop_on_signal
 from producers.destinations import FileDestination
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
@@ -155,26 +155,14 @@ def _refuse_what_is_not_live(context: click.Context) -> None:
 @contextmanager
 def _clock_until_signal() -> Iterator[LiveClock]:
     """Yields a clock that ends the simulation on SIGINT or SIGTERM. A second signal ends the process."""
-    stopped = False
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal stopped
-        stopped = True
-        restore()
+    stopped = Event()
 
     def sleep(seconds: float) -> bool:
         time.sleep(seconds)
-        return not stopped
+        return not stopped.is_set()
 
-    def restore() -> None:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
-
-    earlier = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stop_on_signal(stopped.set):
         yield LiveClock(sleep=sleep)
-    finally:
-        restore()
 
 
 def parse_start(text: str, hours: float) -> datetime:
