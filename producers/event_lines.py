@@ -129,8 +129,8 @@ def _no_posts(path: Path, bad: list[BadInput], policy: ReadPolicy) -> Refused:
     cure = "mend the file, or leave out --posts"
     if not bad:
         return Refused(f"{path}: no row below the head; {cure}")
-    for place, reason in bad[1:SHOWN_LINES]:
-        policy.notify(f"{place}: {reason}")
+    for row in bad[1:SHOWN_LINES]:
+        policy.notify(f"{row.place}: {row.reason}")
     return Refused(f"{bad[0].place}: {bad[0].reason}; no row of {path} is a post: {cure}")
 
 
