@@ -170,6 +170,12 @@ class Settings(BaseSettings):
     # What people look at
     metrics_host: str = Field("127.0.0.1", description="Where /metrics, /healthz and /readyz listen")
     metrics_port: int = Field(9464, ge=0, le=65535, description="... and on which port; 0 takes a free one")
+    source_metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of /metrics, /healthz and /readyz of a live source; none where not given",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged")
     log_json: bool = Field(False, description="Log lines as JSON objects")
 

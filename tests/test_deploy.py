@@ -11,9 +11,10 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from pipeline.cli import all_commands
+from pipeline.cli import all_commands, load_attribute
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
+from producers.sources import SOURCES
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose/compose.yaml").read_text())
@@ -114,7 +115,18 @@ def test_settings_and_commands_are_known() -> None:
     assert named <= fields
     commands = [service["command"][0] for service in SERVICES.values() if "build" in service]
     commands += [c["args"][0] for doc in KUBERNETES if doc["kind"] == "StatefulSet" for c in _containers(doc)]
-    assert set(commands) == {"init", "work"} <= all_commands().keys()
+    assert set(commands) == {"init", "work", "bluesky"} <= all_commands().keys()
+
+
+def test_what_a_source_remembers_is_on_a_volume_that_its_user_owns() -> None:
+    service = SERVICES["bluesky"]
+    [volume] = service["volumes"]
+    folder = volume.partition(":")[2]
+    state = Path(service["command"][service["command"].index("--state") + 1])
+    assert state.is_relative_to(folder)
+    assert f"install -d -o engagement -g engagement {folder}\n" in (DEPLOY / "Dockerfile").read_text()
+    options = {option for each in load_attribute(SOURCES["bluesky"][0]).params for option in each.opts}
+    assert {word for word in service["command"] if word.startswith("--")} <= options
 
 
 # ---------------------------------------------------------------- Kubernetes
@@ -209,8 +221,11 @@ def test_the_test_of_the_rules_has_both_ends() -> None:
 
 def test_the_scraped_port_is_the_default_one() -> None:
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
-    (job,) = config["scrape_configs"]
-    assert job["job_name"] == "engagement"
+    job, sources = config["scrape_configs"]
+    assert (job["job_name"], sources["job_name"]) == ("engagement", "engagement-sources")
+    for name in sources["dns_sd_configs"][0]["names"]:
+        port = SERVICES[name]["environment"]["ENGAGEMENT_SOURCE_METRICS_PORT"]
+        assert str(sources["dns_sd_configs"][0]["port"]) == port
     assert job["dns_sd_configs"][0]["port"] == Settings.model_fields["metrics_port"].default
     assert job["dns_sd_configs"][0]["names"] == [name for name in SERVICES if name == "worker"]
 

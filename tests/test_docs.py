@@ -14,7 +14,9 @@ from pipeline.cli import all_commands
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
 from pipeline.observability.metrics import BATCH_STEPS, EVENT_OUTCOMES, MEMORY_PARTS, WorkerMetrics
+from pipeline.observability.source_metrics import SourceMetrics
 from pipeline.settings import Settings
+from producers.sources import SOURCES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -85,6 +87,19 @@ def test_every_metric_is_listed() -> None:
     assert listed == names
     for word in (*EVENT_OUTCOMES, *BATCH_STEPS, *MEMORY_PARTS):
         assert f"`{word}`" in OPERATIONS
+
+
+def test_every_metric_of_a_source_is_listed() -> None:
+    page = (ROOT / "docs/sources.md").read_text()
+    families = [f for f in SourceMetrics().registry.collect() if f.name.startswith("engagement_source_")]
+    names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    assert len(names) >= 10
+    assert names == set(re.findall(r"`(engagement_source_[a-z_]+)", page))
+
+
+def test_every_source_is_described() -> None:
+    table = (ROOT / "docs/sources.md").read_text().split("## What each gives")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == SOURCES.keys()
 
 
 def test_views_of_the_readme_are_there() -> None:

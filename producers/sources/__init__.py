@@ -11,5 +11,6 @@ SOURCES: Final[dict[str, tuple[str, str]]] = {
         "Made-up cascades of posts, likes, shares and comments, seeded and repeatable.",
     ),
     "replay": ("producers.sources.replay:replay_files", "Events from files, as fast as possible or on a time scale."),
+    "bluesky": ("producers.sources.bluesky:bluesky", "Bluesky, live: likes, reposts, replies, posts and undo."),
 }
 """Command -> its place and its help, as in pipeline/cli.py. A source is imported when its command is called."""

@@ -1,0 +1,1 @@
+"""Bluesky: the live events of the network, from a Jetstream host over a WebSocket (producers/sources/bluesky.py)."""
