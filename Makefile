@@ -16,7 +16,7 @@ export VENV
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(READY) ## .venv with all extras, the jars of Kafka (PYTHON=... to choose one; quick when done before)
+setup: $(READY) ## .venv with all extras, the jars of Kafka, compiled kernels (PYTHON=... to choose one; quick when done before)
 
 $(READY): pyproject.toml pipeline/embedded/jars.lock scripts/setup
 	@PYTHON="$(PYTHON)" scripts/setup
@@ -25,7 +25,7 @@ demo: $(READY) ## Set up, then everything on a real Kafka and ClickHouse, checke
 	@$(BIN)/engagement demo $(ARGS)
 
 test: $(READY) lint ## Set up, then lint, types and all tests on a real Kafka and ClickHouse (ARGS="-k ..." for some)
-	$(BIN)/python -m tests.end_to_end.loaded  # compiles the kernels before tests wait for workers: a minute or two, once
+	$(BIN)/python -m processors.compile_kernels  # before tests wait for workers: a minute or two, where a kernel has changed
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-unit: $(READY) ## Tests that need no Kafka and ClickHouse: seconds

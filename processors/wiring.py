@@ -43,6 +43,7 @@ from processors.engagement.watermarks.store import WatermarkStore
 from processors.engagement.watermarks.watermarks import WatermarkPolicy
 from processors.row_settings_store import StoredRowSettings, WorkerAgreement
 from processors.runtime.agent_thread import AgentThread, ThreadPorts
+from processors.runtime.kernel_progress import KernelProgress
 from processors.runtime.memory import SERIES_BYTES, MemoryBudget
 from processors.spikes.live import LiveDetection
 from processors.virality.parameters import load_parameters
@@ -65,6 +66,7 @@ class AgentContext:
     row_settings: Mapping[str, str]
     after_step: Callable[[str], None]
     watchdog: WatchdogState
+    kernels: KernelProgress
 
 
 def open_engagement(settings: Settings, context: AgentContext) -> EngagementAgent:
@@ -162,4 +164,5 @@ def _thread(name: str, settings: Settings, context: AgentContext) -> AgentThread
     clickhouse = ClickHouse(settings)
     agreement = WorkerAgreement(context.row_settings, StoredRowSettings(clickhouse))
     fuse = Fuse(FusePolicy(settings.fuse_records, settings.fuse_share))
-    return AgentThread(name, ThreadPorts(clickhouse, agreement, fuse, context.health, context.watchdog))
+    ports = ThreadPorts(clickhouse, agreement, fuse, context.health, context.watchdog, context.kernels)
+    return AgentThread(name, ports)

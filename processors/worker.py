@@ -33,6 +33,7 @@ from pipeline.observability.status_server import StatusServer
 from pipeline.settings import Settings
 from processors.row_settings import row_settings
 from processors.runtime.batch import Agent, Batch, CatchUp, SourcePolicy
+from processors.runtime.kernel_progress import KernelProgress
 from processors.runtime.memory import MemoryBudget
 from processors.runtime.source import RunSource
 from processors.runtime.source_ports import SourceGroup, SourcePorts
@@ -154,10 +155,10 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
         on_store=lambda store, reason: outages.note(STORE_TITLES[store], reason),
     )
     memory = MemoryBudget(settings.memory_mb << 20, app.metrics.set_memory)
-    rows, sources = row_settings(settings), SourceGroup()
+    rows, sources, kernels = row_settings(settings), SourceGroup(), KernelProgress(health.note_loading)
     for spec in specs:
         watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
-        context = AgentContext(app.metrics, health, memory, rows, options.after_step, watchdog)
+        context = AgentContext(app.metrics, health, memory, rows, options.after_step, watchdog, kernels)
         agent = spec.open(settings, context)
         channel = app.channel(maxsize=1)
         policy = _source_policy(spec, settings, memory, options)

@@ -129,6 +129,20 @@ def test_what_a_source_remembers_is_on_a_volume_that_its_user_owns() -> None:
     assert {word for word in service["command"] if word.startswith("--")} <= options
 
 
+def test_the_image_has_the_kernels_on_its_disk() -> None:
+    """Compiled at the end of the build, as root, where the worker's user reads them; no tmpfs lies over them."""
+    image = (DEPLOY / "Dockerfile").read_text()
+    [folder] = re.findall(r"NUMBA_CACHE_DIR=(\S+)", image)
+    last_stage = image.split("\nFROM ")[-1]
+    steps = re.findall(r"^(COPY|RUN|USER|ENV)\b(.*(?:\\\n.*)*)", last_stage, re.MULTILINE)
+    compiles = next(n for n, (step, said) in enumerate(steps) if step == "RUN" and "processors.compile_kernels" in said)
+    assert [step for step, _ in steps].index("COPY") < compiles < [step for step, _ in steps].index("USER")
+    mounts = [path for service in SERVICES.values() for path in service.get("tmpfs", [])]
+    mounts += [mount["mountPath"] for c in _containers(_workload()) for mount in c["volumeMounts"]]
+    assert "/tmp" in mounts
+    assert not any(Path(folder).is_relative_to(mount) for mount in mounts)
+
+
 # ---------------------------------------------------------------- Kubernetes
 
 

@@ -53,6 +53,21 @@ def test_a_silent_event_loop_is_dead() -> None:
     assert health.report(163).live
 
 
+def test_what_is_loaded_first_is_said_in_place_of_the_wait_for_partitions() -> None:
+    metrics = WorkerMetrics()
+    health = HealthState(on_ready=metrics.set_ready)
+    for said in ("compiling kernels, 3 of 77", "compiling kernels, 40 of 77"):
+        health.note_loading(said)
+        report = health.report(0)
+        assert (report.live, report.ready, report.reasons) == (True, False, (said,))
+    health.note_assignment(1)
+    assert not health.report(0).ready
+    assert metrics.snapshot()["engagement_ready"] == 0
+    health.note_loading(None)
+    assert health.report(0).ready
+    assert metrics.snapshot()["engagement_ready"] == 1
+
+
 def test_the_ready_gauge_follows() -> None:
     metrics = WorkerMetrics()
     health = HealthState(on_ready=metrics.set_ready)

@@ -2,6 +2,7 @@
 file in which the function stands.
 """
 
+import ctypes
 import os
 import re
 import shutil
@@ -57,9 +58,9 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-def _run(package: Path) -> tuple[int, int]:
+def _run(package: Path, **variables: str) -> tuple[int, int]:
     """The result of the caller in a new process, and how many functions came from the cache."""
-    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    environment = {name: value for name, value in os.environ.items() if name != VARIABLE} | variables
     done = subprocess.run(
         [sys.executable, "-m", "processors.caller"],
         cwd=package.parent,
@@ -154,6 +155,66 @@ def test_the_first_folder_that_can_be_written_is_taken(package: Path, tmp_path: 
     environment = {"XDG_CACHE_HOME": str(blocked)}
     assert use_kernel_cache(package, environment) is None
     assert environment == {"XDG_CACHE_HOME": str(blocked)}
+
+
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
+
+
+def _drop_override() -> None:
+    """What root may not do in the next program: write where nobody may. Others never may."""
+    if os.geteuid() == 0 and ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0):
+        raise OSError("root cannot give up its right to write everywhere")
+
+
+def _read_only(package: Path, code: str, **environment: str) -> str:
+    """What the code prints in the folder of the package, all of which is read-only."""
+    folders = [package.parent, *(path for path in package.parent.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", code],
+            cwd=package.parent,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(package.parent), "HOME": str(package), **environment},
+            preexec_fn=_drop_override,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_kernels_of_a_read_only_folder_are_used_and_others_are_compiled_beside_them(package: Path) -> None:
+    """As in an image with a read-only root: what was compiled into the image is found, on its disk."""
+    base = package.parent / "ahead"
+    assert _run(package, **{VARIABLE: str(base)}) == (22, 0)
+    before = {file: file.stat().st_mtime_ns for file in base.rglob("*")}
+    code = """
+import os
+from processors.caller import once_more
+from processors.callee import twice
+print(once_more(10), sum(once_more.stats.cache_hits.values()))
+twice(1.5)
+folder = os.environ["NUMBA_CACHE_DIR"]
+files = [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names]
+print(folder)
+print(sum(map(os.path.islink, files)), sum(not os.path.islink(file) for file in files))
+"""
+    result, folder, files = _read_only(package, code, NUMBA_CACHE_DIR=str(base)).splitlines()
+    assert result == "22 1", "the compiled kernel was used"
+    assert Path(folder).name == f"kernels-{key_of(package)}"
+    assert not Path(folder).is_relative_to(package.parent)
+    links, own = map(int, files.split())
+    assert links >= 3
+    assert own == 2, "the index and the code of one more signature"
+    assert not Path(folder).exists(), "the links are removed at the end"
+    assert {file: file.stat().st_mtime_ns for file in base.rglob("*")} == before
 
 
 def test_folders_of_older_sources_are_removed(package: Path, tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ def put(bare: Path, name: str, script: str) -> Path:
     return file
 
 
-def put_python(bare: Path, *, has_venv: bool = True, pip: str = "exit 0") -> None:
+def put_python(bare: Path, *, has_venv: bool = True, pip: str = "exit 0", kernels: str = "exit 0") -> None:
     """A Python 3.11 that makes environments in which `pip install` and all else do as told."""
-    inner = f'case "$*" in *"pip install"*) {pip};; esac; exit 0'
+    inner = f'case "$*" in *"pip install"*) {pip};; *"-m processors.compile_kernels"*) {kernels};; esac; exit 0'
     put(
         bare,
         "python3.11",
@@ -127,6 +127,19 @@ def test_all_is_there(bare: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (bare / ".venv" / ".ready").exists()
     assert (bare / ".engagement").is_dir()
+
+
+def test_the_kernels_are_compiled_with_their_progress(bare: Path) -> None:
+    put_python(bare, kernels="echo kernels: 3 of 77; exit 0")
+    done = setup(bare)
+    assert done.returncode == 0, done.stderr
+    assert "kernels: 3 of 77" in done.stderr
+
+
+def test_kernels_that_cannot_be_compiled(bare: Path) -> None:
+    put_python(bare, kernels="echo no compiler >&2; exit 1")
+    assert "the kernels cannot be compiled or kept" in failure(setup(bare))
+    assert not (bare / ".venv" / ".ready").exists()
 
 
 def test_make_alone_lists_what_there_is() -> None:

@@ -61,6 +61,7 @@ class HealthState:
         self._silent = set(groups)
         self._outside: dict[str, str] = {}
         self._failure: str | None = None
+        self._loading: str | None = None
         self._beaten: float | None = None
 
     def note_away(self, store: StoreName, reason: str, now: float) -> None:
@@ -95,6 +96,12 @@ class HealthState:
             self._outside.pop(group, None)
         self._tell()
 
+    def note_loading(self, said: str | None) -> None:
+        """Notes how far the worker is with loading what it needs before it joins its groups; None once all is there."""
+        with self._lock:
+            self._loading = said
+        self._tell()
+
     def note_failure(self, reason: str) -> None:
         """Notes that the worker cannot go on (stuck, fuse, refused), until the process ends."""
         with self._lock:
@@ -109,6 +116,7 @@ class HealthState:
         """Returns the health at the time `now`."""
         with self._lock:
             failure, away, silent, beaten = self._failure, dict(self._away), bool(self._silent), self._beaten
+            loading = self._loading
             outside = [reason for _, reason in sorted(self._outside.items())]
         fatal = [failure] if failure else []
         if beaten is not None and now - beaten > self._policy.silent_seconds:
@@ -118,13 +126,13 @@ class HealthState:
             for store, (reason, since) in sorted(away.items())
         ]
         waiting.extend(outside)
-        if silent:
-            waiting.append(NO_PARTITIONS)
+        if loading or silent:
+            waiting.append(loading or NO_PARTITIONS)
         return Report(live=not fatal, ready=not fatal and not waiting, reasons=(*fatal, *waiting))
 
     def _tell(self) -> None:
         with self._lock:
-            ready = not (self._failure or self._away or self._silent or self._outside)
+            ready = not (self._failure or self._away or self._silent or self._outside or self._loading)
         self._on_ready(ready)
 
 

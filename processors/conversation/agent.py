@@ -7,6 +7,7 @@ from processors.conversation.job import ConversationJob
 from processors.runtime.agent_thread import AgentThread
 from processors.runtime.batch import Batch
 from processors.runtime.memory import MemoryBudget
+from processors.spikes.detection.bank import load_spike_kernels
 from processors.spikes.live import LiveDetection
 
 
@@ -38,7 +39,9 @@ class ConversationAgent:
 
     def _prepare(self) -> None:
         self._thread.verify()
-        load_conversation_kernels()
+        self._thread.load_kernels(load_conversation_kernels)
+        if self._spikes is not None:
+            self._thread.load_kernels(load_spike_kernels)
 
     def _assign(self, partitions: list[int], of: int) -> None:
         self._job.assign(partitions, of)

@@ -197,4 +197,7 @@ def load_conversation_kernels() -> None:
     numbers = ones.astype(np.uint64)
     cells = CellArrays(texts(["", ""]), ones, numbers, ones, counts, voice, voice, ones.astype(np.bool_), numbers)
     fold.add_up(fold.add_cells(cells).groups)
+    index = Index()
+    index.numbers(numbers)
+    index.keep(ones.astype(np.bool_))
     voice.select(ones - 1)

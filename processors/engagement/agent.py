@@ -67,7 +67,7 @@ class EngagementAgent:
 
     def _prepare(self) -> None:
         self._thread.verify()
-        load_engagement_kernels()
+        self._thread.load_kernels(load_engagement_kernels)
         clock_of(self._zone)
         tune()
 

@@ -28,6 +28,14 @@ _EVENTS: Final[dict[str, dict[str, Any]]] = {
     "share": {"event_id": "s", "hashtags": ["b"]},
     "comment": {"target_id": "c", "action": "retract"},
 }
+_THREAD: Final[tuple[dict[str, Any], ...]] = (
+    {"event_id": "c"},
+    {"event_id": "d", "actor_id": "b"},
+    {"event_id": "e", "parent_id": "d"},
+    {"event_id": "f", "parent_id": "e", "actor_id": "b"},
+)
+"""A comment that was taken back before it came, and two that answer one another."""
+
 _COMMON: Final = {"post_id": "p", "actor_id": "a", "occurred_at": "2026-01-01T00:00:00Z"}
 _RECEIVED_MS: Final = 1_767_225_600_000
 
@@ -39,7 +47,8 @@ def load_engagement_kernels() -> None:
     job = EngagementJob(EngagementPorts(nothing, nothing, lambda letters: None, Hasher(), WorkerMetrics(), nothing))
     job.assign([0], 1)
     runs = [Run(kind, kind, 0, [_record(0, kind, _EVENTS.get(kind, {"event_id": kind}))]) for kind in KINDS]
-    for batch in (runs, [Run("comment", "comment", 0, [_record(1, "comment", {"event_id": "c"})])]):
+    threads = [_record(offset, "comment", said) for offset, said in enumerate(_THREAD, 1)]
+    for batch in (runs, [Run("comment", "comment", 0, threads)]):
         job.process(batch, Event(), lambda: 0.0)
     job.advance(1 << 51)
     KnownPosts.load_kernels()

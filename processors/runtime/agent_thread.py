@@ -12,6 +12,7 @@ from pipeline.clickhouse.migrations import verify_tables
 from pipeline.dead_letters import Fuse
 from pipeline.errors import Unavailable
 from pipeline.observability.health import HealthState, WatchdogState
+from processors.runtime.kernel_progress import KernelProgress
 
 _Result = TypeVar("_Result")
 
@@ -58,6 +59,7 @@ class ThreadPorts:
     fuse: Fuse
     health: HealthState
     watchdog: WatchdogState
+    kernels: KernelProgress
 
 
 class AgentThread:
@@ -98,6 +100,11 @@ class AgentThread:
             self.agreement.join()
         finally:
             self._ports.clickhouse.close()
+
+    def load_kernels(self, load: Callable[[], None]) -> None:
+        """Calls `load`; health and the log tell how far the kernels are that it has to compile."""
+        with self._ports.kernels.watch():
+            load()
 
     async def close(self) -> None:
         """Closes all connections in the thread, after the actions that were queued before, and ends the thread."""

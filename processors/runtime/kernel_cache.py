@@ -5,11 +5,13 @@ file, the callers would be loaded as compiled before the edit, without a warning
 files with compiled functions and of all files of this project that they import.
 """
 
+import atexit
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterable, MutableMapping
+from contextlib import suppress
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,20 +35,23 @@ def use_kernel_cache(package: Path, environment: MutableMapping[str, str]) -> Pa
     """Chooses the folder for the kernels of `package`, before any of them is imported: sets NUMBA_CACHE_DIR.
 
     The folder lies in the first writable one of these: the value of NUMBA_CACHE_DIR, `__pycache__` of the package, the
-    user's cache (XDG_CACHE_HOME). Where none is writable, sets nothing and returns None; numba warns then.
+    user's cache (XDG_CACHE_HOME). numba uses no folder that cannot be written, so kernels that were compiled into one
+    ahead of time (an image) are linked from the writable folder, which is a temporary one of this process where there
+    is none. Where nothing is writable and nothing was compiled, sets nothing and returns None; numba warns then.
     """
     name = f"kernels-{key_of(package)}"
+    compiled: Path | None = None
     for base in _bases(package, environment):
         folder = base / name
         is_new = not folder.exists()
         if _is_writable(folder):
             if is_new:
                 _prune(base)
-            environment[VARIABLE] = str(folder)
-            if numba := sys.modules.get("numba"):  # has read its settings already
-                numba.config.CACHE_DIR = str(folder)
-            return folder
-    return None
+            return _use(folder, compiled, environment)
+        if compiled is None and folder.is_dir():
+            compiled = folder
+    temporary = None if compiled is None else _temporary_base()
+    return None if temporary is None else _use(temporary / name, compiled, environment)
 
 
 def key_of(package: Path) -> str:
@@ -89,6 +94,35 @@ def _bases(package: Path, environment: MutableMapping[str, str]) -> Iterable[Pat
     yield package / "__pycache__"
     base = environment.get("XDG_CACHE_HOME", "")
     yield (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "engagement" / "numba"
+
+
+def _use(folder: Path, compiled: Path | None, environment: MutableMapping[str, str]) -> Path:
+    if compiled is not None:
+        _link(compiled, folder)
+    environment[VARIABLE] = str(folder)
+    if numba := sys.modules.get("numba"):  # has read its settings already
+        numba.config.CACHE_DIR = str(folder)
+    return folder
+
+
+def _link(compiled: Path, folder: Path) -> None:
+    """Links from `folder` to each file of `compiled`. numba replaces files, so it never writes through a link."""
+    for file in compiled.rglob("*.nb[ci]"):
+        link = folder / file.relative_to(compiled)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            link.symlink_to(file)
+
+
+def _temporary_base() -> Path | None:
+    """Makes a folder that this process removes at its end. Returns None where none can be made."""
+    try:
+        base = Path(tempfile.mkdtemp(prefix="engagement-kernels-"))
+    except OSError:
+        return None
+    maker = os.getpid()
+    atexit.register(lambda: rmtree(base, ignore_errors=True) if os.getpid() == maker else None)
+    return base
 
 
 def _is_writable(folder: Path) -> bool:

@@ -4,11 +4,9 @@ Importing and loading compiled loops costs some four seconds of CPU a worker, of
 command itself is started by test_listeners.py.
 """
 
-from processors.conversation.fold import load_conversation_kernels
-from processors.engagement.warmup import load_engagement_kernels
+from processors.compile_kernels import load_all_kernels
 from tests.end_to_end import runner
 
-load_engagement_kernels()
-load_conversation_kernels()
+load_all_kernels()
 
 main = runner.main

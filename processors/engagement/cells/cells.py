@@ -155,7 +155,9 @@ def _look(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> t
     posts = (numbers >> _SHIFT).astype(np.int64)
     counts, starts = np.zeros((size, len(CELL_COUNTS)), np.uint32), np.empty(size, np.int64)
     seen = np.zeros(size, np.int64)
-    born = cell_kernels.count_spots(tables, numbers, counts[:, 1:], seen, starts)
+    counted = np.zeros((size, len(CELL_COUNTS) - 1), np.uint32)  # a part of `counts` would need a kernel of its own
+    born = cell_kernels.count_spots(tables, numbers, counted, seen, starts)
+    counts[:, 1:] = counted
     counts[:, 0] = born & (known.posts["stands"][posts] != 0)
     room = int(starts[-1]) if size else 0
     heard, spoken = np.empty(room, np.uint64), np.empty(room, np.uint64)

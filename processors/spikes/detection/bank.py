@@ -163,13 +163,21 @@ class Bank:
             )
 
 
+def load_spike_kernels() -> None:
+    """Loads the compiled kernels of the detector. Compiles them, in some seconds, where no cache has them."""
+    bank = Bank()
+    rows = bank.add()
+    bank.update_many(rows, 0, [1])
+    bank.firing_levels(rows, 60)
+
+
 def _whole(name: str, values: int | Sequence[int] | Array, number: int) -> Array:
     given = np.asarray(values)
     if given.dtype.kind == "f":
         if not (np.isfinite(given).all() and (given == np.floor(given)).all()):
             raise ValueError(f"{name}: not a whole number")
         given = np.clip(given, -kernels.NEVER_FIRES, kernels.NEVER_FIRES)
-    whole = np.broadcast_to(given.astype(np.int64), (number,)) if given.ndim == 0 else given.astype(np.int64)
+    whole = np.full(number, given, np.int64) if given.ndim == 0 else given.astype(np.int64)
     if len(whole) != number:
         raise ValueError(f"{name}: {len(whole)} values for {number} rows")
     return np.ascontiguousarray(whole)
