@@ -43,6 +43,9 @@ from schemas.topics import KINDS, Topics
 CONVERSATION_RECORDS: Final = 100
 """The most records in a batch of the conversation agent. Each record has some 3,000 cells at most."""
 
+SPARE_PORTS: Final = 100
+"""How many ports after the default one are tried where that is taken."""
+
 log = logging.getLogger(__name__)
 
 
@@ -250,11 +253,16 @@ def _add_status_server(app: EngagementApp, settings: Settings, health: HealthSta
 
         async def on_start(self) -> None:
             try:
-                self.server = StatusServer(settings.metrics_host, settings.metrics_port, app.metrics, health.report)
+                # A port that nobody chose may be another worker's; who has chosen one looks for the worker there.
+                is_chosen = "metrics_port" in settings.model_fields_set
+                spare = 0 if is_chosen else SPARE_PORTS
+                host, port = settings.metrics_host, settings.metrics_port
+                self.server = StatusServer(host, port, app.metrics, health.report, spare_ports=spare)
             except EngagementError as error:
                 await self.crash(error)  # an error raised here would end in a traceback, not in the worker's error
                 return
-            log.info("status at %s/metrics, /healthz, /readyz", self.server.url)
+            taken = "" if self.server.port == port or not port else f"; {port} is taken, perhaps by another worker"
+            log.info("status at %s/metrics, /healthz, /readyz%s", self.server.url, taken)
 
         async def on_stop(self) -> None:
             if self.server is not None:

@@ -5,6 +5,7 @@ busy or hung. Nothing is authenticated: the answers are counters and sentences, 
 """
 
 import asyncio
+import errno
 import json
 import socket
 import time
@@ -45,12 +46,14 @@ class StatusServer:
         metrics: RendersMetrics,
         report: Callable[[float], Report],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        spare_ports: int = 0,
     ) -> None:
-        """Raises SettingsError when the address cannot be bound. `clock` is the clock of the health state."""
+        """Raises SettingsError when the address cannot be bound. `clock` is the clock of the health state. Where `port`
+        is taken, the next `spare_ports` ones are tried."""
         self._metrics, self._report, self._clock = metrics, report, clock
         try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
+            self._socket = _listen(host, port, min(spare_ports, 65_535 - port))
         except OSError as error:
             raise SettingsError(
                 f"ENGAGEMENT_METRICS_HOST and _PORT: cannot listen on {host}:{port} ({error.strerror or error}); "
@@ -114,3 +117,15 @@ class StatusServer:
             body = json.dumps({"live": now.live, "ready": now.ready, "reasons": now.reasons}).encode()
             return HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE, "application/json", body
         return HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"here are /metrics, /healthz and /readyz\n"
+
+
+def _listen(host: str, port: int, spare_ports: int) -> socket.socket:
+    """Listens at the port, or at the first of the next ones that is free. Raises OSError of the last one tried."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for number in range(port, port + spare_ports):
+        try:
+            return socket.create_server((host, number), family=family, backlog=LISTEN_BACKLOG)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    return socket.create_server((host, port + spare_ports), family=family, backlog=LISTEN_BACKLOG)

@@ -1,12 +1,13 @@
 """Where a worker listens, at work: at its status page on loopback, and nowhere else."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -54,6 +55,29 @@ def test_a_status_port_that_is_taken(settings: Settings, tmp_path: Path) -> None
         worker = workers.start(metrics_port=taken.getsockname()[1])
         assert worker.wait(60) == 2, worker.tail
         assert worker.log.splitlines()[-1].startswith("engagement: ENGAGEMENT_METRICS_HOST and _PORT"), worker.tail
+
+
+def test_a_second_worker_takes_the_next_free_port(settings: Settings, tmp_path: Path) -> None:
+    """Where no port was chosen, the default one may be another worker's already; the log says which one it is."""
+    environment = environment_of(settings, os.environ)
+    del environment["ENGAGEMENT_METRICS_PORT"]
+    engagement(environment | {"ENGAGEMENT_METRICS_PORT": "0"}, "init")
+    default = Settings.model_fields["metrics_port"].default
+    with ExitStack() as held, Workers(tmp_path, environment) as workers:
+        with suppress(OSError):  # taken by somebody else: all the same to this test
+            held.enter_context(socket.create_server(("127.0.0.1", default)))
+        pair = [workers.start(), workers.start()]
+        ports = []
+        for worker in pair:
+            worker.wait_until_ready()
+            [said] = re.findall(r"status at http://127\.0\.0\.1:(\d+)/metrics\S* .*", worker.log)
+            assert f"{default} is taken, perhaps by another worker" in worker.log
+            ports.append(int(said))
+            listening = [c.laddr.port for c in worker.process.net_connections("inet") if c.status == "LISTEN"]
+            assert listening == [ports[-1]]
+        assert len(set(ports)) == 2
+        assert all(default < port <= default + 100 for port in ports)
+        assert [worker.end() for worker in pair] == [0, 0]
 
 
 @contextmanager
