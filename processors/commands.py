@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 import click
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.errors import CheckFailed
+from pipeline.errors import CheckFailed, Unavailable
 from pipeline.settings import Settings, load_settings
 from processors.columnar.hashing import Hasher
 from processors.conversation.recount import StoredMinutes, recount_minutes
@@ -20,6 +20,7 @@ from processors.engagement.recount import recount_posts
 from processors.engagement.store import ClickHouseLog
 from processors.row_settings import row_settings
 from processors.row_settings_store import StoredRowSettings, agree_for_recount, check_for_comparison
+from processors.unread import Unread, count_unread, wait_until_read
 from processors.wiring import job_policy
 from processors.worker import WorkOptions, run_worker
 
@@ -64,14 +65,23 @@ def work(until_caught_up: bool, since: datetime | None) -> None:
     is_flag=True,
     help="Replace the settings that stored rows follow from by those of this command; workers with others end.",
 )
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="First wait until workers have read all that Kafka holds now; exit 1 where that takes longer.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def recount(check: bool, adopt: bool, as_json: bool) -> None:
+def recount(check: bool, adopt: bool, wait: float | None, as_json: bool) -> None:
     """Computes every derived row anew from the log of events, and prints the differences.
 
     Without --check the rows are written too; workers may go on meanwhile. Counts at closing (conversation_closed) are
     compared as far as the log tells which events had come by then, and are never written, because detectors have judged
     by them. Needs the settings of the workers: where they differ, the command names them and ends, unless --adopt is
     given.
+
+    Says how many records Kafka holds that workers have not read yet: these are not in the log, so they are not checked.
+    With --check it exits with 0 where every row agrees with the log, and with 1 where one differs or the log is empty.
     """
     if check and adopt:
         raise click.UsageError("--check writes nothing and --adopt does: leave one out")
@@ -79,20 +89,21 @@ def recount(check: bool, adopt: bool, as_json: bool) -> None:
     report = _Report(check)
     is_needed = _agree_on_settings(settings, check, adopt)
     if is_needed:
+        report.unread = _look_at_kafka(settings, wait)
         _recount(settings, report)
     if as_json:
         click.echo(json.dumps(report.as_json()))
     elif is_needed:
         for line in report.lines():
             click.echo(line)
-    if check and report.differences:
-        cure = "`engagement recount` writes them anew" if report.mendable else "nothing mends a count at closing"
-        raise CheckFailed(f"{len(report.differences)} values are not what the log says: {cure}")
+    if check:
+        report.refuse()
 
 
 @dataclass
 class _Report:
-    """The result of a recount. `mendable`: the number of differences in rows that a recount writes."""
+    """The result of a recount. `mendable`: the number of differences in rows that a recount writes. `unread`: None
+    where Kafka did not tell."""
 
     check: bool
     posts: int = 0
@@ -100,6 +111,7 @@ class _Report:
     closed: ClosedChecked = NOTHING_CLOSED
     differences: list[str] = field(default_factory=list)
     mendable: int = 0
+    unread: Unread | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -112,6 +124,7 @@ class _Report:
                 "count_within_bounds": self.closed.bounded_count,
             },
             "first": self.differences[:SHOWN],
+            "unread": None if self.unread is None else {"events": self.unread.events, "cells": self.unread.cells},
         }
 
     def lines(self) -> Iterator[str]:
@@ -124,6 +137,29 @@ class _Report:
             )
         written = "" if self.check else ", all rows written anew, but for counts at closing"
         yield f"{self.posts:,} posts, {self.events:,} events: {len(self.differences):,} differences{written}"
+        if self.unread is not None and self.unread.events:
+            yield (
+                f"{self.unread.events:,} records of Kafka are not in the log yet and were not looked at: "
+                "--wait SECONDS waits for the workers"
+            )
+        elif not self.events:
+            yield "there is nothing in the log" + ("" if self.unread is None else ", and nothing in Kafka to be read")
+
+    def refuse(self) -> None:
+        """Raises CheckFailed where a value differs from the log, or nothing was compared."""
+        if self.differences:
+            cure = "`engagement recount` writes them anew" if self.mendable else "nothing mends a count at closing"
+            if self.unread is not None and self.unread.cells:
+                cure += (
+                    f"; {self.unread.cells:,} messages wait for the conversation agent, so minutes of conversations "
+                    "may be behind: --wait SECONDS waits for it"
+                )
+            raise CheckFailed(f"{len(self.differences)} values are not what the log says: {cure}")
+        if not self.events:
+            cure = "send events (`engagement simulate`) and start a worker (`engagement work`)"
+            if self.unread is not None and self.unread.events:
+                cure = "start a worker (`engagement work`), or wait for the one that starts (--wait 120)"
+            raise CheckFailed(f"nothing was checked, because the log is empty: {cure}")
 
 
 def _recount(settings: Settings, report: _Report) -> None:
@@ -148,6 +184,18 @@ def _recount(settings: Settings, report: _Report) -> None:
         for closed in check_closed(cells, client, settings.partitions, settings.lateness_seconds):
             report.closed = report.closed.plus(closed)
             report.differences += map(str, closed.differences)
+
+
+def _look_at_kafka(settings: Settings, wait: float | None) -> Unread | None:
+    """Counts what workers have not read, after a wait where one is asked for. Returns None, and says why, where Kafka
+    does not tell. Raises CheckFailed where the wait was too short."""
+    if wait is not None:
+        return wait_until_read(settings, wait, lambda line: click.echo(line, err=True))
+    try:
+        return count_unread(settings)
+    except Unavailable as error:
+        click.echo(f"what workers have not read yet is not known: {error}", err=True)
+        return None
 
 
 def _agree_on_settings(settings: Settings, check: bool, adopt: bool) -> bool:

@@ -71,6 +71,10 @@ class AgentSpec:
     fetch_wait_ms: int = CALM_WAIT_MS
     is_enabled: Callable[[Settings], bool] = lambda settings: True
 
+    def group(self, topics: Topics) -> str:
+        """Returns the name of the agent's consumer group."""
+        return f"{topics.prefix}-{self.label}" if self.label else topics.prefix
+
     @property
     def is_first(self) -> bool:
         """Whether the agent reads the source topics: `engagement work --from` rewinds them, and metrics get the sizes
@@ -208,8 +212,7 @@ def _make_app(settings: Settings) -> EngagementApp:
 
 
 def _source_policy(spec: AgentSpec, settings: Settings, memory: MemoryBudget, options: WorkOptions) -> SourcePolicy:
-    kinds, prefix = spec.kinds(settings.topics), settings.topics.prefix
-    group = f"{prefix}-{spec.label}" if spec.label else prefix
+    kinds, group = spec.kinds(settings.topics), spec.group(settings.topics)
     return SourcePolicy(
         GroupPolicy(group, tuple(kinds), settings.instance, fetch_wait_ms=spec.fetch_wait_ms),
         kinds,

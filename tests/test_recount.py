@@ -37,8 +37,8 @@ class Place(NamedTuple):
     def differences(self) -> int:
         """What `recount --check --json` counts."""
         result = self.runner.invoke(recount, ["--check", "--json"])
-        assert result.output, result.exception
-        found: int = json.loads(result.output.splitlines()[0])["differences"]
+        assert result.stdout, result.exception
+        found: int = json.loads(result.stdout.splitlines()[0])["differences"]
         assert isinstance(result.exception, CheckFailed) if found else result.exit_code == 0
         return found
 
@@ -183,7 +183,7 @@ def test_damage_is_found_and_mended(place: Place, damage: str) -> None:
     assert place.differences() > 0
     done = place.runner.invoke(recount)
     assert done.exit_code == 0
-    assert done.output.endswith("all rows written anew, but for counts at closing\n")
+    assert done.stdout.endswith("all rows written anew, but for counts at closing\n")
     assert place.differences() == 0
     assert place.client.select("SELECT post_id, likes FROM post_metrics FINAL ORDER BY post_id") == [
         list(LIKES),
@@ -200,7 +200,7 @@ def test_a_difference_names_its_place(place: Place) -> None:
         "SETTINGS mutations_sync = 2"
     )
     result = place.runner.invoke(recount, ["--check"])
-    assert result.output.splitlines() == [
+    assert result.stdout.splitlines() == [
         "post_minutes q 2026-01-01T12:02Z likes: stored 7, the log says 1",
         "2 posts, 14 events: 1 differences",
     ]
@@ -237,7 +237,7 @@ def closing(place: Place) -> Closing:
 
 
 def test_counts_at_closing_are_compared(closing: Closing) -> None:
-    report = json.loads(closing.place.runner.invoke(recount, ["--check", "--json"]).output.splitlines()[0])
+    report = json.loads(closing.place.runner.invoke(recount, ["--check", "--json"]).stdout.splitlines()[0])
     assert report["differences"] == 0
     rows = closing.place.client.select("SELECT count() FROM conversation_closed FINAL")[0][0]
     assert report["conversation_closed"] == {"compared": rows, "within_bounds": 0, "count_within_bounds": 0}
@@ -261,7 +261,7 @@ def test_a_wrong_count_at_closing_is_told_and_left(closing: Closing, damage: str
     result = closing.place.runner.invoke(recount, ["--check"])
     assert isinstance(result.exception, CheckFailed)
     assert "nothing mends" in str(result.exception)
-    assert f"2026-01-01T12:01Z count: {said}" in result.output
+    assert f"2026-01-01T12:01Z count: {said}" in result.stdout
     assert closing.place.runner.invoke(recount).exit_code == 0
     assert closing.place.differences() == 1
 
@@ -271,7 +271,7 @@ def test_a_count_of_a_conversation_that_never_was_is_told(closing: Closing) -> N
         "INSERT INTO conversation_closed VALUES ('hashtag:ghost', '2026-01-01 12:00:00', 7, '2026-01-01 12:03:00')"
     )
     result = closing.place.runner.invoke(recount, ["--check"])
-    assert "conversation_closed hashtag:ghost 2026-01-01T12:00Z count: stored 7, the log says None" in result.output
+    assert "conversation_closed hashtag:ghost 2026-01-01T12:00Z count: stored 7, the log says None" in result.stdout
 
 
 @pytest.mark.parametrize(("count", "differences"), [(0, 1), (1, 0), (2, 0), (3, 1)])
@@ -286,7 +286,7 @@ def test_of_what_came_late_the_log_gives_bounds(closing: Closing, count: int, di
         f"ALTER TABLE conversation_closed UPDATE count = {count} WHERE conversation = 'hashtag:a' "
         "AND minute = '2026-01-01 12:01:00' SETTINGS mutations_sync = 2"
     )
-    report = json.loads(closing.place.runner.invoke(recount, ["--check", "--json"]).output.splitlines()[0])
+    report = json.loads(closing.place.runner.invoke(recount, ["--check", "--json"]).stdout.splitlines()[0])
     assert report["differences"] == differences
     assert report["conversation_closed"]["within_bounds"] >= 3, "thread, author and both hashtags of p"
     if differences:

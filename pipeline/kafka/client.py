@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
-from kafka.admin import ConfigResource
+from kafka.admin import ConfigResource, OffsetSpec
 from kafka.partitioner import murmur2
 
 from pipeline.errors import EngagementError, Refused, Unavailable
@@ -30,6 +30,9 @@ records, which saves a fifth of the producer's CPU and half of the broker's agai
 BATCH_BYTES: Final = 128 * 1024
 FRAMING_BYTES: Final = 64 * 1024
 """Bytes that the framing of batch, record and headers adds to the largest record."""
+
+Offsets = dict[tuple[str, int], int]
+"""Offsets by topic and partition."""
 
 hash_key: Final[Callable[[bytes], int]] = murmur2
 """murmur2 as Kafka's own clients compute it, unsigned 32 bits; 8 us for a key of 20 bytes, so callers cache it."""
@@ -98,6 +101,32 @@ class Admin:
         with translated_errors(self._settings):
             found = self._client.describe_topics()
         return {topic["name"]: len(topic["partitions"]) for topic in found if not topic["error_code"]}
+
+    def ends(self, topics: Sequence[str]) -> Offsets:
+        """Returns the offset of the next record of every partition. Raises Unavailable for a missing topic."""
+        return self._offsets(topics, OffsetSpec.LATEST)
+
+    def beginnings(self, topics: Sequence[str]) -> Offsets:
+        """Returns the offset of the first record that is kept in every partition. Raises as `ends`."""
+        return self._offsets(topics, OffsetSpec.EARLIEST)
+
+    def committed(self, group: str) -> Offsets:
+        """Returns the committed offsets of a consumer group; none where nobody has heard of the group."""
+        with translated_errors(self._settings):
+            try:
+                found = self._client.list_group_offsets({group: None})[group]
+            except kafka_errors.GroupIdNotFoundError:
+                return {}
+        return {(place.topic, place.partition): said.offset for place, said in found.items() if said.offset >= 0}
+
+    def _offsets(self, topics: Sequence[str], spec: OffsetSpec) -> Offsets:
+        counts = self.partition_counts()
+        if missing := sorted(set(topics) - counts.keys()):
+            raise Unavailable(f"topic {missing[0]} is not there: run `engagement init`")
+        places = {TopicPartition(topic, number): spec for topic in topics for number in range(counts[topic])}
+        with translated_errors(self._settings):
+            found = self._client.list_partition_offsets(places)
+        return {(place.topic, place.partition): said.offset for place, said in found.items()}
 
     def topic_configs(self, topics: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, str]]:
         """Returns the named settings of some topics, by topic and name; defaults are included."""
