@@ -30,9 +30,12 @@ TOTAL: Final = 1 + R / (1 - R)
 
 MARK_EXPONENT: Final = 2.2
 POPULARITY_EXPONENT: Final = 1.3
-POSTING_ENDS: Final = 0.98
-"""Posts are written in this first part of the time, so that each has time for a reaction. As many of its reactions
-happen as the end leaves time for."""
+RISING: Final = 3
+"""The rank of the newest post by popularity."""
+
+POSTING_ENDS_SECONDS: Final = 1800.0
+POSTING_ENDS_SHARE: Final = 0.02
+"""The newest post is so much older than the end: the seconds, or the share of the whole time where that is less."""
 
 POSTS_AN_AUTHOR: Final = 5
 """Posts per author on average. Authors are not equally active: the share of author n falls as 1 / (n + 3)."""
@@ -46,7 +49,10 @@ def grow_cascades(rng: np.random.Generator, clock: Clock, posts: int, reactions:
     parents before children."""
     activity = 1 / (np.arange(max(1, posts // POSTS_AN_AUTHOR)) + 3)
     authors = rng.choice(len(activity), posts, p=activity / activity.sum())
-    times: list[Reals] = [np.sort(rng.random(posts)) * clock.length * POSTING_ENDS]
+    newest = np.array([max(clock.duration - POSTING_ENDS_SECONDS, clock.duration * (1 - POSTING_ENDS_SHARE))])
+    written = np.sort(rng.random(posts)) * clock.activity(newest)
+    written[-1:] = clock.activity(newest)
+    times: list[Reals] = [written]
     kinds, roots, parents, actors = [np.full(posts, POST)], [np.arange(posts)], [np.full(posts, NO_ROW)], [authors]
 
     def append(who: list[Ints], when: Reals) -> None:
@@ -54,7 +60,7 @@ def grow_cascades(rng: np.random.Generator, clock: Clock, posts: int, reactions:
             column.append(values)
         times.append(when)
 
-    popularity = _power_law(rng, posts, POPULARITY_EXPONENT) * clock.reach(times[0])
+    popularity = _popularity(rng, posts) * clock.reach(times[0])
     popularity /= popularity.sum()
     crowd = max(10, reactions // 3)
     left, first = reactions, 0
@@ -79,6 +85,16 @@ def grow_cascades(rng: np.random.Generator, clock: Clock, posts: int, reactions:
     occurred = start + (clock.seconds(np.concatenate(times)) * 1e6).astype(np.int64)
     kind, post, actor, parent = (np.concatenate(column).astype(np.int64) for column in (kinds, roots, actors, parents))
     return SimulatedColumns(kind, post, actor, parent, np.full(len(occurred), NO_ROW), occurred)
+
+
+def _popularity(rng: np.random.Generator, posts: int) -> Reals:
+    """Draws how much posts are reacted to. The newest post gets the RISING-th of all, so that at any hour of the day
+    something is on the rise at the end."""
+    popularity = _power_law(rng, posts, POPULARITY_EXPONENT)
+    if posts >= RISING:
+        high = int(np.argsort(popularity)[-RISING])
+        popularity[[high, -1]] = popularity[[-1, high]]
+    return popularity
 
 
 def _react(

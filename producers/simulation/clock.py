@@ -23,7 +23,8 @@ DAY_SECONDS: Final = 86_400.0
 
 
 class Clock:
-    """The activity time of a simulation, in seconds from its start; `length`: the end of activity time."""
+    """The activity time of a simulation, in seconds from its start. `length`: the end of activity time; `duration`: the
+    seconds until then."""
 
     def __init__(self, start: float, seconds: float) -> None:
         self._grid = np.linspace(0.0, seconds, max(2, int(seconds // 60) + 1))
@@ -34,12 +35,17 @@ class Clock:
         self._delays = np.concatenate([[0.0], np.geomspace(1.0, 4e7, 4096)])
         lasting = np.array(DELAY_WEIGHTS) * np.exp(-self._delays[:, None] / np.array(DELAY_SCALES))
         self._reached: Reals = 1 - lasting.sum(axis=1)
-        self.length = float(self._activity[-1])
+        self.length, self.duration = float(self._activity[-1]), seconds
 
     def seconds(self, activity: Reals) -> Reals:
         """Returns seconds since the start for activity times."""
         seconds: Reals = np.interp(activity, self._activity, self._grid)
         return seconds
+
+    def activity(self, seconds: Reals) -> Reals:
+        """Returns activity times for seconds since the start."""
+        activity: Reals = np.interp(seconds, self._grid, self._activity)
+        return activity
 
     def react(self, causes: Reals, draws: Reals) -> Reals:
         """Returns activity times of reactions to causes at `causes`, all before the end, where the kernel is cut.
