@@ -86,7 +86,11 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGAGEMENT_BRANDS", str(EXAMPLE))
     brands = load_brands(load_settings().brands)
     assert brands.keys_of("x", ["hashtag:acme", "hashtag:globex"], []) == ["brand:acme", "brand:globex"]
-    assert brands.turn_accounts("did:plc:globex") == {"did:plc:acme", "did:plc:acme-support", "did:plc:globex"}
+    own = {"did:plc:acme", "did:plc:acme-support", "acme"}
+    assert brands.turn_accounts("did:plc:globex") == own | {"did:plc:globex", "globex"}
+    # What `engagement simulate` makes up is about them too.
+    assert brands.keys_of("x", ["mention:acme", "mention:globex"], []) == ["brand:acme", "brand:globex"]
+    assert brands.keys_of("globex", [], []) == ["brand:globex"]
 
 
 @pytest.mark.parametrize(
