@@ -158,6 +158,9 @@ class Settings(BaseSettings):
     )
     collect_certificate: Path | None = Field(None, description="Certificate chain (PEM), for HTTPS")
     collect_private_key: Path | None = Field(None, description="... and its key (PEM, unencrypted)")
+    collect_state: Path | None = Field(
+        None, description="SQLite file of known notes, which Undo and Delete name by id; none: in memory alone"
+    )
     collect_body_limit: int = Field(5_242_880, ge=1024, description="Largest body after decompression, bytes")
     collect_body_seconds: float = Field(30, gt=0, description="How long a body may take")
     collect_ack_seconds: float = Field(10, gt=0, description="How long a request waits for Kafka's acks, then 503")

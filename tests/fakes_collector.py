@@ -102,10 +102,11 @@ class FakeCollector:
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1")
 
     def post(self, path: str = "/v1/events", **request: Any) -> httpx.Response:
-        """The answer to a single POST."""
+        """The answer to a single POST; headers may hold any Latin letter, as on the wire."""
+        headers = {name: str(value).encode("latin-1") for name, value in request.pop("headers", {}).items()}
 
         async def send() -> httpx.Response:
             async with self.client() as client:
-                return await client.post(path, **request)
+                return await client.post(path, headers=headers, **request)
 
         return asyncio.run(send())

@@ -27,7 +27,7 @@ from producers.collector.outgoing import OutgoingRecord, Overloaded, RecordSende
 from producers.collector.reading.body import BodyBudget, ClientGone, Receive, discard_body, read_body
 from producers.collector.reading.dead_items import dead_record
 from producers.collector.reading.idempotency import IdempotencyStore, check_key
-from producers.collector.reading.taking import TakingRules, id_root_of, latest_time
+from producers.collector.reading.taking import TakingRules, default_channel, id_root_of, latest_time
 from producers.collector.refusals import Rejection, Reply, RequestRefused, SlowDown, items_reply
 from schemas.events import InvalidEvent
 from schemas.topics import Topics
@@ -53,12 +53,14 @@ class IntakePolicy:
 
 @dataclass(frozen=True)
 class Inlet:
-    """An endpoint that takes events. `media_types`: those that are taken, None: any; `scheme`: who signs, and how."""
+    """An endpoint that takes events. `media_types`: those that are taken, None: any; `scheme`: how requests
+    are signed; `channel`: of events that name none, where the key has no lone channel."""
 
     place: str
     mapper: Mapper
     scheme: SignatureScheme
     media_types: frozenset[str] | None = None
+    channel: str | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,11 @@ class Intake:
         records: list[OutgoingRecord] = []
         origin: list[int] = []
         rules = TakingRules(
-            sender.channels, id_root, latest_time(now, self._policy.future_limit_seconds), self._policy.record_limit
+            sender.channels,
+            default_channel(sender.channels, self._inlet.channel),
+            id_root,
+            latest_time(now, self._policy.future_limit_seconds),
+            self._policy.record_limit,
         )
         topics = self._policy.topics
         for index, item in enumerate(items):

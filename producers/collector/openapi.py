@@ -5,6 +5,7 @@ from html import escape
 from importlib.metadata import version
 from typing import Any, Final
 
+from producers.collector.mappers.hooks import HOOKS
 from schemas.events import event_json_schema
 
 Json = dict[str, Any]
@@ -67,8 +68,46 @@ EVENT_BODIES: Final[Mapping[str, Json]] = {
     },
     "application/x-ndjson": {"schema": {"type": "string", "description": "An event a line."}},
 }
+ANY_JSON: Final[Mapping[str, Json]] = {"application/json": {"schema": {}}}
+CLOUD_EVENT: Final[Json] = {
+    "type": "object",
+    "required": ["id", "source", "type", "specversion", "data"],
+    "properties": {
+        "id": {"type": "string", "minLength": 1},
+        "source": {"type": "string", "minLength": 1},
+        "type": {"type": "string", "minLength": 1, "description": "kind, where the data has none: com.shop.like"},
+        "specversion": {"const": "1.0"},
+        "subject": {"type": "string", "description": "post_id, where the data has none"},
+        "time": {"type": "string", "format": "date-time", "description": "occurred_at, where the data has none"},
+        "data": {"type": "object", "description": "An Event, or an Activity"},
+    },
+}
+ACTIVITY: Final[Json] = {
+    "type": "object",
+    "required": ["type", "actor"],
+    "properties": {
+        "id": {"type": "string"},
+        "type": {"type": "string"},
+        "actor": {"type": "string", "description": "An id, or an object that has one"},
+        "object": {"description": "An id, or an object that has one"},
+    },
+}
 SUMMARIES: Final[Mapping[str, tuple[str, Mapping[str, Json]]]] = {
     "/v1/events": ("Events of the project's own format: one, an array, or one a line", EVENT_BODIES),
+    "/v1/cloudevents": (
+        "CloudEvents 1.0, structured, batched or binary, whose data are events or activities",
+        {
+            "application/cloudevents+json": {"schema": {"$ref": "#/components/schemas/CloudEvent"}},
+            "application/cloudevents-batch+json": {
+                "schema": {"type": "array", "items": {"$ref": "#/components/schemas/CloudEvent"}}
+            },
+        },
+    ),
+    "/inbox": (
+        "Activities of ActivityStreams 2.0: Like, Announce, Create, Update, Undo, Delete",
+        {"application/activity+json": {"schema": {"$ref": "#/components/schemas/Activity"}}},
+    ),
+    **{f"/hooks/{name}": (hook.summary, ANY_JSON) for name, hook in HOOKS.items()},
 }
 """What each endpoint takes: its summary and its bodies."""
 
@@ -97,7 +136,14 @@ def openapi_document(places: Iterable[str]) -> Json:
         "paths": paths,
         "security": [{}, {"key": []}, {"signature": []}],
         "components": {
-            "schemas": {"Event": event, "Items": ITEMS, "Problem": PROBLEM_SCHEMA, **definitions},
+            "schemas": {
+                "Event": event,
+                "Items": ITEMS,
+                "CloudEvent": CLOUD_EVENT,
+                "Activity": ACTIVITY,
+                "Problem": PROBLEM_SCHEMA,
+                **definitions,
+            },
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "A key of `engagement collect-keys add`."},
                 "signature": {
@@ -146,7 +192,7 @@ STYLE: Final = (
 
 
 def _post(place: str) -> Json:
-    summary, bodies = SUMMARIES.get(place, ("Webhooks", {"application/json": {"schema": {}}}))
+    summary, bodies = SUMMARIES.get(place, ("Webhooks", ANY_JSON))
     items = {"application/json": {"schema": {"$ref": "#/components/schemas/Items"}}}
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     answers: Json = {

@@ -15,12 +15,13 @@ from schemas.events import Event, InvalidEvent, check_event, explain, validate_j
 class TakingRules:
     """Rules for the events of one request.
 
-    `channels`: those that the sender may name, None: all; a lone one is filled in where an event names none.
+    `channels`: those that the sender may name, None: all; `channel`: filled in where an event names none.
     `id_root`: what missing event_ids are derived from, with the event's index; empty: they are refused.
     `latest`: the latest event time; `record_limit`: the largest event, in bytes.
     """
 
     channels: tuple[str, ...] | None
+    channel: str | None
     id_root: str
     latest: datetime
     record_limit: int
@@ -51,8 +52,8 @@ class TakingRules:
 
     def _gaps(self, event: Event, index: int) -> dict[str, str]:
         gaps = {}
-        if self.channels and event.get("channel") is None and len(self.channels) == 1:
-            gaps["channel"] = self.channels[0]
+        if self.channel is not None and event.get("channel") is None:
+            gaps["channel"] = self.channel
         if self.id_root and "event_id" not in event and event.get("action") != "retract":
             gaps["event_id"] = f"{self.id_root}:{index}"
         return gaps
@@ -64,6 +65,13 @@ class TakingRules:
         if event.get("channel") is None:
             raise InvalidEvent("channel", f"Field required with this key: one of {allowed}")
         raise InvalidEvent("channel", f"this key may send {allowed} only; use the key of the other channel")
+
+
+def default_channel(channels: tuple[str, ...] | None, of_endpoint: str | None) -> str | None:
+    """Returns the channel of events that name none: the key's, if it has just one, else the endpoint's, if allowed."""
+    if channels is not None and len(channels) == 1:
+        return channels[0]
+    return of_endpoint if channels is None or of_endpoint in channels else None
 
 
 def latest_time(now: datetime, future_limit_seconds: float) -> datetime:
