@@ -270,7 +270,8 @@ def test_a_repeated_key() -> None:
     restarted = FakeCollector()
     restarted.post(json=[*batch, {}], headers=key)
     assert [parse_event(record.value)["event_id"] for record in restarted.sender.of("likes")] == ids
-    assert collector.post(json=LIKE, headers={"idempotency-key": "x" * 300}).status_code == 400
+    for flawed in ("", " ", "x" * 300, "a\tb"):
+        assert collector.post(json=LIKE, headers={"idempotency-key": flawed}).status_code == 400
 
 
 def test_a_failed_request_may_be_repeated_under_its_key() -> None:

@@ -35,6 +35,9 @@ from schemas.topics import Topics
 ITEMS_PER_TURN: Final = 200
 """Items that are checked before other requests get a turn: some 2 ms."""
 
+KEY_HEADERS: Final = ("idempotency-key", "webhook-id")
+"""Headers that name a request, so that a repeated one is known."""
+
 AWAY_SECONDS: Final = 5.0
 """Retry-After while Kafka is away."""
 
@@ -141,9 +144,10 @@ class Intake:
 
     async def _once(self, request: "_Request", sender: Sender, body: bytes) -> Reply:
         """Takes a request, or repeats the earlier answer of its Idempotency-Key."""
-        key = request.header("idempotency-key") or request.header("webhook-id")
-        if not key:
+        name = next((name for name in KEY_HEADERS if name.encode() in request.headers), "")
+        if not name:
             return await self._take(request, sender, body, "")
+        key = request.header(name)
         scope, now = (sender.source, check_key(key)), time.monotonic()
         said = f"{self._inlet.place}\0{request.media_type}\0".encode()
         digest = sha256(said + body).digest()
