@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from schemas.events import Event, InvalidEvent, check_event, explain, validate_json
+from schemas.events import Event, InvalidEvent, check_event, validate_json, validate_or_explain
+from schemas.folding import fold_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,7 @@ class TakingRules:
                 "", f"{len(value)} bytes, above the limit of {self.record_limit}: shorten it, or raise "
                 "ENGAGEMENT_RECORD_LIMIT and the topic's max.message.bytes"
             )  # fmt: skip
-        try:
-            event: Event = validate_json(value)
-        except ValidationError as error:
-            raise explain(error) from None
+        event: Event = validate_or_explain(validate_json, value)
         gaps = self._gaps(event, index)
         if gaps:
             value = _filled(value, gaps)
@@ -52,17 +49,20 @@ class TakingRules:
 
     def _gaps(self, event: Event, index: int) -> dict[str, str]:
         gaps = {}
-        if self.channel is not None and event.get("channel") is None:
+        if self.channel is not None and not event.get("channel"):
             gaps["channel"] = self.channel
-        if self.id_root and "event_id" not in event and event.get("action") != "retract":
+        if self.id_root and not event.get("event_id") and event.get("action") != "retract":
             gaps["event_id"] = f"{self.id_root}:{index}"
         return gaps
 
     def _check_channel(self, event: Event) -> None:
-        if self.channels is None or event.get("channel") in self.channels:
+        channel = event.get("channel")
+        if self.channels is None or channel in self.channels:
             return
         allowed = ", ".join(self.channels)
-        if event.get("channel") is None:
+        if channel and fold_name(channel) in map(fold_name, self.channels):
+            return
+        if not channel:
             raise InvalidEvent("channel", f"Field required with this key: one of {allowed}")
         raise InvalidEvent("channel", f"this key may send {allowed} only; use the key of the other channel")
 
