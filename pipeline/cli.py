@@ -104,7 +104,10 @@ class LazyGroup(CommandGroup):
 )
 @click.version_option(package_name="engagement-pipeline")
 def engagement() -> None:
-    """Count likes, shares and comments as they happen: Kafka in, Faust folds, ClickHouse answers."""
+    """Count likes, shares and comments as they happen: Kafka in, Faust folds, ClickHouse answers.
+
+    Every command exits with 0 (done), 1 (failed, a check not passed, or nothing read from its files) or 2 (wrong use).
+    """
 
 
 def main(arguments: list[str] | None = None) -> Any:

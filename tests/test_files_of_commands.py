@@ -441,6 +441,12 @@ def test_files_that_are_not_there_fail_before_anything_is_done(tmp_path: Path, c
     assert (twice.exit_code, "standard input can be read once" in twice.output) == (2, True)
 
 
+@pytest.mark.parametrize("command", [(), *COMMANDS])
+def test_the_help_tells_when_a_command_exits_with_1(command: tuple[str, ...]) -> None:
+    said = " ".join(run(*command, "--help").output.split())
+    assert "xits with 1 " in said or "exits with 0 (done), 1 (failed" in said
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_unknown_encoding_is_wrong_use(command: tuple[str, ...]) -> None:
     done = run(*command, __file__, "--encoding", "klingon")
