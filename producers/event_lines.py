@@ -42,7 +42,7 @@ class ParsedLine:
 
 @dataclass(frozen=True, slots=True)
 class PostTable:
-    """The posts of a CSV by post_id, and the rows that are no posts."""
+    """The posts of a CSV by post_id, and the bad rows."""
 
     posts: dict[str, ParsedLine] = field(default_factory=dict)
     bad: list[BadInput] = field(default_factory=list)
@@ -90,7 +90,7 @@ def _parse_own(line: bytes) -> ParsedLine:
 
 
 def _parse_cascade(line: bytes) -> ParsedLine:
-    """Parses a line of the cascades format and renames its fields to ours. Raises InvalidEvent."""
+    """Parses a line of the cascades format and renames fields to ours. Raises InvalidEvent."""
     try:
         fields = from_json(line, allow_inf_nan=False)
         if not isinstance(fields, dict):
@@ -125,7 +125,7 @@ def _post_of(row: Row, place: str) -> ParsedLine:
 
 
 def _no_posts(path: Path, bad: list[BadInput], policy: ReadPolicy) -> Refused:
-    """Tells the flaws of all rows, and returns the error with the first of them."""
+    """Tells the flaws of all rows, and returns the error with the first flaw."""
     cure = "mend the file, or leave out --posts"
     if not bad:
         return Refused(f"{path}: no row below the head; {cure}")

@@ -34,7 +34,7 @@ class BadLines:
 
 
 def count_bad_lines(count: int, what: str) -> str:
-    """Returns the sentence that tells a number of bad lines."""
+    """Returns a sentence for the number of bad lines."""
     if count == 1:
         return f"1 line was none of the {what} and was left out"
     return f"{count:,} lines were not {what} and were left out"

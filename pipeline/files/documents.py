@@ -1,4 +1,4 @@
-"""Reads JSON documents, such as labels, parameters and bookmarks."""
+"""Reads JSON documents: labels, parameters and bookmarks."""
 
 import json
 from pathlib import Path

@@ -64,7 +64,7 @@ def canonical_encoding(name: str) -> str:
 
 
 def marked_encoding(first: bytes) -> str | None:
-    """Returns the encoding that the first bytes of a file tell, by a mark or by zero bytes; None where they do not.
+    """Returns the encoding by the first bytes of a file: by a mark or by zero bytes; None where neither is there.
 
     A mark of UTF-16 or UTF-32 counts where text with signs of ASCII follows, as in every table and in JSON: damaged
     bytes may look like a mark.

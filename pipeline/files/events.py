@@ -13,5 +13,5 @@ OUR_FIELDS: Final = {ours: name for name, ours in CASCADE_FIELDS.items()}
 
 
 def is_cascade(line: bytes) -> bool:
-    """Tells whether a line of JSON is of the cascades format, by the names in it, without parsing."""
+    """Tells whether a line of JSON is of the cascades format, by the names of fields, without parsing."""
     return b'"ts"' in line and b'"type"' in line and not (b'"kind"' in line and b'"occurred_at"' in line)

@@ -1,4 +1,4 @@
-"""Unpacks gzip as `gunzip` does, but keeps what stands before a damaged place.
+"""Unpacks gzip as `gunzip` does, but keeps the content before a damaged place.
 
 Several members are read one after the other. Zeros and other bytes behind the last member are ignored with a notice.
 """
@@ -44,7 +44,7 @@ def gunzip(chunks: Iterator[Chunk], notify: Callable[[str], None]) -> Iterator[C
 
 
 class _Packed:
-    """The compressed bytes that are not unpacked yet: `piece`, and the chunks behind it."""
+    """The compressed bytes still to unpack: `piece`, and the chunks behind it."""
 
     def __init__(self, chunks: Iterator[Chunk]) -> None:
         self._chunks, self.piece, self._taken = chunks, b"", 0
@@ -85,7 +85,7 @@ class _Packed:
 
 
 def _member(packed: _Packed) -> Generator[bytes, None, Flaw | None]:
-    """Yields the content of one member, and returns its Flaw where the member is damaged, else None."""
+    """Yields the content of a member, and returns a Flaw where the member is damaged, else None."""
     stream = zlib.decompressobj(_GZIP_WINDOW)
     while not stream.eof:
         if not packed.next():

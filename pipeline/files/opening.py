@@ -29,8 +29,8 @@ PEEKED_BYTES: Final = 6
 
 
 def check_inputs(names: Iterable[str | Path]) -> None:
-    """Checks that files can be read, before any of them is. Raises Refused for the first that is missing, a directory
-    or unreadable, and click.UsageError where standard input is named twice. Opens nothing, so a FIFO is left alone."""
+    """Checks whether files can be read, without opening any. Raises Refused for the first that is missing, a directory
+    or unreadable, and click.UsageError where standard input is named twice. A FIFO is left alone."""
     named = [str(name) for name in names]
     if named.count(STDIN) > 1:
         raise click.UsageError("- is named twice: standard input can be read once")
@@ -47,7 +47,7 @@ def check_inputs(names: Iterable[str | Path]) -> None:
 
 
 def is_regular(name: str | Path) -> bool:
-    """Tells whether a name is a file that can be read again from its beginning, unlike a FIFO or a device."""
+    """Tells whether a name is a regular file, which can be read twice, unlike a FIFO or a device."""
     return Path(name).is_file()
 
 
@@ -81,7 +81,7 @@ class ByteFile:
 
     @property
     def fraction(self) -> float | None:
-        """Returns the share of the file that was read; None where the size is unknown."""
+        """Returns the share of the file behind the reader; None where the size is unknown."""
         return min(self._read_bytes / self._size, 1.0) if self._size else None
 
     def _pieces(self) -> Iterator[Chunk]:
@@ -98,7 +98,7 @@ class ByteFile:
 
 
 def peek(chunks: Iterator[Chunk], size: int) -> tuple[bytes, Iterator[Chunk]]:
-    """Reads at least `size` bytes, or all that is left. Returns the bytes, and an iterator that begins with them."""
+    """Reads at least `size` bytes, or the rest. Returns the bytes, and an iterator that begins with them."""
     taken: list[Chunk] = []
     seen: list[bytes] = []
     missing = size

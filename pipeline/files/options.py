@@ -1,4 +1,4 @@
-"""Options that all commands with files share."""
+"""Options of all commands with files."""
 
 from collections.abc import Callable
 from typing import Any, Final

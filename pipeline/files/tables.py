@@ -26,7 +26,7 @@ Row = dict[str, str]
 def read_table(
     name: str, columns: tuple[str, ...], policy: ReadPolicy = DEFAULT_READING
 ) -> Iterator[tuple[int, Row | Flaw]]:
-    """Yields number of the first line and values of every row that is not blank, or the row's Flaw.
+    """Yields number of the first line and values of every filled row, or the row's Flaw.
 
     Raises Refused for a file that cannot be read, and where no head names the columns.
     """
@@ -60,7 +60,7 @@ def read_table(
 
 
 def _head_of(line: str, columns: tuple[str, ...], records: "_Records") -> list[str]:
-    """Returns the names in a head and keeps its delimiter; nothing for a line that lacks a column."""
+    """Returns the names in a head and keeps the delimiter; nothing for a line that lacks a column."""
     for delimiter in DELIMITERS:
         names = _names_in(line, delimiter)
         if set(columns) <= set(names):
@@ -77,7 +77,7 @@ def _names_in(line: str, delimiter: str) -> list[str]:
 
 
 def _best_head(passed: list[tuple[int, str]], columns: tuple[str, ...]) -> set[str]:
-    """Returns the names in the line that has most of the columns: what a person meant as the head."""
+    """Returns the names in the line with most of the columns, which a person meant as the head."""
     heads = [set(_names_in(line, delimiter)) for _, line in passed for delimiter in DELIMITERS]
     return max(heads, key=lambda head: len(head & set(columns)), default=set())
 
@@ -98,7 +98,7 @@ class _Records:
         self.delimiter = DELIMITERS[0]
 
     def take(self) -> tuple[int, str | Flaw | None]:
-        """Takes the next line, with its number; None at the end."""
+        """Takes the next line and the line's number; None at the end."""
         number, line = self._put_back.popleft() if self._put_back else next(self._lines, (0, None))
         return number, line.decode() if isinstance(line, bytes) else line
 
@@ -121,7 +121,7 @@ class _Records:
             )
 
     def _from(self, line: str, followers: list[tuple[int, str]]) -> Iterator[str]:
-        """Yields a line and those behind it, which are kept in `followers`."""
+        """Yields a line and the following lines, which are kept in `followers`."""
         room = min(self._most, self._left) - len(line)
         yield line + "\n"
         while room > 0:

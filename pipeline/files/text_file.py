@@ -22,7 +22,7 @@ Line = bytes | Flaw
 
 
 def _ignore(_: str) -> None:
-    """Takes a notice that nobody wants to see."""
+    """Takes an unwanted notice."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ DEFAULT_READING: Final = ReadPolicy()
 
 
 class TextFile:
-    """A text file, or standard input, that is read once. `guesses`: an encoding that nothing tells is guessed, which
+    """A text file, or standard input, for one reading. `guesses`: an encoding that nothing tells is guessed, which
     needs a sample of the file; else the text is UTF-8."""
 
     def __init__(self, name: str, policy: ReadPolicy = DEFAULT_READING, *, guesses: bool = False) -> None:
@@ -50,7 +50,7 @@ class TextFile:
 
     @property
     def fraction(self) -> float | None:
-        """Returns the share of the file that was read; None where the size is unknown."""
+        """Returns the share of the file behind the reader; None where the size is unknown."""
         return self._bytes.fraction
 
     def lines(self) -> Iterator[tuple[int, Line]]:
@@ -72,7 +72,7 @@ class TextFile:
                 yield number, line if line.isascii() else _checked(line, encoding)
 
     def filled_lines(self) -> Iterator[tuple[int, Line]]:
-        """Yields the lines that are not blank, as `lines` does."""
+        """Yields the filled lines, as `lines` does."""
         for number, line in self.lines():
             if isinstance(line, Flaw) or (line and not line.isspace()):
                 yield number, line
@@ -96,7 +96,7 @@ class TextFile:
 
 
 def without_mark(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Yields content in UTF-8 without its byte order mark."""
+    """Yields content in UTF-8 without byte order mark."""
     first, chunks = peek(chunks, len(BOM_UTF8))
     if first.startswith(BOM_UTF8):
         rest = next(chunks)
@@ -107,7 +107,7 @@ def without_mark(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
 
 
 def split_lines(chunks: Iterator[Chunk], most: int) -> Iterator[Line]:
-    """Yields the lines of a content, each without its end; a Flaw for a line above `most` bytes, and for the rest of a
+    """Yields the lines of a content without their ends; a Flaw for a line above `most` bytes, and for the rest of a
     damaged content, whose incomplete line is dropped."""
     pieces: list[bytes] = []
     size, ended_by_cr = 0, False
@@ -141,7 +141,7 @@ def _too_long(size: int, most: int) -> Flaw:
 
 
 def _checked(line: bytes, encoding: str) -> Line:
-    """Returns a line without the byte order mark of a file that was appended, or the Flaw of its encoding."""
+    """Returns a line without the byte order mark of an appended file, or the Flaw of the encoding."""
     try:
         line.decode()
     except UnicodeDecodeError as error:

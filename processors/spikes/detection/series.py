@@ -26,7 +26,7 @@ so that a time in milliseconds would keep it busy for 50,000 years."""
 
 
 def _leave_out(_: str) -> None:
-    """Takes a bad line that nobody wants to see."""
+    """Takes an unwanted message."""
 
 
 class Series(NamedTuple):
@@ -198,7 +198,7 @@ def _rising(rows: Sequence[_CountedRow]) -> set[int]:
 
 
 def _out_of_order(rows: Sequence[_CountedRow], kept: set[int]) -> Iterator[tuple[_CountedRow, str]]:
-    """Yields the rows that are not kept, each with its flaw."""
+    """Yields the rows to leave out, each with a flaw."""
     cure = "sort the lines by time and sum those of one time"
     last: _CountedRow | None = None
     for at, row in enumerate(rows):

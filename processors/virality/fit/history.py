@@ -1,4 +1,4 @@
-"""Reads finished posts from files of events, as `replay` takes them, for the backtest of the forecast.
+"""Reads finished posts from files of events, in the formats of `replay`, for the backtest of the forecast.
 
 A line is our own NDJSON or the cascades format (`type` and `ts` for `kind` and `occurred_at`). A post is created at the
 time in the CSV, else at that of its own event, else at that of its first event; its author is that of the CSV, else
@@ -81,7 +81,7 @@ def read_post_info(path: Path, on_bad_line: OnBadLine, policy: ReadPolicy = DEFA
 
 
 def _flaw_of(row: Row, posts: dict[str, PostInfo]) -> str:
-    """Returns the column of a row that makes it no post, and the reason; empty for a post."""
+    """Returns the bad column of a row, and the reason; empty for a post."""
     if not row["post_id"]:
         return "post_id: empty; name the post"
     if row["post_id"] in posts:
@@ -184,7 +184,7 @@ class _History:
 
 
 def _events(name: str, policy: ReadPolicy) -> Iterator[tuple[str, _Line | InvalidEvent]]:
-    """Yields each line that is not blank: its position and its event. Raises Refused."""
+    """Yields position and event of each filled line. Raises Refused."""
     validate_own, validate_cascade = _validators()
     for number, line in TextFile(name, policy).filled_lines():
         event: _Line | InvalidEvent
