@@ -8,12 +8,13 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.clickhouse.url import ClickHouseUrl
 from pipeline.errors import SettingsError
 from pipeline.unknown_settings import warn_of_unknown_variables
 from schemas.topics import Topics
@@ -274,26 +275,9 @@ class Settings(BaseSettings):
         return Topics(self.topic_prefix)
 
     @cached_property
-    def clickhouse_url(self) -> "ClickHouseUrl":
+    def clickhouse_url(self) -> ClickHouseUrl:
         """Returns the parts of the ClickHouse URL."""
         return ClickHouseUrl(self.clickhouse.get_secret_value())
-
-
-class ClickHouseUrl:
-    """The parts of `ENGAGEMENT_CLICKHOUSE`; the repr hides the password."""
-
-    def __init__(self, value: str) -> None:
-        url = urlsplit(value)
-        self.secure = url.scheme == "clickhouses"
-        self.host = url.hostname or "127.0.0.1"
-        self.port = url.port or (9440 if self.secure else 9000)
-        self.user = unquote(url.username or "default")
-        self.password = unquote(url.password or "")
-        self.database = url.path.strip("/")
-
-    def __repr__(self) -> str:
-        scheme = "clickhouses" if self.secure else "clickhouse"
-        return f"{scheme}://{self.user}:***@{self.host}:{self.port}/{self.database}"
 
 
 def load_settings() -> Settings:
