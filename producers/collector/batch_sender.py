@@ -20,8 +20,10 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooL
 
 from pipeline.errors import EngagementError, Unavailable
 from pipeline.kafka.client import BATCH_BYTES, FRAMING_BYTES, open_admin
+from pipeline.kafka.link import CONNECTION
 from pipeline.kafka.roster import aiokafka_options
 from pipeline.kafka.topics import check_topics, partition_of, topic_specs
+from pipeline.observability.outages import OutageLog
 from pipeline.record_producer import Headers
 from pipeline.settings import Settings
 from producers.collector.outgoing import OutgoingRecord, Overloaded
@@ -83,6 +85,7 @@ class BatchSender:
         self._bytes = 0
         self._progress = time.monotonic()
         self._absence = f"Kafka at {settings.kafka} is not connected yet; try again"
+        self._outages = OutageLog(log)
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting: asyncio.Task[None] | None = None
@@ -164,11 +167,12 @@ class BatchSender:
                 await producer.start()
                 self._partitions, self._producer = counts, producer
                 self._progress = time.monotonic()
+                self._outages.note(CONNECTION, None)
                 log.info("connected to Kafka", extra={"kafka": self._settings.kafka})
                 self._schedule()
             except (EngagementError, KafkaError, OSError) as error:
                 self._absence = str(error) if isinstance(error, EngagementError) else f"Kafka is away ({error!r})"
-                log.warning("%s (trying again)", self._absence)
+                self._outages.note(CONNECTION, f"{self._absence} (trying again)")
                 if producer is not None:
                     await _stop(producer)
                 await asyncio.sleep(CONNECT_PAUSE_SECONDS)

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from pipeline.errors import EngagementError
+from pipeline.observability.outages import OutageLog
 from producers.collector.access.keys_file import KeyEntry, hash_of, read_keys
 from producers.collector.access.senders import ANYBODY, Sender, SenderLimits, SenderLoad
 from producers.collector.access.signatures import SignatureScheme
@@ -45,6 +46,7 @@ class Access:
         self._signers: list[tuple[Sender, str]] = []
         self._stamp: tuple[int, int] | None = None
         self._looked = time.monotonic()
+        self._outages = OutageLog(log)
         if policy.keys is not None:
             self._load(policy.keys)
 
@@ -97,7 +99,9 @@ class Access:
                 self._load(path)
                 log.info("read the keys again", extra={"file": str(path), "keys": len(self._by_hash)})
         except (EngagementError, OSError) as error:
-            log.error("the keys stay as they were: %s", error)
+            self._outages.note("the file of keys", f"the keys stay as they were: {error}")
+        else:
+            self._outages.note("the file of keys", None)
 
     def _load(self, path: Path) -> None:
         stamp = _stamp_of(path) if path.exists() else None
