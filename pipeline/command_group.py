@@ -1,4 +1,4 @@
-"""A group of commands that names the nearest command where somebody has misspelt one, as click does for options."""
+"""A group of commands with suggestions for misspelt commands, as click has suggestions for options."""
 
 from difflib import get_close_matches
 

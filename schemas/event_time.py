@@ -55,7 +55,7 @@ def without_leap_second(text: object) -> str | None:
 
 
 def explain_time(text: Any, reason: str) -> str:
-    """Returns what is wrong with a time that was refused, with its cure; `reason` is the parser's."""
+    """Explains a refused time, with the cure; `reason` is the parser's."""
     if not isinstance(text, str) or reason == NOT_ISO:
         return reason
     if _HOUR_24.match(text):

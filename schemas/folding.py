@@ -69,7 +69,7 @@ def fold_tag(value: str, sign: str) -> str:
 
 
 def _without_ignorable(value: str) -> str:
-    """Removes the characters that are not displayed, apart from those that an emoji consists of."""
+    """Removes ignorable characters, except inside an emoji."""
     if not _IN_EMOJI.search(value):
         return _IGNORED.sub("", value)
     value = _NEVER_IN_EMOJI.sub("", value)

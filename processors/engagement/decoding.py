@@ -187,7 +187,7 @@ def _columns(events: list[Event], owners: list[Run], records: list[KafkaRecord])
 
 
 def _folded(names: list[str]) -> list[str]:
-    """Folds names of which there are few different ones."""
+    """Folds names, each different name once."""
     folded = {name: fold_name(name) for name in set(names)}
     if all(name == fold for name, fold in folded.items()):
         return names
