@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from pipeline.clickhouse.client import ClickHouse
+from pipeline.embedded.clickhouse import USERS as EMBEDDED_USERS
 from pipeline.embedded.clickhouse import start_clickhouse
 from pipeline.embedded.ports import find_free_port
 from pipeline.embedded.processes import stop
@@ -51,7 +52,15 @@ def profile_of_sql() -> Bounds:
 
 def profile_of_compose() -> Bounds:
     """The reader's settings as the compose file has them."""
-    profile = ElementTree.parse(COMPOSE_READER).getroot().find("profiles/reader")
+    return _bounds(ElementTree.parse(COMPOSE_READER).getroot().find("profiles/reader"))
+
+
+def profile_of_embedded() -> Bounds:
+    """The reader's settings in the embedded stack."""
+    return _bounds(ElementTree.fromstring(EMBEDDED_USERS).find("profiles/readonly"))
+
+
+def _bounds(profile: ElementTree.Element | None) -> Bounds:
     assert profile is not None
     bounds = {
         limit.tag: {bound.tag: bound.text or "" for bound in limit} for limit in profile.find("constraints") or ()

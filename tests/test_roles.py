@@ -13,7 +13,7 @@ from pipeline.clickhouse.migrations import migrate, verify_tables
 from pipeline.embedded.state import StackState
 from pipeline.errors import Exhausted, Refused
 from tests.grafana import DASHBOARDS, as_the_data_source_sends_it, sql_of
-from tests.roles_server import as_user, profile_of_compose, profile_of_sql, roles_server
+from tests.roles_server import as_user, profile_of_compose, profile_of_embedded, profile_of_sql, roles_server
 
 READERS = ["reader", "compose"]
 CHOSEN = {"post": "p", "author": "a", "channel": "bluesky", "conversation": "hashtag:acme"}
@@ -72,8 +72,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackState]:
         yield state
 
 
-def test_the_reader_of_compose_has_the_bounds_of_the_role() -> None:
-    assert profile_of_compose() == profile_of_sql()
+def test_every_reader_has_the_bounds_of_the_role() -> None:
+    assert profile_of_compose() == profile_of_embedded() == profile_of_sql()
     assert {name for name, (_, bounds) in profile_of_sql().items() if not bounds} == {"readonly"}
 
 

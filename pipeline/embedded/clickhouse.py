@@ -43,7 +43,24 @@ USERS: Final = """<clickhouse>
   <!-- Written once; add users here. `default` must keep its empty password: the server itself logs in by it. -->
   <profiles>
     <default/>
-    <readonly><readonly>2</readonly></readonly>
+    <!-- The bounds of a reader as deploy/clickhouse/users.sql has them. -->
+    <readonly>
+      <readonly>2</readonly>
+      <max_execution_time>60</max_execution_time>
+      <max_memory_usage>4000000000</max_memory_usage>
+      <max_rows_to_read>10000000000</max_rows_to_read>
+      <max_untracked_memory>4194304</max_untracked_memory>
+      <timeout_overflow_mode>throw</timeout_overflow_mode>
+      <read_overflow_mode>throw</read_overflow_mode>
+      <constraints>
+        <max_execution_time><min>1</min><max>70</max></max_execution_time>
+        <max_memory_usage><min>1</min><max>4000000000</max></max_memory_usage>
+        <max_rows_to_read><min>1</min><max>10000000000</max></max_rows_to_read>
+        <max_untracked_memory><max>4194304</max></max_untracked_memory>
+        <timeout_overflow_mode><readonly/></timeout_overflow_mode>
+        <read_overflow_mode><readonly/></read_overflow_mode>
+      </constraints>
+    </readonly>
   </profiles>
   <quotas><default/></quotas>
   <users>
