@@ -8,7 +8,7 @@
       domains: [acme.example]
 
 Accounts are actor ids exactly as in events. Names, hashtags and mentions are folded as in events
-(`schemas.folding`). A domain includes its subdomains.
+(`schemas.folding`). A domain includes its subdomains; `www.` in front makes no difference.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from pipeline.canonical_url import canonical_host
+from pipeline.canonical_url import canonical_host, canonical_site
 from pipeline.documents import read_yaml
 from pipeline.errors import SettingsError
 from schemas.events import ID_LENGTH, conversation_keys
@@ -139,7 +139,7 @@ def brands_of(named: dict[str, Brand]) -> Brands:
             (key, name) for name, brand in entries.items() for key in conversation_keys(brand.hashtags, brand.mentions)
         ),
         by_domain=_inverted(
-            (canonical_host(domain.strip(".")), name) for name, brand in entries.items() for domain in brand.domains
+            (canonical_site(domain), name) for name, brand in entries.items() for domain in brand.domains
         ),
         own=own,
         beside={

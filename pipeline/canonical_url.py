@@ -114,6 +114,11 @@ def canonical_url(url: str) -> str | None:
     return found if len(found) <= LONGEST_URL else None
 
 
+def canonical_site(domain: str) -> str:
+    """Returns the site of a domain: its canonical host without `www` or a host for phones. Empty for no domain."""
+    return _site(canonical_host(domain.strip(".")))
+
+
 def canonical_host(url: str) -> str:
     """Returns the host of an address, with or without scheme, as DNS has it; empty without a host. Never raises."""
     try:

@@ -26,7 +26,7 @@ Sub Acme:
 Globex:
   side: rival
   accounts: [globex, globex-two]
-  domains: [Shop.Globex.example]
+  domains: [Shop.Globex.example, www.globex.co.uk., m.github.io]
 """
 
 
@@ -55,7 +55,8 @@ def _load(tmp_path: Path, text: str) -> Brands:
         ("x", [], [], ["https://xn--bcher-kva.example/", "https://globex.example"], ["acme"]),
         ("x", [], [], ["https://BÜCHER.example", "https://www.bücher.example:80/?a"], ["acme"]),
         ("x", [], [], ["https://bu\u0308cher。example"], ["acme"]),
-        ("x", [], [], ["https://eu.shop.globex.example"], ["globex"]),
+        ("x", [], [], ["https://eu.shop.globex.example", "https://globex.co.uk/"], ["globex"]),
+        ("x", [], [], ["https://globex.github.io/"], []),
         ("x", [], [], ["https://[::1", "", "mailto:x", "https://" + "ü" * 300 + ".example", "http://1.2.3.4"], []),
         ("globex", ["acme"], [], ["https://shop.globex.example"], ["acme", "globex", "sub acme"]),
         ("", [], [], [], []),
