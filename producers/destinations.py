@@ -29,7 +29,7 @@ class Destination(Protocol):
         ...
 
     def add_dead(self, bad: BadInput) -> None:
-        """Keeps a bad input that has a value, with its place and reason. Raises as `add` does."""
+        """Keeps the value of a bad input, with place and reason. Raises as `add` does."""
         ...
 
     def flush(self) -> None:

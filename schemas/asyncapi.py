@@ -24,6 +24,8 @@ DEAD_HEADERS: Final[dict[str, str]] = {
     "reason": "What is wrong and how to mend it",
     "field": "Where, dotted; empty: the whole record",
     "key": "The record's key, as it came; absent where it had none",
+    "source": "Of what never was a record: who sent it, or which host; partition and perhaps offset are -1",
+    "cut-from": "Of a value above the size limit, of which only the beginning is kept: its size in bytes",
 }
 
 

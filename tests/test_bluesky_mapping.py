@@ -256,6 +256,12 @@ def test_a_deleted_account_takes_back_all_that_it_did(tmp_path: Path) -> None:
     assert {event["actor_id"] for event in taken} == {did("cem")}
 
 
+def test_a_deleted_account_of_which_nothing_is_known_is_counted(tmp_path: Path) -> None:
+    source = open_source(tmp_path, [like("cem", "l1", ANA), account("dan", "deleted", 1), account("cem", "deleted", 2)])
+    assert len(events_of(source)) == 2
+    assert (source.notes["deleted_accounts"], source.notes["unresolved_accounts"]) == (2, 1)
+
+
 @pytest.mark.parametrize("status", [None, "takendown", "suspended", "deactivated", "desynchronized", "throttled", "x"])
 def test_an_account_that_may_come_back_keeps_its_records(tmp_path: Path, status: str | None) -> None:
     source = open_source(tmp_path, [like("cem", "l1", ANA), account("cem", status, at=1)])

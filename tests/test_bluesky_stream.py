@@ -392,7 +392,7 @@ def test_a_record_above_the_limit_is_a_dead_letter_of_its_first_bytes(tmp_path: 
 def test_the_fuse_blows_where_nearly_all_is_dead(tmp_path: Path) -> None:
     policy = BlueskyPolicy(until_idle=0.4, fuse=FusePolicy(records=200, share=0.95))
     run = Run(tmp_path)
-    with JetstreamServer(["<html>"] * 400, Host("v1")) as server, pytest.raises(FuseBlown):
+    with JetstreamServer(["<html>"] * 400, Host("v1")) as server, pytest.raises(FuseBlown, match="is --host a"):
         run.until_idle(server.url, policy=policy)
     assert len(run.letters) == 199, "those before the last one of the fuse"
 

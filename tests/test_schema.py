@@ -6,10 +6,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 from click.testing import CliRunner
+from fakes_kafka import FakeRecordProducer
 
 from pipeline.clickhouse.insert_format import encode_packed, encode_plain
 from pipeline.commands import schema
 from pipeline.dead_letters.letter import DeadLetter
+from producers.destinations import KafkaDestination
+from producers.source import BadInput
 from schemas.asyncapi import DEAD_HEADERS, asyncapi_document
 from schemas.events import event_json_schema
 from schemas.topics import KINDS, Topics
@@ -37,7 +40,22 @@ def test_asyncapi_has_every_topic_and_resolves_its_references() -> None:
 
 def test_a_dead_letter_has_the_headers_that_are_declared() -> None:
     letter = DeadLetter("t", 0, 1, b"k", b"v", 2, "no", "post_id")
-    assert [name for name, _ in letter.headers] == list(DEAD_HEADERS)
+    names = [name for name, _ in letter.headers]
+    assert [*names, "source", "cut-from"] == list(DEAD_HEADERS)
+
+
+def test_a_letter_of_a_source_has_headers_that_are_declared() -> None:
+    producer = FakeRecordProducer(record_bytes=1024)
+    KafkaDestination(producer, Topics(), producer.partitions).add_dead(BadInput("a", "b", b"x" * 2000, "c"))
+    [(_, _, _, value, headers)] = producer.sent
+    assert value == b"x" * 1000
+    assert {name: fact for name, fact in headers if name in ("source", "reason", "field", "cut-from")} == {
+        "source": b"a",
+        "reason": b"b",
+        "field": b"c",
+        "cut-from": b"2000",
+    }
+    assert {name for name, _ in headers} == DEAD_HEADERS.keys() - {"key"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,7 +7,14 @@ from pipeline.observability.prometheus import MetricsRegistry, Registry
 from schemas.topics import KINDS
 
 SourceCount = Literal[
-    "frames", "dead_frames", "reconnects", "cursor_gaps", "unresolved_deletes", "resolved_late", "deleted_accounts"
+    "frames",
+    "dead_frames",
+    "reconnects",
+    "cursor_gaps",
+    "unresolved_deletes",
+    "resolved_late",
+    "deleted_accounts",
+    "unresolved_accounts",
 ]
 SOURCE_COUNTS: Final[dict[SourceCount, str]] = {
     "frames": "Frames that came",
@@ -17,6 +24,7 @@ SOURCE_COUNTS: Final[dict[SourceCount, str]] = {
     "unresolved_deletes": "Deletes of records that the store does not know, of which nothing was taken back",
     "resolved_late": "Of these, deletes that came before their record, which was taken back when it came",
     "deleted_accounts": "Accounts that were deleted, whose known records were taken back",
+    "unresolved_accounts": "Of these, accounts of which the store knows no record",
 }
 assert set(SOURCE_COUNTS) == set(get_args(SourceCount))
 

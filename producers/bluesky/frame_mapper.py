@@ -29,7 +29,7 @@ class FrameMapper:
         self._early: dict[RecordKey | str, int] = {}
 
     def map(self, frame: Frame) -> Iterator[SourceRecord]:
-        """Yields the records of a frame, and keeps what the frame's record was. Raises FrameError."""
+        """Yields the records of a frame, and keeps the meaning of the frame's record. Raises FrameError."""
         if frame.kind == "account":
             yield from self._account(frame)
             return
@@ -72,21 +72,24 @@ class FrameMapper:
             return
         self.counts["deleted_accounts",] += 1
         self._remember(frame.did, frame.time_us)
+        is_known = False
         for key, kinds in self._store.of_actor(frame.did):
+            is_known = True
             yield from self._retracted(key, kinds, moment(frame.time_us))
+        self.counts["unresolved_accounts",] += not is_known
 
     def _retracted(self, key: RecordKey, kinds: dict[str, str], occurred_at: datetime) -> Iterator[SourceRecord]:
         for event in retractions(key, kinds, occurred_at):
             yield self._record(event, "retract")
 
     def _remember(self, gone: RecordKey | str, deleted_us: int) -> None:
-        """Keeps a delete, of a record or of an account by its DID, for records that are still to come."""
+        """Keeps a delete, of a record or of an account (by DID), for records still to come."""
         self._early[gone] = deleted_us
         if len(self._early) > EARLY_DELETES:
             del self._early[next(iter(self._early))]
 
     def _deleted_before(self, key: RecordKey, seen_us: int) -> int | None:
-        """Returns when a record was deleted, by itself or with its account, if the delete came first; else None."""
+        """Returns the time of a record's delete, alone or with the account, if the delete came first; else None."""
         for gone in (key, key.did):
             deleted_us = self._early.get(gone)
             if deleted_us is not None and deleted_us >= seen_us:

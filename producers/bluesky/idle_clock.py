@@ -43,6 +43,6 @@ class IdleClock:
             self.seconds += step
 
     def reset(self, sessions: int) -> None:
-        """Notes that something new came."""
+        """Notes progress of the stream."""
         self.seconds = self.apart = 0.0
         self._sessions = sessions

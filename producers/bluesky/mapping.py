@@ -47,7 +47,7 @@ class RecordKey(NamedTuple):
 
 
 class Skip(NamedTuple):
-    """A frame that is no event for a good reason, which is one word of a short list."""
+    """A frame without an event, for a reason from a short list of words."""
 
     reason: str
 
@@ -60,7 +60,7 @@ class Created(NamedTuple):
 
 
 class Deleted(NamedTuple):
-    """A record that is gone. `seen_us`: when the server saw it, in microseconds since 1970."""
+    """A deleted record. `seen_us`: when the server saw it, in microseconds since 1970."""
 
     key: RecordKey
     seen_us: int
@@ -90,7 +90,7 @@ def map_commit(frame: Frame) -> Created | Deleted | Skip:
 
 
 def retractions(key: RecordKey, kinds: dict[str, str], occurred_at: datetime) -> Iterator[dict[str, Any]]:
-    """Yields the events that take back what a record was; `kinds`: kind of event -> post_id."""
+    """Yields the events to take back a record; `kinds`: kind of event -> post_id."""
     for kind, post_id in kinds.items():
         yield {
             "event_id": key.uri + UNDO,
@@ -123,7 +123,7 @@ def _reaction(key: RecordKey, record: dict[str, Any], base: dict[str, Any]) -> I
 
 
 def _post_events(key: RecordKey, record: dict[str, Any], base: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields the post or comment, and the share of the post that it quotes."""
+    """Yields the post or comment, and the share of the quoted post."""
     fields = PostFields.of(record)
     url = web_url(key.did, key.rkey)
     said: dict[str, Any] = {"url": url, "hashtags": fields.hashtags, "mentions": fields.mentions}

@@ -54,7 +54,7 @@ class PostFields:
 
 
 def _features(facets: object) -> Iterator[tuple[str, Any]]:
-    """Yields the kind and the value of each feature that counts."""
+    """Yields the kind and the value of each known feature."""
     for facet in _list(facets):
         for feature in _list(_object(facet).get("features")):
             fields = _object(feature)

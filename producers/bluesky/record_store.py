@@ -81,7 +81,7 @@ class RecordStore:
         self._database = self._open()
 
     def find(self, key: RecordKey) -> dict[str, str] | None:
-        """Returns what a record was, as kind of event -> post_id; None for an unknown record. Raises Refused."""
+        """Returns the events of a record, as kind -> post_id; None for an unknown record. Raises Refused."""
         if unsaved := self._unsaved.get(key):
             return unsaved[0]
         where = (_actor(key.did), key.rkey, NUMBERS[key.collection])
@@ -92,7 +92,7 @@ class RecordStore:
         return None if row is None else _kinds(row[0])
 
     def of_actor(self, did: str) -> Iterator[tuple[RecordKey, dict[str, str]]]:
-        """Yields the records of an actor with what each was. Raises Refused."""
+        """Yields the records of an actor, each with kind -> post_id. Raises Refused."""
         yield from [(key, kinds) for key, (kinds, _) in self._unsaved.items() if key.did == did]
         unsaved = {key for key in self._unsaved if key.did == did}
         actor, last = _actor(did), ("", -1)
@@ -107,7 +107,7 @@ class RecordStore:
             last = (page[-1][0], page[-1][1])
 
     def add(self, key: RecordKey, kinds: dict[str, str], seen_us: int) -> None:
-        """Adds what a record was, until `save` in memory. The first of a key stays."""
+        """Adds the events of a record, until `save` in memory. The first of a key stays."""
         self._unsaved.setdefault(key, (kinds, seen_us // 1_000_000))
 
     def position(self) -> Position | None:
@@ -117,7 +117,7 @@ class RecordStore:
         return None if row is None else Position(*row)
 
     def save(self, position: Position | None) -> None:
-        """Saves the position with all records that were added, and removes expired ones. Raises Refused."""
+        """Saves the position with all added records, and removes expired records. Raises Refused."""
         rows = [
             (_actor(key.did), key.rkey, NUMBERS[key.collection], seen, _text(kinds))
             for key, (kinds, seen) in self._unsaved.items()
@@ -131,12 +131,12 @@ class RecordStore:
         self._unsaved.clear()
 
     def close(self) -> None:
-        """Closes the file, without what was not saved."""
+        """Closes the file without saving."""
         self._database.close()
         os.close(self._lock)
 
     def _expire(self, now: int) -> None:
-        """Removes the oldest records that are beyond the bounds. Their ids grow as they come."""
+        """Removes the oldest records beyond the bounds. Their ids grow as they come."""
         oldest, newest = self._database.execute("SELECT min(id), max(id) FROM records").fetchone()
         if oldest is None:
             return
@@ -178,7 +178,7 @@ class RecordStore:
 
 
 def _actor(did: str) -> int:
-    """Returns the number that stands for an actor: 64 bits of a hash."""
+    """Returns the number of an actor: 64 bits of a hash."""
     return int.from_bytes(hashlib.blake2b(did.encode(), digest_size=8).digest(), signed=True)
 
 

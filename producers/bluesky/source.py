@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol
 
 from pipeline.dead_letters import Fuse, FusePolicy
-from pipeline.errors import Unavailable
+from pipeline.errors import FuseBlown, Unavailable
 from pipeline.observability.source_metrics import SourceMetrics
 from producers.bluesky.frame_mapper import Counts, FrameMapper
 from producers.bluesky.idle_clock import IdleClock
@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 
 
 class MessageStream(Protocol):
-    """The connection to the network; tests have one without a network."""
+    """The port to the network; `JetstreamConnection` says what each part does. `sessions`: connections so far.
+    `trouble`: why nothing is connected."""
 
     counts: Counter[str]
     sessions: int
@@ -42,13 +43,17 @@ class MessageStream(Protocol):
 
     def messages(
         self, position: Callable[[], Position | None], is_over: Callable[[], bool]
-    ) -> Iterator[Message | None]: ...
+    ) -> Iterator[Message | None]:
+        """Yields messages, and None while no message comes, until `is_over`."""
 
-    def decode(self, value: bytes) -> bytes: ...
+    def decode(self, value: bytes) -> bytes:
+        """Returns the JSON of a message. Raises FrameError."""
 
-    def note_progress(self) -> None: ...
+    def note_progress(self) -> None:
+        """Notes progress of the stream."""
 
-    def end_session(self) -> None: ...
+    def end_session(self) -> None:
+        """Ends the present connection."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class BlueskySource(Source):
         self._fuse, self._in_fuse = Fuse(self._policy.fuse), (0, 0)
 
     def items(self) -> Iterator[SourceItem]:
-        """Yields events, and bad inputs for frames that are none. Raises Refused, Unavailable and FuseBlown."""
+        """Yields events, and bad inputs for frames without a meaning. Raises Refused, Unavailable and FuseBlown."""
         ticked = time.monotonic()
         self._quiet.look(ticked)
         self._store = self._store or self._open_store()
@@ -110,7 +115,7 @@ class BlueskySource(Source):
             self._store.save(self._position)
 
     def close(self) -> None:
-        """Closes the store, without what was not saved."""
+        """Closes the store without saving."""
         if self._store is not None:
             self._store.close()
 
@@ -171,7 +176,7 @@ class BlueskySource(Source):
             self._stream.note_progress()
 
     def _hear(self, endpoint: Endpoint, notice: Notice) -> None:
-        """Takes in what the host says of the stream."""
+        """Takes in a word of the host about the stream."""
         log.warning("%s: %s %s", endpoint.url, notice.name, notice.message)
         if notice.is_error:
             self._stream.end_session()
@@ -187,7 +192,13 @@ class BlueskySource(Source):
         frames, dead = self._in_fuse
         self._in_fuse = frames + 1, dead + is_dead
         if frames + 1 == FUSE_FRAMES:
-            self._fuse.note(*self._in_fuse)
+            try:
+                self._fuse.note(*self._in_fuse)
+            except FuseBlown:
+                raise FuseBlown(
+                    "nearly none of the latest frames could be mapped: is --host a Jetstream host of the version that "
+                    "its path says? The frames and what is wrong with each are in the topic of dead letters"
+                ) from None
             self._in_fuse = (0, 0)
 
     def _is_over(self) -> bool:

@@ -1,4 +1,4 @@
-"""The status server of a live source, where a setting asks for one: /metrics, /healthz and /readyz."""
+"""The status server of a live source, if a setting asks for a server: /metrics, /healthz and /readyz."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Compression of a stream by zstd with a dictionary, which halves what comes over the network.
+"""Compression of a stream by zstd with a dictionary, which halves the traffic.
 
 v2 hosts hand out their dictionary (getZstdDictionary). The dictionary of v1 is a file of Jetstream's own repository: a
 user who has it names it by --dictionary, and else v1 streams come by permessage-deflate.
@@ -39,8 +39,10 @@ class Compression:
         self._decompressor = self._plain
 
     def ask(self, endpoint: Endpoint) -> Mapping[str, str]:
-        """Returns the parameters that ask an endpoint for compressed frames, and gets its dictionary first. Without a
-        dictionary there are none: frames come plain."""
+        """Returns the parameters for compressed frames of an endpoint, and gets the endpoint's dictionary first.
+
+        Without a dictionary there are none: frames come plain.
+        """
         dictionary = self._dictionary(endpoint) if self._is_wanted else None
         if dictionary is None:
             self._decompressor = self._plain
@@ -53,7 +55,7 @@ class Compression:
         self._v2[endpoint.url] = None
 
     def forget(self, endpoint: Endpoint) -> None:
-        """Forgets the dictionary of a v2 endpoint, which has retired it."""
+        """Forgets the retired dictionary of a v2 endpoint."""
         self._v2.pop(endpoint.url, None)
 
     def decode(self, value: bytes) -> bytes:

@@ -56,7 +56,7 @@ class ConnectionPolicy:
 
 
 class Message(NamedTuple):
-    """A message of a host, as it came."""
+    """A message of a host, unread."""
 
     endpoint: Endpoint
     value: bytes
@@ -88,7 +88,7 @@ class JetstreamConnection:
     def messages(
         self, position: Callable[[], Position | None], is_over: Callable[[], bool]
     ) -> Iterator[Message | None]:
-        """Yields messages, and None whenever there is none for now, until `is_over`. Raises Refused when every host
+        """Yields messages, and None while no message comes, until `is_over`. Raises Refused when every host
         answers no before any was connected."""
         while not is_over():
             endpoint = self._endpoints[self._turn % len(self._endpoints)]
@@ -117,7 +117,7 @@ class JetstreamConnection:
         return self._compression.decode(value)
 
     def note_progress(self) -> None:
-        """Notes that the stream has gone forward: the next failure is the first one."""
+        """Notes progress of the stream: the next failure counts as the first."""
         self._failures = 0
 
     def end_session(self) -> None:
@@ -167,7 +167,7 @@ class JetstreamConnection:
             yield Message(endpoint, value)
 
     def _is_cured(self, endpoint: Endpoint, begun: Position | None, error: InvalidStatus) -> bool:
-        """Takes in a v2 host's answer to a cursor or a dictionary, and returns whether to ask it again at once."""
+        """Takes in a v2 host's answer to a cursor or a dictionary, and returns whether to ask again at once."""
         name, message = _xrpc_error(error)
         if name == "CursorTooOld":
             found = re.search(r"floor (\d{1,15})\b", message)
@@ -188,7 +188,7 @@ class JetstreamConnection:
         return False
 
     def _refusal(self, endpoint: Endpoint, error: InvalidStatus) -> str:
-        """Returns what a host answered. Raises Refused when all hosts have answered no, and none was ever connected."""
+        """Returns the answer of a host. Raises Refused when all hosts have answered no, and none was ever connected."""
         status, (name, message) = error.response.status_code, _xrpc_error(error)
         said = " ".join(filter(None, (f"HTTP {status}", name, message[:300].strip())))
         if 400 <= status < 500 and status not in RETRIED_STATUSES:

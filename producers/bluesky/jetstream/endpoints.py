@@ -51,7 +51,7 @@ class Endpoint:
 
     @property
     def http_root(self) -> str:
-        """The URL of the same host over HTTP, up to the folder of its XRPC methods (v2)."""
+        """The URL of the host over HTTP, up to the folder of XRPC methods (v2)."""
         scheme, netloc, path, *_ = urlsplit(self.url)
         root = path.rstrip("/").removesuffix(METHOD)
         return urlunsplit(("https" if scheme == "wss" else "http", netloc, root, "", ""))
@@ -59,7 +59,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The events that a host is asked for. `collections`: NSIDs; `actors`: DIDs, empty for everybody."""
+    """The events to ask a host for. `collections`: NSIDs; `actors`: DIDs, empty for everybody."""
 
     collections: tuple[str, ...]
     actors: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ def parse_endpoint(url: str) -> Endpoint:
 
 
 def subscription_url(endpoint: Endpoint, request: Request) -> str:
-    """Returns the URL that subscribes to the wanted events.
+    """Returns the URL for a subscription to the wanted events.
 
     Accounts are asked for beside commits: v1 sends them unasked.
     """

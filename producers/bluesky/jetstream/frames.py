@@ -33,7 +33,7 @@ class FrameError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame that has a place in the stream. `cursor`: time_us (v1) or seq (v2); `time_us`: when the server saw it,
+    """A frame with a place in the stream. `cursor`: time_us (v1) or seq (v2); `time_us`: when the server saw it,
     in microseconds since 1970. `body`: the fields of its kind."""
 
     kind: str

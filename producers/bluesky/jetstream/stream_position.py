@@ -32,7 +32,7 @@ class Position(NamedTuple):
 
 
 def advance(position: Position | None, endpoint: Endpoint, frame: Frame, now_us: int) -> Position | None:
-    """Returns the position behind a frame, or the given one where the frame is not beyond it."""
+    """Returns the position behind a frame, or the given position where the frame is not further."""
     if frame.time_us > now_us + AHEAD_US:
         return position
     new = Position(endpoint.version, endpoint.url, frame.cursor, frame.time_us)
