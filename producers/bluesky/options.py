@@ -1,13 +1,7 @@
 """Options of `engagement bluesky`: lists with commas, checked before anything is opened."""
 
-import hashlib
-import json
-import os
-from pathlib import Path
-
 import click
 
-from pipeline.settings import Settings
 from producers.bluesky.at_uri import COLLECTIONS
 from producers.bluesky.jetstream.endpoints import MOST_ACTORS, Endpoint, parse_endpoint
 from producers.bluesky.jetstream.frames import DID
@@ -44,10 +38,3 @@ def parse_collections(context: click.Context, parameter: click.Parameter, values
 def parse_endpoints(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[Endpoint, ...]:
     """Parses the URLs of hosts. Raises SettingsError."""
     return tuple(map(parse_endpoint, dict.fromkeys(values)))
-
-
-def default_store(settings: Settings) -> Path:
-    """Returns the file of position and records: one for each cluster and topic prefix."""
-    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    named = json.dumps([settings.kafka, settings.topic_prefix])
-    return base / "engagement" / f"bluesky-{hashlib.sha256(named.encode()).hexdigest()[:16]}.sqlite"

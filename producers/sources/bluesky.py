@@ -14,7 +14,7 @@ from pipeline.settings import load_settings
 from producers.bluesky.jetstream.compression import Compression
 from producers.bluesky.jetstream.connection import JetstreamConnection
 from producers.bluesky.jetstream.endpoints import DEFAULT_HOSTS, Endpoint, Wanted
-from producers.bluesky.options import default_store, parse_collections, parse_dids, parse_endpoints, split_words
+from producers.bluesky.options import parse_collections, parse_dids, parse_endpoints, split_words
 from producers.bluesky.record_store import RecordStore, StorePolicy
 from producers.bluesky.source import BlueskyPolicy, BlueskySource
 from producers.bluesky.status import serve_status
@@ -22,6 +22,7 @@ from producers.bluesky.stream_filter import StreamFilter
 from producers.command import JSON_OPTION, RATE_OPTION, print_summary, send_to_kafka, stop_on_signal
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
+from producers.state_files import state_file
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def bluesky(endpoints: tuple[Endpoint, ...], rate: float | None, as_json: bool, 
     compression = Compression(given["compress"], given["dictionary"])
     stream = JetstreamConnection(endpoints, Wanted(given["collections"], given["actors"]), compression)
     path, store_policy = (
-        given["state"] or default_store(settings),
+        given["state"] or state_file(settings, "bluesky", ".sqlite"),
         StorePolicy(given["keep_days"], given["keep_records"]),
     )
     policy = BlueskyPolicy(

@@ -1,8 +1,5 @@
 """Replay: files of events, at least once. A resumed replay goes on behind the last acked line."""
 
-import hashlib
-import json
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +18,7 @@ from producers.event_lines import ParsedLine, PostTable, parse_line, read_post_c
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
 from producers.source import SKIPPED, BadInput, Source, SourceItem, SourceRecord
+from producers.state_files import state_file
 from schemas.events import InvalidEvent
 
 
@@ -162,6 +160,4 @@ def replay_files(
 
 def default_state(settings: Settings, events: tuple[str, ...]) -> Path:
     """Returns the file of the bookmark: one for each set of files, cluster and topic prefix."""
-    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    named = [settings.kafka, settings.topic_prefix, *(str(Path(name).resolve()) for name in events)]
-    return base / "engagement" / f"replay-{hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]}.json"
+    return state_file(settings, "replay", ".json", *(str(Path(name).resolve()) for name in events))
