@@ -187,7 +187,7 @@ def _recount(settings: Settings, report: _Report) -> None:
 
 
 def _look_at_kafka(settings: Settings, wait: float | None) -> Unread | None:
-    """Counts what workers have not read, after a wait where one is asked for. Returns None, and says why, where Kafka
+    """Counts unread records, after the wait if `wait` is given. Returns None, and says why, where Kafka
     does not tell. Raises CheckFailed where the wait was too short."""
     if wait is not None:
         return wait_until_read(settings, wait, lambda line: click.echo(line, err=True))

@@ -1,6 +1,6 @@
-"""Compiles all kernels ahead of the first worker, and keeps them: python -m processors.compile_kernels.
+"""Compiles all kernels ahead of the first worker: python -m processors.compile_kernels.
 
-`make setup` runs it, and the build of the image. With a full cache it takes some seconds.
+`make setup` runs the module, and the build of the image. With a full cache it takes some seconds.
 """
 
 import os

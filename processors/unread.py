@@ -1,4 +1,4 @@
-"""The records of Kafka that no worker has committed yet, so that the log and the rows do not have them."""
+"""Unread records: held by Kafka and not committed by a worker yet, so neither the log nor the rows have them."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ FIRST, SECOND = (next(spec for spec in AGENTS if spec.name == name) for name in 
 
 @dataclass(frozen=True)
 class Unread:
-    """What workers have not committed. `events`: records of the source topics. `cells`: messages for the conversation
+    """Numbers of uncommitted records. `events`: records of the source topics. `cells`: messages for the conversation
     agent."""
 
     events: int
@@ -29,13 +29,13 @@ class Unread:
 
 
 def count_unread(settings: Settings) -> Unread:
-    """Counts what Kafka holds and workers have not committed. Raises Unavailable."""
+    """Counts records held by Kafka and not committed by workers. Raises Unavailable."""
     with open_admin(settings, CONNECT_SECONDS) as admin:
         return Unread(*(_left(admin, settings, spec, _ends(admin, settings, spec)) for spec in (FIRST, SECOND)))
 
 
 def wait_until_read(settings: Settings, seconds: float, say: Callable[[str], None]) -> Unread:
-    """Blocks until workers have committed all events that Kafka holds now, and all messages that follow from them.
+    """Blocks until workers have committed all present events, and all messages about them.
 
     Raises CheckFailed after `seconds`, and Unavailable where Kafka does not answer at first.
     """
@@ -63,7 +63,7 @@ def _ends(admin: Admin, settings: Settings, spec: AgentSpec) -> Offsets:
 
 
 def _left(admin: Admin, settings: Settings, spec: AgentSpec, ends: Offsets) -> int:
-    """Counts the records before `ends` that the agent's group has not committed and Kafka still keeps."""
+    """Counts the records before `ends`, still kept by Kafka and not committed by the agent's group."""
     try:
         committed = admin.committed(spec.group(settings.topics))
     except Unavailable:  # the broker makes the group's coordinator when it is asked for the first time

@@ -8,16 +8,21 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import EngagementError
+from pipeline.observability.health import COMPILING
 
 COMMAND: Final = (sys.executable, "-c", "from pipeline.cli import main; main()")
 WORKER_START_SECONDS: Final = 90.0
-"""How long a worker may take to start; compiling its kernels on a first start takes 15 s on an idle core."""
+"""How long a worker may take to start, the time apart in which it compiles kernels."""
+
+SAY_SECONDS: Final = 5.0
+"""How often the demo says how far the compilation is."""
 
 WORKER_STOP_SECONDS: Final = 30.0
 """How long a worker may take to stop before it is killed."""
@@ -54,12 +59,21 @@ class Worker:
 
         Raises EngagementError when the worker ends, or takes longer than WORKER_START_SECONDS.
         """
-        deadline = time.monotonic() + WORKER_START_SECONDS
-        while time.monotonic() < deadline:
+        said = time.monotonic()
+        deadline = said + WORKER_START_SECONDS
+        while (now := time.monotonic()) < deadline:
             self._must_run()
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5):
                     return
+            except urllib.error.HTTPError as error:
+                reason = next(iter(json.load(error)["reasons"]), "")
+                if reason.startswith(COMPILING):
+                    deadline = now + WORKER_START_SECONDS
+                    if now - said >= SAY_SECONDS:
+                        said = now
+                        print(reason, file=sys.stderr, flush=True)
+                time.sleep(0.1)
             except OSError:
                 time.sleep(0.1)
         raise EngagementError(f"the worker is not ready after {WORKER_START_SECONDS:g} s: see {self._log}")

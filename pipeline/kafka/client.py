@@ -107,7 +107,7 @@ class Admin:
         return self._offsets(topics, OffsetSpec.LATEST)
 
     def beginnings(self, topics: Sequence[str]) -> Offsets:
-        """Returns the offset of the first record that is kept in every partition. Raises as `ends`."""
+        """Returns the offset of the oldest record in every partition. Raises as `ends`."""
         return self._offsets(topics, OffsetSpec.EARLIEST)
 
     def committed(self, group: str) -> Offsets:

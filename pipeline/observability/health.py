@@ -19,6 +19,9 @@ StoreName = Literal["clickhouse", "kafka"]
 STORE_TITLES: Final[dict[StoreName, str]] = {"clickhouse": "ClickHouse", "kafka": "Kafka"}
 """Stores as logs name them."""
 
+COMPILING: Final = "compiling kernels"
+"""The beginning of the reason of a worker that compiles before it joins its groups, which may take minutes."""
+
 NO_PARTITIONS: Final = "no partitions yet: waiting for the consumer group"
 
 
@@ -97,7 +100,7 @@ class HealthState:
         self._tell()
 
     def note_loading(self, said: str | None) -> None:
-        """Notes how far the worker is with loading what it needs before it joins its groups; None once all is there."""
+        """Notes the progress of loading before the worker joins a group, in words; None at the end."""
         with self._lock:
             self._loading = said
         self._tell()
@@ -109,7 +112,7 @@ class HealthState:
         self._tell()
 
     def beat(self, now: float) -> None:
-        """Notes that the event loop runs. Silence is judged only after a first beat."""
+        """Notes a sign of life of the event loop. Silence is judged only after a first beat."""
         self._beaten = now
 
     def report(self, now: float) -> Report:
@@ -187,7 +190,7 @@ class WatchdogState:
             self._set_clocks(now)
 
     def note_member(self, now: float) -> None:
-        """Marks this worker as a member of its group."""
+        """Marks this worker as a member of the group."""
         with self._lock:
             self._outside = None
             self._outside_clock.reset()
@@ -229,7 +232,7 @@ class WatchdogState:
 
 
 class _StopWatch:
-    """A stopwatch that can be stopped, resumed and reset."""
+    """A stopwatch with stop, resume and reset."""
 
     def __init__(self) -> None:
         self._counted = 0.0

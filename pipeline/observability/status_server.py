@@ -30,7 +30,7 @@ DRAIN_SECONDS: Final = 0.5
 
 
 class RendersMetrics(Protocol):
-    """What `/metrics` shows."""
+    """The content of `/metrics`."""
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Returns body and content type for the Accept header of a request."""
@@ -120,7 +120,7 @@ class StatusServer:
 
 
 def _listen(host: str, port: int, spare_ports: int) -> socket.socket:
-    """Listens at the port, or at the first of the next ones that is free. Raises OSError of the last one tried."""
+    """Listens at the port, or at the next free port. Raises OSError of the last one tried."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for number in range(port, port + spare_ports):
         try:

@@ -27,7 +27,9 @@ NAME: Final = re.compile(r"kernels-[0-9a-f]{16}")
 OURS: Final = ("processors", "pipeline", "schemas")
 COMPILERS: Final = ("numba", "llvmlite", "numpy")
 
-_USES_NUMBA: Final = re.compile(rb"^(?:from|import) numba\b", flags=re.MULTILINE)
+_USES_NUMBA: Final = re.compile(rb"^(?:from|import) numba\s", flags=re.MULTILINE)
+"""Matches files with kernels: not those that only look at the compiler (numba.core)."""
+
 _IMPORTS: Final = re.compile(r"^from ([\w.]+) import (?:\(([^)]*)\)|(.*))|^import ([\w.]+)", flags=re.MULTILINE)
 
 
@@ -115,7 +117,7 @@ def _link(compiled: Path, folder: Path) -> None:
 
 
 def _temporary_base() -> Path | None:
-    """Makes a folder that this process removes at its end. Returns None where none can be made."""
+    """Makes a folder, and removes the folder when this process ends. Returns None where none can be made."""
     try:
         base = Path(tempfile.mkdtemp(prefix="engagement-kernels-"))
     except OSError:
@@ -126,7 +128,7 @@ def _temporary_base() -> Path | None:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Makes the folder, and updates its time of use. Returns whether the folder can be written."""
+    """Makes the folder, and updates the folder's time of use. Returns whether the folder can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

@@ -13,6 +13,7 @@ from typing import Any, Final
 from numba.core import event
 from numba.core.dispatcher import Dispatcher
 
+from pipeline.observability.health import COMPILING
 from processors.runtime.kernel_cache import VARIABLE
 
 SHOW_SECONDS: Final = 0.5
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class KernelProgress(event.Listener):  # type: ignore[misc]  # numba has no types
-    """Tells how many kernels are loaded, once one of them has to be compiled; says nothing where all are in the cache.
+    """Tells how many kernels are loaded while a kernel is compiled; says nothing where all are in the cache.
 
     Several threads may load kernels at the same time.
     """
@@ -41,7 +42,7 @@ class KernelProgress(event.Listener):  # type: ignore[misc]  # numba has no type
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Watches the kernels that are loaded inside of the block."""
+        """Watches the loading of kernels inside of the block."""
         with self._lock:
             self._watching += 1
             if self._watching == 1:
@@ -57,11 +58,11 @@ class KernelProgress(event.Listener):  # type: ignore[misc]  # numba has no type
                     self._end()
 
     def on_start(self, event: Any) -> None:
-        """Called by numba before it compiles a function; one compilation at a time in the process."""
+        """Called by numba before a compilation; no two overlap in a process."""
         self._tell()
 
     def on_end(self, event: Any) -> None:
-        """Called by numba after it has compiled a function."""
+        """Called by numba after a compilation."""
         self._tell()
 
     def _tell(self) -> None:
@@ -75,7 +76,7 @@ class KernelProgress(event.Listener):  # type: ignore[misc]  # numba has no type
         compiled = loaded - self._loaded_before
         seconds = (now - self._started) / compiled * (kernels - loaded) if compiled > 5 else math.nan
         left = "a minute in all" if math.isnan(seconds) else f"{seconds:.0f} s left"
-        text = f"compiling kernels, {loaded} of {kernels}, about {left} (once for each version)"
+        text = f"{COMPILING}, {loaded} of {kernels}, about {left} (once for each version)"
         self._show(text)
         if now - self._said >= SAY_SECONDS:
             self._said = now
@@ -91,13 +92,13 @@ class KernelProgress(event.Listener):  # type: ignore[misc]  # numba has no type
 
 
 def count_kernels() -> tuple[int, int]:
-    """Returns how many kernels of the imported modules are loaded, and how many there are."""
+    """Returns the number of loaded kernels, and of all kernels of the imported modules."""
     kernels = all_kernels()
     return sum(bool(kernel.overloads) for kernel in kernels), len(kernels)
 
 
 def all_kernels() -> list[Any]:
-    """Returns the kernels of the imported modules, but for functions that are always inlined into their callers."""
+    """Returns the kernels of the imported modules, without functions always inlined into their callers."""
     kernels = {
         id(value): value
         for name, module in list(sys.modules.items())

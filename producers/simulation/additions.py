@@ -55,8 +55,8 @@ def spike_times(rng: np.random.Generator, spike: PlantedSpike, comments_a_minute
 def add_spike_comments(
     rng: np.random.Generator, columns: SimulatedColumns, spike: PlantedSpike, posts: Ints, occurred: Ints
 ) -> Ints:
-    """Adds a comment of the spike at each time, by new actors, under some of `posts` (the first post where these are
-    none). Returns their rows."""
+    """Adds a comment of the spike at each time, by new actors, under some of `posts`, or under the first
+    post where `posts` is empty. Returns their rows."""
     there = posts if len(posts) else np.flatnonzero(columns.kind == POST)[:1]
     actors = int(columns.actor.max()) + 1 + rng.integers(0, max(1, len(occurred)), len(occurred))
     rows = columns.add(np.full(len(occurred), COMMENT), rng.choice(there, len(occurred)), actors, occurred)
@@ -103,7 +103,7 @@ def make_awkward(rng: np.random.Generator, columns: SimulatedColumns, count: int
 
 
 def default_id(columns: SimulatedColumns, row: int) -> str:
-    """Returns the event_id that follows from a row: the kind's first letter and the number, or the target's id with
+    """Derives the event_id from a row: the kind's first letter and the number, or the target's id with
     '#undo'."""
     if columns.target[row] != NO_ROW:
         return default_id(columns, int(columns.target[row])) + UNDO

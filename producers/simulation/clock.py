@@ -23,7 +23,7 @@ DAY_SECONDS: Final = 86_400.0
 
 
 class Clock:
-    """The activity time of a simulation, in seconds from its start. `length`: the end of activity time; `duration`: the
+    """The activity time of a simulation, in seconds from the start. `length`: the end of activity time; `duration`: the
     seconds until then."""
 
     def __init__(self, start: float, seconds: float) -> None:
@@ -55,6 +55,6 @@ class Clock:
         return times
 
     def reach(self, causes: Reals) -> Reals:
-        """Returns the share of the reactions to causes at `causes` that come before the end."""
+        """Returns the share of reactions before the end, for causes at `causes`."""
         reached: Reals = np.interp(self.length - causes, self._delays, self._reached)
         return reached

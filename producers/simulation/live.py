@@ -39,7 +39,7 @@ BATCH: Final = 1_000
 
 
 def sleep(seconds: float) -> bool:
-    """Sleeps, and returns that nobody has stopped the simulation."""
+    """Sleeps, and returns True: nobody has stopped the simulation."""
     time.sleep(seconds)
     return True
 
@@ -70,7 +70,7 @@ class LivePolicy:
 
 
 def live_records(policy: LivePolicy, clock: LiveClock | None = None) -> Iterator[SourceRecord]:
-    """Returns records, each of which comes when it is due, until the clock's `sleep` returns False.
+    """Returns records at their due times, until the clock's `sleep` returns False.
 
     Raises SettingsError for a policy part of which would do nothing.
     """
@@ -138,7 +138,7 @@ class _Slice:
         self._writer = Writer(rng, columns, world, name)
 
     def records(self, clock: LiveClock, started: float) -> Iterator[SourceRecord]:
-        """Yields the records when they are due. Sets `is_stopped` when the clock ends the simulation."""
+        """Yields the records at their due times. Sets `is_stopped` when the clock ends the simulation."""
         sent = 0
         while sent < len(self.rows):
             since = clock.now() - started
@@ -154,7 +154,7 @@ class _Slice:
                 sent = due
 
     def _stamp(self, rows: Ints, times: Reals) -> Ints:
-        """Returns the times of these rows in microseconds; a new row gets its time of `times`, in seconds."""
+        """Returns the times of some rows in microseconds; a new row gets its time of `times`, in seconds."""
         times = np.maximum(times, self._newest)
         self._newest = float(times[-1])
         # Backwards, so that the first time of a row that is among them twice stays.

@@ -71,7 +71,7 @@ class SimulationPolicy:
     spikes: tuple[PlantedSpike, ...] = ()
 
     def check(self) -> None:
-        """Raises SettingsError for a policy that makes no sense, or part of which would do nothing."""
+        """Raises SettingsError for a senseless policy, or one part of which would do nothing."""
         if self.posts < 1 or self.events < 0 or self.hours <= 0:
             raise SettingsError("a simulation needs at least one post, no fewer than 0 events and more than 0 hours")
         minutes = math.ceil(self.hours * 60)
@@ -96,7 +96,7 @@ class SimulationPolicy:
 
 
 def options_hash(options: Mapping[str, Any]) -> str:
-    """Returns 8 hexadecimal digits that follow from the options: equal numbers and equal instants count as equal."""
+    """Hashes the options to 8 hexadecimal digits: equal numbers and equal instants count as equal."""
     text = json.dumps(options, default=_plain, sort_keys=True)
     return blake2b(json.dumps(json.loads(text, parse_int=float)).encode(), digest_size=4).hexdigest()
 

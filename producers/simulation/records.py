@@ -48,8 +48,7 @@ def draw_events(rng: np.random.Generator, policy: SimulationPolicy) -> Simulated
 
 
 def draw_order(rng: np.random.Generator, columns: SimulatedColumns, policy: SimulationPolicy) -> tuple[Ints, Ints]:
-    """Draws the time of each row, which is beyond FAR_AHEAD for future ones, and the rows in the order of sending, some
-    twice."""
+    """Draws the time of each row (beyond FAR_AHEAD for a future event), and the order of sending, some rows twice."""
     reactions = np.flatnonzero(columns.kind != POST)
 
     def some(share: float) -> Ints:
@@ -67,14 +66,14 @@ def draw_order(rng: np.random.Generator, columns: SimulatedColumns, policy: Simu
 
 
 def draw_flaws(rng: np.random.Generator, policy: SimulationPolicy, records: int) -> Sequence[int]:
-    """Draws the places of the records behind which a malformed one comes, in order."""
+    """Draws the places of records followed by a malformed record, in order."""
     count = min(policy.count(policy.malformed), records)
     places: list[int] = np.sort(rng.choice(records, count, replace=False)).tolist()
     return places
 
 
 def with_malformed(records: Iterator[SourceRecord], flaws: Sequence[int]) -> Iterator[SourceRecord]:
-    """Yields the records, with spoilt copies behind those at the places `flaws`."""
+    """Yields the records, with spoilt copies behind the records at the places `flaws`."""
     number = 0
     for place, record in enumerate(records):
         yield record

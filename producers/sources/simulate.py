@@ -154,7 +154,7 @@ def _refuse_what_is_not_live(context: click.Context) -> None:
 
 @contextmanager
 def _clock_until_signal() -> Iterator[LiveClock]:
-    """Yields a clock that ends the simulation on SIGINT or SIGTERM. A second signal ends the process."""
+    """Yields a clock for a simulation until SIGINT or SIGTERM. A second signal ends the process."""
     stopped = Event()
 
     def sleep(seconds: float) -> bool:
