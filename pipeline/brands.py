@@ -14,19 +14,38 @@ Accounts are actor ids exactly as in events. Names, hashtags and mentions are fo
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails
 
 from pipeline.canonical_url import canonical_host, canonical_site
-from pipeline.documents import read_yaml
+from pipeline.documents import Document, Place, Unquoted, read_yaml
 from pipeline.errors import SettingsError
+from pipeline.flaws import flaw_reason
 from schemas.events import ID_LENGTH, conversation_keys
 from schemas.folding import fold_name, fold_tag
 
 SETTING: Final = "ENGAGEMENT_BRANDS"
 BRAND_PREFIX: Final = "brand:"
+EXAMPLE_PATH: Final = "deploy/brands.example.yaml"
+NEEDS_QUOTES: Final = "must be text; put it in quotes (without them # begins a comment, @ is no text, No a boolean)"
 NOBODY: Final[frozenset[str]] = frozenset()
+
+
+def _is_quoted(value: Any) -> Any:
+    if isinstance(value, Unquoted):
+        raise ValueError(NEEDS_QUOTES)
+    return value
 
 
 def _is_domain(value: str) -> str:
@@ -35,9 +54,10 @@ def _is_domain(value: str) -> str:
     return value
 
 
-Account = Annotated[str, StringConstraints(min_length=1, max_length=ID_LENGTH)]
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-Domain = Annotated[str, AfterValidator(_is_domain)]
+BrandName = Annotated[str, BeforeValidator(_is_quoted)]
+Account = Annotated[str, BeforeValidator(_is_quoted), StringConstraints(min_length=1, max_length=ID_LENGTH)]
+Tag = Annotated[str, BeforeValidator(_is_quoted), StringConstraints(min_length=1, max_length=256)]
+Domain = Annotated[str, BeforeValidator(_is_quoted), AfterValidator(_is_domain)]
 
 
 class Brand(BaseModel):
@@ -52,7 +72,7 @@ class Brand(BaseModel):
     domains: list[Domain] = Field(default=[])
 
 
-FILE: Final[TypeAdapter[dict[str, Brand]]] = TypeAdapter(dict[str, Brand], config=ConfigDict(strict=True))
+FILE: Final[TypeAdapter[dict[BrandName, Brand]]] = TypeAdapter(dict[BrandName, Brand], config=ConfigDict(strict=True))
 
 
 @dataclass(frozen=True)
@@ -103,34 +123,39 @@ def load_brands(path: Path | None) -> Brands:
     if path is None:
         return Brands()
     try:
-        content = read_yaml(path)
-        return brands_of(FILE.validate_python({} if content is None else content))
+        return _brands_in(read_yaml(path))
     except SettingsError as error:
         raise SettingsError(f"{SETTING}: {error}") from None
-    except ValidationError as error:
-        raise SettingsError(f"{SETTING}: {path}: {_explain(error)}") from None
-    except ValueError as error:
-        raise SettingsError(f"{SETTING}: {path}: {error}") from None
+
+
+class BrandFlaw(ValueError):
+    """A flaw at `place`, which begins with the name of a brand."""
+
+    def __init__(self, place: Place, reason: str) -> None:
+        super().__init__(f"brand {place[0]!r}: {reason}")
+        self.place = place
 
 
 def brands_of(named: dict[str, Brand]) -> Brands:
-    """Indexes brands by name. Raises ValueError where two names fold to one or an account is on both sides."""
+    """Indexes brands by name. Raises BrandFlaw where two names fold to one or an account is on both sides."""
     entries: dict[str, Brand] = {}
     for name, brand in named.items():
         folded = fold_name(name)
         if not folded or folded in entries:
-            raise ValueError(f"brand {name!r}: " + ("is the name of another brand too" if folded else "needs a name"))
+            raise BrandFlaw(
+                (name,), "is the name of another brand too; rename one of them" if folded else "needs a name; write one"
+            )
         for field_name, tags, sign in (("hashtags", brand.hashtags, "#"), ("mentions", brand.mentions, "@")):
-            for tag in tags:
+            for number, tag in enumerate(tags):
                 if not fold_tag(tag, sign):
-                    raise ValueError(
-                        f"brand {name!r}: {field_name}: {tag!r} has nothing behind its {sign}; give a name"
+                    raise BrandFlaw(
+                        (name, field_name, number), f"{field_name}: {tag!r} has nothing behind its {sign}; give a name"
                     )
         entries[folded] = brand
     own = frozenset(account for brand in entries.values() if brand.side == "own" for account in brand.accounts)
-    for name, brand in entries.items():
+    for name, brand in named.items():
         if brand.side == "rival" and (shared := sorted(own.intersection(brand.accounts))):
-            raise ValueError(f"brand {name!r}: accounts: {shared[0]!r} is an account of an own brand; leave one out")
+            raise BrandFlaw((name,), f"accounts: {shared[0]!r} is an account of an own brand; leave one out")
     by_account = _inverted((account, name) for name, brand in entries.items() for account in brand.accounts)
     return Brands(
         entries=entries,
@@ -149,9 +174,18 @@ def brands_of(named: dict[str, Brand]) -> Brands:
     )
 
 
-def _explain(error: ValidationError) -> str:
-    flaw = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    reason = flaw["msg"].removeprefix("Value error, ")
+def _brands_in(document: Document) -> Brands:
+    try:
+        return brands_of(FILE.validate_python({} if document.content is None else document.content))
+    except ValidationError as error:
+        flaw = error.errors(include_url=False, include_input=False)[0]
+        raise document.error(flaw["loc"], _explain(flaw), shown=0) from None
+    except BrandFlaw as error:
+        raise document.error(error.place, str(error), shown=0) from None
+
+
+def _explain(flaw: ErrorDetails) -> str:
+    """Returns the brand, the field, the reason and the cure of a flaw."""
     if not flaw["loc"]:
         return "must hold brands by name: acme: {side: own, accounts: [...]}"
     name, *fields = flaw["loc"]
@@ -159,14 +193,12 @@ def _explain(error: ValidationError) -> str:
         return f"brand {name!r}: a name must be text; put it in quotes"
     if not fields:
         return f"brand {name!r}: must have side and some of accounts, hashtags, mentions, domains"
-    if flaw["type"] == "string_type":
-        reason = "must be text; put it in quotes (without them # begins a comment and @ is no text)"
-    elif flaw["type"] == "extra_forbidden":
-        reason = "is no field of a brand; it has side, accounts, hashtags, mentions, domains"
-    elif flaw["type"] == "missing":
-        reason = "is missing; say own or rival"
-    elif flaw["type"] == "list_type":
-        reason = "must be a list: [one, two]"
+    reasons = {
+        "string_type": NEEDS_QUOTES,
+        "extra_forbidden": "is no field of a brand; it has side, accounts, hashtags, mentions, domains",
+        "missing": "is missing; say own or rival",
+    }
+    reason = reasons.get(flaw["type"]) or flaw_reason(flaw, EXAMPLE_PATH)
     return f"brand {name!r}: {'.'.join(map(str, fields))}: {reason}"
 
 

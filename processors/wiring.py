@@ -21,7 +21,7 @@ from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
 from pipeline.topic_producer import PartitionProducer
 from processors.alerts.agent import AlertAgent
-from processors.alerts.config import ALERTS_SETTING, load_alerts
+from processors.alerts.config import ALERTS_SETTING, known_conversations, load_alerts
 from processors.alerts.connections import open_heartbeat, open_receivers
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.alerts.host import AlertHost
@@ -126,7 +126,8 @@ def open_alerts(settings: Settings, context: AgentContext) -> AlertHost:
     """Puts the alert agent together. Blocks on reading the alerts file. Raises SettingsError for a file that cannot be
     used."""
     try:
-        config = None if settings.alerts is None else load_alerts(settings.alerts, os.environ)
+        known = known_conversations(settings)
+        config = None if settings.alerts is None else load_alerts(settings.alerts, os.environ, known)
     except SettingsError as error:
         raise SettingsError(f"{ALERTS_SETTING}: {error}") from None
     thread = _thread("alerts", settings, context)

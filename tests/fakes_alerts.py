@@ -177,6 +177,7 @@ class HttpServer:
         self.requests: list[Request] = []
         self.status, self.seconds, self.port = 200, 0.0, 0
         self.answer_headers: dict[str, str] = {}
+        self.answer_body = b"said by the server"
         self._server: _Server | None = None
         self._released = threading.Event()
         self.start()
@@ -204,7 +205,7 @@ class HttpServer:
                 for name, value in server.answer_headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(b"said by the server")
+                self.wfile.write(server.answer_body)
 
             def log_message(self, *_: Any) -> None: ...
 

@@ -1,6 +1,7 @@
 """The alerts' file: what it may say, what errors say, where its secrets come from; `engagement alerts check`."""
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from click.testing import CliRunner, Result
 from pipeline.cli import engagement
 from pipeline.errors import CheckFailed, SettingsError
 from pipeline.settings import load_settings
-from processors.alerts.config import load_alerts
+from processors.alerts.config import known_conversations, load_alerts
 from processors.alerts.receivers import RECEIVERS
 from processors.alerts.routing import Routing
+from processors.alerts.values.patterns import covers, matcher
 from tests.fakes_alerts import HttpServer, config_of
 
 EXAMPLE = Path(__file__).parent.parent / "deploy/alerts.example.yaml"
@@ -33,6 +35,9 @@ routes:
 {route}
 {more}
 """
+
+
+SILENCE = "silences: [{{match: 'brand:x', {}, comment: c}}]"
 
 
 def _load(path: Path, text: str, **environment: str) -> object:
@@ -68,7 +73,7 @@ def test_no_secret_in_a_repr() -> None:
         ("routes: 1\nroutes: 2", "'routes' is there twice"),
         (_small("urll: x"), "receivers.hook.urll: is not known here"),
         (_small("timeout: 5"), "receivers.hook.timeout: must be a number with its unit: 90s, 5m, 2h, 7d"),
-        (_small("timeout: 0s"), "receivers.hook.timeout: Input should be greater than 0"),
+        (_small("timeout: 0s"), "receivers.hook.timeout: must be from 1s to 120s"),
         (_small("rate: often"), "receivers.hook.rate: must be a number a second, minute or hour: 30/minute"),
         (_small("rate: 0/minute"), "receivers.hook.rate: must be"),
         (_small("secret: hunter2"), "receivers.hook.secret: is a secret and must not stand in the file"),
@@ -79,21 +84,22 @@ def test_no_secret_in_a_repr() -> None:
         (_small(route="severity: 1"), "routes.0.severity: "),
         (_small(route="continue: maybe"), "routes.0.continue: "),
         (_small(more="oldest: forever"), "oldest: must be a number with its unit"),
-        (_small(more="silences: [{match: x, until: 2026-01-01, comment: c}]"), "silences.0.until: "),
-        (_small(more="silences: [{match: x, until: 2026-01-01T00:00:00, comment: c}]"), "names no zone; add Z"),
-        (_small(more="silences: [{match: x, comment: c}]"), "silences.0.until: is missing"),
+        (_small(more="silences: [{match: 'brand:x', until: 2026-01-01, comment: c}]"), "silences.0.until: "),
         (
-            _small(
-                more="silences: [{match: x, from: 2026-01-02T00:00:00Z, until: 2026-01-01T00:00:00Z, comment: c}]",
-            ),
-            "silences.0: until: must be after from",
+            _small(more="silences: [{match: 'brand:x', until: 2026-01-01T00:00:00, comment: c}]"),
+            "names no zone; add Z",
+        ),
+        (_small(more="silences: [{match: 'brand:x', comment: c}]"), "silences.0.until: is missing"),
+        (
+            _small(more=SILENCE.format("from: 2026-01-02T00:00:00Z, until: 2026-01-01T00:00:00Z")),
+            "silences.0.until: must be after from",
         ),
         (
             _small(more="heartbeat: {url: {clear: 'https://h.example'}, every: 10s, timeout: 20s}"),
             "heartbeat: timeout: must not be longer than every",
         ),
         (_small().replace("to: hook", "to: [hook, gone]"), "routes.0.to: 'gone' is no receiver; there are hook"),
-        (_small().replace("kind: webhook", "kind: fax"), "receivers.hook: kind must be one of alertmanager"),
+        (_small().replace("kind: webhook", "kind: fax"), "receivers.hook.kind: must be one of alertmanager"),
         (_small().replace("kind: webhook", "kind: slack"), "receivers.hook.url: is a secret and must not stand"),
         (_small().replace("http://127", "ftp://127"), "receivers.hook.url: must be http://host/... or https"),
         (_small().replace("//127", "//u:hunter2@127"), "receivers.hook.url: holds a password"),
@@ -161,6 +167,100 @@ def test_a_silence_holds_from_its_beginning_until_before_its_end() -> None:
     assert routing.silence("hashtag:y", start) is None
     assert routing.silence("hashtag:x", end) is None
     assert routing.silence("hashtag:x", datetime(2025, 12, 31, 23, 59, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fitting", "other"),
+    [
+        ("hashtag:[abc]", "hashtag:[abc]", "hashtag:a"),
+        ("hashtag:a[!b]*", "hashtag:a[!b]c", "hashtag:ac"),
+        ("hashtag:#Acme", "hashtag:acme", "hashtag:#acme"),
+        ("HASHTAG:＃ＡＣＭＥ", "hashtag:acme", "hashtag:acme2"),
+        ("hashtag: acme ", "hashtag:acme", "hashtag:acm"),
+        ("mention:@Ana.example", "mention:ana.example", "hashtag:ana.example"),
+        ("brand: ACME ", "brand:acme", "brand:acme2"),
+        ("author:Bluesky/DID:*", "author:bluesky/did:plc:1", "author:mastodon/did:plc:1"),
+        ("author:*/a?c", "author:bluesky/abc", "author:bluesky/abbc"),
+        ("thread:Post.1", "thread:post.1", "thread:postx1"),
+        ("*:acme", "mention:acme", "mention:acme2"),
+        ("hashtag:straße", "hashtag:STRASSE", "hashtag:strase"),
+        ("hashtag:a\\b", "hashtag:a\\b", "hashtag:ab"),
+        ("h*g:x?", "hashtag:xy", "hashtag:x"),
+    ],
+)
+def test_a_pattern_means_the_key_that_people_would_write(pattern: str, fitting: str, other: str) -> None:
+    config = config_of(routes=[{"match": pattern, "to": ["hook"]}])
+    assert Routing(config).matched_routes(fitting) == [("hook", "warning")]
+    assert Routing(config).matched_routes(other) == []
+    until = datetime(2027, 1, 1, tzinfo=UTC)
+    silenced = Routing(config_of(silences=[{"match": pattern, "until": until, "comment": "c"}]))
+    assert silenced.silence(fitting, datetime(2026, 1, 1, tzinfo=UTC)) is not None
+    assert silenced.silence(other, datetime(2026, 1, 1, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize(
+    ("wider", "narrower", "is_covered"),
+    [
+        ("*", "hashtag:*", True),
+        ("hashtag:*", "hashtag:a?c*", True),
+        ("hashtag:a?c", "hashtag:abc", True),
+        ("hashtag:a?c", "hashtag:a?c", True),
+        ("hashtag:a?", "hashtag:a*", False),
+        ("hashtag:?*", "hashtag:*", False),
+        ("hashtag:*a", "hashtag:*b", False),
+        ("hashtag:[a]", "hashtag:a", False),
+        ("hashtag:a", "hashtag:*", False),
+    ],
+)
+def test_which_pattern_covers_another(wider: str, narrower: str, is_covered: bool) -> None:
+    assert covers(wider, narrower) == is_covered
+
+
+def test_many_stars_take_no_time() -> None:
+    fits, began = matcher("hashtag:" + "*a" * 500 + "b"), time.monotonic()
+    assert not fits("hashtag:" + "a" * 5_000)
+    assert time.monotonic() - began < 1
+
+
+def test_brands_and_kinds_that_cannot_spike_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    brands = tmp_path / "brands.yaml"
+    brands.write_text("Acme: {side: own, hashtags: [acme]}\n")
+    path = tmp_path / "alerts.yaml"
+    for pattern, said in (
+        ("brand:ACME", None),
+        ("brand:*", None),
+        ("brand:a?me", None),
+        ("brand:globex", "names no brand of ENGAGEMENT_BRANDS; add the brand there, or name one of: acme"),
+        ("brand:g*", "names no brand of ENGAGEMENT_BRANDS"),
+        ("mention:x", "mention: is not watched for spikes; add it to ENGAGEMENT_SPIKE_KEYS"),
+    ):
+        path.write_text(_small().replace('"*"', f'"{pattern}"'))
+        done = _check(str(path), ENGAGEMENT_BRANDS=str(brands), ENGAGEMENT_SPIKE_KEYS="brand,hashtag")
+        assert done.exit_code == (0 if said is None else 1)
+        assert said is None or said in str(done.exception)
+    path.write_text(_small().replace('"*"', '"brand:globex"'))
+    done = _check(str(path))
+    assert "note: brand:globex: not compared with the brands" in done.output
+    monkeypatch.setenv("ENGAGEMENT_BRANDS", str(brands))
+    with pytest.raises(SettingsError, match=r"alerts\.yaml:8: routes\.0\.match\.0: names no brand"):
+        load_alerts(path, {}, known_conversations(load_settings()))
+
+
+def test_a_conversation_to_ask_for_is_one_that_can_be(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.yaml"
+    path.write_text(_small().replace('"*"', '"hashtag:acme"'))
+    assert "hashtag:#ACME: hook (warning)" in _check(str(path), "--conversation", "hashtag:#ACME").output
+    for conversation in ("acme", "hashtag:*", "author:ana", ""):
+        assert _check(str(path), "--conversation", conversation).exit_code == 2
+
+
+def test_a_short_secret_works_and_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.yaml"
+    path.write_text(_small("secret: {clear: hunter2}"))
+    done = _check(str(path))
+    assert done.exit_code == 0
+    assert "note: receivers.hook: the secret has 7 bytes, and Standard Webhooks ask for 24 to 64" in done.output
+    assert "hunter2" not in done.output
 
 
 # ---------------------------------------------------------------- the command

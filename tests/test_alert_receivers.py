@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from cloudevents.core.formats.json import JSONFormat
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from pipeline.errors import SettingsError
 from processors.alerts.connections import open_heartbeat, open_receivers
@@ -191,6 +191,26 @@ def test_no_address_is_shown_but_its_host(server: HttpServer, status: int) -> No
     assert "hunter2" not in said
 
 
+@pytest.mark.parametrize("by", ["path", "query", "user", "header", "segment"])
+def test_a_server_that_quotes_a_secret_does_not_bring_it_into_an_answer(by: str, server: HttpServer) -> None:
+    """Servers say `no such path /T0/...`; the answer is logged and stored."""
+    secret = "hunter2-hunter2"
+    address = {
+        "path": f"{server.url}/{secret}",
+        "query": f"{server.url}/hook?token={secret}",
+        "user": server.url.replace("//", f"//ana:{secret}@"),
+        "segment": f"{server.url}/T0/{secret}/x",
+    }.get(by, server.url + "/hook")
+    headers = {"Authorization": {"clear": secret}} if by == "header" else {}
+    server.status, server.answer_body = 404, (f"{' ' * 190}\x1b[31m no such thing: {secret} " * 3).encode()
+    receiver = open_receivers(config_of({"it": {"url": {"clear": address}, "headers": headers}}))["it"]
+    reason = run(receiver.send(NOTICE, T0), receiver).reason
+    assert "answers 404" in reason
+    assert "no such thing: ***" in reason
+    assert not any(secret[:n] in reason for n in range(5, len(secret) + 1))
+    assert reason.isprintable()
+
+
 def test_headers_of_the_file_are_sent(server: HttpServer) -> None:
     headers = {"X-Team": "social", "Authorization": {"clear": "Bearer t"}}
     receiver = open_receivers(config_of({"it": {"url": server.url, "headers": headers}}))["it"]
@@ -274,10 +294,12 @@ def test_the_signature_is_that_of_the_specification() -> None:
     assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-@pytest.mark.parametrize("secret", ["whsec_", "whsec_a"])
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_a", "whsec_!!!!", "whsec_ab-_", "whsec_a===", "whsec_YWJj ZGVm"])
 def test_a_secret_that_is_none_is_refused_by_name_and_not_shown(secret: str) -> None:
-    with pytest.raises(SettingsError, match=r"^receivers\.hook\.secret: must be base64 after whsec_, and not empty$"):
-        open_receivers(config_of({"hook": {"secret": {"clear": secret}}}))
+    with pytest.raises(SettingsError, match=r"^receivers\.hook\.secret: must be base64 after whsec_, and not empty; "):
+        signer_of("hook", SecretStr(secret))
+    with pytest.raises(ValidationError, match=r"must be base64 after whsec_, and not empty; make one"):
+        config_of({"hook": {"secret": {"clear": secret}}})
 
 
 def test_an_open_spike_at_alertmanager_ends_later_unless_it_is_said_again() -> None:

@@ -101,10 +101,10 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         ("acme: [a", "is not YAML"),
         ("acme:", "brand 'acme': must have side"),
         ("acme: {accounts: [a]}", "brand 'acme': side: is missing; say own or rival"),
-        ("acme: {side: ours}", "brand 'acme': side: Input should be 'own' or 'rival'"),
+        ("acme: {side: ours}", "brand 'acme': side: must be 'own' or 'rival'"),
         ("acme: {side: own, accounts: [12]}", "brand 'acme': accounts.0: must be text; put it in quotes"),
         ("acme: {side: own, accounts: a}", "brand 'acme': accounts: must be a list"),
-        ("acme: {side: own, accounts: ['']}", "brand 'acme': accounts.0: String should have at least 1 character"),
+        ("acme: {side: own, accounts: ['']}", "brand 'acme': accounts.0: must not be empty"),
         ("acme:\n  side: own\n  hashtags:\n    - #acme\n", "brand 'acme': hashtags.0: must be text; put it in quotes"),
         ("acme: {side: own, domains: ['https://acme.example']}", "brand 'acme': domains.0: must be a domain"),
         ('acme: {side: own, domains: ["a\\u200db.com"]}', "brand 'acme': domains.0: must be a domain"),
@@ -114,7 +114,27 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         ("acme: {side: own, side: own}", "'side' is there twice"),
         ("acme: {side: own}\nACME: {side: rival}", "brand 'ACME': is the name of another brand too"),
         ("a: {side: own, accounts: [x]}\nb: {side: rival, accounts: [x]}", "brand 'b': accounts: 'x' is an account of"),
-        ("7: {side: own}", "brand 7: a name must be text; put it in quotes"),
+        ("7: {side: own}", "brand '7': a name must be text; put it in quotes"),
+        ("No: {side: own}", "1: brand 'No': a name must be text; put it in quotes"),
+        ("a: {side: own}\n2026-01-01: {side: own}", "2: brand '2026-01-01': a name must be text; put it in quotes"),
+        ("on: {side: own}", "brand 'on': a name must be text; put it in quotes"),
+        ("1.5: {side: own}", "brand '1.5': a name must be text"),
+        ("~: {side: own}", "brand '~': a name must be text"),
+        (
+            "acme:\n  side: own\n  hashtags:\n    - ok\n    - yes\n",
+            "brands.yaml:5: brand 'acme': hashtags.1: must be text",
+        ),
+        ("acme: {side: own, mentions: [22:30]}", "mentions.0: must be text; put it in quotes"),
+        ("acme: {side: own, accounts: [2026-01-01]}", "accounts.0: must be text; put it in quotes"),
+        ("acme: {side: own, domains: [1.5]}", "domains.0: must be text; put it in quotes"),
+        ("acme: {side: yes}", "side: must be 'own' or 'rival'"),
+        ("acme:\n  side: own\n  accounts:", "brands.yaml:3: brand 'acme': accounts: must be a list"),
+        ("acme: {side: own, hashtags: ['" + "a" * 300 + "']}", "hashtags.0: must not be longer than 256"),
+        ("[" * 20_000, "brands.yaml:1: more than 24 levels"),
+        ("a: &a [*a]", "the anchor is part of itself"),
+        ("a: b\n\tc: d", "brands.yaml:2: is not YAML"),
+        ('acme: {side: own, hashtags: ["\\ud800"]}', "acme.hashtags.0: the character U+D800 is no text; leave it out"),
+        ("just text", "must hold brands by name"),
         ("a: {side: own, hashtags: ['#']}", "brand 'a': hashtags: '#' has nothing behind its #; give a name"),
         ('a: {side: own, mentions: ["@\\u200b"]}', "brand 'a': mentions: '@\\u200b' has nothing behind its @"),
         ("acme: {side: own}\nac\u00adme: {side: rival}", "is the name of another brand too"),
@@ -127,6 +147,15 @@ def test_what_makes_no_sense(text: str, said: str, tmp_path: Path) -> None:
         _load(tmp_path, text)
     assert str(caught.value).startswith("ENGAGEMENT_BRANDS: ")
     assert said in str(caught.value)
+
+
+def test_anchors_merges_quotes_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    brands = _load(
+        tmp_path,
+        "\ufeffacme: &acme\n  side: own\n  hashtags: ['No', '12']\n'No':\n  <<: *acme\n  hashtags: [acme, other]\n",
+    )
+    assert brands.keys_of("x", ["hashtag:no"], []) == ["brand:acme"]
+    assert brands.keys_of("x", ["hashtag:other"], []) == ["brand:no"]
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ import click
 from pipeline.command_group import CommandGroup
 from pipeline.errors import CheckFailed, SettingsError
 from pipeline.settings import load_settings
-from processors.alerts.config import ALERTS_SETTING, AlertsConfig, load_alerts
+from processors.alerts.config import ALERTS_SETTING, AlertsConfig, known_conversations, load_alerts
 from processors.alerts.connections import open_receivers
 from processors.alerts.fields import host_of
 from processors.alerts.ports import Answer, Notice
 from processors.alerts.routing import Routing
+from processors.alerts.values.patterns import KnownConversations, check_pattern, names_brand, normalise
 from schemas.alerts import AlertState, SpikeAlert
 
 TEST_CONVERSATION: Final = "test:engagement"
@@ -40,15 +41,19 @@ def check_alerts(file: Path | None, conversation: str | None, receiver: str | No
     FILE is by default the file of ENGAGEMENT_ALERTS. Exits with 1 when the file has an error, or a receiver refuses the
     test.
     """
-    path = file or load_settings().alerts
+    settings = load_settings()
+    path, known = file or settings.alerts, known_conversations(settings)
     if path is None:
         raise click.UsageError(f"name a file, or set {ALERTS_SETTING}")
     try:
-        config = load_alerts(path, os.environ)
-        answers = _send_test(config, receiver) if receiver else []
+        config = load_alerts(path, os.environ, known)
+        open_receivers(config)
     except SettingsError as error:
         raise CheckFailed(str(error)) from None
-    report = _Report(config, conversation, answers)
+    if conversation is not None:
+        _check_conversation(conversation, known)
+    answers = _send_test(config, receiver) if receiver is not None else []
+    report = _Report(config, conversation, answers, known)
     click.echo(json.dumps(report.document(), ensure_ascii=False) if as_json else "\n".join(report.lines()))
     if failed := [answer for _, answer in answers if not answer.is_delivered]:
         raise CheckFailed(f"{receiver} did not take the test: {failed[0].reason}")
@@ -56,11 +61,33 @@ def check_alerts(file: Path | None, conversation: str | None, receiver: str | No
 
 @dataclass(frozen=True)
 class _Report:
-    """The report on an alerts file. `answers`: (state, answer) of a test."""
+    """The report on an alerts file. `answers`: (state, answer) of a test. `known`: conversations that can spike."""
 
     config: AlertsConfig
     conversation: str | None
     answers: list[tuple[AlertState, Answer]]
+    known: KnownConversations
+
+    @property
+    def notes(self) -> list[str]:
+        """Returns remarks on parts of the file that are accepted and deserve a look."""
+        notes = [
+            f"receivers.{name}: {note}" for name, receiver in self.config.receivers.items() for note in receiver.notes
+        ]
+        matches = [part.match for part in self.config.routes] + [part.match for part in self.config.silences]
+        patterns = [pattern for match in matches for pattern in match]
+        brands = [pattern for pattern in dict.fromkeys(map(normalise, patterns)) if names_brand(pattern)]
+        if brands and self.known.brands is None:
+            notes.append(
+                f"{', '.join(brands)}: not compared with the brands, because ENGAGEMENT_BRANDS is not set here"
+            )
+        now = datetime.now(UTC)
+        notes += [
+            f"silences.{number}: is over since {silence.until.isoformat()}"
+            for number, silence in enumerate(self.config.silences)
+            if silence.until <= now
+        ]
+        return notes
 
     def document(self) -> dict[str, Any]:
         """Returns the report as one JSON object."""
@@ -80,12 +107,15 @@ class _Report:
         }
         if self.conversation is not None:
             routing = Routing(self.config)
-            silence = routing.silence(self.conversation, datetime.now(UTC))
+            key = normalise(self.conversation)
+            silence = routing.silence(key, datetime.now(UTC))
             document["conversation"] = {
                 "key": self.conversation,
-                "legs": [route._asdict() for route in routing.matched_routes(self.conversation)],
+                "legs": [route._asdict() for route in routing.matched_routes(key)],
                 "silence": silence and silence.comment,
             }
+        if notes := self.notes:
+            document["notes"] = notes
         if self.answers:
             document["test"] = {state: answer.reason for state, answer in self.answers}
         return document
@@ -103,6 +133,7 @@ class _Report:
             for route in document["routes"]
         ]
         lines += [f"{' or '.join(s['match'])} silent until {s['until']}: {s['comment']}" for s in document["silences"]]
+        lines += [f"note: {note}" for note in document.get("notes", [])]
         if "conversation" in document:
             conversation = document["conversation"]
             routes = ", ".join(f"{route['receiver']} ({route['severity']})" for route in conversation["legs"])
@@ -110,6 +141,15 @@ class _Report:
             lines.append(f"{conversation['key']}: {routes or 'nobody: no route fits'}{silence}")
         lines += [f"test {state}: {answer}" for state, answer in document.get("test", {}).items()]
         return lines
+
+
+def _check_conversation(conversation: str, known: KnownConversations) -> None:
+    if "*" in conversation or "?" in conversation:
+        raise click.UsageError("--conversation: name one conversation, without * and ?: hashtag:acme")
+    try:
+        check_pattern(conversation, KnownConversations(known.kinds))
+    except ValueError as error:
+        raise click.UsageError(f"--conversation: {error}") from None
 
 
 def _send_test(config: AlertsConfig, name: str) -> list[tuple[AlertState, Answer]]:

@@ -1,6 +1,7 @@
 """The alerts file: receivers, routes by conversation, silences. deploy/alerts.example.yaml shows every field.
 
-load_alerts(path, environment) -> AlertsConfig, all or nothing: an error names the field and the cure, never a secret.
+load_alerts(path, environment) -> AlertsConfig, all or nothing: an error names the file, the line, the field and the
+cure, never a secret. A file that is accepted works: what no request or conversation could ever fit is refused.
 """
 
 from collections.abc import Mapping
@@ -8,19 +9,30 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import (
-    AwareDatetime,
+    AfterValidator,
     BeforeValidator,
     Field,
-    StringConstraints,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
-from pipeline.documents import read_yaml
+from pipeline.brands import load_brands
+from pipeline.documents import Document, Place, read_yaml
 from pipeline.errors import SettingsError
-from processors.alerts.fields import Seconds, SecretUrl, Section
+from pipeline.flaws import flaw_reason
+from pipeline.settings import Settings
+from processors.alerts.fields import FlawAt, Name, Seconds, SecretUrl, Section, Switch, Time, Words, within
 from processors.alerts.receivers import RECEIVERS, AnyReceiver
+from processors.alerts.values.addresses import check_link, check_source
+from processors.alerts.values.patterns import (
+    CONVERSATION_KINDS,
+    KnownConversations,
+    check_pattern,
+    first_covering,
+    normalise,
+)
 
 ALERTS_SETTING: Final = "ENGAGEMENT_ALERTS"
 EXAMPLE: Final = "deploy/alerts.example.yaml"
@@ -30,10 +42,13 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-Pattern = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-Patterns = Annotated[list[Pattern], BeforeValidator(_listed), Field(min_length=1)]
-Words = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+def _check_pattern(pattern: str, info: ValidationInfo) -> str:
+    return check_pattern(pattern, (info.context or {}).get("known", KnownConversations()))
+
+
+Patterns = Annotated[
+    list[Annotated[str, AfterValidator(_check_pattern)]], BeforeValidator(_listed), Field(min_length=1)
+]
 
 
 class Route(Section):
@@ -43,21 +58,21 @@ class Route(Section):
     match: Patterns
     to: Annotated[list[Name], BeforeValidator(_listed), Field(min_length=1)]
     severity: Words = "warning"
-    continues: bool = Field(False, alias="continue")
+    continues: Switch = Field(False, alias="continue")
 
 
 class Silence(Section):
     """A silence: openings and growth of these conversations are not delivered between `from` and `until`."""
 
     match: Patterns
-    begins: AwareDatetime | None = Field(None, alias="from")
-    until: AwareDatetime
+    begins: Time | None = Field(None, alias="from")
+    until: Time
     comment: Words
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> "Silence":
         if self.begins is not None and self.begins >= self.until:
-            raise ValueError("until: must be after from")
+            raise FlawAt(("until",), "must be after from")
         return self
 
 
@@ -66,8 +81,8 @@ class Heartbeat(Section):
     alerts when the requests end."""
 
     url: SecretUrl
-    every: Annotated[Seconds, Field(ge=10)] = 60.0
-    timeout: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
+    every: Annotated[Seconds, AfterValidator(within("10s", "1d"))] = 60.0
+    timeout: Annotated[Seconds, AfterValidator(within("1s", "60s"))] = 10.0
 
     @model_validator(mode="after")
     def _requests_do_not_overlap(self) -> "Heartbeat":
@@ -83,9 +98,9 @@ class AlertsConfig(Section):
     receivers: Annotated[dict[Name, AnyReceiver], Field(min_length=1)]
     routes: Annotated[list[Route], Field(min_length=1)]
     silences: list[Silence] = Field(default=[])
-    oldest: Seconds = 3600.0
-    source: Words = "engagement"
-    link: Annotated[str, StringConstraints(pattern=r"^https?://[^\s{}]*(\{conversation\}[^\s{}]*)*$")] | None = None
+    oldest: Annotated[Seconds, AfterValidator(within("5m", "365d"))] = 3600.0
+    source: Annotated[str, AfterValidator(check_source)] = "engagement"
+    link: Annotated[str, AfterValidator(check_link)] | None = None
     heartbeat: Heartbeat | None = None
 
     @model_validator(mode="after")
@@ -93,44 +108,64 @@ class AlertsConfig(Section):
         for number, route in enumerate(self.routes):
             for name in route.to:
                 if name not in self.receivers:
-                    raise ValueError(
-                        f"routes.{number}.to: {name!r} is no receiver; there are {', '.join(self.receivers)}"
+                    raise FlawAt(
+                        ("routes", number, "to"), f"{name!r} is no receiver; there are {', '.join(self.receivers)}"
                     )
         if unused := self.receivers.keys() - {name for route in self.routes for name in route.to}:
-            raise ValueError(f"receivers.{min(unused)}: no route leads to it; name it in a route or leave it out")
+            raise FlawAt(("receivers", min(unused)), "no route leads to it; name it in a route or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _routes_can_be_reached(self) -> "AlertsConfig":
+        routes = [([normalise(pattern) for pattern in route.match], route.continues) for route in self.routes]
+        for number in range(len(routes)):
+            if (earlier := first_covering(routes, number)) is not None:
+                raise FlawAt(
+                    ("routes", number, "match"),
+                    f"can never be reached, because routes.{earlier} takes all that would fit; "
+                    f"put this route before it, or say `continue: true` there",
+                )
         return self
 
 
 ALERTS_FILE: Final[TypeAdapter[AlertsConfig]] = TypeAdapter(AlertsConfig)
 
 
-def load_alerts(path: Path, environment: Mapping[str, str]) -> AlertsConfig:
-    """Reads the file and its secrets, which blocks. Raises SettingsError that names file, field and cure."""
-    content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path}: must have receivers and routes, as {EXAMPLE}")
+def load_alerts(path: Path, environment: Mapping[str, str], known: KnownConversations | None = None) -> AlertsConfig:
+    """Reads the file and its secrets, which blocks. `known`: conversations that can spike here. Raises SettingsError
+    that names file, line, field and cure."""
+    document = read_yaml(path)
+    if not isinstance(document.content, dict):
+        raise document.error((), f"must have receivers and routes, as {EXAMPLE}")
+    context = {"environment": environment, "known": known or KnownConversations()}
     try:
-        return ALERTS_FILE.validate_python(content, context={"environment": environment})
+        return ALERTS_FILE.validate_python(document.content, context=context)
     except ValidationError as error:
-        raise SettingsError(f"{path}: {_explain(error)}") from None
+        raise _explain(document, error) from None
 
 
-def _explain(error: ValidationError) -> str:
+def known_conversations(settings: Settings) -> KnownConversations:
+    """Returns the conversations that can spike under these settings. Blocks on reading the brands. Raises
+    SettingsError."""
+    brands = None if settings.brands is None else frozenset(load_brands(settings.brands).entries)
+    return KnownConversations(settings.spike_kinds or CONVERSATION_KINDS, brands)
+
+
+def _explain(document: Document, error: ValidationError) -> SettingsError:
+    """Returns the error of the first flaw, with the number of the others."""
     flaws = error.errors(include_url=False, include_input=False, include_context=True)
     flaw = flaws[0]
-    where = [str(part) for part in flaw["loc"]]
-    if where[:1] == ["receivers"] and where[2:3] and where[2] in RECEIVERS:
-        del where[2]  # the kind that pydantic took it for
-    text = flaw["msg"].removeprefix("Value error, ")
-    if where[-1:] == ["[key]"]:
-        where, text = where[:-1], "must be a name of letters, digits, _ . and -"
-    elif flaw["type"] == "extra_forbidden":
-        text = f"is not known here; {EXAMPLE} shows all there is"
-    elif flaw["type"] == "missing":
-        text = f"is missing; see {EXAMPLE}"
-    elif flaw["type"].startswith("union_tag"):
-        text = f"kind must be one of {', '.join(RECEIVERS)}"
-    elif flaw["type"] == "timezone_aware":
-        text = "names no zone; add Z for UTC: 2026-12-24T00:00:00Z"
+    place: Place = flaw["loc"]
+    if place[:1] == ("receivers",) and place[2:3] and place[2] in RECEIVERS:
+        place = place[:2] + place[3:]  # without the kind that pydantic took it for
+    cause = flaw.get("ctx", {}).get("error")
+    hidden = 0
+    if isinstance(cause, FlawAt):
+        place, hidden = place + cause.place, cause.hidden
+    if place[-1:] == ("[key]",):
+        place = place[:-1]
+    reason = flaw_reason(flaw, EXAMPLE)
+    if flaw["type"].startswith("union_tag"):
+        place, reason = (*place, "kind"), f"must be one of {', '.join(RECEIVERS)}"
     more = f" (and {len(flaws) - 1} more)" if len(flaws) > 1 else ""
-    return ": ".join(filter(None, (".".join(where), text))) + more
+    return document.error(place, reason + more, len(place) - hidden)

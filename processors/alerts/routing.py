@@ -1,10 +1,11 @@
 """Routing of alerts: which receivers a conversation's spikes go to. Pure, time is an argument."""
 
+from collections.abc import Callable
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from processors.alerts.config import AlertsConfig, Route, Silence
+from processors.alerts.values.patterns import matcher, normalise
 from schemas.folding import fold_name
 
 
@@ -19,8 +20,8 @@ class Routing:
     """The routes and silences of an alerts file."""
 
     def __init__(self, config: AlertsConfig) -> None:
-        self._routes = [(route, _folded(route)) for route in config.routes]
-        self._silences = [(silence, _folded(silence)) for silence in config.silences]
+        self._routes = [(route, _fitting(route)) for route in config.routes]
+        self._silences = [(silence, _fitting(silence)) for silence in config.silences]
 
     def matched_routes(self, conversation: str) -> list[MatchedRoute]:
         """Returns each receiver once, in the order of the file, with the severity of its first route."""
@@ -32,26 +33,24 @@ class Routing:
 
     def silence(self, conversation: str, now: datetime) -> Silence | None:
         """Returns the silence in force for the conversation at `now`, or None."""
-        name = fold_name(conversation)
-        for silence, patterns in self._silences:
-            if (silence.begins is None or silence.begins <= now) and now < silence.until and _fits(name, patterns):
+        key = fold_name(conversation)
+        for silence, fits in self._silences:
+            if (silence.begins is None or silence.begins <= now) and now < silence.until and fits(key):
                 return silence
         return None
 
     def _deciding_routes(self, conversation: str) -> list[Route]:
         """Returns the first route with a fitting pattern, and fitting later routes as long as `continue` is set."""
-        name, deciding = fold_name(conversation), list[Route]()
-        for route, patterns in self._routes:
-            if _fits(name, patterns):
+        key, deciding = fold_name(conversation), list[Route]()
+        for route, fits in self._routes:
+            if fits(key):
                 deciding.append(route)
                 if not route.continues:
                     break
         return deciding
 
 
-def _folded(part: Route | Silence) -> list[str]:
-    return [fold_name(pattern) for pattern in part.match]
-
-
-def _fits(name: str, patterns: list[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def _fitting(part: Route | Silence) -> Callable[[str], bool]:
+    """Returns the test whether a folded key fits one of the patterns."""
+    tests = [matcher(normalise(pattern)) for pattern in part.match]
+    return lambda key: any(fits(key) for fits in tests)

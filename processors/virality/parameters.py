@@ -99,7 +99,7 @@ def load_parameters(path: Path | None = None) -> ForecastParameters:
         raise SettingsError(
             f"{path}: {error.strerror}; name a file that `engagement forecast fit --out` wrote"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: {error}; write it anew with `engagement forecast fit --out`") from None
 
 

@@ -4,16 +4,28 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
-from processors.alerts.fields import ReceiverUrl, Seconds
+from processors.alerts.fields import FlawAt, ReceiverUrl, Seconds, within
 from processors.alerts.ports import Notice, Receiver
 from processors.alerts.receivers.http import Message, compact_json
 from processors.alerts.receivers.settings import ReceiverSettings, Sender
 from processors.alerts.receivers.wording import details, headline, link_to, shorten
 
 ALERT_NAME: Final = "EngagementSpike"
+API_PATH: Final = "/api/v2/alerts"
 ANNOTATION_LIMIT: Final = 4_000
+
+
+def _check_urls(urls: list[SecretStr]) -> list[SecretStr]:
+    """Returns the addresses. Raises ValueError for an address that cannot take the path of the API, or stands twice."""
+    texts = [url.get_secret_value().rstrip("/") for url in urls]
+    for number, text in enumerate(texts):
+        if "?" in text or text.endswith(API_PATH):
+            raise FlawAt((number,), f"must end before {API_PATH} and without ?: http://alertmanager:9093")
+        if text in texts[:number]:
+            raise FlawAt((number,), "is there twice; leave one out")
+    return urls
 
 
 class AlertmanagerSettings(ReceiverSettings):
@@ -23,12 +35,12 @@ class AlertmanagerSettings(ReceiverSettings):
     is_forgetful: ClassVar[bool] = True
 
     kind: Literal["alertmanager"]
-    urls: Annotated[list[ReceiverUrl], Field(min_length=1)]
-    hold: Annotated[Seconds, Field(ge=120)] = 900.0
+    urls: Annotated[list[ReceiverUrl], Field(min_length=1, max_length=16), AfterValidator(_check_urls)]
+    hold: Annotated[Seconds, AfterValidator(within("2m", "7d"))] = 900.0
 
     @property
     def addresses(self) -> list[SecretStr]:
-        return [SecretStr(url.get_secret_value().rstrip("/") + "/api/v2/alerts") for url in self.urls]
+        return [SecretStr(url.get_secret_value().rstrip("/") + API_PATH) for url in self.urls]
 
     def open(self, name: str, sender: Sender) -> Receiver:
         return self.open_http(name, partial(alertmanager_message, hold=self.hold, link=sender.link))

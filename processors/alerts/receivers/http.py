@@ -7,21 +7,29 @@ of an address its host alone: the path of a webhook is a secret.
 import asyncio
 import json
 import logging
+import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 from pydantic import SecretStr
 
-from pipeline.errors import SettingsError
+from pipeline.observability.logs import Redaction
 from pipeline.observability.outages import OutageLog
 from processors.alerts.fields import host_of
 from processors.alerts.ports import Answer, Notice
 
-REFUSAL_BYTES: Final = 200
+REFUSAL_CHARACTERS: Final = 200
 """How much of the body of a refusal is shown."""
+
+READ_BYTES: Final = 8192
+"""How much of the body of a refusal is read, at most."""
+
+SECRET_CHARACTERS: Final = 8
+"""A part of an address of at least this length is taken for a secret."""
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +52,12 @@ class Endpoint:
         self,
         urls: Iterable[SecretStr],
         timeout: float,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, SecretStr] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """`timeout`: of a whole request, seconds."""
         self._urls, self._timeout, self._headers, self._tls = list(urls), timeout, dict(headers or {}), tls
+        self._redact = Redaction(_secrets_of(self._urls, self._headers.values()))
         self._session: aiohttp.ClientSession | None = None
         self._outages = OutageLog(log)
 
@@ -78,16 +87,18 @@ class Endpoint:
             async with self._session.post(
                 url.get_secret_value(),
                 data=body,
-                headers={**headers, **self._headers},
+                headers={**{name: text.get_secret_value() for name, text in self._headers.items()}, **headers},
                 allow_redirects=False,
                 ssl=self._tls or True,
             ) as response:
                 if 200 <= response.status < 300:
                     return Answer(True)
-                refusal = (await response.content.read(REFUSAL_BYTES)).decode(errors="replace")
+                answered = (await response.content.read(READ_BYTES)).decode(errors="replace")
+                # Servers quote the address that they do not know; the cut comes last, and leaves no part of a secret.
+                refusal = _one_line(self._redact(f"{response.reason or ''}: {answered}"))[:REFUSAL_CHARACTERS]
                 return Answer(
                     False,
-                    " ".join(f"{host} answers {response.status} {response.reason or ''}: {refusal}".split()),
+                    f"{host} answers {response.status} {refusal}",
                     _retry_seconds(response.headers.get("Retry-After", "")),
                 )
         except TimeoutError:
@@ -117,15 +128,34 @@ def compact_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def tls_context(name: str, ca: Path) -> ssl.SSLContext:
-    """Returns a TLS context that trusts the certificates in `ca`. Raises SettingsError for the receiver `name`."""
+def tls_context(ca: Path) -> ssl.SSLContext:
+    """Returns a TLS context that trusts the certificates in `ca`. Raises ValueError with the cure."""
     try:
+        if not ca.is_file():
+            raise ValueError(f"{ca} is not a file; name a PEM file of certificates")
         return ssl.create_default_context(cafile=str(ca))
     except OSError as error:
-        reason = error.strerror or "not PEM"
-        raise SettingsError(f"receivers.{name}.ca: {ca} holds no certificates ({reason})") from None
+        reason = "not PEM" if isinstance(error, ssl.SSLError) else error.strerror or "not PEM"
+        raise ValueError(f"{ca} holds no certificates ({reason}); name a PEM file of certificates") from None
 
 
 def _retry_seconds(header: str) -> float:
     """Returns a Retry-After in seconds, 0 for a date, which no known receiver sends."""
     return float(header) if header.isdecimal() else 0.0
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def _secrets_of(urls: Iterable[SecretStr], values: Iterable[SecretStr]) -> set[str]:
+    """Returns the secrets that answers may quote: values of headers, and the parts of an address but its host."""
+    secrets = {value.get_secret_value() for value in values}
+    for url in urls:
+        parts = urlsplit(url.get_secret_value())
+        userinfo = parts.netloc.rpartition("@")[0]
+        secrets.update((userinfo, unquote(userinfo), *userinfo.split(":")))
+        rest = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        longer = {rest, parts.path, *re.split(r"[/?&=]", rest)}
+        secrets.update(part for part in longer if len(part) >= SECRET_CHARACTERS)
+    return secrets - {""}

@@ -2,13 +2,16 @@
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from processors.alerts.fields import Limit, Seconds, Section, Text, check_header
+from pipeline.errors import SettingsError
+from processors.alerts.fields import FlawAt, Limit, Seconds, Section, Text, within
 from processors.alerts.ports import Receiver
 from processors.alerts.receivers.http import Endpoint, HttpReceiver, MakeMessage, tls_context
+from processors.alerts.values.addresses import userinfo_of
+from processors.alerts.values.headers import check_header_names, check_header_values
 
 
 class Sender(NamedTuple):
@@ -17,6 +20,11 @@ class Sender(NamedTuple):
 
     source: str
     link: str | None
+
+
+def _check_ca(path: Path) -> Path:
+    tls_context(path)
+    return path
 
 
 class ReceiverSettings(Section):
@@ -30,23 +38,30 @@ class ReceiverSettings(Section):
 
     kind: str
     rate: Limit | None = None
-    timeout: Annotated[Seconds, Field(gt=0, le=120)] = 10.0
-    ca: Path | None = Field(None, strict=False)
-    headers: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")], Text] = Field(default={})
+    timeout: Annotated[Seconds, AfterValidator(within("1s", "120s"))] = 10.0
+    ca: Annotated[Path, Field(strict=False), AfterValidator(_check_ca)] | None = None
+    headers: Annotated[dict[str, Text], BeforeValidator(check_header_names), AfterValidator(check_header_values)] = (
+        Field(default={})
+    )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _headers_hide_secrets(cls, value: Any) -> Any:
-        headers = value.get("headers") if isinstance(value, dict) else None
-        if isinstance(headers, dict):
-            for name, text in headers.items():
-                check_header(str(name), text)
-        return value
+    @model_validator(mode="after")
+    def _has_one_authorization(self) -> "ReceiverSettings":
+        has_userinfo = any(userinfo_of(url.get_secret_value()) for url in self.addresses)
+        if has_userinfo and "authorization" in {name.lower() for name in self.headers}:
+            raise FlawAt(
+                ("headers",), "Authorization stands here and in the address, as user and password; leave one out"
+            )
+        return self
 
     @property
     @abstractmethod
     def addresses(self) -> list[SecretStr]:
         """Addresses of the requests: one, or one of each instance of a cluster."""
+
+    @property
+    def notes(self) -> list[str]:
+        """Returns remarks of `alerts check` on settings that work, but are unusual."""
+        return []
 
     @abstractmethod
     def open(self, name: str, sender: Sender) -> Receiver:
@@ -54,6 +69,8 @@ class ReceiverSettings(Section):
 
     def open_http(self, name: str, make_message: MakeMessage) -> Receiver:
         """Returns a receiver over HTTP to `addresses`. Raises SettingsError for certificates that cannot be read."""
-        headers = {header: text.get_secret_value() for header, text in self.headers.items()}
-        tls = None if self.ca is None else tls_context(name, self.ca)
-        return HttpReceiver(Endpoint(self.addresses, self.timeout, headers, tls), make_message)
+        try:
+            tls = None if self.ca is None else tls_context(self.ca)
+        except ValueError as error:
+            raise SettingsError(f"receivers.{name}.ca: {error}") from None
+        return HttpReceiver(Endpoint(self.addresses, self.timeout, self.headers, tls), make_message)

@@ -1,18 +1,18 @@
 """A webhook: a CloudEvent 1.0 in structured JSON mode, signed as Standard Webhooks 1.0.0 specify."""
 
-import binascii
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import SecretStr
-from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
+from pydantic import AfterValidator, SecretStr
+from standardwebhooks.webhooks import Webhook
 
 from pipeline.errors import SettingsError
 from processors.alerts.fields import ReceiverUrl, Secret
 from processors.alerts.ports import Notice, Receiver
 from processors.alerts.receivers.http import Message, compact_json
 from processors.alerts.receivers.settings import ReceiverSettings, Sender
+from processors.alerts.values.signing_keys import check_signing_key, key_note, signing_key
 from schemas.alerts import SPIKE_ALERT
 
 EVENT_TYPE: Final = "engagement.spike"
@@ -23,11 +23,16 @@ class WebhookSettings(ReceiverSettings):
 
     kind: Literal["webhook"]
     url: ReceiverUrl
-    secret: Secret | None = None
+    secret: Annotated[Secret, AfterValidator(check_signing_key)] | None = None
 
     @property
     def addresses(self) -> list[SecretStr]:
         return [self.url]
+
+    @property
+    def notes(self) -> list[str]:
+        note = None if self.secret is None else key_note(self.secret)
+        return [] if note is None else [note]
 
     def open(self, name: str, sender: Sender) -> Receiver:
         signer = None if self.secret is None else signer_of(name, self.secret)
@@ -62,8 +67,7 @@ def webhook_message(notice: Notice, now: float, source: str, signer: Webhook | N
 def signer_of(name: str, secret: SecretStr) -> Webhook:
     """Returns the signer of the receiver `name`. A secret that begins with `whsec_` is base64 after the prefix; any
     other secret is used as it stands. Raises SettingsError."""
-    text = secret.get_secret_value()
     try:
-        return Webhook(text if text.startswith("whsec_") else text.encode())
-    except (binascii.Error, EmptyWebhookSecretError):
-        raise SettingsError(f"receivers.{name}.secret: must be base64 after whsec_, and not empty") from None
+        return Webhook(signing_key(secret))
+    except ValueError as error:
+        raise SettingsError(f"receivers.{name}.secret: {error}") from None
