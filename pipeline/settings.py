@@ -5,7 +5,6 @@ A program reads its settings once where it starts and passes them on; they are f
 
 import os
 import re
-from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.clickhouse.url import ClickHouseUrl
 from pipeline.errors import SettingsError
+from pipeline.holds_secrets import HoldsSecrets
 from pipeline.unknown_settings import warn_of_unknown_variables
 from schemas.topics import Topics
 
@@ -32,7 +32,7 @@ FILES: Final = {
 SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):\d{1,5}")
 
 
-class Settings(BaseSettings):
+class Settings(HoldsSecrets, BaseSettings):
     """All settings. A field is the variable `ENGAGEMENT_<NAME>`; docs/settings.md is generated from this class."""
 
     model_config = SettingsConfigDict(
@@ -274,7 +274,7 @@ class Settings(BaseSettings):
         """Returns the topics under the prefix."""
         return Topics(self.topic_prefix)
 
-    @cached_property
+    @property
     def clickhouse_url(self) -> ClickHouseUrl:
         """Returns the parts of the ClickHouse URL."""
         return ClickHouseUrl(self.clickhouse.get_secret_value())

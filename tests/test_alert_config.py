@@ -1,6 +1,7 @@
 """The alerts' file: what it may say, what errors say, where its secrets come from; `engagement alerts check`."""
 
 import json
+import pickle
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipeline.cli import engagement
 from pipeline.errors import CheckFailed, SettingsError
 from pipeline.settings import load_settings
 from processors.alerts.config import known_conversations, load_alerts
+from processors.alerts.connections import open_receivers
 from processors.alerts.receivers import RECEIVERS
 from processors.alerts.routing import Routing
 from processors.alerts.values.patterns import covers, matcher
@@ -59,9 +61,22 @@ def test_the_example_is_right_and_shows_every_field() -> None:
     assert {name for name in names if f" {name}:" not in text and f"\n{name}:" not in text} == set()
 
 
-def test_no_secret_in_a_repr() -> None:
+def test_no_way_of_showing_the_file_shows_a_secret() -> None:
     config = load_alerts(EXAMPLE, SECRETS)
-    assert "hunter2" not in f"{config!r} {config} {config.receivers}"
+    receivers = open_receivers(config)
+    shown = [
+        config,
+        vars(config),
+        config.model_dump(),
+        config.model_dump_json(),
+        receivers,
+        *map(vars, receivers.values()),
+    ]
+    shown += [vars(vars(receiver)["_endpoint"]) for receiver in receivers.values()]
+    shown += [vars(each) for each in config.receivers.values()]
+    assert "hunter2" not in f"{shown} {config}"
+    with pytest.raises(TypeError, match="AlertsConfig holds secrets and is not pickled"):
+        pickle.dumps(config)
 
 
 @pytest.mark.parametrize(

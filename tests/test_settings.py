@@ -1,11 +1,19 @@
 """Settings that make no sense end with a line that names the variable and the cure, and hides the value."""
 
 import json
+import logging
+import pickle
+import traceback
+from copy import copy, deepcopy
+from io import StringIO
 from pathlib import Path
+from pprint import pformat
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline.errors import SettingsError
+from pipeline.observability.logs import log_config
 from pipeline.settings import Settings, load_settings
 from pipeline.unknown_settings import unknown_variables, warn_once
 
@@ -63,9 +71,35 @@ def test_what_makes_sense() -> None:
     assert (url.secure, url.host, url.port, url.user, url.password, url.database) == (True, "h", 9440, "u", "p@#", "db")
 
 
-def test_no_secret_in_a_repr() -> None:
+def test_no_way_of_showing_settings_shows_a_secret() -> None:
     settings = Settings(clickhouse=f"clickhouse://u:{SECRET}@h/db", kafka_password=SECRET)  # type: ignore[arg-type]
-    assert SECRET not in f"{settings!r} {settings} {settings.clickhouse_url!r} {settings.clickhouse_url}"
+    url = settings.clickhouse_url
+    assert (url.password, settings.model_copy().clickhouse_url.password) == (SECRET, SECRET)
+    shown: list[object] = []
+    for each in (settings, settings.model_copy(), copy(settings), deepcopy(settings), url, vars(url)):
+        shown += [each, repr(each), f"{each} {each!r}", pformat(each)]
+        shown += [vars(each)] if hasattr(each, "__dict__") else []
+    shown += [settings.model_dump(), settings.model_dump(mode="json"), settings.model_dump_json(), dict(settings)]
+    shown += [settings.model_fields_set, settings.__repr_args__(), log_config(settings)]
+    stream = StringIO()
+    logger = logging.Logger("shown")
+    logger.addHandler(logging.StreamHandler(stream))
+    logger.error("settings %s %r", settings, vars(url))
+    try:
+        settings.kafka = "other:1"
+    except ValidationError as error:
+        shown += ["".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())]
+    assert SECRET not in f"{shown} {stream.getvalue()}"
+    for each in (settings, url):
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            with pytest.raises(TypeError, match="holds secrets and is not pickled"):
+                pickle.dumps(each, protocol)
+
+
+def test_no_secret_in_an_error_of_settings() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(clickhouse=f"clickhouse://u:{SECRET}[@h/db")  # type: ignore[arg-type]
+    assert SECRET not in f"{caught.value} {caught.value!r}"
 
 
 NAMES = ("KAFKA", "CLICKHOUSE", "METRICS_PORT", "LATENESS_SECONDS", "BRANDS")

@@ -96,6 +96,8 @@ class RateLimit(logging.Filter):
 class Redaction:
     """Removes secrets from text: the given ones, in every spelling that they may have, and passwords in URLs."""
 
+    __slots__ = ("_secrets",)  # no vars(), in which the pattern would show the secrets
+
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         spellings = {s for secret in secrets if secret for s in (secret, quote(secret, safe=""), repr(secret)[1:-1])}
         self._secrets = (

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo, model_validator
 
 from pipeline.documents import Place, is_text
+from pipeline.settings import HoldsSecrets
 from processors.alerts.values.addresses import check_url, userinfo_of
 
 DURATION_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -40,7 +41,7 @@ class FlawAt(ValueError):
         self.place, self.hidden = place, hidden
 
 
-class Section(BaseModel):
+class Section(HoldsSecrets, BaseModel):
     """A part of the alerts file: strict, and without unknown fields."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
