@@ -175,7 +175,7 @@ def server() -> Iterator[HttpServer]:
 def _execute(addresses: StackEndpoints, sql: str) -> None:
     connection = http.client.HTTPConnection(urlsplit(addresses.clickhouse_http).netloc, timeout=30)
     try:
-        connection.request("POST", "/", body=sql)
+        connection.request("POST", "/", body=sql, headers=addresses.http_headers())
         answer = connection.getresponse()
         assert answer.status == 200, answer.read().decode()
     finally:

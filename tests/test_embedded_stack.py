@@ -15,13 +15,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
+from pipeline.clickhouse.client import ClickHouse
 from pipeline.embedded.plan import PortsPolicy
 from pipeline.embedded.ports import find_free_port
 from pipeline.embedded.processes import ProcessIdentity, identify_process, kill, spawn
 from pipeline.embedded.stack import Stack
 from pipeline.embedded.state import load_state, save_state
-from pipeline.errors import StackError
+from pipeline.errors import EngagementError, StackError
+from pipeline.settings import Settings
 
 pytestmark = pytest.mark.stack
 
@@ -48,7 +51,13 @@ def ask(stack: Stack, sql: str) -> str:
     """The answer of ClickHouse, over HTTP, as text."""
     found = stack.status().addresses
     assert found is not None
-    with urllib.request.urlopen(found.clickhouse_http, data=sql.encode(), timeout=20) as answer:
+    return ask_as(found.clickhouse_http, found.http_headers(), sql)
+
+
+def ask_as(address: str, headers: dict[str, str], sql: str) -> str:
+    """The answer of ClickHouse to somebody who logs in by these headers."""
+    request = urllib.request.Request(address, data=sql.encode(), headers=headers)
+    with urllib.request.urlopen(request, timeout=20) as answer:
         return str(answer.read().decode()).strip()
 
 
@@ -128,13 +137,89 @@ def test_mutations_run(stack: Stack) -> None:
 
 
 def test_the_reader_reads_only(stack: Stack) -> None:
+    found, state = stack.status().addresses, load_state(stack.directory)
+    assert found is not None
+    assert state is not None
+    reader = {"X-ClickHouse-User": "reader", "X-ClickHouse-Key": state.reader_password.get_secret_value()}
+    assert ask_as(found.clickhouse_http, reader, "SELECT count() >= 0 FROM system.tables") == "1"
+    with pytest.raises(urllib.error.HTTPError):
+        ask_as(found.clickhouse_http, reader, "CREATE TABLE default.no (a Int8) ENGINE = Memory")
+
+
+def test_nobody_logs_in_without_a_password(stack: Stack) -> None:
+    """By HTTP and by the native protocol; `default` is the library's own, and takes nobody else."""
     found = stack.status().addresses
     assert found is not None
-    reader = f"{found.clickhouse_http}/?user=reader"
-    with urllib.request.urlopen(reader, data=b"SELECT count() >= 0 FROM system.tables", timeout=20) as answer:
-        assert answer.read() == b"1\n"
-    with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(reader, data=b"CREATE TABLE default.no (a Int8) ENGINE = Memory", timeout=20)
+    users = ask(stack, "SELECT name FROM system.users").split()
+    assert sorted(users) == ["default", "engagement", "reader"]
+    for user in (*users, ""):
+        for headers in ({"X-ClickHouse-User": user}, {"X-ClickHouse-User": user, "X-ClickHouse-Key": "wrong"}):
+            for query in ("", "?session_id=a", "?max_sessions_for_user=9"):
+                with pytest.raises(urllib.error.HTTPError):
+                    ask_as(f"{found.clickhouse_http}/{query}", headers if user else {}, "SELECT 1")
+        url = f"clickhouse://{user or 'default'}@127.0.0.1:{found.clickhouse.rpartition(':')[2]}"
+        with pytest.raises(EngagementError), ClickHouse(Settings(clickhouse=SecretStr(url))) as client:
+            client.select("SELECT 1")
+
+
+def test_nobody_else_reads_the_folder(stack: Stack) -> None:
+    paths = [stack.directory, *stack.directory.rglob("*")]
+    assert len(paths) > 30
+    assert {path for path in paths if path.lstat().st_mode & 0o077 and not path.is_symlink()} == set()
+    assert (stack.directory / "stack.json").stat().st_mode & 0o777 == 0o600
+    assert stack.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_password_is_shown_by_the_exports_alone(stack: Stack) -> None:
+    found, state = stack.status().addresses, load_state(stack.directory)
+    assert found is not None
+    assert state is not None
+    password, reader = state.password.get_secret_value(), state.reader_password.get_secret_value()
+    assert len({password, reader}) == 2
+    assert min(len(password), len(reader)) == 32
+    assert password in found.environment()["ENGAGEMENT_CLICKHOUSE"]
+    shown = run("stack", "status", "--dir", str(stack.directory), "--json")
+    again = run("stack", "up", "--dir", str(stack.directory))
+    logs = "".join(path.read_text(errors="replace") for path in (stack.directory / "logs").iterdir())
+    for text in (repr(state), repr(found), str(vars(state)), shown.stdout, shown.stderr, again.stderr, logs):
+        assert password not in text
+        assert reader not in text
+    assert f"ENGAGEMENT_CLICKHOUSE={found.clickhouse}\n" in again.stdout
+    command = "".join(" ".join(psutil.Process(stack.pid(name)).cmdline()) for name in stack.part_names())
+    assert password not in command
+
+
+def test_a_stack_of_an_earlier_version_gets_passwords(own_stack: Stack) -> None:
+    own_stack.up()
+    ask(own_stack, "CREATE TABLE default.kept (a Int32) ENGINE = MergeTree ORDER BY a")
+    state = load_state(own_stack.directory)
+    assert state is not None
+    file = own_stack.directory / "stack.json"
+    content = {name: value for name, value in json.loads(file.read_text()).items() if "password" not in name}
+    file.write_text(json.dumps(content))
+    with pytest.raises(StackError, match="runs without passwords, as earlier versions did"):
+        own_stack.up()
+    own_stack.down()
+    users = own_stack.directory / "clickhouse" / "users.xml"
+    users.write_text(users.read_text().replace("</users>", "<!-- ours --></users>"))
+    own_stack.directory.chmod(0o755)
+    own_stack.up()
+    assert ask(own_stack, "EXISTS default.kept") == "1"
+    assert "ours" in users.with_name("users.xml.old").read_text()
+    assert own_stack.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_of_somebody_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir(mode=0o755)
+    (tmp_path / "shared" / "file").touch()
+    the_stack = Stack(tmp_path / "shared")
+    try:
+        the_stack.up()
+        assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o755
+        inside = [path for path in (tmp_path / "shared").iterdir() if path.name != "file"]
+        assert {path.name for path in inside if path.stat().st_mode & 0o077} == set()
+    finally:
+        the_stack.down()
 
 
 def test_the_command_from_up_to_down(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def demo(keep: bool) -> None:
         addresses = stack.up()
         environment = {"ENGAGEMENT_KAFKA": addresses.kafka, "ENGAGEMENT_CLICKHOUSE": addresses.clickhouse}
         _title("A real Kafka and a real ClickHouse, on this machine")
-        _say(f"Kafka {addresses.kafka}   ClickHouse {addresses.clickhouse}")
+        _say(f"Kafka {addresses.kafka}   ClickHouse {addresses.without_password.clickhouse}")
         exact = _play(environment, ClickHouse(Settings(clickhouse=addresses.clickhouse)))
         if keep:
             _say(f'\nthe stack is up: eval "$(engagement stack up --dir {FOLDER})"')

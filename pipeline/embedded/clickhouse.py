@@ -1,5 +1,6 @@
 """The part `clickhouse` of a stack: configuration, start, and readiness."""
 
+import hashlib
 import http.client
 import os
 import shutil
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
+from pydantic import SecretStr
+
 from pipeline.embedded.ports import HOST
 from pipeline.embedded.processes import ProcessIdentity, spawn
-from pipeline.embedded.state import StackState
+from pipeline.embedded.state import StackState, make_private_folder, write_private
 from pipeline.errors import StackError
 
 DATABASE: Final = "engagement"
@@ -39,8 +42,13 @@ CONFIG: Final = """<clickhouse>
 </clickhouse>
 """
 
-USERS: Final = """<clickhouse>
-  <!-- Written once; add users here. `default` must keep its empty password: the server itself logs in by it. -->
+USER: Final = "engagement"
+"""The user of workers and commands."""
+
+READER: Final = "reader"
+"""The user of dashboards, who reads only."""
+
+PROFILES: Final = """\
   <profiles>
     <default/>
     <!-- The bounds of a reader as deploy/clickhouse/users.sql has them. -->
@@ -61,21 +69,37 @@ USERS: Final = """<clickhouse>
         <read_overflow_mode><readonly/></read_overflow_mode>
       </constraints>
     </readonly>
+    <library>
+      <max_sessions_for_user>1</max_sessions_for_user>
+      <constraints><max_sessions_for_user><const/></max_sessions_for_user></constraints>
+    </library>
   </profiles>
-  <quotas><default/></quotas>
+"""
+
+USERS: Final = """<clickhouse>
+  <!-- Written anew at each start; add users by files in users.d. -->
+{profiles}  <quotas><default/></quotas>
   <users>
+    <!-- The library inside the process logs in by `default`, without a password; no setting changes that. Its session
+         is the only one that `default` may have, and lasts as long as the server: every other login is refused. -->
     <default>
       <password/>
+      <networks><ip>127.0.0.1</ip></networks>
+      <profile>library</profile>
+      <quota>default</quota>
+    </default>
+    <{user}>
+      <password_sha256_hex>{password}</password_sha256_hex>
       <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
       <profile>default</profile>
       <quota>default</quota>
-    </default>
-    <reader>
-      <password/>
+    </{user}>
+    <{reader}>
+      <password_sha256_hex>{reader_password}</password_sha256_hex>
       <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
       <profile>readonly</profile>
       <quota>default</quota>
-    </reader>
+    </{reader}>
   </users>
 </clickhouse>
 """
@@ -89,7 +113,8 @@ def start_clickhouse(directory: Path, state: StackState, log: Path) -> ProcessId
     temporary = folder / "tmp"
     # Temporary files of a killed server are of no use to the next one.
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    make_private_folder(folder)
+    make_private_folder(temporary)
     config = CONFIG.format(
         host=HOST,
         tcp=state.clickhouse_tcp,
@@ -97,10 +122,8 @@ def start_clickhouse(directory: Path, state: StackState, log: Path) -> ProcessId
         folder=escape(str(folder)),
         log=escape(str(log)),
     )
-    (folder / "config.xml").write_text(config)
-    users = folder / "users.xml"
-    if not users.exists():
-        users.write_text(USERS)
+    write_private(folder / "config.xml", config)
+    _write_users(folder / "users.xml", state)
     environment = {
         **os.environ,
         # The user's own ClickHouse configuration must not be read, and no file be left outside the folder.
@@ -122,9 +145,28 @@ def clickhouse_serves(state: StackState, *, seconds: float = 2) -> bool:
     """Tells whether the server answers, and creates a missing database. Blocks for `seconds` at most."""
     connection = http.client.HTTPConnection(HOST, state.clickhouse_http, timeout=seconds)
     try:
-        connection.request("POST", "/", body=f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+        credentials = {"X-ClickHouse-User": USER, "X-ClickHouse-Key": state.password.get_secret_value()}
+        connection.request("POST", "/", body=f"CREATE DATABASE IF NOT EXISTS {DATABASE}", headers=credentials)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()
+
+
+def _write_users(file: Path, state: StackState) -> None:
+    """Writes the users, with hashes of their passwords. A file that somebody has changed is kept as users.xml.old."""
+    users = USERS.format(
+        profiles=PROFILES,
+        user=USER,
+        password=_hash(state.password),
+        reader=READER,
+        reader_password=_hash(state.reader_password),
+    )
+    if file.exists() and file.read_text(errors="replace") != users:
+        file.replace(file.with_name(f"{file.name}.old"))
+    write_private(file, users)
+
+
+def _hash(password: SecretStr) -> str:
+    return hashlib.sha256(password.get_secret_value().encode()).hexdigest()

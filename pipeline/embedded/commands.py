@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -84,7 +84,8 @@ def up(
             if before.running:
                 _say(f"the stack in {before.directory} runs already")
             else:
-                _say(f"Kafka at {addresses.kafka}, ClickHouse at {addresses.clickhouse}, {addresses.clickhouse_http}")
+                shown = addresses.without_password
+                _say(f"Kafka at {shown.kafka}, ClickHouse at {shown.clickhouse}, {shown.clickhouse_http}")
             _print_exports(addresses)
             if foreground:
                 _watch(the_stack)
@@ -117,7 +118,8 @@ def status(directory: Path, as_json: bool) -> None:
     """
     report = Stack(directory).status()
     if as_json:
-        click.echo(json.dumps(asdict(report), indent=2))
+        shown = replace(report, addresses=report.addresses and report.addresses.without_password)
+        click.echo(json.dumps(asdict(shown), indent=2))
     elif not report.parts:
         click.echo(f"no stack in {report.directory}: `engagement stack up` makes one")
     else:

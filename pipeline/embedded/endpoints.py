@@ -1,10 +1,11 @@
 """The endpoints of a stack and the status of its parts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from pipeline.embedded.clickhouse import DATABASE
+from pipeline.embedded.clickhouse import DATABASE, USER
 from pipeline.embedded.ports import HOST
 from pipeline.embedded.state import StackState
+from pipeline.settings import ClickHouseUrl
 
 
 @dataclass(frozen=True)
@@ -13,12 +14,22 @@ class StackEndpoints:
 
     kafka: str
     """host:port,... of all brokers."""
-    clickhouse: str
-    """clickhouse://... of the native protocol, with the database."""
+    clickhouse: str = field(repr=False)
+    """clickhouse://... of the native protocol, with user, password and database."""
     clickhouse_http: str
     """http://host:port."""
     replication: int
     """Most replicas of a topic."""
+
+    @property
+    def without_password(self) -> "StackEndpoints":
+        """Returns the endpoints as people may see them: with *** for the password."""
+        return replace(self, clickhouse=repr(ClickHouseUrl(self.clickhouse)))
+
+    def http_headers(self) -> dict[str, str]:
+        """Returns the headers by which a request to `clickhouse_http` logs in."""
+        url = ClickHouseUrl(self.clickhouse)
+        return {"X-ClickHouse-User": url.user, "X-ClickHouse-Key": url.password}
 
     def environment(self) -> dict[str, str]:
         """Returns the settings that point commands to this stack."""
@@ -54,7 +65,7 @@ def endpoints_of(state: StackState) -> StackEndpoints:
     """Returns the endpoints of a stack in this state."""
     return StackEndpoints(
         kafka=",".join(f"{HOST}:{broker.client}" for broker in state.brokers),
-        clickhouse=f"clickhouse://default@{HOST}:{state.clickhouse_tcp}/{DATABASE}",
+        clickhouse=f"clickhouse://{USER}:{state.password.get_secret_value()}@{HOST}:{state.clickhouse_tcp}/{DATABASE}",
         clickhouse_http=f"http://{HOST}:{state.clickhouse_http}",
         replication=min(3, len(state.brokers)),
     )

@@ -7,7 +7,7 @@ from typing import Final
 
 from pipeline.embedded.ports import find_free_port
 from pipeline.embedded.processes import is_alive
-from pipeline.embedded.state import BrokerPorts, StackState
+from pipeline.embedded.state import BrokerPorts, StackState, kept_password
 from pipeline.errors import StackError
 
 CLICKHOUSE: Final = "clickhouse"
@@ -58,7 +58,11 @@ def plan_state(old: StackState | None, brokers: int | None, ports: PortsPolicy) 
         clickhouse_tcp=choose(ports.clickhouse, old.clickhouse_tcp if old else None),
         clickhouse_http=choose(ports.http, old.clickhouse_http if old else None),
         processes=dict(old.processes) if old else {},
+        password=kept_password(old.password if old else None),
+        reader_password=kept_password(old.reader_password if old else None),
     )
+    if old and not old.password.get_secret_value() and is_alive(old.processes.get(CLICKHOUSE)):
+        raise StackError("this stack runs without passwords, as earlier versions did: `engagement stack down`, then up")
     if len(set(state.ports())) < len(state.ports()):
         raise StackError(
             "two parts cannot have the same port: ask for others with --kafka-port, --clickhouse-port, --http-port"

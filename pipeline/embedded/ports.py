@@ -8,7 +8,7 @@ from typing import Final
 from pipeline.errors import StackError
 
 HOST: Final = "127.0.0.1"
-"""The only address of the embedded stack, which has no passwords."""
+"""The only address of the embedded stack, whose Kafka has no passwords."""
 
 RANGE: Final = range(20000, 32000)
 """The ports to choose from, below Linux's default range of outgoing connections (32768 up): no outgoing connection can

@@ -56,12 +56,12 @@ def is_alive(process: ProcessIdentity | None) -> bool:
 def spawn(command: Sequence[str | Path], *, log: Path, cwd: Path, environment: Mapping[str, str]) -> ProcessIdentity:
     """Starts a process in a session of its own, without terminal and standard input; outputs are appended to `log`.
 
-    The process holds no pipe of the caller, so `$(...)` around the caller returns. Raises StackError when the process
-    cannot be started.
+    Only this user may read files that the process makes. The process holds no pipe of the caller, so `$(...)` around
+    the caller returns. Raises StackError when the process cannot be started.
     """
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         log.replace(log.with_name(log.name + ".1"))
-    with log.open("ab") as output:
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
         try:
             child = subprocess.Popen(
                 [str(part) for part in command],
@@ -71,6 +71,7 @@ def spawn(command: Sequence[str | Path], *, log: Path, cwd: Path, environment: M
                 cwd=cwd,
                 env=dict(environment),
                 start_new_session=True,
+                umask=0o077,
             )
         except OSError as error:
             raise StackError(f"{command[0]} cannot be started: {error}; install the extra `embedded` again") from None

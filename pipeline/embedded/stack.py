@@ -35,7 +35,7 @@ from pipeline.embedded.plan import (
 )
 from pipeline.embedded.ports import HOST, is_free
 from pipeline.embedded.processes import ProcessIdentity
-from pipeline.embedded.state import StackState, load_state, locked, save_state
+from pipeline.embedded.state import StackState, load_state, locked, make_private_folder, save_state, write_private
 from pipeline.errors import StackError
 
 DEFAULT_DIRECTORY: Final = Path(".engagement/stack")
@@ -142,7 +142,10 @@ class Stack:
 
     def _make_directory(self) -> None:
         try:
-            (self.directory / "logs").mkdir(parents=True, exist_ok=True)
+            is_own = not self.directory.exists() or (self.directory / "stack.json").exists()
+            if is_own or not any(self.directory.iterdir()):
+                make_private_folder(self.directory)
+            make_private_folder(self.directory / "logs")
             free = shutil.disk_usage(self.directory).free
         except OSError as error:
             raise StackError(f"{self.directory}: {error.strerror}; name another folder with --dir") from None
@@ -153,7 +156,7 @@ class Stack:
             )
         ignore = self.directory / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n")
+            write_private(ignore, "*\n")
 
     def _locked(self) -> AbstractContextManager[None]:
         if not self.directory.is_dir():

@@ -1,16 +1,25 @@
 """The state file of a stack, with ports and processes, and a lock between commands."""
 
 import fcntl
+import json
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from pipeline.embedded.processes import ProcessIdentity
 from pipeline.errors import StackError
+from pipeline.settings import HoldsSecrets
+
+PRIVATE_FOLDER: Final = 0o700
+PRIVATE_FILE: Final = 0o600
+PRIVATE_UMASK: Final = 0o077
+"""For the processes of a stack, whose files no other user may read."""
 
 
 class BrokerPorts(BaseModel):
@@ -28,14 +37,25 @@ class BrokerPorts(BaseModel):
         return [self.client, self.controller, *([self.behind_proxy] if self.behind_proxy else [])]
 
 
-class StackState(BaseModel):
-    """The state of a stack. Ports are kept while the stack is down, so that the next start uses the same ones."""
+def kept_password(earlier: SecretStr | None) -> SecretStr:
+    """Returns the earlier password, or a random password of 192 bits, made of letters, digits, - and _."""
+    return earlier if earlier is not None and earlier.get_secret_value() else SecretStr(secrets.token_urlsafe(24))
+
+
+class StackState(HoldsSecrets, BaseModel):
+    """The state of a stack. Ports and passwords are kept while the stack is down, for the next start.
+
+    `password`: of ClickHouse's user; `reader_password`: of the user who reads only. Both are empty in the state of a
+    stack of an earlier version, which had none.
+    """
 
     cluster_id: str
     brokers: list[BrokerPorts]
     clickhouse_tcp: int
     clickhouse_http: int
     processes: dict[str, ProcessIdentity] = {}
+    password: SecretStr = SecretStr("")
+    reader_password: SecretStr = SecretStr("")
 
     def ports(self) -> list[int]:
         """Returns all ports, the brokers' first."""
@@ -59,11 +79,27 @@ def save_state(directory: Path, state: StackState) -> None:
     """Replaces the state file atomically: readers see the old or the new state, also after kill -9."""
     file = state_file(directory)
     draft = file.with_suffix(".new")
-    with draft.open("w") as output:
-        output.write(state.model_dump_json(indent=2) + "\n")
+    content = state.model_dump(mode="json") | {
+        "password": state.password.get_secret_value(),
+        "reader_password": state.reader_password.get_secret_value(),
+    }
+    write_private(draft, json.dumps(content, indent=2) + "\n")
+    draft.replace(file)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Makes a folder with its parents; only this user may enter it, also where it was there before."""
+    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    folder.chmod(PRIVATE_FOLDER)
+
+
+def write_private(file: Path, text: str) -> None:
+    """Writes a file that only this user may read, and syncs it to the disk."""
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE_FILE), "w") as output:
+        os.fchmod(output.fileno(), PRIVATE_FILE)
+        output.write(text)
         output.flush()
         os.fsync(output.fileno())
-    draft.replace(file)
 
 
 def state_file(directory: Path) -> Path:
@@ -74,7 +110,7 @@ def state_file(directory: Path) -> Path:
 @contextmanager
 def locked(file: Path, *, patience: float, what: str) -> Iterator[None]:
     """Holds an exclusive lock on a file, created where missing. Raises StackError after `patience` seconds."""
-    with file.open("a") as handle:
+    with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_FILE), "a") as handle:
         deadline = time.monotonic() + patience
         while True:
             try:
