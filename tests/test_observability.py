@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import select
 import socket
 import time
@@ -13,6 +14,7 @@ from contextlib import ExitStack, suppress
 from threading import Event, Thread
 
 import numpy as np
+import psutil
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -216,6 +218,87 @@ def test_two_hundred_idle_connections_do_not_hold_up_healthz(server: StatusServe
             assert _get(server.url + "/healthz")[0] == 200
     finally:
         is_over.set()
+
+
+def _connections(server: StatusServer) -> int:
+    """How many connections the server holds."""
+    found = psutil.Process().net_connections("tcp")
+    return sum(each.laddr.port == server.port and each.status == psutil.CONN_ESTABLISHED for each in found)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: ", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"]
+)
+def test_hundreds_of_slow_senders_do_not_hold_up_healthz(server: StatusServer, sent: bytes) -> None:
+    """Each sends a byte every 50 ms; /healthz is asked all the while, each time on a connection of its own."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, limit[1]), limit[1]))
+    waits = []
+    try:
+        with ExitStack() as stack:
+            slow = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(400)]
+            for connection in slow:
+                connection.sendall(sent)
+            for _ in range(20):
+                for connection in slow:
+                    with suppress(OSError):  # it may have been cut
+                        connection.sendall(b"a")
+                began = time.monotonic()
+                assert _get(server.url + "/healthz")[0] == 200
+                waits.append(time.monotonic() - began)
+                time.sleep(0.05)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert max(waits) < 1
+
+
+def test_the_oldest_of_too_many_connections_are_cut(monkeypatch: pytest.MonkeyPatch, server: StatusServer) -> None:
+    monkeypatch.setattr("pipeline.observability.status_server.MOST_CONNECTIONS", 50)
+    monkeypatch.setattr("pipeline.observability.status_server.CONNECTION_SECONDS", 60.0)
+    with ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        assert _get(server.url + "/healthz")[0] == 200
+        time.sleep(0.3)
+        assert _connections(server) <= 50
+        assert _get(server.url + "/healthz")[0] == 200
+
+
+def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless:
+        def render(self, accept: str = "") -> tuple[bytes, str]:
+            return b"x" * 2**26, "text/plain"
+
+    monkeypatch.setattr("pipeline.observability.status_server.CONNECTION_SECONDS", 0.5)
+    server = StatusServer("127.0.0.1", 0, Endless(), HealthState().report)
+    try:
+        with socket.create_connection(("127.0.0.1", server.port)) as deaf:
+            deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            time.sleep(1.5)
+            assert _connections(server) == 0
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X-A: a\r\n" * 1_000 + b"\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"A" * 100_000,
+        b"\x16\x03\x01\x00" + b"\xff" * 100_000,
+    ],
+)
+def test_a_request_beyond_bounds_is_refused(request_: bytes, server: StatusServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=3) as client:
+        answer = b""
+        with suppress(ConnectionError):
+            client.sendall(request_)
+            while part := client.recv(65_536):
+                answer += part
+    assert answer == b"" or re.match(rb"HTTP/1.. (400|431)", answer)
+    assert _get(server.url + "/healthz")[0] == 200
 
 
 def test_an_idle_connection_is_closed_in_time(server: StatusServer) -> None:

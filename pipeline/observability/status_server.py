@@ -15,15 +15,27 @@ from threading import Thread
 from typing import Final, Protocol
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from pipeline.errors import SettingsError
 from pipeline.observability.health import Report
 
 CONNECTION_SECONDS: Final = 5.0
-"""A connection is closed after this long, answered or not, so idle clients cannot use up the file descriptors."""
+"""A connection is cut after this long, answered or not: idle clients, clients that send slowly, clients that do not
+read."""
+
+MOST_CONNECTIONS: Final = 512
+"""Beyond this many connections the oldest are cut, so that clients cannot use up the worker's file descriptors."""
+
+MOST_HEADERS: Final = 32
+LONGEST_LINE: Final = 4096
+"""Bounds of a request, in lines and bytes a line: at most 64 MiB wait for their end, over all connections."""
 
 LISTEN_BACKLOG: Final = 1024
 """Connections that the kernel holds until the server accepts them; Linux caps the number at net.core.somaxconn."""
+
+TRIM_SECONDS: Final = 0.05
+"""How long after a connection is accepted the oldest ones are cut. The kernel hands over connections in bursts."""
 
 DRAIN_SECONDS: Final = 0.5
 """How long `close` lets answers finish that are under way."""
@@ -84,15 +96,27 @@ class StatusServer:
     async def _serve(self) -> None:
         application = web.Application()
         application.router.add_get("/{path:.*}", self._answer)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_SECONDS)
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            shutdown_timeout=DRAIN_SECONDS,
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+            max_headers=MOST_HEADERS,
+        )
         await runner.setup()
         requests = runner.server
         assert requests is not None, "setup has made the server"
 
         def connect() -> asyncio.Protocol:
             connection = requests()
-            self._loop.call_later(CONNECTION_SECONDS, connection.force_close)
+            self._loop.call_later(CONNECTION_SECONDS, _cut, connection)
+            self._loop.call_later(TRIM_SECONDS, trim)
             return connection
+
+        def trim() -> None:
+            for connection in requests.connections[:-MOST_CONNECTIONS]:
+                _cut(connection)
 
         listener = await self._loop.create_server(connect, sock=self._socket, backlog=LISTEN_BACKLOG)
         await self._stopping.wait()
@@ -129,3 +153,9 @@ def _listen(host: str, port: int, spare_ports: int) -> socket.socket:
             if error.errno != errno.EADDRINUSE:
                 raise
     return socket.create_server((host, port + spare_ports), family=family, backlog=LISTEN_BACKLOG)
+
+
+def _cut(connection: RequestHandler) -> None:
+    """Ends a connection at once, without waiting for a client that does not read its answer."""
+    if connection.transport is not None:
+        connection.transport.abort()
