@@ -126,8 +126,9 @@ def open_alerts(settings: Settings, context: AgentContext) -> AlertHost:
     """Puts the alert agent together. Blocks on reading the alerts file. Raises SettingsError for a file that cannot be
     used."""
     try:
-        known = known_conversations(settings)
-        config = None if settings.alerts is None else load_alerts(settings.alerts, os.environ, known)
+        config = None
+        if settings.alerts is not None:
+            config = load_alerts(settings.alerts, os.environ, known_conversations(settings))
     except SettingsError as error:
         raise SettingsError(f"{ALERTS_SETTING}: {error}") from None
     thread = _thread("alerts", settings, context)

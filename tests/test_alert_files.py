@@ -122,6 +122,11 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "{env: NO_URL}",
         "{clear: hunter2}",
         "hunter2",
+        "{env: hunter2}",
+        "{file: hunter2}",
+        "{file: 'https://h/hunter2'}",
+        "{env: 'a=hunter2'}",
+        "{file: ~hunter/x}",
     ),
     "    rate: 20/minute": (
         *NOT_TEXT,

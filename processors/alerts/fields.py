@@ -195,28 +195,32 @@ def _check_secret_url(value: SecretStr) -> SecretStr:
 
 def _from_environment(name: str, environment: Mapping[str, str]) -> str:
     text = environment.get(name, "")
+    # A secret may stand where its name belongs: only what looks like a name is shown.
+    variable = f"environment variable {name}" if re.fullmatch(r"[A-Z_][A-Z0-9_]{0,79}", name) else "named variable"
     if not text:
-        raise ValueError(f"the environment variable {name[:80]} is not set; export it, or name another")
+        raise ValueError(f"the {variable} is not set; export it, or name another")
     if not text.isascii() and re.search(r"[\ud800-\udfff]", text):
-        raise ValueError(f"the environment variable {name[:80]} is not UTF-8; set it to text")
+        raise ValueError(f"the {variable} is not UTF-8; set it to text")
     return text
 
 
 def _from_file(name: str) -> str:
     cure = "name a file of the secret alone, which this user may read"
+    # A secret may stand where its place belongs: only what looks like a path is shown.
+    shown = f"file {name[:80]}" if name.startswith(("/", "./", "../", "~")) else "named file"
     path = Path(name)
     try:
         if path.exists() and not path.is_file():
-            raise ValueError(f"{name[:80]} is no file; {cure}")
+            raise ValueError(f"the {shown} is no file; {cure}")
         with path.open("rb") as file:
             content = file.read(MOST_SECRET_BYTES + 1)
         text = content.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise ValueError(f"the file {name[:80]} cannot be read (not UTF-8); {cure}") from None
+        raise ValueError(f"the {shown} cannot be read (not UTF-8); {cure}") from None
     except OSError as error:
-        raise ValueError(f"the file {name[:80]} cannot be read ({error.strerror}); {cure}") from None
+        raise ValueError(f"the {shown} cannot be read ({error.strerror}); {cure}") from None
     if not text or len(content) > MOST_SECRET_BYTES:
-        raise ValueError(f"the file {name[:80]} is {'too large' if text else 'empty'}; {cure}")
+        raise ValueError(f"the {shown} is {'too large' if text else 'empty'}; {cure}")
     return text
 
 

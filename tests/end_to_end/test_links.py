@@ -97,7 +97,7 @@ def test_a_link_cut_beyond_the_session_again_and_again(fed_run: Run, mixed: Inpu
     assert store.port is not None
     feed = Feed(run.settings, mixed)
     with TcpProxy((store.hostname, store.port), delay=INSERT_DELAY) as slow_store:
-        slow = store._replace(netloc=f"{store.username}@{slow_store.address}").geturl()
+        slow = store._replace(netloc=f"{store.username}:{store.password}@{slow_store.address}").geturl()
         near = run.workers.start(**BATCHES, clickhouse=slow)
         far = run.workers.start(**BATCHES, clickhouse=slow, kafka=broker_link.address)
         near.wait_until_ready()
