@@ -51,7 +51,7 @@ _CURE: Final = "look for an open quote or bracket, or wrong indentation, here or
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file that was read: `content` is made of dict, list, str and None; an empty file is None."""
+    """A YAML file as read: `content` is made of dict, list, str and None; an empty file is None."""
 
     path: Path
     content: Any
@@ -94,7 +94,7 @@ def read_yaml(path: Path) -> Document:
 
 
 class Unquoted(str):
-    """Text without quotes that YAML takes for a boolean, a number or a time: No, 12, 1e3, 2026-01-01, 22:30."""
+    """Text without quotes, taken by YAML for a boolean, a number or a time: No, 12, 1e3, 2026-01-01, 22:30."""
 
     __slots__ = ()
 
@@ -105,7 +105,7 @@ def is_text(value: Any) -> bool:
 
 
 class _Flaw(Exception):
-    """A construct that is YAML, but not accepted here."""
+    """A construct of YAML, not accepted here."""
 
     def __init__(self, mark: Mark, reason: str) -> None:
         super().__init__(reason)
@@ -164,7 +164,7 @@ class _Converter:
             }
 
     def _fields(self, node: Any) -> dict[str, tuple[Any, Any]]:
-        """Returns the nodes of a mapping's fields by name, with those that `<<` merges."""
+        """Returns the nodes of a mapping's fields by name, with the fields merged by `<<`."""
         own, merged = dict[str, tuple[Any, Any]](), dict[str, tuple[Any, Any]]()
         for key, value in node.value:
             if key.tag == _MERGE:

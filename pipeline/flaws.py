@@ -1,4 +1,4 @@
-"""Words for the flaws that pydantic finds in a file of the operator: what is wrong, and the cure, without the value."""
+"""Words for pydantic's flaws in a file of the operator: the reason and the cure, without the value."""
 
 from typing import Any, Final
 

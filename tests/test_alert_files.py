@@ -93,6 +93,10 @@ URLS = (
     "http://h/" + "a" * 2100,
     "http://ana:hunter2@h/",
     "mailto:a@b",
+    "'http://\u200bh/'",
+    "'http://[::1]x/'",
+    "http://xn--bcher-kvaxn--bcher-kva1.example/ü",
+    "http://xn--a-/",
     "http://ü" + "b" * 70 + ".example/",
 )
 FAULTS: dict[str, tuple[str, ...]] = {

@@ -88,13 +88,13 @@ def save_state(directory: Path, state: StackState) -> None:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Makes a folder with its parents; only this user may enter it, also where it was there before."""
+    """Makes a folder with its parents; only this user may enter the folder, also an old one."""
     folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     folder.chmod(PRIVATE_FOLDER)
 
 
 def write_private(file: Path, text: str) -> None:
-    """Writes a file that only this user may read, and syncs it to the disk."""
+    """Writes a file for this user alone, and syncs the file to the disk."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE_FILE), "w") as output:
         os.fchmod(output.fileno(), PRIVATE_FILE)
         output.write(text)

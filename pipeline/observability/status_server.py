@@ -156,6 +156,6 @@ def _listen(host: str, port: int, spare_ports: int) -> socket.socket:
 
 
 def _cut(connection: RequestHandler) -> None:
-    """Ends a connection at once, without waiting for a client that does not read its answer."""
+    """Ends a connection at once, without waiting until the client has read the answer."""
     if connection.transport is not None:
         connection.transport.abort()

@@ -145,7 +145,7 @@ def load_alerts(path: Path, environment: Mapping[str, str], known: KnownConversa
 
 
 def known_conversations(settings: Settings) -> KnownConversations:
-    """Returns the conversations that can spike under these settings. Blocks on reading the brands. Raises
+    """Returns the kinds of conversations watched for spikes, and the brands. Blocks on reading the brands. Raises
     SettingsError."""
     brands = None if settings.brands is None else frozenset(load_brands(settings.brands).entries)
     return KnownConversations(settings.spike_kinds or CONVERSATION_KINDS, brands)

@@ -33,8 +33,8 @@ TIME_CURE: Final = "must be a time with its zone: 2026-12-24T00:00:00Z"
 
 
 class FlawAt(ValueError):
-    """A flaw that lies `place` further down than the value of the validator that found it. `hidden`: how many of the
-    last parts of the place are not shown, because they may be secrets that stand where a name belongs."""
+    """A flaw at `place` within the value of a validator. `hidden`: how many of the last parts of the place are not
+    shown, because they may be secrets in the place of a name."""
 
     def __init__(self, place: Place, reason: str, hidden: int = 0) -> None:
         super().__init__(reason)
@@ -76,7 +76,7 @@ def read_duration(value: Any) -> Any:
 
 
 def within(least: str, most: str) -> Callable[[float], float]:
-    """Returns a check that seconds lie between two durations, both included."""
+    """Returns a check of seconds against two durations, both included."""
     low, high = read_duration(least), read_duration(most)
 
     def check(value: float) -> float:
@@ -148,7 +148,7 @@ def read_name(value: Any) -> Any:
 
 
 def read_secret(value: Any, info: ValidationInfo) -> Any:
-    """Returns a secret from the place that the file names. The context of the validation has the environment."""
+    """Returns a secret from the place named in the file. The context of the validation has the environment."""
     if not isinstance(value, dict):
         raise ValueError(f"is a secret and must not stand in the file; say {ELSEWHERE}")
     return read_text(value, info)

@@ -18,7 +18,7 @@ ANNOTATION_LIMIT: Final = 4_000
 
 
 def _check_urls(urls: list[SecretStr]) -> list[SecretStr]:
-    """Returns the addresses. Raises ValueError for an address that cannot take the path of the API, or stands twice."""
+    """Returns the addresses. Raises ValueError for an address without room for the path of the API, or given twice."""
     texts = [url.get_secret_value().rstrip("/") for url in urls]
     for number, text in enumerate(texts):
         if "?" in text or text.endswith(API_PATH):

@@ -149,7 +149,7 @@ def _one_line(text: str) -> str:
 
 
 def _secrets_of(urls: Iterable[SecretStr], values: Iterable[SecretStr]) -> set[str]:
-    """Returns the secrets that answers may quote: values of headers, and the parts of an address but its host."""
+    """Returns the secrets to mask in answers: values of headers, and the parts of an address but its host."""
     secrets = {value.get_secret_value() for value in values}
     for url in urls:
         parts = urlsplit(url.get_secret_value())

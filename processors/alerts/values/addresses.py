@@ -1,9 +1,11 @@
-"""Rules for addresses: http or https, a host that can be looked up, credentials that HTTP can carry."""
+"""Rules for addresses: http or https, a host for DNS, credentials for HTTP."""
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
+
+from yarl import URL
 
 LONGEST_URL: Final = 2048
 PLACEHOLDER: Final = "{conversation}"
@@ -29,7 +31,7 @@ def userinfo_of(url: str) -> str:
 
 
 def check_url(text: str) -> SplitResult:
-    """Returns the parts of an address. Raises ValueError for one that no request could be sent to."""
+    """Returns the parts of an address. Raises ValueError where no request could be sent to it."""
     if len(text) > LONGEST_URL:
         raise ValueError(f"is longer than {LONGEST_URL:,} characters; name a shorter address")
     try:
@@ -38,7 +40,7 @@ def check_url(text: str) -> SplitResult:
         is_usable = url.scheme in ("http", "https") and netloc is not None and url.port != 0
     except ValueError:  # the error's text may quote a password
         is_usable, netloc = False, None
-    if not is_usable or netloc is None or re.search(r"[\s\x00-\x20\x7f\\#]", text):
+    if not is_usable or netloc is None or not _can_be_sent_to(text) or re.search(r"[\s\x00-\x20\x7f\\#]", text):
         raise ValueError(URL_CURE)
     _check_host(netloc["host"])
     _check_userinfo(netloc["userinfo"])
@@ -46,7 +48,7 @@ def check_url(text: str) -> SplitResult:
 
 
 def check_link(text: str) -> str:
-    """Returns the template of a link to a conversation's page. Raises ValueError for one that leads nowhere."""
+    """Returns the template of a link to a conversation's page. Raises ValueError for a link to nowhere."""
     plain = text.replace(PLACEHOLDER, "x").replace("#", "?")
     if "{" in plain or "}" in plain or PLACEHOLDER in text.partition("://")[2].partition("/")[0]:
         raise ValueError(LINK_CURE)
@@ -69,6 +71,15 @@ def check_source(text: str) -> str:
     return text
 
 
+def _can_be_sent_to(text: str) -> bool:
+    """Tells whether aiohttp's requests can have the address, with the host in the spelling of DNS."""
+    try:
+        url = URL(text)
+        return bool(url.raw_host and url.host and url.port)
+    except ValueError:  # UnicodeError is one, too
+        return False
+
+
 def _check_host(host: str) -> None:
     cure = "names a host that cannot be: give a name such as hooks.example, an IPv4 address, or an IPv6 address in [ ]"
     try:
@@ -85,7 +96,7 @@ def _check_host(host: str) -> None:
 
 
 def _check_userinfo(userinfo: str | None) -> None:
-    """Checks that user and password fit into HTTP's Basic authentication: Latin-1, and no colon in the user."""
+    """Checks user and password for HTTP's Basic authentication: Latin-1, and no colon in the user."""
     user, _, password = (userinfo or "").partition(":")
     user, password = unquote(user), unquote(password)
     if any(ord(char) > 0xFF or ord(char) < 0x20 for char in user + password) or ":" in user or (password and not user):

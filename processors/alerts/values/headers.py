@@ -1,4 +1,4 @@
-"""Rules for the headers of a receiver: names that HTTP knows (RFC 9110), none that frames or signs the message."""
+"""Rules for the headers of a receiver: names by RFC 9110, none for framing or signing the message."""
 
 import re
 from typing import Any, Final
@@ -39,8 +39,8 @@ _SECRET_VALUE: Final = re.compile(r"\s*(bearer|basic|token|digest|apikey)\s+\S",
 
 
 def check_header_names(value: Any) -> Any:
-    """Returns the headers as the file has them. Raises ValueError for names that are none, that are the message's own
-    or there twice, and for secrets in clear."""
+    """Returns the headers of the file unchanged. Raises ValueError for names against HTTP, the message's own and
+    repeated names, and secrets in clear."""
     if not isinstance(value, dict):
         return value
     if len(value) > MOST_HEADERS:
@@ -62,7 +62,7 @@ def check_header_names(value: Any) -> Any:
 
 
 def check_header_values(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-    """Returns the headers with their values read. Raises ValueError for values that cannot be sent as they are."""
+    """Returns the headers unchanged. Raises ValueError for values outside of one line of ASCII."""
     for name, value in headers.items():
         text = value.get_secret_value()
         if len(text) > LONGEST_VALUE:

@@ -26,14 +26,14 @@ _ANY_TEXT, _ANY_CHARACTER = "\ue000", "\ue001"
 
 @dataclass(frozen=True)
 class KnownConversations:
-    """The conversations that can spike: kinds of keys, and names of brands, None where they are not known."""
+    """The conversations watched for spikes: kinds of keys, and names of brands, None where they are not known."""
 
     kinds: tuple[str, ...] = CONVERSATION_KINDS
     brands: frozenset[str] | None = None
 
 
 def normalise(pattern: str) -> str:
-    """Returns a pattern in the spelling of conversation keys; empty where it names nothing."""
+    """Returns a pattern in the spelling of conversation keys; empty where no name is left."""
     kind, colon, name = fold_name(pattern.strip()).partition(":")
     if kind in ("hashtag", "mention") and colon:
         tags, accounts = ([name.strip()], ()) if kind == "hashtag" else ((), [name.strip()])
@@ -48,7 +48,7 @@ def matcher(pattern: str) -> Callable[[str], bool]:
 
 
 def check_pattern(pattern: str, known: KnownConversations) -> str:
-    """Returns the pattern as it is. Raises ValueError for a pattern that no key of a conversation can ever fit."""
+    """Returns a pattern unchanged. Raises ValueError where no key of a conversation can ever fit."""
     if not 1 <= len(pattern) <= LONGEST_PATTERN or not pattern.isprintable():
         raise ValueError(f"must be text in one line, of 1 to {LONGEST_PATTERN:,} characters: brand:acme")
     normal = normalise(pattern)
@@ -74,15 +74,15 @@ def names_brand(pattern: str) -> bool:
 
 
 def covers(wider: str, narrower: str) -> bool:
-    """Tells whether every key that fits the `narrower` pattern also fits the `wider` one; both are normalised."""
+    """Tells whether every key of the `narrower` pattern fits the `wider` pattern too; both are normalised."""
     if "?" in wider and "*" in narrower:
         return wider == narrower
     return matcher(wider)(narrower.replace("*", _ANY_TEXT).replace("?", _ANY_CHARACTER))
 
 
 def first_covering(routes: Sequence[tuple[Sequence[str], bool]], number: int) -> int | None:
-    """Returns the first earlier route that leaves nothing to the route `number`: all of its patterns are covered by
-    earlier routes that end the search. A route is its normalised patterns, and whether later routes are tried too."""
+    """Returns the first earlier route by which the route `number` is never reached: all of its patterns are covered by
+    earlier routes without `continue`. A route is its normalised patterns, and whether later routes are tried too."""
     ending = [
         (index, pattern)
         for index, (patterns, goes_on) in enumerate(routes[:number])
@@ -99,7 +99,7 @@ def first_covering(routes: Sequence[tuple[Sequence[str], bool]], number: int) ->
 
 
 def _rests(pattern: str, prefix: str) -> list[str]:
-    """Returns what is left of a pattern, not empty, after each way in which its beginning fits the prefix."""
+    """Returns the rests of a pattern, none of them empty, after each match of the beginning with the prefix."""
     places = {0}
     for sign in prefix:
         places = _after_stars(pattern, places)
@@ -112,7 +112,7 @@ def _rests(pattern: str, prefix: str) -> list[str]:
 
 
 def _after_stars(pattern: str, places: set[int]) -> set[int]:
-    """Returns the places in a pattern with those behind stars that stand for nothing."""
+    """Returns the places in a pattern, and the places behind stars for empty text."""
     reached = set[int]()
     for place in places:
         reached.add(place)

@@ -24,7 +24,7 @@ def signing_key(secret: SecretStr) -> bytes:
 
 
 def check_signing_key(secret: SecretStr) -> SecretStr:
-    """Returns a secret that a webhook can be signed with. Raises ValueError."""
+    """Returns the secret of a webhook unchanged. Raises ValueError where no message could be signed with it."""
     text = secret.get_secret_value()
     if text != text.strip():
         raise ValueError("begins or ends with blanks; leave them out")
@@ -38,7 +38,7 @@ def check_signing_key(secret: SecretStr) -> SecretStr:
 
 
 def key_note(secret: SecretStr) -> str | None:
-    """Returns a note on a secret that works as it stands, but is shorter or longer than receivers may expect."""
+    """Returns a note on a secret of unusual length, None for the usual 24 to 64 bytes."""
     return f"the secret {bound}" if (bound := _length_flaw(secret)) else None
 
 
@@ -50,7 +50,7 @@ def _length_flaw(secret: SecretStr) -> str | None:
 
 
 def _decode(text: str) -> bytes:
-    """Decodes base64, which may lack its padding: libraries of receivers add the padding, too."""
+    """Decodes base64, with or without padding: libraries of receivers add the padding, too."""
     digits = text.rstrip("=")
     padding = "=" * (-len(digits) % 4)
     try:
