@@ -216,4 +216,4 @@ def test_a_file_that_is_wrong_ends_the_worker_with_one_clear_line(settings: Sett
     with Workers(tmp_path, environment) as workers:
         worker = workers.start()
         assert worker.wait(60) == 2
-        assert f"engagement: ENGAGEMENT_ALERTS: {path}: receivers: " in worker.log
+        assert f"engagement: ENGAGEMENT_ALERTS: {path}:1: receivers: " in worker.log
