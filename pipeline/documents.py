@@ -19,7 +19,7 @@ from yaml.reader import ReaderError
 
 from pipeline.errors import SettingsError
 
-MOST_BYTES: Final = 2**20
+MOST_YAML_BYTES: Final = 2**20
 MOST_DEPTH: Final = 24
 MOST_VALUES: Final = 100_000
 """Values of a file, those of an alias counted at each use."""
@@ -70,12 +70,14 @@ def read_yaml(path: Path) -> Document:
     """Reads a YAML file. Blocks on reading. Raises SettingsError that begins with the path, and the line if known."""
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MOST_YAML_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no name of a file"
         raise SettingsError(f"{path} cannot be read ({reason}); name a YAML file") from None
-    if len(content) > MOST_BYTES:
-        raise SettingsError(f"{path} is larger than {MOST_BYTES >> 20} MiB; name the right file, or shorten this one")
+    if len(content) > MOST_YAML_BYTES:
+        raise SettingsError(
+            f"{path} is larger than {MOST_YAML_BYTES >> 20} MiB; name the right file, or shorten this one"
+        )
     text = _decode(path, content)
     try:
         node = _compose(text)

@@ -221,6 +221,27 @@ def test_flaws_of_the_file_are_named(tmp_path: Path, text: str, said: str) -> No
     assert said in str(found.value)
 
 
+def test_a_secret_of_the_file_is_shown_nowhere_else(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text(f"keys:\n- {{id: a, source: s, sha256: {HASH}, secret: {{clear: hunter2}}}}")
+    document = read_keys(path)
+    [entry] = document.keys
+    assert entry.secret is not None
+    assert "hunter2" not in f"{document} {document!r} {vars(entry.secret)} {document.model_dump()}"
+    write_keys(path, document)
+    [again] = read_keys(path).keys
+    assert again.secret is not None
+    assert again.secret.read() == "hunter2"
+
+
+@pytest.mark.parametrize("text", ["keys:\n- {id: a, source: s,\n   sha256: x}", "[" * 20_000, "keys:\n  - 1\n\tx: 2"])
+def test_a_flaw_of_the_file_has_its_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"keys\.yaml:[123]: "):
+        read_keys(path)
+
+
 def test_an_empty_file_opens_to_nobody(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     path.write_text("")

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from cloudevents.v1.conversion import to_binary, to_structured
 from cloudevents.v1.http import CloudEvent
+from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 
 from pipeline.settings import Settings
@@ -303,7 +304,9 @@ def test_a_further_hook_is_one_line() -> None:
 def signed_collector(tmp_path: Path) -> tuple[FakeCollector, str]:
     """A collector with one key, and its secret."""
     secret = "whsec_" + "QUJD" * 8
-    document, _, _ = new_key(KeysDocument(), source="hub", channels=["github"], secret=SecretPlace(clear=secret))
+    document, _, _ = new_key(
+        KeysDocument(), source="hub", channels=["github"], secret=SecretPlace(clear=SecretStr(secret))
+    )
     write_keys(tmp_path / "keys.yaml", document)
     return FakeCollector(access=AccessPolicy(tmp_path / "keys.yaml")), secret
 

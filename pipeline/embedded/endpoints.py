@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field, replace
 
+from pipeline.clickhouse.url import ClickHouseUrl
 from pipeline.embedded.clickhouse import DATABASE, USER
 from pipeline.embedded.ports import HOST
 from pipeline.embedded.state import StackState
-from pipeline.settings import ClickHouseUrl
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from pipeline.embedded.processes import ProcessIdentity
 from pipeline.errors import StackError
-from pipeline.settings import HoldsSecrets
+from pipeline.holds_secrets import HoldsSecrets
 
 PRIVATE_FOLDER: Final = 0o700
 PRIVATE_FILE: Final = 0o600

@@ -23,11 +23,11 @@ from pipeline.documents import Document, Place, read_yaml
 from pipeline.errors import SettingsError
 from pipeline.flaws import flaw_reason
 from pipeline.settings import Settings
-from processors.alerts.fields import FlawAt, Name, Seconds, SecretUrl, Section, Switch, Time, Words, within
+from processors.alerts.fields import FlawAt, Name, Seconds, SecretUrl, Section, Switch, Time, Words, between
 from processors.alerts.receivers import RECEIVERS, AnyReceiver
 from processors.alerts.values.addresses import check_link, check_source
 from processors.alerts.values.patterns import (
-    CONVERSATION_KINDS,
+    WATCHED_KINDS,
     KnownConversations,
     check_pattern,
     first_covering,
@@ -81,8 +81,8 @@ class Heartbeat(Section):
     alerts when the requests end."""
 
     url: SecretUrl
-    every: Annotated[Seconds, AfterValidator(within("10s", "1d"))] = 60.0
-    timeout: Annotated[Seconds, AfterValidator(within("1s", "60s"))] = 10.0
+    every: Annotated[Seconds, AfterValidator(between("10s", "1d"))] = 60.0
+    timeout: Annotated[Seconds, AfterValidator(between("1s", "60s"))] = 10.0
 
     @model_validator(mode="after")
     def _requests_do_not_overlap(self) -> "Heartbeat":
@@ -98,7 +98,7 @@ class AlertsConfig(Section):
     receivers: Annotated[dict[Name, AnyReceiver], Field(min_length=1)]
     routes: Annotated[list[Route], Field(min_length=1)]
     silences: list[Silence] = Field(default=[])
-    oldest: Annotated[Seconds, AfterValidator(within("5m", "365d"))] = 3600.0
+    oldest: Annotated[Seconds, AfterValidator(between("5m", "365d"))] = 3600.0
     source: Annotated[str, AfterValidator(check_source)] = "engagement"
     link: Annotated[str, AfterValidator(check_link)] | None = None
     heartbeat: Heartbeat | None = None
@@ -148,7 +148,7 @@ def known_conversations(settings: Settings) -> KnownConversations:
     """Returns the kinds of conversations watched for spikes, and the brands. Blocks on reading the brands. Raises
     SettingsError."""
     brands = None if settings.brands is None else frozenset(load_brands(settings.brands).entries)
-    return KnownConversations(settings.spike_kinds or CONVERSATION_KINDS, brands)
+    return KnownConversations(settings.spike_kinds or WATCHED_KINDS, brands)
 
 
 def _explain(document: Document, error: ValidationError) -> SettingsError:

@@ -75,7 +75,7 @@ def read_duration(value: Any) -> Any:
     return timedelta(**{DURATION_UNITS[match[2]]: int(match[1])}).total_seconds()
 
 
-def within(least: str, most: str) -> Callable[[float], float]:
+def between(least: str, most: str) -> Callable[[float], float]:
     """Returns a check of seconds against two durations, both included."""
     low, high = read_duration(least), read_duration(most)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from pydantic import SecretStr
 
 from pipeline.errors import Refused, SettingsError
 from pipeline.observability.logs import configure_logs
@@ -128,7 +129,7 @@ def add_key(
     file = _file(path)
     document = read_keys(file) if file.exists() else KeysDocument()
     made = new_secret() if secret else None
-    place = SecretPlace(clear=made) if made else None
+    place = SecretPlace(clear=SecretStr(made)) if made else None
     document, entry, token = new_key(document, source=source, channels=list(channels) or None, secret=place, **limits)
     write_keys(file, document)
     if as_json:

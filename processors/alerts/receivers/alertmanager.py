@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from processors.alerts.fields import FlawAt, ReceiverUrl, Seconds, within
+from processors.alerts.fields import FlawAt, ReceiverUrl, Seconds, between
 from processors.alerts.ports import Notice, Receiver
 from processors.alerts.receivers.http import Message, compact_json
 from processors.alerts.receivers.settings import ReceiverSettings, Sender
@@ -36,7 +36,7 @@ class AlertmanagerSettings(ReceiverSettings):
 
     kind: Literal["alertmanager"]
     urls: Annotated[list[ReceiverUrl], Field(min_length=1, max_length=16), AfterValidator(_check_urls)]
-    hold: Annotated[Seconds, AfterValidator(within("2m", "7d"))] = 900.0
+    hold: Annotated[Seconds, AfterValidator(between("2m", "7d"))] = 900.0
 
     @property
     def addresses(self) -> list[SecretStr]:

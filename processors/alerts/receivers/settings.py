@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, NamedTuple
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from pipeline.errors import SettingsError
-from processors.alerts.fields import FlawAt, Limit, Seconds, Section, Text, within
+from processors.alerts.fields import FlawAt, Limit, Seconds, Section, Text, between
 from processors.alerts.ports import Receiver
 from processors.alerts.receivers.http import Endpoint, HttpReceiver, MakeMessage, tls_context
 from processors.alerts.values.addresses import userinfo_of
@@ -38,7 +38,7 @@ class ReceiverSettings(Section):
 
     kind: str
     rate: Limit | None = None
-    timeout: Annotated[Seconds, AfterValidator(within("1s", "120s"))] = 10.0
+    timeout: Annotated[Seconds, AfterValidator(between("1s", "120s"))] = 10.0
     ca: Annotated[Path, Field(strict=False), AfterValidator(_check_ca)] | None = None
     headers: Annotated[dict[str, Text], BeforeValidator(check_header_names), AfterValidator(check_header_values)] = (
         Field(default={})

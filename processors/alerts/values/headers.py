@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from processors.alerts.fields import ELSEWHERE, FlawAt
 
-MOST_HEADERS: Final = 32
+MOST_RECEIVER_HEADERS: Final = 32
 LONGEST_VALUE: Final = 4096
 
 FRAMING: Final = frozenset(
@@ -43,8 +43,8 @@ def check_header_names(value: Any) -> Any:
     repeated names, and secrets in clear."""
     if not isinstance(value, dict):
         return value
-    if len(value) > MOST_HEADERS:
-        raise ValueError(f"has more than {MOST_HEADERS} headers; leave some out")
+    if len(value) > MOST_RECEIVER_HEADERS:
+        raise ValueError(f"has more than {MOST_RECEIVER_HEADERS} headers; leave some out")
     seen = set[str]()
     for name, text in value.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):

@@ -17,7 +17,7 @@ from typing import Final
 from schemas.events import conversation_keys
 from schemas.folding import fold_name
 
-CONVERSATION_KINDS: Final = ("hashtag", "mention", "brand", "author", "thread")
+WATCHED_KINDS: Final = ("hashtag", "mention", "brand", "author", "thread")
 LONGEST_PATTERN: Final = 1024
 
 _ANY_TEXT, _ANY_CHARACTER = "\ue000", "\ue001"
@@ -28,7 +28,7 @@ _ANY_TEXT, _ANY_CHARACTER = "\ue000", "\ue001"
 class KnownConversations:
     """The conversations watched for spikes: kinds of keys, and names of brands, None where they are not known."""
 
-    kinds: tuple[str, ...] = CONVERSATION_KINDS
+    kinds: tuple[str, ...] = WATCHED_KINDS
     brands: frozenset[str] | None = None
 
 
@@ -132,7 +132,7 @@ def _check_brand(pattern: str, brands: frozenset[str]) -> None:
 def _explain_kind(pattern: str, kinds: Sequence[str]) -> str:
     kind, colon, name = pattern.partition(":")
     keys = ", ".join(f"{known}:" for known in kinds)
-    if colon and kind in CONVERSATION_KINDS:
+    if colon and kind in WATCHED_KINDS:
         return (
             f"can match no conversation, because {kind}: is not watched for spikes; "
             f"add it to ENGAGEMENT_SPIKE_KEYS, or name one of {keys}"

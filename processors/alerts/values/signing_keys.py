@@ -10,7 +10,7 @@ SYMMETRIC: Final = "whsec_"
 ASYMMETRIC: Final = ("whsk_", "whpk_")
 FEWEST_BYTES: Final = 24
 MOST_KEY_BYTES: Final = 64
-CURE: Final = 'make one: echo "whsec_$(openssl rand -base64 32)"'
+MAKE_KEY: Final = 'make one: echo "whsec_$(openssl rand -base64 32)"'
 
 
 def signing_key(secret: SecretStr) -> bytes:
@@ -29,11 +29,11 @@ def check_signing_key(secret: SecretStr) -> SecretStr:
     if text != text.strip():
         raise ValueError("begins or ends with blanks; leave them out")
     if text.lower().startswith(ASYMMETRIC):
-        raise ValueError(f"is a key of ed25519 signatures, which are not made here; {CURE}")
+        raise ValueError(f"is a key of ed25519 signatures, which are not made here; {MAKE_KEY}")
     if text.lower().startswith(SYMMETRIC) and not text.startswith(SYMMETRIC):
-        raise ValueError(f"begins with {SYMMETRIC} in capitals; write it in small letters, or {CURE}")
+        raise ValueError(f"begins with {SYMMETRIC} in capitals; write it in small letters, or {MAKE_KEY}")
     if text.startswith(SYMMETRIC) and (bound := _length_flaw(secret)):
-        raise ValueError(f"{bound}; {CURE}")
+        raise ValueError(f"{bound}; {MAKE_KEY}")
     return secret
 
 
@@ -58,4 +58,4 @@ def _decode(text: str) -> bytes:
             raise binascii.Error
         return base64.b64decode(digits + padding, validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError(f"must be base64 after {SYMMETRIC}, and not empty; {CURE}") from None
+        raise ValueError(f"must be base64 after {SYMMETRIC}, and not empty; {MAKE_KEY}") from None

@@ -20,10 +20,20 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 
 from pipeline.documents import read_yaml
 from pipeline.errors import Refused, SettingsError
+from pipeline.flaws import flaw_reason
 
 TOKEN_PREFIX: Final = "ek_"
 """Begins every key, so that scanners find keys that were published by mistake."""
@@ -39,7 +49,12 @@ class SecretPlace(BaseModel):
 
     env: str | None = None
     file: Path | None = None
-    clear: str | None = None
+    clear: SecretStr | None = None
+
+    @field_serializer("clear", when_used="json")
+    def _clear_in_the_file(self, clear: SecretStr | None) -> str | None:
+        """Writes the secret, which stands in clear in the file itself, and is shown nowhere else."""
+        return None if clear is None else clear.get_secret_value()
 
     @model_validator(mode="after")
     def _one_place(self) -> "SecretPlace":
@@ -50,7 +65,7 @@ class SecretPlace(BaseModel):
     def read(self) -> str:
         """Returns the secret. Raises SettingsError for one that is not there."""
         try:
-            found = self.clear or (os.environ.get(self.env) if self.env else None)
+            found = self.clear.get_secret_value() if self.clear else (os.environ.get(self.env) if self.env else None)
             found = self.file.read_text(encoding="utf-8").strip() if self.file else found
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"the secret in {self.file} cannot be read ({error}); name a readable file") from None
@@ -96,11 +111,10 @@ def read_keys(path: Path) -> KeysDocument:
     """Reads and checks a keys file. Raises SettingsError that names the field, never a value."""
     found = read_yaml(path)
     try:
-        return KeysDocument.model_validate({} if found is None else found)
+        return KeysDocument.model_validate({} if found.content is None else found.content)
     except ValidationError as error:
-        flaw = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(map(str, flaw["loc"]))
-        raise SettingsError(f"{path}: {place or 'keys'}: {flaw['msg'].removeprefix('Value error, ')}") from None
+        flaw = error.errors(include_url=False, include_input=False)[0]
+        raise found.error(flaw["loc"], flaw_reason(flaw, "docs/sources.md")) from None
 
 
 def write_keys(path: Path, document: KeysDocument) -> None:
