@@ -36,12 +36,12 @@ from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import load_settings
 
 PROMISE_SECONDS: Final = 10.0
-SURE: Final = re.compile(r"the minute is not over: (\d+) so far, (\d+) are sure to fire")
+SURE: Final = re.compile(r"the minute is not over: ([\d,]+) so far, ([\d,]+) are enough")
 ALERTS: Final = """
 receivers:
   hook: {{kind: webhook, url: "http://127.0.0.1:{port}/hook", secret: {{clear: benchmark}}}}
 routes:
-  - {{match: "{conversation}", to: hook}}
+  - {{match: "{conversation}", to: hook, min_severity: info}}
 """
 
 
@@ -157,13 +157,13 @@ def report(sent: list[float], webhook: Webhook, burst: float, stored: list[float
         print(f"told at {clock(at)}, but not of an open minute in the burst: {alert['reasons']}")
         return False
     of_minute = [moment for moment in sent if minute <= moment < minute + 60]
-    enough = int(counts[2])
-    certain, last_counted = of_minute[enough - 1], of_minute[int(counts[1]) - 1]
+    seen, enough = (int(text.replace(",", "")) for text in counts.groups())
+    certain, last_counted = of_minute[enough - 1], of_minute[seen - 1]
     late = at - certain
     kept = late <= PROMISE_SECONDS
     verdict = "kept" if kept and is_full else "kept, but at a lower rate" if kept else "NOT kept"
     print(f"  burst from {clock(burst)}; certain at {clock(certain)} ({enough} in the minute); told at {clock(at)}")
-    print(f"  certain until told, s     {late:.2f}   ({len(of_minute)} were sent by then, the alert knew {counts[1]})")
+    print(f"  certain until told, s     {late:.2f}   ({len(of_minute)} were sent by then, the alert knew {seen})")
     steps = {
         "last comment it counts": last_counted,
         **dict(zip(("row stored", "row told"), stored, strict=False)),

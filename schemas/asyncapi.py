@@ -8,7 +8,7 @@ Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0 and its Kaf
 import json
 from typing import Any, Final
 
-from schemas.alerts import alert_json_schema
+from schemas.alerts import ALERTS_KEY, alert_json_schema
 from schemas.conversations import conversation_json_schema
 from schemas.events import event_json_schema
 from schemas.topics import KIND_DESCRIPTIONS, KINDS, Kind, Topics
@@ -117,7 +117,7 @@ def _messages() -> dict[str, dict[str, Any]]:
             "payload": {"$ref": "#/components/schemas/SpikeAlert"},
             "bindings": {
                 "kafka": {
-                    "key": {"type": "string", "description": "The conversation, in UTF-8"},
+                    "key": {"const": ALERTS_KEY, "description": "The same for all: one worker reads all alerts"},
                     "bindingVersion": "0.5.0",
                 }
             },

@@ -1,7 +1,8 @@
 """The Kafka topics, named in one place.
 
 The four source topics are keyed by `post_id` and have the same number of partitions, so that one worker owns everything
-about a post (co-partitioning). `conversations` and `alerts` are keyed by the conversation, `dead-letters` by nothing.
+about a post (co-partitioning). `conversations` is keyed by the conversation, `alerts` by one key for all,
+`dead-letters` by nothing.
 """
 
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from processors.spikes.detection.life import Change
 from processors.spikes.detection.state import MonitorPolicy
 from processors.spikes.monitor import MonitorPorts, SpikeMonitor
 from processors.spikes.ports import Evidence, StoredSpike
-from schemas.alerts import SPIKE_ALERT, SpikeAlert, idempotency_key
+from schemas.alerts import ALERTS_KEY, SPIKE_ALERT, SpikeAlert, idempotency_key
 
 START = 29_000_000 - 29_000_000 % 60
 SOME_EVIDENCE = Evidence(1.0, 5, 2, 3, 1.0, 1, 1.0, ("p1",), ("author:x/1",), "SELECT 1")
@@ -109,15 +109,15 @@ class FakeSpikes:
                 self._shelf.rows[alert["spike_id"]] = version, alert
         self._after("save")
 
-    def send(self, conversation: str, value: bytes) -> None:
+    def send(self, key: str, value: bytes) -> None:
         self._before("send")
-        self._queue.append((conversation, value))
+        self._queue.append((key, value))
 
     def flush(self) -> None:
         self._before("flush")
-        for conversation, value in self._queue:
+        for key, value in self._queue:
             alert = SPIKE_ALERT.validate_json(value)
-            assert conversation == alert["conversation"]
+            assert key == ALERTS_KEY
             self._shelf.messages.append(alert)
         self._queue.clear()
         self._after("flush")

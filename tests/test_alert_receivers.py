@@ -259,6 +259,7 @@ def test_a_webhook_gets_a_cloud_event() -> None:
         "time": "2026-03-01T12:05:00Z",
         "datacontenttype": "application/json",
         "severity": "warning",
+        "summary": "#acme has grown: 85 comments and posts a minute, 8 times the usual 10 a minute",
     }
 
 
@@ -314,7 +315,9 @@ def test_an_open_spike_at_alertmanager_ends_later_unless_it_is_said_again() -> N
     assert datetime.fromisoformat(alert["endsAt"]).timestamp() == T0 + 910
     assert alert["annotations"]["description"] == "\n".join(spike()["reasons"])
     assert alert["annotations"]["evidence"] == spike()["evidence"]
-    assert alert["annotations"]["summary"] == "hashtag:acme spikes: 80 a minute, 8 times the usual 10"
+    assert (
+        alert["annotations"]["summary"] == "#acme spikes: 80 comments and posts a minute, 8 times the usual 10 a minute"
+    )
     assert alert["generatorURL"] == "https://g.example/?c=hashtag%3Aacme"
 
 
@@ -330,7 +333,7 @@ def test_labels_at_alertmanager_stay_and_a_resolution_is_over_by_any_clock() -> 
 
 def test_slack_gets_what_people_need() -> None:
     message = json.loads(slack_message(NOTICE, T0, "https://g.example/{conversation}").body)
-    assert message["text"].startswith("hashtag:acme spikes: 80 a minute")
+    assert message["text"].startswith("#acme spikes: 80 comments and posts a minute")
     said = json.dumps(message["blocks"], ensure_ascii=False)
     for needed in ("many voices: 61", "p-1", "author:bluesky/ana", "SELECT sum(count)", "critical", "5f/opened"):
         assert needed in said
@@ -338,9 +341,13 @@ def test_slack_gets_what_people_need() -> None:
 
 
 def test_slack_takes_no_word_of_a_stranger_for_a_command() -> None:
-    mean = spike(conversation="hashtag:<!channel>", reasons=["<http://evil.example|click>"], top_posts=["<@U1>"])
+    mean = spike(
+        conversation="hashtag:<!channel>", reasons=["<http://evil.example|click>"], top_posts=["<@U1>", "<!here>"]
+    )
+    mean["top_urls"] = ["javascript:alert(1)", "https://example.org/>|<!here>"]
     said = slack_message(Notice(mean, "x"), T0, None).body.decode()
-    assert not any(sign in said for sign in ("<!channel>", "<http", "<@"))
+    assert not any(sign in said for sign in ("<!channel>", "<http://evil", "<@", "<!here>", "<javascript"))
+    assert "<https://example.org/%3E%7C%3C!here%3E|&lt;!here&gt;>" in said
 
 
 def test_slacks_limits_hold_whatever_a_spike_says() -> None:

@@ -12,7 +12,7 @@ from pipeline.clickhouse.literals import string_literal
 from pipeline.settings import Settings
 from processors.alerts.ports import Notice
 from processors.alerts.receivers.slack import SECTION_LIMIT, slack_message
-from processors.spikes.evidence import evidence_sql
+from processors.spikes.evidence_queries import evidence_sql
 from tests.fakes_alerts import T0, spike
 from tests.hostile_names import HOSTILE
 

@@ -54,7 +54,9 @@ def test_a_verdict_says_why() -> None:
     assert loud.score == loud.observed / loud.level > 1
     assert loud.scale_seconds == 300
     assert loud.expected == pytest.approx(50, rel=0.2)
-    assert loud.reasons[0].startswith(f"{loud.observed:.0f} in 5 min: usual {loud.expected:.1f}, ")
+    assert loud.reasons[0].startswith(f"{loud.observed:.0f} in the 5 minutes, usually {loud.expected:.1f}, ")
+    assert loud.background == loud.reasons[1:]
+    assert loud.background[0].startswith(f"{loud.level:.0f} or more in 5 minutes stand out here")
 
 
 def test_what_rises_for_hours_is_seen_on_a_longer_scale() -> None:

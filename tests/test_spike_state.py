@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -75,19 +76,34 @@ def test_the_id_follows_from_conversation_minute_and_version() -> None:
     assert spike_id_of("a", 1, 1) in ids
 
 
-def test_a_second_firing_is_growth_only_where_it_has_doubled() -> None:
-    again = FIRED._replace(observed=119.0)
-    assert now(lived([60] * 9, {8: again})) == [("opened", 101)]
-    assert now(lived([60] * 9, {8: FIRED._replace(observed=120.0)})) == [("opened", 101), ("grown", 110)]
-    thrice = {5: FIRED._replace(observed=130.0), 12: FIRED._replace(observed=250.0), 19: FIRED._replace(observed=260.0)}
-    assert now(lived([60] * 20, thrice)) == [("opened", 101), ("grown", 107), ("grown", 121)]
+def test_a_count_that_has_doubled_is_growth_whether_or_not_the_detector_fires_again() -> None:
+    """60 were told; the level is told again when it has doubled since, 5 minutes after the last time."""
+    assert now(lived([11, 12, 12, 12, 12] * 9)) == [("opened", 101)], "59 in 5 minutes, and 107 with the opening minute"
+    assert now(lived([*[12] * 9, *[24] * 30])) == [("opened", 101), ("grown", 115)], "120 in 5 minutes"
+    assert now(lived([*[12] * 9, *[23] * 30])) == [("opened", 101)], "115 in 5 minutes"
+    [_, grown] = lived([*[12] * 9, *[24] * 30])
+    assert grown.seen == 120
+    assert "120 in the last 5 minutes by now, 60 when last told" in grown.reasons
+    assert (grown.expected, grown.scale) == (FIRED.expected / 5, 5), "one base over the life"
 
 
-def test_growth_on_another_scale_is_judged_on_its_own() -> None:
+def test_what_has_quadrupled_is_told_at_once_and_what_grows_and_grows_a_few_times() -> None:
+    """A spike of 60 of which nobody knew that it was 240 two minutes later."""
+    assert now(lived([0, 180, *[0] * 30]))[:2] == [("opened", 101), ("grown", 103)]
+    assert now(lived([0, 179, *[0] * 30]))[:2] != [("opened", 101), ("grown", 103)]
+    for seed in range(20):
+        counts = np.cumsum(np.random.default_rng(seed).poisson(60, 240)).tolist()
+        states = lived(counts)
+        assert {change.state for change in states} == {"opened", "grown"}
+        told = [60.0, *(change.seen for change in states[1:])]
+        assert all(after >= 2 * before for before, after in pairwise(told))
+        assert len(told) <= 1 + np.log2(told[-1] / 60)
+
+
+def test_growth_is_judged_on_the_scale_that_opened_the_spike() -> None:
     """An hour that fires is not growth of 5 minutes, unless these have doubled."""
     hour = FIRED._replace(scale=60, observed=500.0)
     assert now(lived([12] * 10, {9: hour})) == [("opened", 101)]
-    assert now(lived([24] * 10, {9: hour})) == [("opened", 101), ("grown", 111)]
 
 
 def test_it_resolves_below_half_of_what_opened_it_or_below_the_level() -> None:
@@ -114,16 +130,18 @@ def test_it_does_not_resolve_while_it_comes_and_goes() -> None:
 
 
 def test_it_ends_after_a_longest_time_however_loud() -> None:
-    ended = lived([60] * 1500, longest_minutes=DAY_MINUTES)[1]
+    ended = lived([12] * 1500, longest_minutes=DAY_MINUTES)[1]
     assert (ended.state, ended.as_of, ended.ended) == ("resolved", 100 + DAY_MINUTES, 100 + DAY_MINUTES)
 
 
 def test_the_resolved_state_describes_the_height() -> None:
     """The score tells how quiet the conversation is."""
-    opened, ended = lived([60, 70, 80, 90, 90, 50, *[0] * 30])
+    opened, grown, ended = lived([60, 70, 80, 90, 90, 50, *[0] * 30])
+    assert (grown.as_of, grown.seen) == (104, 270)
     assert opened.seen_until == 101
     assert ended.seen_until == 106, "minutes 101 to 105"
     assert ended.score == 0.0
+    assert ended.highest_score == 390 / FIRED.level
     assert lived([0] * 30)[1].seen_until == 101
 
 

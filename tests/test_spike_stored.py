@@ -10,6 +10,7 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
 from pipeline.settings import Settings
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
+from processors.alerts.ports import GroupRow
 from processors.spikes.alert_message import alert_of
 from processors.spikes.detection.life import RANKS, Change, open_early
 from processors.spikes.evidence import BUSY_RATE, ClickHouseEvidence
@@ -120,14 +121,17 @@ def test_the_posts_that_made_it_and_their_authors(store: StoreFixture) -> None:
         "post_id": ["p7", "p6", "p5"],
         "author_id": ["Ana", "Ana", "Bo"],
         "channel": ["x"] * 3,
+        "url": ["https://example.org/7", "", ""],
         "conversations": [["hashtag:a", "author:x/Ana"], ["author:x/Ana"], ["author:x/Bo"]],
         "created_at": [0] * 3,
         "version": [1] * 3,
     }
     store.client.insert("posts", columns)
     evidence = store.evidence(change_of())
-    assert evidence.top_posts == ("p7", "p6", "p5", "p4", "p3")
-    assert evidence.top_authors == ("author:x/Ana", "author:x/Bo")
+    assert evidence.top_posts == ("p7", "p6", "p5", "p4", "p3", "p2", "p1", "p0", "many")
+    assert evidence.top_counts == (17, 16, 15, 14, 13, 12, 11, 10, 90)
+    assert evidence.top_urls == ("https://example.org/7", "", "", "", "", "", "", "", "")
+    assert evidence.top_authors == ("author:x/Ana", "author:x/Bo"), "of the first five"
     assert (evidence.most, evidence.total) == (90, sum(range(10, 18)) + 90)
 
 
@@ -135,9 +139,9 @@ def test_the_posts_that_made_it_and_their_authors(store: StoreFixture) -> None:
 @pytest.mark.parametrize(
     ("posts", "voices", "said"),
     [
-        (1, [7], "one loud account: 1 voice for 100 comments and posts"),
-        (2, [7, 8], "few loud accounts: 2 voices for 100 comments and posts"),
-        (50, range(100), "many voices: 100, usually 0.0"),
+        (1, [7], "one loud account: 1 person for 100 comments and posts"),
+        (2, [7, 8], "few loud accounts: 2 people for 100 comments and posts"),
+        (50, range(100), "many voices: 100 people, usually 0"),
     ],
 )
 def test_one_loud_account_or_many_voices(store: StoreFixture, posts: int, voices: Sequence[int], said: str) -> None:
@@ -145,8 +149,9 @@ def test_one_loud_account_or_many_voices(store: StoreFixture, posts: int, voices
         store.post(f"p{number}", UNTIL - 1, 100 // posts, voices=voices)
     reasons = alert_of(change_of(), store.evidence(change_of()))["reasons"]
     assert any(reason.startswith(said) for reason in reasons)
-    assert ("one post has 100% of it" in reasons) == (posts == 1)
-    assert "100 in 5 min, 10.0 x the usual" in reasons
+    assert ("one post has 100% of them" in reasons) == (posts == 1)
+    assert reasons[0].startswith("100 comments and posts in the 5 minutes up to ")
+    assert reasons[0].endswith(" UTC, usually 2 a minute")
 
 
 @pytest.mark.stack
@@ -180,7 +185,7 @@ def test_what_is_too_much_for_the_server_is_left_out_with_a_reason(store: StoreF
         alert = alert_of(changes[0], large)
         assert (large.observed, large.voices, large.top_posts) == (6.0, 30, ("p",))
         assert large.voices_usual is None
-        assert "many voices: 30" in alert["reasons"]
+        assert "many voices: 30 people" in alert["reasons"]
         assert "how many voices are usual is not known: ClickHouse ran out of memory or time" in alert["reasons"]
         assert small == store.evidence(changes[1]), "nobody else's fault"
         [nothing] = ClickHouseEvidence(client, store.database, (2, 1)).collect([change_of()])
@@ -195,6 +200,25 @@ def test_what_is_too_much_for_the_server_is_left_out_with_a_reason(store: StoreF
 def test_of_nothing_there_are_no_facts(store: StoreFixture) -> None:
     alert = alert_of(change_of("resolved"), store.evidence(change_of("resolved")))
     assert (alert["observed"], alert["voices"], alert["concentration"], alert["top_posts"]) == (0.0, 0, 0.0, [])
+
+
+@pytest.mark.stack
+def test_a_conversation_without_a_usual_count_says_what_was_seen_before(store: StoreFixture) -> None:
+    """Two comments 27 days ago and 40 now; none at all; a usual of one a day is a usual."""
+    store.post("p", UNTIL - 1, 40)
+    day = UNTIL - 5 - 27 * 1440
+    closed = {"minute": [day * 60, (day + 5) * 60, (UNTIL - 2) * 60, (day - 3 * 1440) * 60], "count": [1, 1, 40, 99]}
+    store.client.insert("conversation_closed", {"conversation": [UGLY] * 4, "closed_at": [0] * 4, **closed})
+    change = change_of()._replace(started=UNTIL - 5, expected=4.18e-08)
+    alert = alert_of(change, store.evidence(change))
+    assert (alert["ratio"], alert["seen_before"], alert["seen_days"]) == (None, 2, 27.0)
+    assert alert["reasons"][0].endswith(", usually none: 2 in the last 27 days")
+    new = change._replace(conversation="hashtag:new")
+    alert = alert_of(new, store.evidence(new))
+    assert (alert["ratio"], alert["seen_before"], alert["seen_days"]) == (None, 0, 28.0)
+    daily = alert_of(change._replace(expected=1 / 1440), store.evidence(change._replace(expected=1 / 1440)))
+    assert (daily["ratio"], daily["seen_before"]) == (pytest.approx(8 * 1440), None)
+    assert daily["reasons"][0].endswith(", usually 1 a day")
 
 
 @pytest.mark.stack
@@ -213,7 +237,7 @@ def test_rows_are_read_as_they_were_saved_also_by_the_alert_agent(store: StoreFi
     assert store.spikes.spikes({0: UNTIL}, 1, UNTIL + 21) == []
     assert [(each.state, each.is_sent) for each in store.spikes.spikes({0: UNTIL}, 1, 0)] == [("resolved", True)]
     assert store.spikes.spikes({1: UNTIL}, 2, 0) + store.spikes.spikes({0: UNTIL}, 2, 0) != []
-    assert ClickHouseDeliveryStore(store.client).spikes([0], 1, 0) == [last]
+    assert ClickHouseDeliveryStore(store.client).spikes(0) == [last]
 
 
 @pytest.mark.stack
@@ -240,3 +264,17 @@ def test_the_past_comes_minute_by_minute_until_each_floor(store: StoreFixture) -
         states.append(monitor.state.state())
         assert monitor.state.open_spikes == 1
     assert states[0] == states[1]
+
+
+@pytest.mark.stack
+def test_people_see_the_group_of_each_spike(store: StoreFixture) -> None:
+    names = {"a": "hashtag:a", "b": "brand:a", "c": "hashtag:c"}
+    changes = [change_of()._replace(spike_id=spike_id, conversation=name) for spike_id, name in names.items()]
+    alerts = [alert_of(change, store.evidence(change)) for change in changes]
+    store.spikes.save(alerts, [change.version for change in changes])
+    deliveries = ClickHouseDeliveryStore(store.client)
+    deliveries.save_groups([GroupRow("a", "b", 2), GroupRow("b", "b", 2)])
+    rows = store.client.select(
+        "SELECT spike_id, conversation, group_id, severity FROM conversation_spikes_v ORDER BY 1"
+    )
+    assert [list(column) for column in rows][:3] == [["a", "b", "c"], [*names.values()], ["b", "b", "c"]]

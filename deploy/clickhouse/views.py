@@ -19,7 +19,17 @@ from deploy.clickhouse.views_of_conversations import (
 from deploy.clickhouse.views_of_messages import carry_over_view
 from deploy.clickhouse.views_of_performance import over_performance_of_author_view, over_performance_view
 from deploy.clickhouse.views_of_posts import metrics_at_view, post_history_view, post_metrics_view
-from schemas.tables import CARRY_OVER, CONVERSATION_MINUTES, POST_HISTORY, POST_METRICS, POST_MINUTES, TABLES, Table
+from deploy.clickhouse.views_of_spikes import conversation_spikes_view
+from schemas.tables import (
+    CARRY_OVER,
+    CONVERSATION_MINUTES,
+    CONVERSATION_SPIKES,
+    POST_HISTORY,
+    POST_METRICS,
+    POST_MINUTES,
+    TABLES,
+    Table,
+)
 
 _READ: Final = re.compile(r"\{database\}\.(\w+)")
 
@@ -62,6 +72,8 @@ def _beside(table: Table) -> View:
         return post_history_view()
     if table is CARRY_OVER:
         return carry_over_view()
+    if table is CONVERSATION_SPIKES:
+        return conversation_spikes_view()
     if table is CONVERSATION_MINUTES:
         return conversation_minutes_view()
     return plain_view(table, any_count() if table is POST_MINUTES else "")

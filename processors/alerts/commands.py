@@ -97,7 +97,13 @@ class _Report:
                 for name, receiver in self.config.receivers.items()
             },
             "routes": [
-                {"match": route.match, "to": route.to, "severity": route.severity, "continue": route.continues}
+                {
+                    "match": route.match,
+                    "to": route.to,
+                    "severity": route.severity,
+                    "min_severity": route.min_severity,
+                    "continue": route.continues,
+                }
                 for route in self.config.routes
             ],
             "silences": [
@@ -128,7 +134,7 @@ class _Report:
             for name, receiver in document["receivers"].items()
         ]
         lines += [
-            f"{' or '.join(route['match'])} -> {', '.join(route['to'])} ({route['severity']})"
+            f"{' or '.join(route['match'])} -> {', '.join(route['to'])} ({_severity_in_words(route)})"
             + (", and the next routes" if route["continue"] else "")
             for route in document["routes"]
         ]
@@ -136,7 +142,7 @@ class _Report:
         lines += [f"note: {note}" for note in document.get("notes", [])]
         if "conversation" in document:
             conversation = document["conversation"]
-            routes = ", ".join(f"{route['receiver']} ({route['severity']})" for route in conversation["legs"])
+            routes = ", ".join(f"{route['receiver']} ({_severity_in_words(route)})" for route in conversation["legs"])
             silence = f"; silent now: {conversation['silence']}" if conversation["silence"] else ""
             lines.append(f"{conversation['key']}: {routes or 'nobody: no route fits'}{silence}")
         lines += [f"test {state}: {answer}" for state, answer in document.get("test", {}).items()]
@@ -150,6 +156,11 @@ def _check_conversation(conversation: str, known: KnownConversations) -> None:
         check_pattern(conversation, KnownConversations(known.kinds))
     except ValueError as error:
         raise click.UsageError(f"--conversation: {error}") from None
+
+
+def _severity_in_words(route: dict[str, Any]) -> str:
+    given = "" if route["severity"] is None else f", as {route['severity']}"
+    return f"from {route['min_severity']} on{given}"
 
 
 def _send_test(config: AlertsConfig, name: str) -> list[tuple[AlertState, Answer]]:
@@ -177,26 +188,35 @@ def _send_test(config: AlertsConfig, name: str) -> list[tuple[AlertState, Answer
 
 def _test_spike(state: AlertState, now: float) -> SpikeAlert:
     minute = datetime.fromtimestamp(now, UTC).replace(second=0, microsecond=0)
+    spike_id = f"test-{minute:%Y%m%dT%H%M}"
     return SpikeAlert(
-        spike_id=f"test-{minute:%Y%m%dT%H%M}",
+        spike_id=spike_id,
         conversation=TEST_CONVERSATION,
         state=state,
         started_at=minute - timedelta(minutes=1),
         ended_at=minute if state == "resolved" else None,
         as_of=minute,
+        severity="info",
         score=0.0,
         observed=8.0,
         expected=1.0,
         ratio=8.0,
         scale_minutes=1,
+        counted_until=minute,
+        seen_before=None,
+        seen_days=None,
         voices=8,
         voices_usual=1.0,
         channels=1,
         channels_usual=1.0,
         concentration=1.0,
         top_posts=[],
+        top_counts=[],
+        top_urls=[],
         top_authors=[],
         reasons=["a test by `engagement alerts check --send-test`: nothing happened"],
         evidence="SELECT 1",
         detector="test",
+        group_id=spike_id,
+        conversations=[TEST_CONVERSATION],
     )

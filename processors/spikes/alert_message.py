@@ -3,9 +3,11 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from processors.spikes.detection.life import Change, format_minutes
-from processors.spikes.policy import DETECTOR_VERSION
+from processors.spikes.detection.life import Change
+from processors.spikes.policy import DETECTOR_VERSION, LEAST_USUAL
 from processors.spikes.ports import Evidence
+from processors.spikes.severity import severity_of
+from schemas.alert_words import count_in_words, counted_in, in_digits, usual_in_words
 from schemas.alerts import SpikeAlert
 
 LOUD_POST: Final = 0.5
@@ -14,61 +16,72 @@ LOUD_POST: Final = 0.5
 LOUD_ACCOUNTS: Final = 5.0
 """From this many comments and posts a voice on, few accounts make the noise."""
 
-LEAST_USUAL: Final = 1 / 1440
-"""The least usual count a minute of a ratio: one a day. A ratio to less would mean nothing."""
-
 
 def alert_of(change: Change, evidence: Evidence) -> SpikeAlert:
     """Returns the record of `engagement.alerts`, which is, without the version, also the row of
     `conversation_spikes`."""
-    return SpikeAlert(
+    observed, expected = evidence.observed, change.expected
+    alert = SpikeAlert(
         spike_id=change.spike_id,
         conversation=change.conversation,
         state=change.state,
         started_at=_time(change.started),
         ended_at=None if change.ended is None else _time(change.ended),
         as_of=_time(change.as_of),
+        severity=severity_of(
+            observed * change.scale,
+            expected * change.scale,
+            max(change.score, change.highest_score),
+            evidence.voices,
+            evidence.voices_usual,
+        ),
         score=change.score,
-        observed=evidence.observed,
-        expected=change.expected,
-        ratio=evidence.observed / max(change.expected, LEAST_USUAL),
+        observed=observed,
+        expected=expected,
+        ratio=observed / expected if expected >= LEAST_USUAL else None,
         scale_minutes=change.scale,
-        voices=evidence.voices or 0,
-        voices_usual=evidence.voices_usual or 0.0,
+        counted_until=_time(change.seen_until),
+        seen_before=evidence.seen_before,
+        seen_days=evidence.seen_days,
+        voices=evidence.voices,
+        voices_usual=evidence.voices_usual,
         channels=evidence.channels,
         channels_usual=evidence.channels_usual,
         concentration=_share(evidence),
         top_posts=list(evidence.top_posts),
+        top_counts=list(evidence.top_counts),
+        top_urls=list(evidence.top_urls),
         top_authors=list(evidence.top_authors),
-        reasons=[*change.reasons, *_reasons(change, evidence), *evidence.missing],
+        reasons=[],
         evidence=evidence.sql,
         detector=str(DETECTOR_VERSION),
+        group_id=change.spike_id,
+        conversations=[change.conversation],
     )
+    alert["reasons"] = [*_reasons(alert), *change.reasons, *evidence.missing]
+    return alert
 
 
-def _reasons(change: Change, evidence: Evidence) -> list[str]:
-    if not (count := round(evidence.observed * change.scale)):
+def _reasons(alert: SpikeAlert) -> list[str]:
+    count = round(alert["observed"] * alert["scale_minutes"])
+    if not count:
         return []
-    reasons = []
-    if not any(reason.startswith(f"{count} in {format_minutes(change.scale)}:") for reason in change.reasons):
-        # On the long scales the detector caps short bursts, and an open minute goes on.
-        height = "at its height " if change.state == "resolved" else ""
-        times = evidence.observed / max(change.expected, LEAST_USUAL)
-        reasons.append(f"{height}{count} in {format_minutes(change.scale)}, {times:.1f} x the usual")
-    if evidence.voices is not None:
-        usual = "" if evidence.voices_usual is None else f", usually {evidence.voices_usual:.1f}"
-        reasons.append(_voices(evidence.voices, count) + usual)
-    if (share := _share(evidence)) >= LOUD_POST:
-        reasons.append(f"one post has {share:.0%} of it")
+    height = "at its height " if alert["state"] == "resolved" else ""
+    reasons = [f"{height}{count_in_words(alert)}, {usual_in_words(alert)}"]
+    if alert["voices"] is not None:
+        usual = "" if alert["voices_usual"] is None else f", usually {in_digits(alert['voices_usual'])}"
+        reasons.append(_voices(alert["voices"], count, counted_in(alert["conversation"], count)) + usual)
+    if alert["concentration"] >= LOUD_POST:
+        reasons.append(f"one post has {alert['concentration']:.0%} of them")
     return reasons
 
 
-def _voices(voices: int, count: int) -> str:
+def _voices(voices: int, count: int, counted: str) -> str:
     if voices <= 1:
-        return f"one loud account: 1 voice for {count} comments and posts"
+        return f"one loud account: 1 person for {count:,} {counted}"
     if count / voices >= LOUD_ACCOUNTS:
-        return f"few loud accounts: {voices} voices for {count} comments and posts"
-    return f"many voices: {voices}"
+        return f"few loud accounts: {voices:,} people for {count:,} {counted}"
+    return f"many voices: {voices:,} people"
 
 
 def _share(evidence: Evidence) -> float:

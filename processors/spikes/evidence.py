@@ -7,20 +7,27 @@ bounds is left out, and the alert names it. So no alert waits long for its evide
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.clickhouse.literals import string_literal
 from pipeline.errors import Exhausted, Refused, SchemaDrift
 from processors.spikes.detection.life import Change
-from processors.spikes.policy import DAY_MINUTES
+from processors.spikes.evidence_queries import (
+    PAST_DAYS,
+    REQUEST_COLUMNS,
+    counts_query,
+    evidence_sql,
+    past_query,
+    posts_query,
+    voices_of_a_day_query,
+    voices_of_minutes_query,
+)
+from processors.spikes.policy import DAY_MINUTES, LEAST_USUAL
 from processors.spikes.ports import Evidence
-from schemas.tables import CONVERSATION_POSTS, POSTS
+from schemas.tables import POSTS
 
-TOP_POSTS: Final = 5
-NO_THETA: Final = 2**64 - 1
-"""The theta of a set that keeps all hashes."""
+NAMED_POSTS: Final = 5
+"""Posts whose authors are named."""
 
 BUSY_RATE: Final = 10.0
 """Usual counts a minute from which only some spans of the day before are read ..."""
@@ -34,8 +41,6 @@ EVIDENCE_SECONDS: Final = 3.0
 """After so long no further query is sent. Where a query about many spikes fails, one is sent for each."""
 
 NO_TIME: Final = "ClickHouse ran out of memory or time"
-
-REQUEST_COLUMNS: Final = "number UInt32, conversation String, until UInt32, scale UInt32, step UInt32, spans UInt32"
 
 _Rows = dict[int, list[tuple[Any, ...]]]
 """The rows of an answer, by the number of the change."""
@@ -81,29 +86,36 @@ class ClickHouseEvidence:
             return []
         self._until = self._clock() + EVIDENCE_SECONDS
         requests = [_request(number, change) for number, change in enumerate(changes)]
-        counts, no_counts = self._ask(_counts(), requests)
-        posts, no_posts = self._ask(_posts(), requests)
+        counts, no_counts = self._ask(counts_query(), requests)
+        posts, no_posts = self._ask(posts_query(), requests)
         sampled = [request for request in requests if request.step > request.scale]
         whole = [request for request in requests if request.step == request.scale]
-        by_span, no_day = self._ask(_voices_of_minutes(), sampled)
-        more, no_more = self._ask(_voices_of_a_day(), whole)
+        by_span, no_day = self._ask(voices_of_minutes_query(), sampled)
+        more, no_more = self._ask(voices_of_a_day_query(), whole)
         by_span, no_day = by_span | more, no_day | no_more
         # Without the day before only the minutes of the spike are read.
         without_day = [request._replace(spans=0) for request in requests if request.number in no_day]
-        now, no_voices = self._ask(_voices_of_minutes(), without_day)
-        authors, no_authors = self._authors(posts)
+        now, no_voices = self._ask(voices_of_minutes_query(), without_day)
+        facts, no_facts = self._facts(posts)
+        unusual = [request for request, change in zip(requests, changes, strict=True) if change.expected < LEAST_USUAL]
+        past, no_past = self._ask(past_query(), unusual)
         evidence = []
         for number, change in enumerate(changes):
             spans = {span: (voices, channels) for span, voices, channels in (by_span | now).get(number, ())}
             voices, channels = spans.pop(0, (0.0, 0))
             top = posts.get(number, [])
+            ids = [post_id for post_id, *_ in top]
+            authors = (facts[post_id][0] for post_id in ids[:NAMED_POSTS] if post_id in facts)
+            seen_before, first = past.get(number, [(0, None)])[0]
+            is_new = change.expected < LEAST_USUAL and number not in no_past
             observed = counts[number][0][0] if number in counts else 0.0
             missing = {
                 "its count but for what the detector saw": no_counts.get(number),
                 "which posts and authors made it": no_posts.get(number),
-                "who wrote them": no_authors if top else None,
+                "who wrote them": no_facts if top else None,
                 "how many voices it has": no_voices.get(number),
                 "how many voices are usual": no_day.get(number),
+                "how often it was seen before": no_past.get(number),
             }
             evidence.append(
                 Evidence(
@@ -112,12 +124,18 @@ class ClickHouseEvidence:
                     most=max(top[0][2], 0) if top else 0,
                     voices=None if number in no_voices else round(voices),
                     voices_usual=None if number in no_day else _mean(requests[number], (v for v, _ in spans.values())),
-                    channels=int(channels),
-                    channels_usual=_mean(requests[number], (c for _, c in spans.values())),
-                    top_posts=tuple(post_id for post_id, *_ in top),
-                    top_authors=tuple(dict.fromkeys(authors[post_id] for post_id, *_ in top if authors.get(post_id))),
+                    channels=None if number in no_voices else int(channels),
+                    channels_usual=None
+                    if number in no_day
+                    else _mean(requests[number], (c for _, c in spans.values())),
+                    top_posts=tuple(ids),
+                    top_counts=tuple(row[3] for row in top),
+                    top_urls=tuple(facts[post_id][1] if post_id in facts else "" for post_id in ids),
+                    top_authors=tuple(dict.fromkeys(filter(None, authors))),
                     sql=evidence_sql(self._database, change.conversation, change.seen_until, change.scale),
                     missing=tuple(f"{what} is not known: {why}" for what, why in missing.items() if why),
+                    seen_before=seen_before if is_new else None,
+                    seen_days=_days_since(first, change.started) if is_new else None,
                 )
             )
         return evidence
@@ -144,47 +162,24 @@ class ClickHouseEvidence:
                 failed |= unknown
         return rows, failed
 
-    def _authors(self, posts: _Rows) -> tuple[dict[str, str], str | None]:
+    def _facts(self, posts: _Rows) -> tuple[dict[str, tuple[str, str]], str | None]:
+        """Returns author and address of posts, and why they are not known."""
         post_ids = list(dict.fromkeys(row[0] for rows in posts.values() for row in rows))
         if not post_ids:
             return {}, None
         sql = (
-            f"SELECT post_id, arrayFirst(key -> startsWith(key, 'author:'), conversations) FROM {POSTS.name} FINAL "
-            "WHERE post_id IN (SELECT post_id FROM tops)"
+            "SELECT post_id, arrayFirst(key -> startsWith(key, 'author:'), conversations), url "
+            f"FROM {POSTS.name} FINAL WHERE post_id IN (SELECT post_id FROM tops)"
         )
         try:
             columns = self._select(sql, {"tops": ("post_id String", [(post_id,) for post_id in post_ids])})
         except (Exhausted, Refused) as error:
             return {}, _why(error)
-        return dict(zip(*columns, strict=True)) if columns else {}, None
+        rows = zip(*columns, strict=True) if columns else ()
+        return {post_id: (author, url) for post_id, author, url in rows}, None
 
     def _select(self, sql: str, tables: dict[str, Any]) -> list[Any]:
         return self._clickhouse.select(sql + self._settings, tables=tables)
-
-
-def evidence_sql(database: str, conversation: str, until: int, scale: int) -> str:
-    """Returns SQL, ready to paste: comments and posts a minute over the `scale` minutes before `until`.
-
-    >>> print(evidence_sql("engagement", "hashtag:it's", 29_000_005, 5))
-    SELECT sum(count) / 5 AS observed
-    FROM (
-        SELECT minute, greatest(sum(toInt64(posts) + comments - comments_retracted), 0) AS count
-        FROM engagement.conversation_posts FINAL
-        WHERE conversation = 'hashtag:it\\'s'
-            AND minute >= toDateTime('2025-02-19 21:20:00', 'UTC') AND minute < toDateTime('2025-02-19 21:25:00', 'UTC')
-        GROUP BY minute
-    )
-    """
-    return (
-        f"SELECT sum(count) / {scale} AS observed\n"
-        "FROM (\n"
-        "    SELECT minute, greatest(sum(toInt64(posts) + comments - comments_retracted), 0) AS count\n"
-        f"    FROM {database}.{CONVERSATION_POSTS.name} FINAL\n"
-        f"    WHERE conversation = {string_literal(conversation)}\n"
-        f"        AND minute >= {_time(until - scale)} AND minute < {_time(until)}\n"
-        "    GROUP BY minute\n"
-        ")"
-    )
 
 
 def _request(number: int, change: Change) -> _Request:
@@ -194,87 +189,15 @@ def _request(number: int, change: Change) -> _Request:
     return _Request(number, change.conversation, change.seen_until, scale, step, DAY_MINUTES // step)
 
 
-def _minutes(spans: str) -> str:
-    """Returns SQL: a row per minute of the first `spans` spans of each change."""
-    return (
-        "SELECT number, conversation, scale, span, "
-        "toDateTime((until - 1 - span * step - arrayJoin(range(scale))) * 60, 'UTC') AS minute "
-        f"FROM (SELECT *, arrayJoin(range({spans})) AS span FROM wanted)"
-    )
-
-
-def _cells(columns: str) -> str:
-    return (
-        f"(SELECT conversation, minute, {columns} FROM {CONVERSATION_POSTS.name} FINAL "
-        "WHERE (conversation, minute) IN (SELECT conversation, minute FROM minutes)) AS cells "
-        "INNER JOIN minutes USING (conversation, minute)"
-    )
-
-
-def _counts() -> str:
-    return (
-        f"WITH minutes AS ({_minutes('1')}) SELECT number, sum(greatest(count, 0)) / any(scale) FROM (SELECT number, "
-        f"any(scale) AS scale, sum(counted) AS count FROM {_cells(_COUNTED)} GROUP BY number, minute) GROUP BY number"
-    )
-
-
-def _posts() -> str:
-    """Returns SQL: the posts with the highest counts, with the sum over all posts and the maximum of one post."""
-    return (
-        f"WITH minutes AS ({_minutes('1')}), made AS (SELECT number, post_id, sum(counted) AS count, "
-        f"sum(commented) AS comments FROM {_cells(f'post_id, {_COUNTED}, {_COMMENTED}')} "
-        "GROUP BY number, post_id HAVING count > 0) "
-        "SELECT number, post_id, sum(count) OVER (PARTITION BY number), max(count) OVER (PARTITION BY number) "
-        f"FROM made ORDER BY number, comments DESC, count DESC, post_id LIMIT {TOP_POSTS} BY number"
-    )
-
-
-def _voices_of_minutes() -> str:
-    """Returns SQL: voices of some spans of the day, whose minutes are listed."""
-    heard = f"SELECT number, span, {_SETS} FROM {_cells(_SETS)}"
-    return _voices(f"WITH minutes AS ({_minutes('spans + 1')}), heard AS ({heard})")
-
-
-def _voices_of_a_day() -> str:
-    """Returns SQL: voices of all spans of the day, which are too many to list their minutes."""
-    heard = (
-        f"SELECT number, intDiv(until - 1 - at, step) AS span, {_SETS} "
-        f"FROM (SELECT conversation, intDiv(toUInt32(minute), 60) AS at, {_SETS} FROM {CONVERSATION_POSTS.name} FINAL "
-        "WHERE conversation IN (SELECT conversation FROM wanted) "
-        "AND minute >= (SELECT toDateTime(min(until - scale - spans * step) * 60, 'UTC') FROM wanted) "
-        "AND minute < (SELECT toDateTime(max(until) * 60, 'UTC') FROM wanted)) AS cells "
-        "INNER JOIN wanted USING (conversation) WHERE at < until AND at >= until - scale - spans * step"
-    )
-    return _voices(f"WITH heard AS ({heard})")
-
-
-def _voices(heard: str) -> str:
-    """Returns SQL: voices and channels of each span. Where a sketch is among the sets, voices are those below the least
-    theta, divided by the theta's share of all hashes (Dasgupta et al. 2016)."""
-    least = f"min(if(voices_exact = 0 AND notEmpty(voices), arrayMax(voices), {NO_THETA}))"
-    return (
-        f"{heard}, thetas AS (SELECT number, {least} AS theta FROM heard GROUP BY number) "
-        "SELECT number, span, "
-        f"uniqCombined64Array(arrayFilter(voice -> voice < theta OR theta = {NO_THETA}, voices)) "
-        f"/ if(any(theta) = {NO_THETA}, 1., any(theta) / {NO_THETA + 1}.), uniqCombined64Array(channels) "
-        "FROM heard INNER JOIN thetas USING (number) GROUP BY number, span"
-    )
-
-
-_COUNTED: Final = "toInt64(posts) + comments - comments_retracted AS counted"
-_SETS: Final = "voices, voices_exact, channels"
-_COMMENTED: Final = "toInt64(comments) - comments_retracted AS commented"
-
-
 def _mean(request: _Request, values: Iterable[float]) -> float:
     return sum(values) / request.spans
+
+
+def _days_since(first: int | None, minute: int) -> float:
+    return float(PAST_DAYS) if first is None else (minute - first) / DAY_MINUTES
 
 
 def _why(error: Exhausted | Refused) -> str:
     if isinstance(error, SchemaDrift):
         raise error
     return NO_TIME if isinstance(error, Exhausted) else "ClickHouse refuses to tell"
-
-
-def _time(minute: int) -> str:
-    return f"toDateTime('{datetime.fromtimestamp(max(minute, 0) * 60, UTC):%Y-%m-%d %H:%M:%S}', 'UTC')"

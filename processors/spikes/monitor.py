@@ -6,10 +6,11 @@ Each state of a spike is published in this order, which makes a crash between an
     2. a message to the topic of alerts, acked
     3. the same row, with a version that says: sent
 
-All three steps come after the minutes were marked as closed. Where many spikes come at once, some are sent later, so
-that the batches that follow need not wait. State is a cache of conversation_closed: at an assignment the monitor reads
-the closed minutes of the last weeks again, through the same calls. Alerts of these minutes that were not sent, as their
-rows say, are sent under the same ids, so that receivers count each once.
+An opening that was sent before its minute was over is sent again, under the same key, once the minute has closed: its
+count may have multiplied. All three steps come after the minutes were marked as closed. Where many spikes come at once,
+some are sent later, so that the batches that follow need not wait. State is a cache of conversation_closed: at an
+assignment the monitor reads the closed minutes of the last weeks again, through the same calls. Alerts of these minutes
+that were not sent, as their rows say, are sent under the same ids, so that receivers count each once.
 """
 
 import logging
@@ -27,7 +28,7 @@ from processors.spikes.detection.life import EARLY, RANKS, Change
 from processors.spikes.detection.state import AHEAD_MINUTES, MonitorPolicy, MonitorState
 from processors.spikes.policy import DAY_MINUTES
 from processors.spikes.ports import AlertSender, EvidenceSource, SpikeHistory, SpikeStore, StoredSpike
-from schemas.alerts import SPIKE_ALERT
+from schemas.alerts import ALERTS_KEY, SPIKE_ALERT
 
 FIRST_AT_ONCE: Final = 5
 """How many alerts are sent first where there are many: few, because all wait for the evidence of all."""
@@ -45,7 +46,9 @@ live detector did not. So only spikes of these last days, or with a stored row, 
 CHANGE_BYTES: Final = 1_000
 """Memory of a state of a spike that is to be sent, or of a stored one."""
 
-NOT_WATCHED: Final = "not watched any more, or found by a detector of before: nothing more will be told of it"
+NOT_WATCHED: Final = (
+    "this conversation is not watched any more, or an older detector found the spike: no more will be told"
+)
 
 _Result = TypeVar("_Result")
 
@@ -225,12 +228,12 @@ class SpikeMonitor:
         self._metrics.add_evidence_seconds(evidence_seconds)
         alerts = [alert_of(*pair) for pair in zip(changes, evidence, strict=True)]
         versions = [change.version for change in changes]
-        new = [alert for alert, change in zip(alerts, changes, strict=True) if not self._was_sent(change)]
+        new = [alert for alert, change in zip(alerts, changes, strict=True) if self._is_to_be_sent(change)]
         if new:
             retry(partial(self._store.save, alerts, versions))
             for alert in new:
                 value = SPIKE_ALERT.dump_json(alert)
-                retry(partial(self._alerts.send, alert["conversation"], value))
+                retry(partial(self._alerts.send, ALERTS_KEY, value))
             retry(self._alerts.flush)
         retry(partial(self._store.save, alerts, [version | 1 for version in versions]))
         for change in changes:
@@ -265,6 +268,11 @@ class SpikeMonitor:
     def _was_sent(self, change: Change) -> bool:
         stored = self._stored.get(change.spike_id)
         return stored is not None and stored.is_sent and stored.order >= change.order
+
+    def _is_to_be_sent(self, change: Change) -> bool:
+        """Tells whether the state was not sent yet, or only before the end of its minute."""
+        stored = self._stored.get(change.spike_id)
+        return not self._was_sent(change) or (stored is not None and stored.version < change.version)
 
     def _has_news(self, change: Change) -> bool:
         """Tells whether the row of a change is not final yet. The change was not sent, or was sent before the end of

@@ -22,6 +22,9 @@ DETECTOR_VERSION: Final = 1
 MINUTE_SECONDS: Final = 60
 HOUR_SECONDS: Final = 3600
 DAY_MINUTES: Final = 1440
+LEAST_USUAL: Final = 1 / DAY_MINUTES
+"""Below this usual count a minute, one a day, none is usual: a ratio to less would mean nothing."""
+
 BLOCK_SECONDS: Final = 300
 MOST_BUCKETS: Final = 5  # buckets of a minute in a block
 

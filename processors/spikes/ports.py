@@ -15,8 +15,10 @@ class Evidence(NamedTuple):
     """What the store knows of the minutes of a change.
 
     `observed`: counts a minute, not capped; `most`: counts of the post that has most; `total`: counts of all posts.
-    `voices_usual` and `channels_usual` are means over spans of the day before. A value that could not be found out is
-    None, zero or empty, and `missing` names that value in words.
+    `voices_usual` and `channels_usual` are means over spans of the day before. `top_counts` and `top_urls` (empty: not
+    known) are of `top_posts`. `seen_before`, of a conversation whose usual count is next to none: the counts of the
+    `seen_days` before the spike. A value that could not be found out is None, zero or empty, and `missing` names that
+    value in words.
     """
 
     observed: float
@@ -24,12 +26,16 @@ class Evidence(NamedTuple):
     most: int
     voices: int | None
     voices_usual: float | None
-    channels: int
-    channels_usual: float
+    channels: int | None
+    channels_usual: float | None
     top_posts: tuple[str, ...]
     top_authors: tuple[str, ...]
     sql: str
     missing: tuple[str, ...] = ()
+    top_counts: tuple[int, ...] = ()
+    top_urls: tuple[str, ...] = ()
+    seen_before: int | None = None
+    seen_days: float | None = None
 
 
 class StoredSpike(NamedTuple):
@@ -94,8 +100,8 @@ class SpikeStore(Protocol):
 class AlertSender(Protocol):
     """Sends alerts to the alert agent."""
 
-    def send(self, conversation: str, value: bytes) -> None:
-        """Queues one message, keyed by the conversation."""
+    def send(self, key: str, value: bytes) -> None:
+        """Queues one message."""
         ...
 
     def flush(self) -> None:

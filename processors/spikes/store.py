@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from pipeline.clickhouse.client import ClickHouse
 from processors.spikes.ports import StoredSpike
-from schemas.alerts import SpikeAlert
+from schemas.alerts import GROUP_FIELDS, SpikeAlert
 from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_SPIKES
 
-_TIME_COLUMNS: Final = ("started_at", "ended_at", "as_of")
+_TIME_COLUMNS: Final = ("started_at", "ended_at", "as_of", "counted_until")
 
 
 class ClickHouseSpikeStore:
@@ -65,6 +65,7 @@ def spike_columns(alerts: Sequence[SpikeAlert], versions: Sequence[int]) -> dict
     columns: dict[str, list[Any]] = {
         name: [alert[name] for alert in alerts]  # type: ignore[literal-required]
         for name in SpikeAlert.__annotations__
+        if name not in GROUP_FIELDS
     }
     for name in _TIME_COLUMNS:
         columns[name] = [None if time is None else int(time.timestamp()) for time in columns[name]]

@@ -10,7 +10,16 @@ from processors.alerts.fields import FlawAt, ReceiverUrl, Seconds, between
 from processors.alerts.ports import Notice, Receiver
 from processors.alerts.receivers.http import Message, compact_json
 from processors.alerts.receivers.settings import ReceiverSettings, Sender
-from processors.alerts.receivers.wording import details, headline, link_to, shorten
+from processors.alerts.receivers.wording import (
+    authors_of,
+    details,
+    headline,
+    link_to,
+    posts_of,
+    reasons_of,
+    shorten,
+)
+from schemas.alert_words import one_line
 
 ALERT_NAME: Final = "EngagementSpike"
 API_PATH: Final = "/api/v2/alerts"
@@ -52,29 +61,33 @@ def alertmanager_message(notice: Notice, now: float, hold: float, link: str | No
     alert = notice.alert
     at = datetime.fromtimestamp(now, UTC)
     ended = alert["ended_at"]
+    key = alert["conversations"][0] if alert["conversations"] else alert["conversation"]
     # A clock that is behind must not make a resolution an alert that goes on.
     ends = datetime.fromtimestamp(now + hold, UTC) if alert["state"] != "resolved" else min(ended or at, at)
     posted: dict[str, Any] = {
         "labels": {
             "alertname": ALERT_NAME,
-            "conversation": alert["conversation"],
-            "kind": alert["conversation"].partition(":")[0],
-            "spike_id": alert["spike_id"],
-            "severity": notice.severity,
+            "conversation": one_line(key),
+            "kind": one_line(key.partition(":")[0]),
+            "spike_id": one_line(alert["spike_id"]),
+            "severity": notice.lasting_severity,
         },
         "annotations": {
             "summary": headline(alert),
-            "description": "\n".join(alert["reasons"]),
+            "description": "\n".join(reasons_of(alert)),
             "state": alert["state"],
+            "conversations": "\n".join(map(one_line, alert["conversations"])),
             **{name.replace(" ", "_"): text for name, text in details(alert).items()},
-            "top_posts": shorten("\n".join(alert["top_posts"]), ANNOTATION_LIMIT),
-            "top_authors": shorten("\n".join(alert["top_authors"]), ANNOTATION_LIMIT),
+            "top_posts": "\n".join(f"{post} {url or ''}".strip() for post, url in posts_of(alert)),
+            "top_authors": "\n".join(authors_of(alert)),
             "evidence": alert["evidence"],
             "detector": alert["detector"],
+            "group_id": one_line(alert["group_id"]),
         },
         "startsAt": min(alert["started_at"], ends).isoformat(),
         "endsAt": ends.isoformat(),
     }
-    if page := link_to(link, alert["conversation"]):
+    posted["annotations"] = {name: shorten(text, ANNOTATION_LIMIT) for name, text in posted["annotations"].items()}
+    if page := link_to(link, alert):
         posted["generatorURL"] = page
     return Message(compact_json([posted]), {"Content-Type": "application/json"})

@@ -1,11 +1,15 @@
 """The detector of one series: a bank of one row, with verdicts that a person can read."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from processors.spikes.detection.bank import Bank, Verdicts
-from processors.spikes.policy import DEFAULT_POLICY, HOUR_SECONDS, SpikePolicy
+from processors.spikes.policy import DAY_MINUTES, DEFAULT_POLICY, HOUR_SECONDS, SpikePolicy
+from schemas.alert_words import in_digits, minutes_in_words, with_article
+
+COUNT_MARK: Final = ", usually "
+"""Stands in the one reason that says the count and what is usual."""
 
 
 class Verdict(NamedTuple):
@@ -23,6 +27,11 @@ class Verdict(NamedTuple):
     scale_seconds: int
     fires: bool
     warming_up: bool
+
+    @property
+    def background(self) -> tuple[str, ...]:
+        """The reasons without the count and its usual value: an alert has these from the store."""
+        return tuple(reason for reason in self.reasons if COUNT_MARK not in reason)
 
 
 class Detector:
@@ -42,7 +51,7 @@ class Detector:
 
         >>> detector = Detector()
         >>> detector.update(1_700_000_000, 3).reasons
-        ('warming up: 0.0 of 24 h seen, nothing fires before 1 h',)
+        ('warming up: 0.0 of 24 hours seen, nothing fires before 1 h',)
         """
         if not np.isfinite(time):
             raise ValueError(f"time: {time} is not a time")
@@ -72,17 +81,20 @@ def verdicts_of(verdicts: Verdicts, policy: SpikePolicy = DEFAULT_POLICY) -> lis
 
 
 def _warming(age: float, policy: SpikePolicy) -> str:
-    seen = f"warming up: {age:.1f} of {policy.young_hours:g} h seen"
+    seen = f"warming up: {age:.1f} of {policy.young_hours:g} hours seen"
     if age < policy.silent_hours:
         return f"{seen}, nothing fires before {policy.silent_hours:g} h"
-    return f"{seen}, so the level is {1 + policy.young_factor * (1 - age / policy.young_hours):.1f} x as high"
+    factor = 1 + policy.young_factor * (1 - age / policy.young_hours)
+    return f"{seen}, so {factor:.1f} times as much is needed to stand out"
 
 
 def _reasons(observed: float, expected: float, level: float, scale: int, most: float) -> tuple[str, ...]:
-    times = f", {observed / expected:.1f} x" if expected > 0.0 else ""
-    span = f"{scale // HOUR_SECONDS} h" if scale >= HOUR_SECONDS else f"{scale // 60} min"
+    span = minutes_in_words(scale // 60)
     capped = " (short bursts capped)" if scale >= HOUR_SECONDS else ""
+    is_usual = expected * DAY_MINUTES * 60 >= scale
+    usual = f"{in_digits(expected)}, {in_digits(observed / expected)} times as many" if is_usual else "none"
+    record = f"; the most of late was {most:,.0f}" if most >= 1 else ""
     return (
-        f"{observed:.0f} in {span}{capped}: usual {expected:.1f}{times}",
-        f"level {level:.0f}; most of late {most:.0f}",
+        f"{observed:,.0f} in the {span}{capped}{COUNT_MARK}{usual}",
+        f"{level:,.0f} or more in {with_article(span)} stand out here{record}",
     )

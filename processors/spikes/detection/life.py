@@ -1,7 +1,8 @@
 """The life of a spike: opened, grown, resolved. Pure: minutes are arguments, and nothing is read.
 
 - A spike opens in the minute that fires, or before the end of that minute, when its count is already sure to fire.
-- A spike has grown when the detector fires again and the count has at least doubled since the last alert.
+- A spike has grown when the count of its scale has at least doubled since the last alert. Growth is told again after
+  some minutes at the earliest, or at once where the count has quadrupled, so that each life has few such states.
 - A spike is resolved when the count of its scale has been below half of the opening count, or below the level that
   fires where that is more, for a while; or after a longest time.
 
@@ -15,6 +16,7 @@ from struct import pack
 from typing import Final, NamedTuple
 
 from processors.spikes.policy import DETECTOR_VERSION
+from schemas.alert_words import minutes_in_words, with_article
 from schemas.alerts import AlertState
 
 RANKS: Final[dict[AlertState, int]] = {"opened": 2, "grown": 3, "resolved": 4}
@@ -28,9 +30,12 @@ LIFE_BYTES: Final = 2_000
 
 @dataclass(frozen=True)
 class LifePolicy:
-    """`growth`: the factor by which a count must have grown to be sent again."""
+    """`growth`: the factor by which a count must have grown to be sent again, `growth_minutes` after the last alert;
+    `burst`: the factor from which growth does not wait."""
 
     growth: float = 2.0
+    growth_minutes: int = 5
+    burst: float = 4.0
     quiet_minutes: int = 15
     longest_minutes: int = 24 * 60
 
@@ -65,6 +70,8 @@ class Change(NamedTuple):
     reasons: tuple[str, ...]
     seen: float = 0.0
     """The count that the detector saw on the scale, bursts capped."""
+    highest_score: float = 0.0
+    """The score at the height of the spike, in a state after its opening."""
 
     @property
     def version(self) -> int:
@@ -88,7 +95,7 @@ def spike_id_of(conversation: str, minute: int, version: int = DETECTOR_VERSION)
 
 def open_early(conversation: str, minute: int, count: int, enough: int, fired: Fired) -> Change:
     """Opens a spike whose minute is not over."""
-    reason = f"the minute is not over: {count} so far, {enough} are sure to fire"
+    reason = f"the minute is not over: {count:,} so far, {enough:,} are enough"
     return _opening(conversation, minute, fired, EARLY)._replace(reasons=(*fired.reasons, reason))
 
 
@@ -111,6 +118,7 @@ class LifeState:
         "_policy",
         "_sum",
         "_told",
+        "_told_at",
         "opening",
         "until",
     )
@@ -121,7 +129,7 @@ class LifeState:
         self.opening = self._last = _opening(conversation, minute, fired, RANKS["opened"])
         self.until = minute + 1
         """Minutes before this one were added."""
-        self._told, self._level = fired.observed, fired.level
+        self._told, self._told_at, self._level = fired.observed, minute + 1, fired.level
         self._bar = max(fired.observed / policy.growth, fired.level)
         self._counts = array("q", bytes(8 * fired.scale))
         self._counts[minute % fired.scale] = self._sum = count
@@ -145,30 +153,43 @@ class LifeState:
         # Until a whole scale has passed the sum lacks the minutes before the opening.
         is_calm = fired is None and self.until - self.opening.started >= scale and self._sum < self._bar
         self._calm_since = None if not is_calm else minute if self._calm_since is None else self._calm_since
-        if fired is not None and (grown := self._grow(fired)) is not None:
-            return grown
-        return self._resolve()
+        return self._grow(fired) or self._resolve()
 
     def state(self) -> bytes:
         """Returns the whole state of the spike: equal after equal counts."""
-        numbers = (self.until, self._told, self._bar, self._level, self._sum, self._peak, self._peak_until)
+        numbers = (
+            self.until,
+            self._told,
+            self._told_at,
+            self._bar,
+            self._level,
+            self._sum,
+            self._peak,
+            self._peak_until,
+        )
         return repr((self.opening, self._last, numbers, self._calm_since)).encode() + pack(
             f"<{len(self._counts)}q", *self._counts
         )
 
-    def _grow(self, fired: Fired) -> Change | None:
-        seen = fired.observed if fired.scale == self.opening.scale else float(self._sum)
-        if seen < self._policy.growth * self._told:
+    def _grow(self, fired: Fired | None) -> Change | None:
+        opening, policy = self.opening, self._policy
+        seen = float(self._sum)
+        if fired is not None and fired.scale == opening.scale:
+            seen = max(seen, fired.observed)
+        has_waited = self.until - self._told_at >= policy.growth_minutes
+        if seen < (policy.growth if has_waited else policy.burst) * self._told:
             return None
-        self._told = seen
-        self._last = self.opening._replace(
+        before = f"{self._told:,.0f} when last told"
+        why = f"{seen:,.0f} in the last {minutes_in_words(opening.scale)} by now, {before}"
+        self._told, self._told_at = seen, self.until
+        score = seen / self._level if fired is None else max(fired.score, seen / self._level)
+        self._last = opening._replace(
             state="grown",
             as_of=self.until,
             rank=RANKS["grown"],
-            score=fired.score,
-            expected=fired.expected / fired.scale,
+            score=score,
             seen_until=self.until,
-            reasons=fired.reasons,
+            reasons=(why, *(() if fired is None else fired.reasons)),
             seen=seen,
         )
         return self._last
@@ -177,12 +198,13 @@ class LifeState:
         opening, policy = self.opening, self._policy
         if self._calm_since is not None and self.until - self._calm_since >= policy.quiet_minutes:
             ended = self._calm_since
-            quiet = f"below {self._bar:.0f} in {format_minutes(opening.scale)} for {policy.quiet_minutes} min"
-            why = f"{quiet}, {self._sum} by now"
+            span = with_article(minutes_in_words(opening.scale))
+            quiet = f"fewer than {self._bar:,.0f} in {span} for {minutes_in_words(policy.quiet_minutes)}"
+            why = f"{quiet}; {self._sum:,} by now"
         elif self.until - opening.started >= policy.longest_minutes:
             ended, why = (
                 self.until,
-                f"has gone on for {format_minutes(policy.longest_minutes)}: taken for usual from now on",
+                f"has gone on for {minutes_in_words(policy.longest_minutes)}: taken for usual from now on",
             )
         else:
             return None
@@ -195,16 +217,8 @@ class LifeState:
             seen_until=self._peak_until,
             reasons=(why,),
             seen=self._peak,
+            highest_score=max(opening.score, self._last.score, self._peak / self._level),
         )
-
-
-def format_minutes(minutes: int) -> str:
-    """Formats a span of time.
-
-    >>> format_minutes(5), format_minutes(240)
-    ('5 min', '4 h')
-    """
-    return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
 
 
 def _opening(conversation: str, minute: int, fired: Fired, rank: int) -> Change:

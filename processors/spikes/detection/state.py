@@ -26,7 +26,9 @@ yet."""
 EARLY_BYTES: Final = 1_000
 """Memory of an early opening, one whose minute is not over."""
 
-TAKEN_BACK: Final = "not so once its minute was closed: taken back, or part of a spike that opened before"
+TAKEN_BACK: Final = (
+    "taken back: once the minute was over there was no spike, or it belonged to one that had opened before"
+)
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,6 @@ def _fired(names: Sequence[str], verdicts: Verdicts, numbers: Sequence[int]) -> 
                 verdict.expected,
                 verdict.level,
                 verdict.scale_seconds // MINUTE_SECONDS,
-                verdict.reasons,
+                verdict.background,
             ),
         )
