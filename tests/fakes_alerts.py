@@ -18,9 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from pipeline.errors import Unavailable
-from pipeline.kafka.topics import partition_of
 from processors.alerts.config import ALERTS_FILE, AlertsConfig
-from processors.alerts.ports import Answer, Delivery, Notice
+from processors.alerts.ports import Answer, Delivery, GroupRow, Notice
 from schemas.alerts import AlertState, SpikeAlert
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -35,7 +34,8 @@ def spike(
     since: datetime = NOON,
     **other: Any,
 ) -> SpikeAlert:
-    """A spike that opened in the minute before `since`, in a state judged `minute` minutes later."""
+    """A spike that opened in the minute before `since`, in a state judged `minute` minutes later. Spikes of different
+    ids were made by different posts."""
     as_of = since + timedelta(minutes=minute)
     alert = SpikeAlert(
         spike_id=spike_id,
@@ -44,21 +44,29 @@ def spike(
         started_at=since - timedelta(minutes=1),
         ended_at=as_of if state == "resolved" else None,
         as_of=as_of,
+        severity="warning",
         score=7.5,
         observed=80.0 + minute,
         expected=10.0,
         ratio=8.0,
         scale_minutes=5,
+        counted_until=as_of,
+        seen_before=None,
+        seen_days=None,
         voices=61,
         voices_usual=9.5,
         channels=3,
         channels_usual=1.5,
         concentration=0.25,
-        top_posts=["p-1", "p-2"],
+        top_posts=["p-1", "p-2"] if spike_id == "5f" else [f"{spike_id}-1", f"{spike_id}-2"],
+        top_counts=[100, 90],
+        top_urls=["https://example.org/p-1", ""],
         top_authors=["author:bluesky/ana"],
         reasons=["8 times the usual count over 5 minutes", "many voices: 61, usually 9.5"],
         evidence="SELECT sum(count) FROM conversation_closed WHERE conversation = 'hashtag:acme' AND count > 1",
         detector="1",
+        group_id=spike_id,
+        conversations=[conversation],
     )
     return alert | other  # type: ignore[return-value]
 
@@ -94,9 +102,10 @@ class Tally:
 
 @dataclass
 class FakeDeliveryStore:
-    """Both tables, which survive every agent. `away`: raises Unavailable."""
+    """All tables, which survive every agent. `away`: raises Unavailable."""
 
     stood: dict[str, SpikeAlert] = field(default_factory=dict)
+    grouped: dict[str, GroupRow] = field(default_factory=dict)
     rows: dict[tuple[str, str, AlertState], Delivery] = field(default_factory=dict)
     away: bool = False
 
@@ -104,14 +113,23 @@ class FakeDeliveryStore:
         """What the conversation agent writes before it sends."""
         self.stood[alert["spike_id"]] = alert
 
-    def spikes(self, partitions: Sequence[int], of: int, since: float) -> list[SpikeAlert]:
+    def spikes(self, since: float) -> list[SpikeAlert]:
         self._answer()
         return [
             alert
             for alert in self.stood.values()
-            if partition_of(alert["conversation"].encode(), of) in partitions
-            and (alert["state"] != "resolved" or alert["as_of"].timestamp() >= int(since))
+            if alert["state"] != "resolved" or alert["as_of"].timestamp() >= int(since)
         ]
+
+    def groups(self, spike_ids: Sequence[str]) -> dict[str, str]:
+        self._answer()
+        return {spike_id: self.grouped[spike_id].group_id for spike_id in spike_ids if spike_id in self.grouped}
+
+    def save_groups(self, rows: Sequence[GroupRow]) -> None:
+        self._answer()
+        for row in rows:
+            if row.spike_id not in self.grouped or self.grouped[row.spike_id].members <= row.members:
+                self.grouped[row.spike_id] = row
 
     def load(self, spike_ids: Sequence[str]) -> list[Delivery]:
         self._answer()

@@ -1,9 +1,10 @@
 """The agent with everything around it made up or on loopback: kills, outages, rebalances, receivers that misbehave."""
 
 import asyncio
+import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,13 @@ from processors.alerts.config import AlertsConfig
 from processors.alerts.connections import open_heartbeat, open_receivers
 from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import SETTLED, AlertPorts, Answer, Delivery, Receiver
+from processors.alerts.records import read_alerts
 from processors.runtime.batch import Batch
 from processors.runtime.records import Run
-from schemas.alerts import SPIKE_ALERT, SpikeAlert
+from schemas.alerts import ALERTS_KEY, SPIKE_ALERT, SpikeAlert
 from tests.fakes_alerts import T0, FakeDeliveryStore, FakeReceiver, HttpServer, config_of, spike, until
 
-QUICK = DeliveryPolicy(first_wait=0.05, longest_wait=0.2)
+QUICK = DeliveryPolicy(first_wait=0.05, longest_wait=0.2, gather=0)
 TOPIC = "engagement.alerts"
 
 
@@ -328,8 +330,8 @@ def test_what_was_read_for_partitions_that_are_gone_is_not_told() -> None:
     bench.deliveries.put(spike())
     read, may_answer = bench.deliveries.spikes, threading.Event()
 
-    def slowly(partitions: Sequence[int], of: int, since: float) -> list[SpikeAlert]:
-        found = read(partitions, of, since)
+    def slowly(since: float) -> list[SpikeAlert]:
+        found = read(since)
         may_answer.wait(10)
         return found
 
@@ -339,7 +341,7 @@ def test_what_was_read_for_partitions_that_are_gone_is_not_told() -> None:
         reading = asyncio.create_task(agent.tick())
         await asyncio.sleep(0.1)
         await agent.assign([], 1)
-        await agent.assign([partition_of(b"hashtag:acme", 4) ^ 1], 4)
+        await agent.assign([partition_of(ALERTS_KEY.encode(), 4) ^ 1], 4)
         may_answer.set()
         await reading
         await agent.tick()
@@ -371,19 +373,42 @@ def test_a_partition_that_goes_to_another_agent_is_told_by_that_one() -> None:
     run(work)
 
 
-def test_an_agent_tells_only_of_its_partitions() -> None:
-    bench = Bench(receivers={"hook": (receiver := FakeReceiver())})
+def test_a_record_of_a_version_before_is_read() -> None:
+    """Without the fields that it did not have."""
+    later = (
+        "severity",
+        "counted_until",
+        "seen_before",
+        "seen_days",
+        "top_counts",
+        "top_urls",
+        "group_id",
+        "conversations",
+    )
+    old = {name: value for name, value in json.loads(SPIKE_ALERT.dump_json(spike())).items() if name not in later}
+    [alert], dead = read_alerts([Run(TOPIC, "alert", 0, [Record(0, json.dumps(old).encode())])])
+    assert not dead
+    expected = {"severity": "warning", "counted_until": spike()["as_of"], "seen_before": None, "seen_days": None}
+    lists = {"top_counts": [0, 0], "top_urls": ["", ""], "group_id": "5f", "conversations": ["hashtag:acme"]}
+    assert alert == spike() | expected | lists
 
-    async def work() -> None:
-        for number in range(20):
-            bench.deliveries.put(spike(f"s{number}", conversation=f"hashtag:{number}"))
-        await bench.start(partitions=(1,))
-        await until(lambda: receiver.took)
-        await asyncio.sleep(0.2)
-        await bench.stop()
 
-    run(work)
-    assert 0 < len(receiver.took) < 20
+def test_the_owner_of_one_partition_tells_of_all_spikes_and_the_others_of_none() -> None:
+    took = []
+    for partition in range(4):
+        bench = Bench(receivers={"hook": (receiver := FakeReceiver())})
+
+        async def work(bench: Bench = bench, partition: int = partition) -> None:
+            for number in range(20):
+                bench.deliveries.put(spike(f"s{number}", conversation=f"hashtag:{number}"))
+            await bench.start(partitions=(partition,))
+            await asyncio.sleep(0.3)
+            await bench.stop()
+
+        run(work)
+        took.append(len(receiver.took))
+    assert sorted(took) == [0, 0, 0, 20]
+    assert took[partition_of(ALERTS_KEY.encode(), 4)] == 20
 
 
 def test_what_is_on_its_way_at_the_end_may_arrive_and_is_stored() -> None:

@@ -159,17 +159,17 @@ def test_the_setting_names_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_first_route_that_fits_decides() -> None:
     routes = [
         {"match": "brand:acme", "to": ["a"], "severity": "critical", "continue": True},
-        {"match": ["brand:*", "hashtag:AC??"], "to": ["a", "b"]},
+        {"match": ["brand:*", "hashtag:AC??"], "to": ["a", "b"], "min_severity": "notice"},
         {"match": "*", "to": ["c"], "severity": "info"},
     ]
     routing = Routing(config_of({"a": {}, "b": {}, "c": {}}, routes=routes))
     for conversation, matched_routes in (
-        ("brand:acme", [("a", "critical"), ("b", "warning")]),
-        ("brand:Acme", [("a", "critical"), ("b", "warning")]),
-        ("brand:acme2", [("a", "warning"), ("b", "warning")]),
-        ("hashtag:acme", [("a", "warning"), ("b", "warning")]),
-        ("hashtag:acmes", [("c", "info")]),
-        ("thread:brand:acme", [("c", "info")]),
+        ("brand:acme", [("a", "critical", "warning"), ("b", None, "notice")]),
+        ("brand:Acme", [("a", "critical", "warning"), ("b", None, "notice")]),
+        ("brand:acme2", [("a", None, "notice"), ("b", None, "notice")]),
+        ("hashtag:acme", [("a", None, "notice"), ("b", None, "notice")]),
+        ("hashtag:acmes", [("c", "info", "warning")]),
+        ("thread:brand:acme", [("c", "info", "warning")]),
     ):
         assert routing.matched_routes(conversation) == matched_routes, conversation
 
@@ -288,7 +288,8 @@ def _check(*arguments: str, **environment: str) -> Result:
 def test_check_says_who_gets_what() -> None:
     done = _check(str(EXAMPLE), "--conversation", "brand:ACME", **SECRETS)
     assert done.exit_code == 0
-    assert "brand:ACME: pager (critical), warehouse (critical), team (warning)" in done.output
+    told = "pager (from notice on, as critical), warehouse (from notice on, as critical), team (from warning on)"
+    assert f"brand:ACME: {told}" in done.output
     assert "receiver team: slack at slack.example" in done.output
     assert "hunter2" not in done.output
     said = json.loads(_check(str(EXAMPLE), "--conversation", "thread:1", "--json", **SECRETS).output)

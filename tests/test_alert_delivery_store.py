@@ -7,11 +7,10 @@ import pytest
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
-from pipeline.kafka.topics import partition_of
 from pipeline.settings import Settings
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
-from processors.alerts.ports import Delivery, DeliveryStore
-from schemas.alerts import SpikeAlert
+from processors.alerts.ports import Delivery, DeliveryStore, GroupRow
+from schemas.alerts import GROUP_FIELDS, SpikeAlert
 from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES
 from tests.fakes_alerts import T0, FakeDeliveryStore, spike
 
@@ -37,9 +36,10 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
         def put(alert: SpikeAlert) -> None:
             row: dict[str, Any] = {**alert, "version": int(alert["as_of"].timestamp())}
-            for name in ("started_at", "ended_at", "as_of"):
+            row = {name: value for name, value in row.items() if name not in GROUP_FIELDS}
+            for name in ("started_at", "ended_at", "as_of", "counted_until"):
                 row[name] = None if row[name] is None else int(row[name].timestamp())
-            assert set(row) == set(CONVERSATION_SPIKES.sent)
+            assert set(row) == {column.name for column in CONVERSATION_SPIKES.columns} - {"stored_at"}
             writer.insert(CONVERSATION_SPIKES.name, {name: [value] for name, value in row.items()})
 
         yield Bench(ClickHouseDeliveryStore(client), put)
@@ -48,7 +48,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 def test_spikes_come_as_they_were_put(bench: Bench) -> None:
     for alert in (spike(), spike("b", "resolved", 7, "brand:é'x"), spike("c"), spike("c", "grown", 3)):
         bench.put(alert)
-    found = {alert["spike_id"]: alert for alert in bench.deliveries.spikes([0, 1, 2, 3], 4, T0)}
+    found = {alert["spike_id"]: alert for alert in bench.deliveries.spikes(T0)}
     assert found == {"5f": spike(), "b": spike("b", "resolved", 7, "brand:é'x"), "c": spike("c", "grown", 3)}
 
 
@@ -56,23 +56,16 @@ def test_spikes_that_ended_long_ago_stay_away_open_ones_do_not(bench: Bench) -> 
     for alert in (spike("open"), spike("over", "resolved", 7)):
         bench.put(alert)
     for since, expected in ((T0 + 420, {"open", "over"}), (T0 + 421, {"open"}), (T0 + 10**6, {"open"})):
-        assert {alert["spike_id"] for alert in bench.deliveries.spikes([0], 1, since)} == expected
+        assert {alert["spike_id"] for alert in bench.deliveries.spikes(since)} == expected
 
 
-@pytest.mark.parametrize("of", [1, 4, 12])
-def test_only_spikes_of_the_partitions_are_read(bench: Bench, of: int) -> None:
-    conversations = [f"hashtag:{number}é" for number in range(30)]
-    for conversation in conversations:
-        bench.put(spike(conversation, conversation=conversation))
-    found = {
-        partition: {alert["conversation"] for alert in bench.deliveries.spikes([partition], of, T0)}
-        for partition in range(of)
-    }
-    assert found == {
-        partition: {each for each in conversations if partition_of(each.encode(), of) == partition}
-        for partition in range(of)
-    }
-    assert bench.deliveries.spikes([], of, T0) == []
+def test_the_group_with_most_spikes_wins(bench: Bench) -> None:
+    two = [GroupRow("b", "b", 2), GroupRow("c", "b", 2)]
+    three = [GroupRow(spike_id, "a'é", 3) for spike_id in "abc"]
+    for rows in (two, three, two):
+        bench.deliveries.save_groups(rows)
+    assert dict(bench.deliveries.groups(["a", "b", "c", "d"])) == dict.fromkeys("abc", "a'é")
+    assert dict(bench.deliveries.groups([])) == {}
 
 
 def test_rows_are_read_as_they_were_saved(bench: Bench) -> None:

@@ -35,6 +35,7 @@ receivers:
 routes:
   - match: "hashtag:launch"
     to: [{names}]
+    min_severity: info
   - match: "hashtag:old"
     to: hook
 heartbeat:

@@ -6,7 +6,7 @@ from typing import Final
 from pipeline.observability.metrics import WorkerMetrics
 
 ALERT_STATES: Final = ("opened", "grown", "resolved")
-ALERT_REASONS: Final = ("old", "silenced", "untold", "superseded", "gave up", "unrouted")
+ALERT_REASONS: Final = ("old", "silenced", "untold", "superseded", "gave up", "minor", "unrouted")
 HEARTBEAT_OUTCOMES: Final = ("sent", "failed")
 
 

@@ -10,22 +10,24 @@ with the same idempotency key.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 from threading import Event
 from typing import Any, Final, TypeVar
 
 from pipeline.errors import Unavailable
+from pipeline.kafka.topics import partition_of
 from pipeline.observability.outages import OutageLog
 from processors.alerts.config import AlertsConfig
 from processors.alerts.delivery_queue import DeliveryQueue
+from processors.alerts.grouping.causes import Causes, GroupAlert
 from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import AlertPorts, Answer, Delivery, HeartbeatPort
 from processors.alerts.receiver_state import PendingDelivery
 from processors.alerts.records import read_alerts
 from processors.runtime.batch import Batch
-from schemas.alerts import SpikeAlert
+from schemas.alerts import ALERTS_KEY, SpikeAlert
 
 STORE_RETRY_SECONDS: Final = 0.5
 REQUEST_GRACE_SECONDS: Final = 2.0
@@ -64,6 +66,7 @@ class AlertAgent:
         self._of = self._assignments = 1
         self._judged = (0, 0)
         self._queue: DeliveryQueue | None = None
+        self._causes = Causes(self._policy.gather)
         self._attempts: set[asyncio.Task[None]] = set()
         self._soon: asyncio.TimerHandle | None = None
         self._is_away = self._is_closed = False
@@ -87,9 +90,11 @@ class AlertAgent:
             if dead:
                 await self._retry_store(lambda: self._ports.write_dead_letters(dead), batch.given_up)
             queue = await self._open_queue(batch.given_up)
-            await self._look_up([alert for alert in alerts if alert["spike_id"] not in queue], queue, batch.given_up)
+            unknown = {alert["spike_id"] for alert in alerts if alert["spike_id"] not in self._causes}
+            rows = await self._load_rows(sorted(unknown), batch.given_up)
             for alert in alerts:
-                queue.add_alert(alert, self._clock())
+                told = self._causes.add(alert, self._clock(), alert["spike_id"] in rows)
+                self._pass_on(queue, told, rows)
             self._start_due()
             await self._save(queue, batch.given_up)
         except _GivenUp:
@@ -115,6 +120,7 @@ class AlertAgent:
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS
             queue.sweep(now)
+            self._causes.keep(queue.spike_ids)
         self._ports.metrics.set_waiting(queue.count_pending())
         # An agent that cannot store has returned above: no heartbeat tells then that all is well.
         heartbeat, settings = self._ports.heartbeat, self._config.heartbeat
@@ -142,7 +148,8 @@ class AlertAgent:
         queue = self._queue
         if queue is None:
             return self._config is None or not self._partitions
-        return not (queue.in_flight or queue.count_untried(self._clock()) or queue.unsaved_rows())
+        is_untried = self._causes.is_gathering or queue.count_untried(self._clock())
+        return not (queue.in_flight or is_untried or queue.unsaved_rows() or self._causes.unsaved_rows())
 
     async def _release(self) -> None:
         """Waits at most REQUEST_GRACE_SECONDS for requests on their way, stores all outcomes and empties the memory."""
@@ -151,11 +158,12 @@ class AlertAgent:
             await asyncio.wait(self._attempts, timeout=REQUEST_GRACE_SECONDS)
         for attempt in self._attempts:
             attempt.cancel()
-        if queue is not None and queue.unsaved_rows():
+        if queue is not None and (queue.unsaved_rows() or self._causes.unsaved_rows()):
             late = Event()
             asyncio.get_running_loop().call_later(REQUEST_GRACE_SECONDS, late.set)
             with suppress(_GivenUp):
                 await self._save(queue, late)
+        self._causes = Causes(self._policy.gather)
 
     async def _open_queue(self, given_up: Event | None) -> DeliveryQueue:
         """Returns the deliveries in memory, read from the store at the first call of an assignment. Raises
@@ -164,35 +172,50 @@ class AlertAgent:
             forgetful = [name for name, receiver in self._config.receivers.items() if receiver.is_forgetful]
             assignments, now = self._assignments, self._clock()
             queue = DeliveryQueue(self._config, forgetful, self._ports.metrics, self._chance, now, self._policy)
-            spikes, rows = await self._retry_store(self._read_spikes, given_up)
-            for spike in spikes:
+            causes = Causes(self._policy.gather)
+            spikes, groups, rows = await self._retry_store(self._read_spikes, given_up)
+            for spike in causes.restore(spikes, groups, rows):
                 queue.restore(spike, rows.get(spike["spike_id"], ()), now)
             if self._assignments != assignments:
                 raise _GivenUp
-            self._queue = self._queue or queue  # a queue that was opened meanwhile may know more
+            if self._queue is None:  # a queue that was opened meanwhile may know more
+                self._queue, self._causes = queue, causes
         if self._queue is None:
             raise _GivenUp
         return self._queue
 
-    def _read_spikes(self) -> tuple[Sequence[SpikeAlert], dict[str, list[Delivery]]]:
-        """Reads the spikes that may have pending deliveries, and their rows. Blocks."""
+    def _read_spikes(self) -> tuple[Sequence[SpikeAlert], Mapping[str, str], dict[str, list[Delivery]]]:
+        """Reads the spikes that may have pending deliveries, their groups and their rows: all of them for the owner of
+        the partition of all alerts, none for others. Blocks."""
+        if partition_of(ALERTS_KEY.encode(), self._of) not in self._partitions:
+            return [], {}, {}
         oldest = self._config.oldest if self._config is not None else 0.0
         since = self._clock() - max(oldest, *self._policy.give_up.values())
-        spikes = self._ports.deliveries.spikes(self._partitions, self._of, since)
-        return spikes, _by_spike(self._ports.deliveries.load([spike["spike_id"] for spike in spikes]))
+        spikes = self._ports.deliveries.spikes(since)
+        spike_ids = [spike["spike_id"] for spike in spikes]
+        groups = self._ports.deliveries.groups(spike_ids)
+        return spikes, groups, _by_spike(self._ports.deliveries.load(spike_ids))
 
-    async def _look_up(self, unknown: Sequence[SpikeAlert], queue: DeliveryQueue, given_up: Event) -> None:
-        """Puts the stored rows of spikes that are not in memory into the queue."""
-        if unknown:
-            spike_ids = list({alert["spike_id"] for alert in unknown})
-            rows = _by_spike(await self._retry_store(lambda: self._ports.deliveries.load(spike_ids), given_up))
-            for alert in unknown:
-                if alert["spike_id"] not in queue:
-                    queue.restore(alert, rows.get(alert["spike_id"], ()), self._clock(), is_new_alert=True)
+    async def _load_rows(self, spike_ids: Sequence[str], given_up: Event) -> dict[str, list[Delivery]]:
+        """Loads the stored rows of spikes that are not in memory."""
+        if not spike_ids:
+            return {}
+        return _by_spike(await self._retry_store(lambda: self._ports.deliveries.load(spike_ids), given_up))
+
+    def _pass_on(
+        self, queue: DeliveryQueue, told: Iterable[GroupAlert], rows: Mapping[str, Sequence[Delivery]] | None = None
+    ) -> None:
+        """Passes alerts of groups on to the queue; `rows`: stored rows of spikes that are not in memory."""
+        now = self._clock()
+        for alert, is_news in told:
+            if alert["spike_id"] not in queue:
+                queue.restore(alert, (rows or {}).get(alert["spike_id"], ()), now, is_new_alert=True)
+            (queue.add_alert if is_news else queue.update)(alert, now)
 
     def _start_due(self) -> None:
         self._soon, queue = None, self._queue
         if queue is not None and not self._is_closed:
+            self._pass_on(queue, self._causes.open_gathered(self._clock()))
             for pending in queue.start_due(self._clock()):
                 self._start(self._attempt(queue, pending))
 
@@ -231,6 +254,10 @@ class AlertAgent:
 
     async def _save(self, queue: DeliveryQueue, given_up: Event | None) -> None:
         """Stores the rows that changed. Raises _GivenUp."""
+        causes = self._causes
+        if groups := causes.unsaved_rows():
+            await self._retry_store(lambda: self._ports.deliveries.save_groups(groups), given_up)
+            causes.mark_saved(groups)
         if rows := queue.unsaved_rows():
             await self._retry_store(lambda: self._ports.deliveries.save(rows), given_up)
             queue.mark_saved(rows)

@@ -33,6 +33,7 @@ from processors.alerts.values.patterns import (
     first_covering,
     normalise,
 )
+from schemas.alerts import Severity
 
 ALERTS_SETTING: Final = "ENGAGEMENT_ALERTS"
 EXAMPLE: Final = "deploy/alerts.example.yaml"
@@ -52,12 +53,16 @@ Patterns = Annotated[
 
 
 class Route(Section):
-    """A route: conversations that fit one of `match` go `to` these receivers. Later routes count only with
-    `continue`."""
+    """A route: spikes from `min_severity` on of conversations that fit one of `match` go `to` these receivers.
+
+    Later routes count only with `continue`. `severity`: what receivers get as the severity of an alert, instead of the
+    spike's own.
+    """
 
     match: Patterns
     to: Annotated[list[Name], BeforeValidator(_listed), Field(min_length=1)]
-    severity: Words = "warning"
+    severity: Words | None = None
+    min_severity: Severity = "warning"
     continues: Switch = Field(False, alias="continue")
 
 
@@ -93,7 +98,8 @@ class Heartbeat(Section):
 
 class AlertsConfig(Section):
     """The whole alerts file. `oldest`: age in event time, in seconds, from which a state is recorded and not delivered.
-    `source`: name of the sender. `link`: address of a conversation's page, with {conversation} for its key."""
+    `source`: name of the sender. `link`: address of a conversation's page, with {conversation} for its key, {post} for
+    its thread's or leading post, {from} and {to} for the time to show."""
 
     receivers: Annotated[dict[Name, AnyReceiver], Field(min_length=1)]
     routes: Annotated[list[Route], Field(min_length=1)]

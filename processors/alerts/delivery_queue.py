@@ -6,6 +6,7 @@ The rules:
 - A failed delivery is tried again with exponential backoff and jitter, and given up when the state is too old.
 - An opening or growth that is old in event time, or silenced, is recorded and not delivered. A resolution goes to each
   receiver that knows of the spike, silenced or not, and to no other.
+- A spike of a severity below the receiver's is recorded as minor. Growth to that severity is its opening there.
 - Growth that is still pending when more growth comes is superseded. Of a spike that has to wait for a receiver's rate
   only the latest state is delivered.
 - A receiver that forgets (Alertmanager) gets an open spike again and again, and a resolution for a while.
@@ -19,7 +20,7 @@ from random import Random
 
 from processors.alerts.config import AlertsConfig
 from processors.alerts.policy import DeliveryPolicy, Tally
-from processors.alerts.ports import DELIVERED, GAVE_UP, OLD, SILENCED, SUPERSEDED, UNTOLD, Answer, Delivery, Notice
+from processors.alerts.ports import DELIVERED, GAVE_UP, MINOR, OLD, SILENCED, SUPERSEDED, UNTOLD, Answer, Delivery
 from processors.alerts.rate_bucket import RateBucket
 from processors.alerts.receiver_state import (
     PendingDelivery,
@@ -58,6 +59,10 @@ class DeliveryQueue:
         return spike_id in self._spikes
 
     @property
+    def spike_ids(self) -> Collection[str]:
+        return self._spikes.keys()
+
+    @property
     def in_flight(self) -> int:
         return sum(self._in_flight.values())
 
@@ -70,11 +75,8 @@ class DeliveryQueue:
 
     def count_untried(self, now: float) -> int:
         """Counts states that are due and were never tried."""
-        return sum(
-            not pending.attempts and pending.due <= now
-            for receiver_state in self._receiver_states()
-            for pending in receiver_state.queue
-        )
+        pending = (pending for receiver_state in self._receiver_states() for pending in receiver_state.queue)
+        return sum(not each.attempts and each.due <= now for each in pending)
 
     def unsaved_rows(self) -> list[Delivery]:
         """Returns the rows with changes since their last save."""
@@ -83,8 +85,7 @@ class DeliveryQueue:
     def mark_saved(self, rows: Iterable[Delivery]) -> None:
         """Notes that `rows` are stored. A row that has changed meanwhile stays unsaved."""
         for row in rows:
-            key = (row.spike_id, row.receiver, row.state)
-            if self._unsaved.get(key) is row:
+            if self._unsaved.get(key := (row.spike_id, row.receiver, row.state)) is row:
                 del self._unsaved[key]
 
     def restore(self, spike: SpikeAlert, rows: Sequence[Delivery], now: float, is_new_alert: bool = False) -> None:
@@ -96,7 +97,7 @@ class DeliveryQueue:
         by_receiver: defaultdict[str, dict[AlertState, Delivery]] = defaultdict(dict)
         for row in rows:
             by_receiver[row.receiver][row.state] = row
-        routes = self._routing.matched_routes(spike["conversation"])
+        routes = self._routing.routes_of_all(spike["conversations"])
         receivers = {route.receiver: ReceiverState(*route, by_receiver[route.receiver]) for route in routes}
         known = self._spikes[spike["spike_id"]] = SpikeState(spike, receivers)
         if is_new_alert:
@@ -116,26 +117,33 @@ class DeliveryQueue:
 
     def add_alert(self, alert: SpikeAlert, now: float) -> None:
         """Adds a state of a spike from the topic. A state that was added before changes nothing."""
-        spike = self._spikes.get(alert["spike_id"])
-        if spike is None:
-            routes = self._routing.matched_routes(alert["conversation"])
-            spike = SpikeState(alert, {route.receiver: ReceiverState(*route) for route in routes})
-            self._spikes[alert["spike_id"]] = spike
-        if life_position(alert) > life_position(spike.latest):
-            spike.latest = alert
+        spike = self._spikes.setdefault(alert["spike_id"], SpikeState(alert, {}))
         position = seen_position(alert["state"], as_of_minute(alert))
         if position in spike.seen:
-            for receiver_state in spike.receivers.values():
-                # A notice that was reconstructed from a row is replaced by the original one.
-                if (pending := receiver_state.find_pending(alert)) and not pending.attempts:
-                    pending.notice = Notice(alert, receiver_state.severity)
+            self.update(alert, now)
             return
+        if life_position(alert) > life_position(spike.latest):
+            spike.latest = alert
+        self._find_receivers(spike, alert, now)
         spike.seen.add(position)
         self._tally.count_fired(alert["state"])
         if not spike.receivers:
             self._tally.count_suppressed("unrouted")
         for receiver_state in spike.receivers.values():
             self._decide(receiver_state, alert, now)
+
+    def update(self, alert: SpikeAlert, now: float) -> None:
+        """Replaces the content of a state that was added before: more is known of it, or of its group. Receivers that
+        forget get the content with the next repetition, and receivers of conversations that joined get an opening."""
+        spike = self._spikes[alert["spike_id"]]
+        if life_position(alert) >= life_position(spike.latest):
+            spike.latest = alert
+        for receiver_state in spike.receivers.values():
+            if (pending := receiver_state.find_pending(alert)) and not pending.attempts:
+                pending.notice = receiver_state.notice(alert)
+            if receiver_state.refresh is not None and not receiver_state.refresh.in_flight:
+                receiver_state.refresh.notice = receiver_state.notice(spike.latest)
+        self._find_receivers(spike, alert, now)
 
     def start_due(self, now: float) -> list[PendingDelivery]:
         """Marks the deliveries to be sent now as in flight and returns them. New states come before refreshes. The
@@ -170,7 +178,7 @@ class DeliveryQueue:
         receiver_state = spike.receivers.get(sent.receiver) if spike else None
         if not answer.is_delivered:
             self._tally.count_failed(sent.receiver)
-            sent.due = now + self._backoff(sent.attempts, answer.wait)
+            sent.due = now + self._policy.backoff(sent.attempts, answer.wait, self._chance)
         elif not sent.is_refresh:
             self._tally.count_delivered(sent.receiver, alert["state"])
         if spike is None or receiver_state is None:
@@ -193,22 +201,29 @@ class DeliveryQueue:
         for spike_id, spike in list(self._spikes.items()):
             age = now - spike.latest["as_of"].timestamp()
             is_open = spike.latest["state"] != "resolved" and age < self._policy.forget
-            if (
-                not is_open
-                and age > self._oldest
-                and all(receiver_state.is_over for receiver_state in spike.receivers.values())
-            ):
+            is_over = all(receiver_state.is_over for receiver_state in spike.receivers.values())
+            if is_over and not is_open and age > self._oldest:
                 del self._spikes[spike_id]
 
     def _receiver_states(self) -> Iterator[ReceiverState]:
         return (receiver_state for spike in self._spikes.values() for receiver_state in spike.receivers.values())
 
-    def _decide(self, receiver_state: ReceiverState, alert: SpikeAlert, now: float) -> None:
+    def _find_receivers(self, spike: SpikeState, alert: SpikeAlert, now: float) -> None:
+        """Adds receivers of conversations that the group of the spike has got, each with an opening."""
+        known = bool(spike.seen)
+        for route in self._routing.routes_of_all(alert["conversations"]):
+            if route.receiver not in spike.receivers:
+                spike.receivers[route.receiver] = added = ReceiverState(*route)
+                if known and alert["state"] != "resolved":
+                    self._decide(added, {**alert, "state": "opened"}, now)
+
+    def _decide(self, receiver_state: ReceiverState, news: SpikeAlert, now: float) -> None:
         """Queues or suppresses a state of the spike that is new to this receiver."""
-        if receiver_state.has_settled(alert) or receiver_state.has_newer(alert):
+        if receiver_state.has_settled(news) or receiver_state.has_newer(news):
             return
+        alert, is_minor = receiver_state.as_first(news), receiver_state.is_minor(news)
         attempts = receiver_state.attempts(alert)
-        pending = PendingDelivery(Notice(alert, receiver_state.severity), receiver_state.receiver, now, attempts)
+        pending = PendingDelivery(receiver_state.notice(alert), receiver_state.receiver, now, attempts)
         if receiver_state.is_beyond(alert):
             self._suppress(receiver_state, pending, SUPERSEDED)
         elif alert["state"] == "resolved":
@@ -218,14 +233,19 @@ class DeliveryQueue:
                 self._suppress(receiver_state, pending, UNTOLD)
         elif not attempts and now - alert["as_of"].timestamp() > self._oldest:
             self._suppress(receiver_state, pending, OLD)
-        elif not attempts and (silence := self._routing.silence(alert["conversation"], _utc(now))):
+        elif not attempts and (
+            silence := self._routing.silence_of_all(alert["conversations"], datetime.fromtimestamp(now, UTC))
+        ):
             self._suppress(receiver_state, pending, SILENCED, silence.comment)
+        elif not attempts and is_minor:
+            self._suppress(receiver_state, pending, MINOR, alert["severity"])
         else:
+            if alert is not news:
+                grown = PendingDelivery(receiver_state.notice(news), receiver_state.receiver, now)
+                self._suppress(receiver_state, grown, SUPERSEDED)
             if alert["state"] == "grown":
-                self._supersede(
-                    receiver_state,
-                    [queued for queued in receiver_state.queue if queued.notice.alert["state"] == "grown"],
-                )
+                grown_before = [each for each in receiver_state.queue if each.notice.alert["state"] == "grown"]
+                self._supersede(receiver_state, grown_before)
             receiver_state.queue.append(pending)
             receiver_state.queue.sort(key=lambda queued: life_position(queued.notice.alert))
 
@@ -262,19 +282,10 @@ class DeliveryQueue:
 
     def _plan_refresh(self, spike: SpikeState, receiver_state: ReceiverState, due: float, now: float) -> None:
         """Plans the next repetition for a receiver that forgets, none where the receiver does not know of the spike."""
-        receiver_state.refresh = None
-        if receiver_state.receiver not in self._forgetful or not receiver_state.knows_of_spike:
-            return
-        alert = spike.latest
-        if alert["state"] == "resolved":
-            row = receiver_state.rows.get("resolved")
-            if row is None or row.delivered_ms is None or now - row.delivered_ms / 1000 > self._policy.after:
-                return
-        elif now - alert["as_of"].timestamp() > self._policy.forget:
-            return
-        receiver_state.refresh = PendingDelivery(
-            Notice(alert, receiver_state.severity), receiver_state.receiver, due, is_refresh=True
-        )
+        is_known = receiver_state.receiver in self._forgetful and receiver_state.knows_of_spike
+        is_due = is_known and receiver_state.has_to_hear(spike.latest, now, self._policy)
+        notice, receiver = receiver_state.notice(spike.latest), receiver_state.receiver
+        receiver_state.refresh = PendingDelivery(notice, receiver, due, is_refresh=True) if is_due else None
 
     def _next_refresh(self, now: float) -> float:
         return now + self._policy.refresh * self._chance.uniform(0.9, 1)
@@ -282,12 +293,3 @@ class DeliveryQueue:
     def _record(self, receiver_state: ReceiverState, row: Delivery) -> None:
         receiver_state.rows[row.state] = row
         self._unsaved[row.spike_id, row.receiver, row.state] = row
-
-    def _backoff(self, attempts: int, asked: float) -> float:
-        """Returns the seconds until the next attempt; `asked`: what the receiver asks for."""
-        wait: float = min(self._policy.first_wait * 2 ** min(attempts - 1, 20), self._policy.longest_wait)
-        return max(wait * self._chance.uniform(0.5, 1), min(asked, self._policy.longest_asked))
-
-
-def _utc(now: float) -> datetime:
-    return datetime.fromtimestamp(now, UTC)

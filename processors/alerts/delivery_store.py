@@ -1,4 +1,4 @@
-"""The delivery store on ClickHouse: tables conversation_spikes, which the conversation agent writes, and
+"""The delivery store on ClickHouse: tables conversation_spikes, which the conversation agent writes, spike_groups and
 alert_deliveries."""
 
 from collections.abc import Mapping, Sequence
@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from pipeline.clickhouse.client import ClickHouse
-from processors.alerts.ports import Delivery
-from schemas.alerts import SpikeAlert
-from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES
+from processors.alerts.ports import Delivery, GroupRow
+from schemas.alerts import GROUP_FIELDS, SpikeAlert
+from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES, SPIKE_GROUPS
 
+TIME_COLUMNS: Final = ("started_at", "ended_at", "as_of", "counted_until")
 PLAIN_COLUMNS: Final = tuple(
-    name for name in SpikeAlert.__annotations__ if name not in ("started_at", "ended_at", "as_of")
+    name for name in SpikeAlert.__annotations__ if name not in TIME_COLUMNS and name not in GROUP_FIELDS
 )
-TIME_COLUMNS: Final = ("started_at", "ended_at", "as_of")
 
 
 class ClickHouseDeliveryStore:
@@ -22,33 +22,44 @@ class ClickHouseDeliveryStore:
     def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse
 
-    def spikes(self, partitions: Sequence[int], of: int, since: float) -> list[SpikeAlert]:
-        if not partitions:
-            return []
-        wanted = ", ".join(str(int(partition)) for partition in partitions)
+    def spikes(self, since: float) -> list[SpikeAlert]:
         times = ", ".join(f"toUnixTimestamp({name})" for name in TIME_COLUMNS)
         columns = self._clickhouse.select(
             f"SELECT {times}, {', '.join(PLAIN_COLUMNS)} FROM {CONVERSATION_SPIKES.name} FINAL "
-            f"WHERE kafkaMurmurHash(conversation) % {int(of)} IN ({wanted}) "
-            f"AND (state != 'resolved' OR toUnixTimestamp(as_of) >= {int(since)})"
+            f"WHERE state != 'resolved' OR toUnixTimestamp(as_of) >= {int(since)}"
         )
         return [
             _alert(dict(zip((*TIME_COLUMNS, *PLAIN_COLUMNS), row, strict=True))) for row in zip(*columns, strict=True)
         ]
 
+    def groups(self, spike_ids: Sequence[str]) -> dict[str, str]:
+        columns = self._select_of(spike_ids, f"SELECT spike_id, group_id FROM {SPIKE_GROUPS.name} FINAL")
+        return dict(zip(*columns, strict=True)) if columns else {}
+
+    def save_groups(self, rows: Sequence[GroupRow]) -> None:
+        spike_ids, group_ids, members = map(list, zip(*rows, strict=True))
+        columns = {"spike_id": spike_ids, "group_id": group_ids, "version": members}
+        self._clickhouse.insert(SPIKE_GROUPS.name, columns)
+
     def load(self, spike_ids: Sequence[str]) -> list[Delivery]:
-        if not spike_ids:
-            return []
-        columns = self._clickhouse.select(
+        columns = self._select_of(
+            spike_ids,
             "SELECT spike_id, receiver, state, toUInt32(bitShiftRight(version, 32)), attempts, outcome, "
-            f"toUnixTimestamp64Milli(delivered_at) FROM {ALERT_DELIVERIES.name} FINAL "
-            "WHERE spike_id IN (SELECT spike_id FROM wanted)",
-            tables={"wanted": ("spike_id String", [(spike_id,) for spike_id in spike_ids])},
+            f"toUnixTimestamp64Milli(delivered_at) FROM {ALERT_DELIVERIES.name} FINAL",
         )
         return [Delivery(*row) for row in zip(*columns, strict=True)]
 
     def save(self, deliveries: Sequence[Delivery]) -> None:
         self._clickhouse.insert(ALERT_DELIVERIES.name, delivery_columns(deliveries))
+
+    def _select_of(self, spike_ids: Sequence[str], select: str) -> list[Any]:
+        """Returns the columns of the rows of these spikes."""
+        if not spike_ids:
+            return []
+        return self._clickhouse.select(
+            f"{select} WHERE spike_id IN (SELECT spike_id FROM wanted)",
+            tables={"wanted": ("spike_id String", [(spike_id,) for spike_id in spike_ids])},
+        )
 
 
 def delivery_columns(deliveries: Sequence[Delivery]) -> dict[str, list[Any]]:
@@ -66,4 +77,5 @@ def delivery_columns(deliveries: Sequence[Delivery]) -> dict[str, list[Any]]:
 
 def _alert(row: Mapping[str, Any]) -> SpikeAlert:
     times = {name: None if row[name] is None else datetime.fromtimestamp(row[name], UTC) for name in TIME_COLUMNS}
-    return {**row, **times}  # type: ignore[typeddict-item]  # the table's columns are the alert's fields
+    alone = {"group_id": row["spike_id"], "conversations": [row["conversation"]]}
+    return {**row, **times, **alone}  # type: ignore[typeddict-item]  # the table's columns are the alert's fields

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Final, Protocol
 
 from schemas.alerts import AlertState
@@ -25,7 +26,8 @@ class DeliveryPolicy:
     `first_wait`, `longest_wait`: bounds of the backoff. `longest_asked`: bound of a wait that a receiver asks for.
     `give_up`: age in event time from which a failed state is not tried again. `refresh`: how often a receiver that
     forgets gets an open spike; `after`: for how long such a receiver gets a resolution; `forget`: age from which an
-    open spike without newer alerts is not refreshed. `at_once`: requests in flight to one receiver.
+    open spike without newer alerts is not refreshed. `at_once`: requests in flight to one receiver. `gather`: how long
+    the first spike of a cause waits for others, so that one alert names all.
     """
 
     first_wait: float = 1.0
@@ -38,3 +40,9 @@ class DeliveryPolicy:
     after: float = 900.0
     forget: float = 7 * ONE_DAY
     at_once: int = 4
+    gather: float = 2.0
+
+    def backoff(self, attempts: int, asked: float, chance: Random) -> float:
+        """Returns the seconds until the next attempt; `asked`: what the receiver asks for."""
+        wait: float = min(self.first_wait * 2 ** min(attempts - 1, 20), self.longest_wait)
+        return max(wait * chance.uniform(0.5, 1), min(asked, self.longest_asked))

@@ -20,11 +20,23 @@ SILENCED: Final = "silenced"
 UNTOLD: Final = "untold"
 SUPERSEDED: Final = "superseded"
 GAVE_UP: Final = "gave up"
+MINOR: Final = "minor"
 
-SETTLED: Final = (DELIVERED, OLD, SILENCED, UNTOLD, SUPERSEDED, GAVE_UP)
+LASTING_SEVERITY: Final = "warning"
+"""The severity of an alert where a receiver needs one that never changes, and the route names none."""
+
+SETTLED: Final = (DELIVERED, OLD, SILENCED, UNTOLD, SUPERSEDED, GAVE_UP, MINOR)
 """First words of an outcome after which no attempt follows; any other outcome is the last failure."""
 
 _Result = TypeVar("_Result")
+
+
+class GroupRow(NamedTuple):
+    """The group of a spike: a row of `spike_groups`. `members`: how many spikes of the group are known."""
+
+    spike_id: str
+    group_id: str
+    members: int
 
 
 @dataclass(frozen=True)
@@ -57,9 +69,17 @@ class DeliveryStore(Protocol):
     """The stored spikes and deliveries. Each call blocks and may raise pipeline.errors.Unavailable (worth another try:
     every call is idempotent) or Refused."""
 
-    def spikes(self, partitions: Sequence[int], of: int, since: float) -> Sequence[SpikeAlert]:
-        """Reads the newest state of each spike of `partitions` out of `of` that is open, or was judged at or after
-        `since` (Unix time in seconds)."""
+    def spikes(self, since: float) -> Sequence[SpikeAlert]:
+        """Reads the newest state of each spike that is open, or was judged at or after `since` (Unix time in
+        seconds)."""
+        ...
+
+    def groups(self, spike_ids: Sequence[str]) -> Mapping[str, str]:
+        """Reads the stored ids of the groups of these spikes."""
+        ...
+
+    def save_groups(self, rows: Sequence[GroupRow]) -> None:
+        """Stores absolute rows of grouped spikes."""
         ...
 
     def load(self, spike_ids: Sequence[str]) -> Sequence[Delivery]:
@@ -72,10 +92,21 @@ class DeliveryStore(Protocol):
 
 
 class Notice(NamedTuple):
-    """The content of one delivery: a spike in one state of its life, with the severity of the receiver's route."""
+    """The content of one delivery: a spike, or a group of spikes, in one state of its life, with the severity that the
+    receiver's route gives to its alerts, if any."""
 
     alert: SpikeAlert
-    severity: str
+    route_severity: str | None
+
+    @property
+    def severity(self) -> str:
+        """The severity of the route, or else of the spike in this state."""
+        return self.route_severity or self.alert["severity"]
+
+    @property
+    def lasting_severity(self) -> str:
+        """A constant severity over the life of a spike."""
+        return self.route_severity or LASTING_SEVERITY
 
     @property
     def key(self) -> str:

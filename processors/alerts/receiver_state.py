@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from processors.alerts.ports import DELIVERED, GAVE_UP, SUPERSEDED, Delivery, Notice
-from schemas.alerts import AlertState, SpikeAlert
+from processors.alerts.policy import DeliveryPolicy
+from processors.alerts.ports import DELIVERED, GAVE_UP, MINOR, SUPERSEDED, Delivery, Notice
+from schemas.alerts import SEVERITIES, AlertState, Severity, SpikeAlert
 
 LIFE_ORDER: Final[dict[AlertState, int]] = {"opened": 0, "grown": 1, "resolved": 2}
 """The order in which a spike goes through its states."""
@@ -76,7 +77,8 @@ class ReceiverState:
     """
 
     receiver: str
-    severity: str
+    severity: str | None
+    min_severity: Severity
     rows: dict[AlertState, Delivery] = field(default_factory=dict)
     queue: list[PendingDelivery] = field(default_factory=list)
     refresh: PendingDelivery | None = None
@@ -99,6 +101,28 @@ class ReceiverState:
     def is_busy(self) -> bool:
         """A request is in flight. Later states wait for its answer, since two requests may overtake each other."""
         return any(pending.in_flight for pending in self.queue) or (self.refresh is not None and self.refresh.in_flight)
+
+    def notice(self, alert: SpikeAlert) -> Notice:
+        """Returns the notice of a state for this receiver."""
+        return Notice(alert, self.severity)
+
+    def has_to_hear(self, latest: SpikeAlert, now: float, policy: DeliveryPolicy) -> bool:
+        """Tells whether a receiver that forgets has to hear the latest state of the spike again."""
+        if latest["state"] != "resolved":
+            return now - latest["as_of"].timestamp() <= policy.forget
+        row = self.rows.get("resolved")
+        return row is not None and row.delivered_ms is not None and now - row.delivered_ms / 1000 <= policy.after
+
+    def is_minor(self, alert: SpikeAlert) -> bool:
+        """Tells whether the spike matters too little to this receiver for a first notice."""
+        is_less = SEVERITIES.index(alert["severity"]) < SEVERITIES.index(self.min_severity)
+        return is_less and not self.knows_of_spike and not self.queue
+
+    def as_first(self, alert: SpikeAlert) -> SpikeAlert:
+        """Returns growth as an opening, where the receiver was not told of the opening because it was minor."""
+        row = self.rows.get("opened")
+        was_minor = row is not None and row.outcome.partition(":")[0] == MINOR and not self.knows_of_spike
+        return {**alert, "state": "opened"} if alert["state"] == "grown" and was_minor and not self.queue else alert
 
     def has_settled(self, alert: SpikeAlert) -> bool:
         """Tells whether this state is settled; for growth, whether this growth or newer growth is."""

@@ -8,11 +8,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from yarl import URL
 
 LONGEST_ADDRESS: Final = 2048
-PLACEHOLDER: Final = "{conversation}"
+PLACEHOLDER: Final = re.compile(r"\{(?:conversation|post|from|to)\}")
+"""What a link may leave open; processors/alerts/receivers/wording.py fills in."""
 
 URL_CURE: Final = "must be http://host/... or https://host/..., without blanks and without #"
 LINK_CURE: Final = (
-    f"must be http://host/... or https://host/..., with {PLACEHOLDER} where the key belongs, after the host"
+    "must be http://host/... or https://host/..., with {conversation} where the key belongs, after the host; "
+    "{post}, {from} and {to} stand for the post and the time to show"
 )
 
 _NETLOC: Final = re.compile(
@@ -49,8 +51,8 @@ def check_url(text: str) -> SplitResult:
 
 def check_link(text: str) -> str:
     """Returns the template of a link to a conversation's page. Raises ValueError for a link to nowhere."""
-    plain = text.replace(PLACEHOLDER, "x").replace("#", "?")
-    if "{" in plain or "}" in plain or PLACEHOLDER in text.partition("://")[2].partition("/")[0]:
+    plain = PLACEHOLDER.sub("x", text).replace("#", "?")
+    if "{" in plain or "}" in plain or PLACEHOLDER.search(text.partition("://")[2].partition("/")[0]):
         raise ValueError(LINK_CURE)
     if userinfo_of(text):
         raise ValueError("holds a password, which every receiver would get; leave it out")

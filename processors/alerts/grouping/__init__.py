@@ -1,0 +1,1 @@
+"""Groups of spikes with one cause."""
