@@ -264,7 +264,7 @@ def test_brands_and_kinds_that_cannot_spike_are_refused(tmp_path: Path, monkeypa
 def test_a_conversation_to_ask_for_is_one_that_can_be(tmp_path: Path) -> None:
     path = tmp_path / "alerts.yaml"
     path.write_text(_small().replace('"*"', '"hashtag:acme"'))
-    assert "hashtag:#ACME: hook (warning)" in _check(str(path), "--conversation", "hashtag:#ACME").output
+    assert "hashtag:#ACME: hook (from warning on)" in _check(str(path), "--conversation", "hashtag:#ACME").output
     for conversation in ("acme", "hashtag:*", "author:ana", ""):
         assert _check(str(path), "--conversation", conversation).exit_code == 2
 
