@@ -1,0 +1,102 @@
+"""Maps rows to events by a map that was checked before."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.errors import SettingsError
+from producers.event_lines import POST_SUFFIX, ParsedLine, dump
+from producers.mapping.fields import Extract, compile_condition, compile_field
+from producers.mapping.rules import EventRule, FieldRule, InputRule, MapFile, read_map_file
+from schemas.events import InvalidEvent, parse_event
+
+DERIVED_ID_BYTES: Final = 12
+
+Mapped = ParsedLine | InvalidEvent
+
+
+@dataclass(frozen=True)
+class CompiledRule:
+    """The functions of one event rule: its condition, and one for each field of the event."""
+
+    number: int
+    holds: Callable[[Any], bool]
+    fields: dict[str, Extract]
+
+
+class EventMap:
+    """A checked map. `input` says how the rows are read."""
+
+    def __init__(self, content: MapFile) -> None:
+        """Compiles the rules. Raises ValueError that names the rule and the field."""
+        self.input: InputRule = content.input
+        constants = {name: FieldRule(value=value) for name, value in content.constants.items()}
+        self._rules = [_compile(number, rule, constants) for number, rule in enumerate(content.events)]
+
+    def map_row(self, row: Any) -> Iterator[Mapped]:
+        """Yields an event, or the flaw that prevents one, for each rule whose condition holds. Never raises."""
+        for rule in self._rules:
+            try:
+                if not rule.holds(row):
+                    continue
+            except ValueError as error:
+                yield InvalidEvent("when", str(error))
+                continue
+            try:
+                yield _event(rule, row)
+            except InvalidEvent as flaw:
+                yield flaw
+
+
+def load_map(path: Path) -> EventMap:
+    """Reads a map and compiles it. Blocks on reading. Raises SettingsError that names file, field and cure."""
+    content = read_map_file(path)
+    try:
+        return EventMap(content)
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def _compile(number: int, rule: EventRule, constants: dict[str, FieldRule]) -> CompiledRule:
+    place = f"events.{number}"
+    try:
+        holds = compile_condition(rule.when)
+    except ValueError as error:
+        raise ValueError(f"{place}.when: {error}") from None
+    fields = {}
+    for name, field in (constants | rule.fields()).items():
+        try:
+            fields[name] = compile_field(name, field)
+        except ValueError as error:
+            raise ValueError(f"{place}.{name}: {error}") from None
+    return CompiledRule(number, holds, fields)
+
+
+def _event(rule: CompiledRule, row: Any) -> ParsedLine:
+    event: dict[str, Any] = {}
+    for name, extract in rule.fields.items():
+        try:
+            value = extract(row)
+        except ValueError as error:
+            raise InvalidEvent(name, str(error)) from None
+        if value is not None:
+            event[name] = value
+    if "event_id" not in event and event.get("action") != "retract":
+        event["event_id"] = _derived_id(rule.number, event, row)
+    try:
+        value = dump(event)
+    except UnicodeEncodeError:
+        raise InvalidEvent("", "holds half of a surrogate pair, which is no text; export the row as UTF-8") from None
+    return ParsedLine(parse_event(value), value)
+
+
+def _derived_id(number: int, event: dict[str, Any], row: Any) -> str:
+    """Returns an event_id for an event without one: a post's follows from the post, any other from the whole row, so
+    that a second import sends the same event."""
+    if event.get("kind") == "post" and "post_id" in event:
+        return f"{event['post_id']}{POST_SUFFIX}"
+    content = json.dumps([number, row], sort_keys=True, default=str, ensure_ascii=True)
+    return f"row-{hashlib.blake2b(content.encode(), digest_size=DERIVED_ID_BYTES).hexdigest()}"
