@@ -183,21 +183,57 @@ def read_topic(settings: Settings, topic: str) -> Iterator[TopicRecord]:
 
     Commits nothing. Raises Unavailable.
     """
+    with _consumer(settings, topic) as consumer:
+        for number in sorted(consumer.partitions_for_topic(topic) or ()):
+            yield from _read_partition(consumer, TopicPartition(topic, number))
+
+
+def follow_topic(settings: Settings, topic: str, start: Mapping[int, int]) -> Iterator[TopicRecord | None]:
+    """Yields the records of a topic of any producer, and goes on with those to come; None about once a second without
+    any. Runs until the caller stops.
+
+    `start`: the first offset of each partition; a partition without one begins at its oldest record. Commits nothing,
+    joins no group. Raises Unavailable, and Refused where an offset of `start` lies outside of its partition: some of
+    its records are deleted, or the topic was made anew.
+    """
+    with _consumer(settings, topic, reset="none") as consumer:
+        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        if not partitions:
+            raise Unavailable(f"topic {topic} is not there, or Kafka at {settings.kafka} does not show it")
+        consumer.assign(partitions)
+        oldest, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        for partition in partitions:
+            offset = start.get(partition.partition, oldest[partition])
+            if not oldest[partition] <= offset <= ends[partition]:
+                raise Refused(
+                    f"{topic} {partition.partition}: offset {offset} is outside of {oldest[partition]} to "
+                    f"{ends[partition]}: records are deleted, or the topic was made anew; delete the saved position"
+                )
+            consumer.seek(partition, offset)
+        while True:
+            polled = consumer.poll(timeout_ms=1000)
+            for records in polled.values():
+                yield from map(_as_topic_record, records)
+            if not polled:
+                yield None
+
+
+@contextmanager
+def _consumer(settings: Settings, topic: str, reset: str = "earliest") -> Iterator[KafkaConsumer]:
+    """Opens a consumer without a group; errors are translated."""
     with translated_errors(settings, topic):
         consumer = KafkaConsumer(
             **client_options(settings),
             bootstrap_timeout_ms=int(KAFKA_CONNECT_SECONDS * 1000),
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset=reset,
             allow_auto_create_topics=False,
             metrics_enabled=False,
         )
-    try:
-        with translated_errors(settings, topic):
-            for number in sorted(consumer.partitions_for_topic(topic) or ()):
-                yield from _read_partition(consumer, TopicPartition(topic, number))
-    finally:
-        consumer.close()
+        try:
+            yield consumer
+        finally:
+            consumer.close()
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -284,5 +320,9 @@ def _read_partition(consumer: KafkaConsumer, partition: TopicPartition) -> Itera
     while consumer.position(partition) < end:
         for record in consumer.poll(timeout_ms=500).get(partition, ()):
             if record.offset < end:
-                where = (record.topic, record.partition, record.offset, record.timestamp)
-                yield TopicRecord(*where, record.key, record.value, tuple(record.headers))
+                yield _as_topic_record(record)
+
+
+def _as_topic_record(record: Any) -> TopicRecord:
+    where = (record.topic, record.partition, record.offset, record.timestamp)
+    return TopicRecord(*where, record.key, record.value, tuple(record.headers))
