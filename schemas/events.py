@@ -52,6 +52,9 @@ TEXTS: Final = ("event_id", "post_id", "actor_id", "parent_id", "target_id", "au
 TIME_FIELDS: Final = (("occurred_at",), ("ts",))
 """Places of the event time: in events, and in the cascades format."""
 
+AUTHORED: Final = ("post", "comment")
+"""Kinds whose actor is never null: threads and authors are made of them."""
+
 Action = Literal["add", "retract"]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_LENGTH)]
 OptionalId = Annotated[str, StringConstraints(max_length=ID_LENGTH)]
@@ -85,7 +88,10 @@ class Event(TypedDict):
         Id,
         Field(description="The root post that all this is about; the record's key. A post's own id for kind 'post'."),
     ]
-    actor_id: Annotated[Id, Field(description="Who did it; for a post its author.")]
+    actor_id: Annotated[
+        Id | None,
+        Field(description="Who did it; for a post its author. Null on likes and shares of networks that do not tell."),
+    ]
     parent_id: NotRequired[
         Annotated[
             OptionalId | None,
@@ -184,6 +190,8 @@ def check_event(event: Event) -> None:
         raise InvalidEvent(
             "event_id", "Field required: without it a repeated delivery could not be told from a new event"
         )
+    if event["actor_id"] is None and event["kind"] in AUTHORED:
+        raise InvalidEvent("actor_id", f"null: a {event['kind']} has an author; only likes and shares may lack one")
     for field in TEXTS:
         if "\0" in str(event.get(field) or ""):
             raise InvalidEvent(field, NUL_SAID)
@@ -227,6 +235,8 @@ def event_json_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["if"] = {"properties": {"action": {"const": "retract"}}, "required": ["action"]}
     text = {"type": "string", "minLength": 1}
+    authored = {"properties": {"kind": {"enum": list(AUTHORED)}}, "required": ["kind"]}
+    schema["allOf"] = [{"if": authored, "then": {"properties": {"actor_id": text}}}]
     schema["then"] = {"required": ["target_id"], "properties": {"target_id": text}}
     schema["else"] = {"required": ["event_id"], "properties": {"event_id": text, "target_id": {"enum": [None, ""]}}}
     return schema

@@ -28,8 +28,9 @@ class _Sum:
         self.channels: set[str] = set()
         self.voices: set[str] = set()
 
-    def speak(self, event: Mapping[str, Any], actor_id: str) -> None:
-        self.voices.add(actor_id)
+    def speak(self, event: Mapping[str, Any], actor_id: str | None) -> None:
+        if actor_id is not None:
+            self.voices.add(actor_id)
         if event.get("channel"):
             self.channels.add(event["channel"])
 

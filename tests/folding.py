@@ -37,7 +37,7 @@ def identified(events: Sequence[Mapping[str, Any]], hasher: Hasher = HASHER) -> 
         name: hasher.hashes([event.get(name) or "" for event in events])
         for name in ("event_id", "target_id", "actor_id", "parent_id", "channel")
     }
-    text["actor_id"] = hasher.actors([event["actor_id"] for event in events])
+    text["actor_id"] = hasher.actors([event["actor_id"] or "" for event in events])
     return identities(
         np.array([KIND_NUMBER[event["kind"]] for event in events], np.int8),
         np.array([event.get("action") == "retract" for event in events], np.int8),

@@ -182,6 +182,18 @@ def test_an_earlier_taking_back_moves_it_in_own_conversations_too() -> None:
     assert place.rows()["hashtag:own", MINUTE + 7, "p"] == NOTHING
 
 
+def test_a_share_without_actor_counts_and_is_no_voice() -> None:
+    place = Place().take(
+        post(hashtags=["a"]), share("s", actor_id=None, hashtags=["own"]), share("t", hashtags=["own"])
+    )
+    place.assert_exact()
+    for key in ("hashtag:a", "hashtag:own"):
+        assert place.rows()[key, MINUTE, "p"].counts[2] == 2
+    assert place.rows()["hashtag:own", MINUTE, "p"].voices == tuple(HASHER.actors(["t"]).tolist())
+    place.take(undo("s", LATER, kind="share", actor_id=None))
+    place.assert_exact()
+
+
 def test_one_loud_actor_on_forty_posts_is_one_voice() -> None:
     posts = [post(f"p{number}", post_id=f"p{number}", hashtags=["a"]) for number in range(40)]
     said = [

@@ -358,6 +358,21 @@ def test_anything_at_all(junk: list[tuple[bytes | None, bytes | None]]) -> None:
     assert [record.offset for record in found.records] == events.offset.tolist() == sorted(events.offset.tolist())
     assert all(letter.reason for letter in found.dead)
     assert all(len(getattr(events, name)) == len(events) for name in vars(events))
+    assert all(events.event_id)
+    assert all(events.post_id)
     for text in (*events.event_id, *events.actor_id, *events.post_id):
-        assert 1 <= len(text.encode()) <= 2048
+        assert len(text.encode()) <= 2048
     assert events.occurred_us.dtype == np.int64
+
+
+@pytest.mark.parametrize("kind", ["like", "share"])
+def test_likes_and_shares_may_lack_an_actor(kind: str) -> None:
+    found = _decode(_value(kind=kind, actor_id=None), kind=kind)
+    assert "" in found.events.actor_id
+    assert found.dead == []
+
+
+@pytest.mark.parametrize("kind", ["post", "comment"])
+def test_posts_and_comments_have_an_actor(kind: str) -> None:
+    found = _decode(_value(kind=kind, actor_id=None), kind=kind)
+    assert [(letter.field, letter.reason[:5]) for letter in found.dead] == [("actor_id", "null:")]

@@ -36,7 +36,7 @@ identity = st.fixed_dictionaries(
 )
 content = st.fixed_dictionaries(
     {
-        "actor_id": st.sampled_from(["u", "v", "w"]),
+        "actor_id": st.sampled_from(["u", "v", "w", ""]),
         "channel": st.sampled_from(["bluesky", "mastodon", "", None]),
         "target_id": st.sampled_from([*IDS, *IDS, "ghost"]),
         "occurred_at": st.sampled_from(MINUTES),
@@ -49,6 +49,8 @@ def _event(parts: tuple[dict[str, Any], dict[str, Any]]) -> Event:
     event = parts[0] | parts[1]
     if event["action"] == "add":
         del event["target_id"]
+    if not event["actor_id"]:
+        event["actor_id"] = None if event["kind"] in ("like", "share") else "u"
     return event
 
 

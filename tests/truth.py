@@ -52,7 +52,7 @@ class PostTruth:
         minute = us // 60_000_000
         self.newest = max(self.newest, minute)
         if action == "add":
-            self.adds[kind, event_id] = (minute, event["actor_id"], event.get("channel") or "")
+            self.adds[kind, event_id] = (minute, event["actor_id"] or "", event.get("channel") or "")
             if kind in ("share", "comment"):
                 parent = event.get("parent_id") or event["post_id"]
                 self.parents[kind, event_id] = None if parent == event["post_id"] else parent
@@ -147,7 +147,7 @@ class PostTruth:
     @property
     def concentration(self) -> float | None:
         """Share of net engagements by the most active 1 % of actors; None below 100 actors."""
-        by_actor = Counter(actor for _, _, actor, _ in self.standing)
+        by_actor = Counter(actor for _, _, actor, _ in self.standing if actor)
         if len(by_actor) < CONCENTRATION_FROM:
             return None
         most = sorted(by_actor.values(), reverse=True)[: -(-len(by_actor) // 100)]
@@ -195,7 +195,7 @@ class PostTruth:
             "as_of": self.as_of * 60,
             "events_seen": self.events_seen,
             **dict(zip(NAMES, net, strict=True)),
-            "actors": len({actor for _, _, actor, _ in self.standing}),
+            "actors": len({actor for _, _, actor, _ in self.standing if actor}),
             "retractions_unmatched": self.retractions_unmatched,
             "channels": len(self.channels),
             "channel_entropy": entropy,
@@ -206,7 +206,7 @@ class PostTruth:
             },
             **self.windows(self.as_of),
             **{
-                f"{name}_actors": len({actor for each, _, actor, _ in self.standing if each == kind})
+                f"{name}_actors": len({actor for each, _, actor, _ in self.standing if each == kind and actor})
                 for kind, name in zip(KINDS, NAMES, strict=True)
             },
             "concentration": self.concentration,

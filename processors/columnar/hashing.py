@@ -72,3 +72,7 @@ def _all_hashes(values: Sequence[str], key: str) -> Hashes:
 def _sql(expression: str, key: str) -> str:
     low, high = struct.unpack("<QQ", key.encode("ascii"))
     return f"sipHash64Keyed((toUInt64({low}), toUInt64({high})), {expression})"
+
+
+NOBODY: Final = _all_hashes([""], ACTOR_KEY)[0]
+"""The number of the actor of an event that names none."""

@@ -123,7 +123,7 @@ def _good(records: Sequence[KafkaRecord], kind: str) -> list[Event] | None:
     try:
         events: list[Event] = list(map(validate_json, values))
         for event in events:
-            if "target_id" in event or "action" in event or not event.get("event_id"):
+            if "target_id" in event or "action" in event or not event.get("event_id") or event["actor_id"] is None:
                 check_event(event)
     except (ValidationError, InvalidEvent):
         return None
@@ -166,7 +166,7 @@ def _columns(events: list[Event], owners: list[Run], records: list[KafkaRecord])
         occurred_us=_microseconds([event["occurred_at"] for event in events]),
         event_id=[event["event_id"] for event in events],  # type: ignore[misc]  # check_event has filled it in
         post_id=[event["post_id"] for event in events],
-        actor_id=[event["actor_id"] for event in events],
+        actor_id=[event["actor_id"] or "" for event in events],
         parent_id=values("parent_id", ""),
         target_id=targets,
         channel=_folded(values("channel", "")),

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
+from processors.columnar.hashing import NOBODY
 from processors.columnar.panes import NONE
 from processors.engagement.fold.hash_index import find
 from processors.engagement.fold.layout import COUNTED, TREE_OF
@@ -81,8 +82,10 @@ def listen(t, spots, channels, most, starts, voices, spoken, voice_ends, spoken_
             if pane >= 0:
                 node = t.panes[pane].nodes
                 while node != NONE:
-                    voices[filled] = t.actors[t.nodes[node].actor].key
-                    filled += 1
+                    key = t.actors[t.nodes[node].actor].key
+                    if key != NOBODY:
+                        voices[filled] = key
+                        filled += 1
                     heard = note(spoken, start, heard, t.channels[t.events[t.nodes[node].event].channel].key)
                     node = t.nodes[node].beside
             voices[first:filled].sort()

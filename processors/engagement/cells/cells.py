@@ -13,6 +13,7 @@ import numpy as np
 
 from processors.columnar.arrays import Array, Columns
 from processors.columnar.factorize import number
+from processors.columnar.hashing import NOBODY
 from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets, join_sets
 from processors.engagement.cells import cell_kernels
@@ -191,7 +192,8 @@ def _parts(tables: Any, known: Memberships, numbers: Array, texts: "_Texts") -> 
     adds = np.flatnonzero(what < len(MEASURES))
     actors, channels = np.empty(len(adds), np.uint64), np.empty(len(adds), np.uint64)
     cell_kernels.speakers(tables, events[adds], actors, channels)
-    heard, exact = _distinct(cell[adds], actors, size, VOICES)
+    named = actors != NOBODY
+    heard, exact = _distinct(cell[adds][named], actors[named], size, VOICES)
     spoken, _ = _distinct(cell[adds], channels, size, len(adds))
     name = (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
     return (keys >> _SHIFT).astype(np.int64), name, _Spots(counts, texts.places(spoken), heard, exact)

@@ -154,12 +154,12 @@ class Fold:
         snapshot_kernels.measure(
             self._tables, rows.astype(np.int64), _WINDOWS, _WEIGHTS, _HALF_LIFE, windows, channels, entropy
         )
-        top = np.empty(count, np.int64)
-        snapshot_kernels.concentrate(self._tables, rows.astype(np.int64), top)
+        top, known = np.empty(count, np.int64), np.empty(count, np.int64)
+        snapshot_kernels.concentrate(self._tables, rows.astype(np.int64), top, known)
         posts = self._tables.posts[rows]
         with np.errstate(divide="ignore", invalid="ignore"):
             hot = np.where(posts["hot"] > 0, np.log2(posts["hot"]) + (posts["hot_minute"] + 1.0) / _HALF_LIFE, np.nan)
-            concentration = top / posts["net"].sum(axis=1)
+            concentration = top / known
         return Snapshot(
             events_seen=posts["events_seen"],
             as_of=posts["newest"].astype(np.int64) + 1,

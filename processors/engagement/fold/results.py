@@ -27,7 +27,7 @@ class Snapshot(NamedTuple):
     hot: Array  # n, log2, NaN without engagement
     windows: Array  # n x windows x (this, the one before) x measures, net
     actors_of: Array  # n x measures
-    concentration: Array  # n, share of net engagements by the most active hundredth of the actors; NaN without any
+    concentration: Array  # n, share of the actors' net engagements by their most active hundredth; NaN without any
     trees: "Trees"
 
 

@@ -7,6 +7,7 @@ score of its post.
 import numpy as np
 from numba import njit
 
+from processors.columnar.hashing import NOBODY
 from processors.columnar.panes import NONE
 from processors.engagement.fold.hash_index import append, find
 from processors.engagement.fold.layout import (
@@ -76,7 +77,10 @@ def actor_at(t, post, key):
 
 @njit(cache=True, nogil=True)
 def count_actor(t, post, actor, m, change):
-    """Counts one engagement of measure m more or less (`change` 1 or -1) for an actor of the post."""
+    """Counts one engagement of measure m more or less (`change` 1 or -1) for an actor of the post; not for NOBODY,
+    since how many people it stands for is not known."""
+    if t.actors[actor].key == NOBODY:
+        return
     before = np.int64(0)
     for measure in range(MEASURE_COUNT):
         before += np.int64(t.actors[actor].counts[measure])

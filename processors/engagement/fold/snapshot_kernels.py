@@ -76,15 +76,18 @@ def warm_again(t, post, weights, half_life):
 
 
 @njit(cache=True, nogil=True)
-def concentrate(t, posts, top):
-    """Writes to `top` the net engagements of the most active hundredth (rounded up) of the actors of each post."""
+def concentrate(t, posts, top, known):
+    """Writes to `top` the net engagements of the most active hundredth (rounded up) of the actors of each post, and to
+    `known` those of all actors."""
     for i in range(len(posts)):
         post = posts[i]
         actors = np.int64(t.posts[post].actors)
-        several, row = np.int64(0), t.posts[post].tallies
+        several, total, row = np.int64(0), np.int64(0), t.posts[post].tallies
         while row != NONE:
             several += t.tallies[row].actors
+            total += np.int64(t.tallies[row].actors) * np.int64(t.tallies[row].value)
             row = t.tallies[row].next
+        known[i] = actors - several + total
         wanted = (actors + 99) // 100
         top[i] = max(wanted - several, 0)  # actors with one engagement each
         others, row = several - wanted, t.posts[post].tallies
