@@ -10,6 +10,10 @@ SOURCES: Final[dict[str, tuple[str, str]]] = {
         "producers.sources.simulate:simulate",
         "Made-up cascades of posts, likes, shares and comments, seeded and repeatable.",
     ),
+    "mastodon": (
+        "producers.sources.mastodon:mastodon",
+        "Statuses, answers, favourites and boosts of a Mastodon server.",
+    ),
     "replay": ("producers.sources.replay:replay_files", "Events from files, as fast as possible or on a time scale."),
     "bluesky": ("producers.sources.bluesky:bluesky", "Bluesky, live: likes, reposts, replies, posts and undo."),
 }

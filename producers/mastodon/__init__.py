@@ -1,0 +1,1 @@
+"""Mastodon: statuses and replies with their authors; favourites and boosts as differences of public counters."""

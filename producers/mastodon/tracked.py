@@ -1,0 +1,101 @@
+"""The statuses that are watched, on disk: their counters, and when each is looked at again.
+
+A transaction stays open until the caller commits, once all events are acked: after a crash the file is as it was then,
+and what was sent since is made again with the same numbers.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline.errors import Refused
+
+TRACKED: Final = """
+CREATE TABLE IF NOT EXISTS tracked (
+    id TEXT PRIMARY KEY, uri TEXT NOT NULL, root TEXT NOT NULL, kind TEXT NOT NULL, actor TEXT NOT NULL,
+    created REAL NOT NULL, due REAL NOT NULL, replies INTEGER NOT NULL DEFAULT 0, likes TEXT, shares TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tracked_by_due ON tracked (due);
+CREATE INDEX IF NOT EXISTS tracked_by_created ON tracked (created);
+CREATE TABLE IF NOT EXISTS positions (name TEXT PRIMARY KEY, last TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass
+class Tracked:
+    """A status that is watched. `root`: uri of the thread's first status; `created` and `due`: seconds since 1970;
+    `replies`: the counter as it was when its answers were read; `likes` and `shares`: states of counters as text."""
+
+    id: str
+    uri: str
+    root: str
+    kind: str
+    actor: str
+    created: float
+    due: float
+    replies: int = 0
+    likes: str | None = None
+    shares: str | None = None
+
+
+class TrackedStatuses:
+    """The statuses of one server. Used by one thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file, and makes it where it is missing. Raises Refused."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=0)
+            self._database.executescript(f"PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; {TRACKED}")
+            self._database.execute("BEGIN IMMEDIATE")
+        except (OSError, sqlite3.Error) as error:
+            raise Refused(f"{path}: cannot be used ({error}); name another file by --state, or end its user") from None
+
+    def commit(self) -> None:
+        """Makes all changes durable."""
+        self._database.execute("COMMIT")
+        self._database.execute("BEGIN IMMEDIATE")
+
+    def close(self) -> None:
+        """Drops changes since the last commit, and closes the file."""
+        self._database.close()
+
+    def get(self, status_id: str) -> Tracked | None:
+        """Returns a status; None where it is not watched."""
+        row = self._database.execute("SELECT * FROM tracked WHERE id = ?", (status_id,)).fetchone()
+        return None if row is None else Tracked(*row)
+
+    def put(self, status: Tracked) -> None:
+        """Adds or replaces a status."""
+        values = tuple(vars(status).values())
+        self._database.execute(f"INSERT OR REPLACE INTO tracked VALUES ({', '.join('?' * len(values))})", values)
+
+    def drop(self, status_id: str) -> None:
+        """Forgets a status."""
+        self._database.execute("DELETE FROM tracked WHERE id = ?", (status_id,))
+
+    def due(self, now: float, limit: int) -> list[Tracked]:
+        """Returns the statuses that are to be looked at, the longest overdue first."""
+        rows = self._database.execute("SELECT * FROM tracked WHERE due <= ? ORDER BY due LIMIT ?", (now, limit))
+        return [Tracked(*row) for row in rows]
+
+    def prune(self, before: float, most: int) -> None:
+        """Forgets statuses that were written before a time, and the oldest beyond `most`."""
+        self._database.execute("DELETE FROM tracked WHERE created < ?", (before,))
+        self._database.execute(
+            "DELETE FROM tracked WHERE id IN (SELECT id FROM tracked ORDER BY created DESC LIMIT -1 OFFSET ?)", (most,)
+        )
+
+    def __iter__(self) -> Iterator[Tracked]:
+        return (Tracked(*row) for row in self._database.execute("SELECT * FROM tracked ORDER BY id"))
+
+    def position(self, name: str) -> str | None:
+        """Returns the id of the newest status that was read from a timeline."""
+        row = self._database.execute("SELECT last FROM positions WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_position(self, name: str, last: str) -> None:
+        """Keeps the id of the newest status that was read from a timeline."""
+        self._database.execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", (name, last))
