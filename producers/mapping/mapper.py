@@ -37,7 +37,7 @@ class EventMap:
         self._rules = [_compile(number, rule, constants) for number, rule in enumerate(content.events)]
 
     def map_row(self, row: Any) -> Iterator[Mapped]:
-        """Yields an event, or the flaw that prevents one, for each rule whose condition holds. Never raises."""
+        """Yields an event or a flaw for each rule whose condition holds. Never raises."""
         for rule in self._rules:
             try:
                 if not rule.holds(row):

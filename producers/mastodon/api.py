@@ -29,12 +29,12 @@ class StatusApi(Protocol):
     where another try may help, and Refused where the server says no."""
 
     def timeline(self, name: str, after: str | None) -> Sequence[Status]:
-        """Returns at most PAGE statuses of a timeline (`public`, `local`, `tag/<name>`, `account/<acct>`) that are
-        newer than the id `after`, the oldest of these first; the newest statuses where None."""
+        """Returns at most PAGE statuses of a timeline (`public`, `local`, `tag/<name>`, `account/<acct>`), the oldest
+        ones above the id `after`, in order; the newest ones where None."""
         ...
 
     def statuses(self, ids: Sequence[str]) -> Sequence[Status]:
-        """Returns the statuses of some ids that are still there, in any order."""
+        """Returns the statuses of some ids in any order, without the deleted ones."""
         ...
 
     def context(self, status_id: str) -> tuple[Sequence[Status], Sequence[Status]]:
@@ -130,7 +130,7 @@ def _list(answer: Any) -> list[Status]:
 
 
 class _Gone(Exception):
-    """The thing that was asked for is not there."""
+    """The server has no such status or account."""
 
 
 def _ask_robots(session: Session, base: str, agent: str) -> None:

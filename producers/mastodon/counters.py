@@ -26,8 +26,8 @@ class CounterState:
         return sum(last - first + 1 for first, last in self.spans)
 
     def move_to(self, count: int) -> Iterator[tuple[bool, int]]:
-        """Moves the counter, and yields True and the number for each event that is new, False and the number for each
-        that is taken back."""
+        """Moves the counter, and yields True and the number for each new event, False and the number for each event
+        to take back."""
         here = self.count
         if count > here:
             first, last = self.made + 1, self.made + count - here

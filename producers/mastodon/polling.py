@@ -157,7 +157,7 @@ class MastodonSource(Source):
         yield from self._begin(status, comment_event(status, root, str(above[-1]["uri"])), root)
 
     def _begin(self, status: Status, event: dict[str, Any], root: str) -> Iterator[SourceItem]:
-        """Yields the event of a status and of its counters, and watches it from now on."""
+        """Yields the events of a status and its counters, and begins to watch the status."""
         yield _record(event)
         watched = Tracked(
             id=str(status["id"]),
@@ -212,7 +212,7 @@ class MastodonSource(Source):
             yield from self._begin(status, comment_event(status, watched.root, parent), watched.root)
 
     def _take_back(self, watched: Tracked) -> Iterator[SourceItem]:
-        """Yields the retraction of a status that is deleted, and watches it no more."""
+        """Yields the retraction of a deleted status, and ends the watch."""
         self._tracked.drop(watched.id)
         self._notes["deleted"] += 1
         at = datetime.fromtimestamp(max(self._clock(), watched.created), UTC)

@@ -34,7 +34,7 @@ def post_event(status: Status) -> dict[str, Any]:
 
 
 def comment_event(status: Status, root_uri: str, parent_uri: str) -> dict[str, Any]:
-    """Returns the event of a status that answers another one in the thread of `root_uri`."""
+    """Returns the event of an answer in the thread of `root_uri`."""
     event = _event(status, "comment") | {"event_id": status["uri"], "post_id": root_uri}
     if parent_uri != root_uri:
         event["parent_id"] = parent_uri

@@ -26,7 +26,7 @@ class Stream(Protocol):
 
 
 class MastodonStream(StreamListener):
-    """The public stream, or that of the local server, read by a thread that connects again after each cut."""
+    """The stream of all public statuses, or of the local ones, read by a thread; connects again after each cut."""
 
     def __init__(self, api: Mastodon, *, is_local: bool) -> None:
         """Starts the thread."""

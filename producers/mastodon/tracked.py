@@ -44,7 +44,7 @@ class TrackedStatuses:
     """The statuses of one server. Used by one thread."""
 
     def __init__(self, path: Path) -> None:
-        """Opens the file, and makes it where it is missing. Raises Refused."""
+        """Opens the file, or makes a new one. Raises Refused."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._database = sqlite3.connect(path, isolation_level=None, timeout=0)
