@@ -111,6 +111,14 @@ class Settings(HoldsSecrets, BaseSettings):
         None,
         description="YAML file of the brands that are tracked, as deploy/brands.example.yaml; none where not given",
     )
+    label_keys: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9_.-]{1,64}(,[A-Za-z0-9_.-]{1,64})*)?$",
+        description="Labels of posts that are conversations of their own, as label:campaign=spring: campaign,product",
+    )
+    store_text: int = Field(
+        0, ge=0, le=65_536, description="Characters of each post's or comment's text that are stored; 0: none"
+    )
     business_hours: str = Field(
         "09:00-17:00",
         pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$",
@@ -130,8 +138,8 @@ class Settings(HoldsSecrets, BaseSettings):
 
     # Spikes
     spike_keys: str = Field(
-        "hashtag,mention,brand,author,thread",
-        pattern=r"^((hashtag|mention|brand|author|thread)(,(hashtag|mention|brand|author|thread))*)?$",
+        "hashtag,mention,brand,author,thread,label",
+        pattern=r"^((hashtag|mention|brand|author|thread|label)(,(hashtag|mention|brand|author|thread|label))*)?$",
         description="Kinds of conversations that are watched for spikes; empty: none",
     )
     spike_series: int = Field(
@@ -263,6 +271,11 @@ class Settings(HoldsSecrets, BaseSettings):
     def spike_kinds(self) -> tuple[str, ...]:
         """Returns the kinds of `spike_keys`, each once."""
         return tuple(dict.fromkeys(self.spike_keys.split(","))) if self.spike_keys else ()
+
+    @property
+    def label_conversations(self) -> frozenset[str]:
+        """Returns the keys of `label_keys`, in lower case."""
+        return frozenset(self.label_keys.lower().split(",")) - {""}
 
     @property
     def bootstrap(self) -> list[str]:

@@ -31,6 +31,7 @@ RECOUNTED: Final = frozenset(
         "ENGAGEMENT_BUSINESS_DAYS",
         "ENGAGEMENT_BUSINESS_ZONE",
         "ENGAGEMENT_FORECAST",
+        "ENGAGEMENT_LABEL_KEYS",
     }
 )
 """Settings from which past rows follow, so that `recount` computes these rows anew. The other settings apply to later
@@ -72,6 +73,8 @@ def row_settings(settings: Settings) -> dict[str, str]:
         "ENGAGEMENT_BUSINESS_DAYS": settings.business_days,
         "ENGAGEMENT_BUSINESS_ZONE": settings.business_zone,
         "ENGAGEMENT_FORECAST": _forecast(settings),
+        "ENGAGEMENT_LABEL_KEYS": ",".join(sorted(settings.label_conversations)) or NO_VALUE,
+        "ENGAGEMENT_STORE_TEXT": str(settings.store_text),
         "ENGAGEMENT_FUTURE_LIMIT_SECONDS": f"{settings.future_limit_seconds:g}",
         "ENGAGEMENT_LATENESS_SECONDS": f"{settings.lateness_seconds:g}",
         "ENGAGEMENT_IDLE_SECONDS": f"{settings.idle_seconds:g}",

@@ -153,10 +153,11 @@ def job_policy(settings: Settings, hasher: Hasher) -> JobPolicy:
     brands = load_brands(settings.brands)
     hours = BusinessHours(settings.business_hours, settings.business_days, settings.business_zone)
     return JobPolicy(
-        DecodingPolicy(settings.future_limit_seconds),
+        DecodingPolicy(settings.future_limit_seconds, settings.store_text),
         settings.memory_mb << 20,
         MemoryBudget(settings.memory_mb << 20).most("known_posts"),
         brands=brands,
+        label_keys=settings.label_conversations,
         threads=ThreadPolicy(turns_of(brands, hasher), hours),
         forecast=load_parameters(settings.forecast),
     )

@@ -37,6 +37,7 @@ from typing_extensions import TypedDict
 
 from schemas.event_time import IsoText, explain_time, without_leap_second
 from schemas.folding import fold_tag
+from schemas.labels import Labels
 from schemas.topics import Kind
 
 ID_LENGTH: Final = 512
@@ -46,7 +47,18 @@ UNDO: Final = "#undo"
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EARLY_SAID: Final = "before 1970: is it seconds where milliseconds are meant?"
 NUL_SAID: Final = "holds a NUL character; send text without NUL"
-TEXTS: Final = ("event_id", "post_id", "actor_id", "parent_id", "target_id", "author_id", "channel", "url", "quotes")
+TEXTS: Final = (
+    "event_id",
+    "post_id",
+    "actor_id",
+    "parent_id",
+    "target_id",
+    "author_id",
+    "channel",
+    "url",
+    "quotes",
+    "text",
+)
 """Fields that hold one text, which may contain any character but NUL."""
 
 TIME_FIELDS: Final = (("occurred_at",), ("ts",))
@@ -65,6 +77,9 @@ Channel = Annotated[str, StringConstraints(max_length=128)]
 Url = Annotated[str, StringConstraints(max_length=4096)]
 Links = Annotated[list[Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=64)]
 Tags = Annotated[list[Annotated[str, StringConstraints(max_length=256)]], Field(max_length=256)]
+
+
+Text = Annotated[str, StringConstraints(max_length=65_536)]
 
 
 # Values differ too much for a cache to pay: caching them would be a third of the time that an event takes.
@@ -122,6 +137,15 @@ class Event(TypedDict):
     ]
     quotes: NotRequired[
         Annotated[OptionalId | None, Field(description="On a post: the post_id of the post that it quotes.")]
+    ]
+    labels: NotRequired[
+        Annotated[
+            Labels | None,
+            Field(description="On a post: campaign, format, language, product, ...; keys are folded to lower case."),
+        ]
+    ]
+    text: NotRequired[
+        Annotated[Text | None, Field(description="What it says. Stored only with ENGAGEMENT_STORE_TEXT.")]
     ]
     author_id: NotRequired[
         Annotated[OptionalId | None, Field(description="On a post: its author, where that is not actor_id.")]
@@ -198,6 +222,8 @@ def check_event(event: Event) -> None:
     for field in ("hashtags", "mentions", "links"):
         if "\0" in "".join(event.get(field) or ()):  # type: ignore[arg-type]  # a list of text
             raise InvalidEvent(field, NUL_SAID)
+    if "\0" in "".join((event.get("labels") or {}).values()):
+        raise InvalidEvent("labels", NUL_SAID)
     if event["occurred_at"] < EARLIEST:
         raise InvalidEvent("occurred_at", EARLY_SAID)
 

@@ -121,6 +121,7 @@ REAL_OR_NAN: Final = "Float64"
 """A real number that is NaN where it is not known (Column.unknown) and NULL in the view: the driver sends arrays of
 doubles at a tenth of the price of nullable values."""
 STRINGS: Final = "Array(String)"
+LABELS: Final = "Map(LowCardinality(String), String)"
 KIND: Final = "Enum8(" + ", ".join(f"'{kind}' = {number}" for number, kind in enumerate(KINDS, 1)) + ")"
 ACTION: Final = "Enum8('add' = 1, 'retract' = 2)"
 
@@ -436,6 +437,8 @@ EVENTS: Final = Table(
         Column("quotes", STRING, "Of a post: the post that it quotes; empty: none"),
         Column("author_id", STRING, "Of a post: its author where that is not actor_id"),
         Column("followers", "Nullable(UInt64)", "Of a post: followers of its author at that time; NULL: not known"),
+        Column("labels", LABELS, "Of a post: campaign, format, language, product, ..."),
+        Column("text", STRING, "What it says, where ENGAGEMENT_STORE_TEXT keeps texts"),
         *LOG_POSITION,
         Column("version", "UInt64", "2^62 - offset: the first in the log wins; an erasure's tombstone is above all"),
         STORED_AT,
@@ -460,12 +463,14 @@ POSTS: Final = Table(
         Column("channel", WORD, "Where it was posted"),
         Column("created_at", TIME, "When it was first posted"),
         Column("url", STRING, "Where it can be seen; empty: not known"),
-        Column("conversations", STRINGS, "Conversations it belongs to: hashtag:, mention:, brand:, author:"),
+        Column("conversations", STRINGS, "Conversations it belongs to: hashtag:, mention:, brand:, label:, author:"),
         Column("mentions", STRINGS, "Accounts it speaks to, NFKC-casefolded"),
         Column("links", STRINGS, "Addresses that it carries"),
         Column("quotes", STRING, "The post that it quotes; empty: none"),
         Column("followers", "Nullable(UInt64)", "Followers of its author when it was posted; NULL: not known"),
         Column("deleted_at", "Nullable(DateTime64(6, 'UTC'))", "When it was deleted; NULL: it stands"),
+        Column("labels", LABELS, "Campaign, format, language, product, ...: labels['campaign'] = 'spring'"),
+        Column("text", STRING, "What it says, where ENGAGEMENT_STORE_TEXT keeps texts"),
         VERSION,
         STORED_AT,
     ),

@@ -120,6 +120,8 @@ class FakeStore:
                 row["links"],
                 row["quotes"],
                 row["followers"],
+                row["labels"],
+                row["text"],
             )
             for row in sorted(found, key=lambda row: row["offset"])
         ]

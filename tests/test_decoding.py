@@ -82,6 +82,13 @@ BAD: dict[str, tuple[bytes | None, str, str]] = {
     "event_id null": (_value(event_id=None), "event_id", "Field required: without it a repeated delivery"),
     "event_id a number": (_value(event_id=5), "event_id", "Input should be a valid string"),
     "event_id empty": (_value(event_id=""), "event_id", "Field required: without it a repeated delivery"),
+    "labels that are no object": (_value(labels=["a"]), "labels", "dictionary"),
+    "a label of a number": (_value(labels={"a": 1}), "labels.a", "valid string"),
+    "a label with a strange key": (_value(labels={"a b": "x"}), "labels.a b.[key]", "match pattern"),
+    "17 labels": (_value(labels={f"k{n}": "x" for n in range(17)}), "labels", "at most 16"),
+    "a label of 257 characters": (_value(labels={"a": "x" * 257}), "labels.a", "at most 256"),
+    "a label with NUL": (_value(labels={"a": "x\0"}), "labels", "NUL"),
+    "a text with NUL": (_value(text="x\0"), "text", "NUL"),
     "actor_id empty": (_value(actor_id=""), "actor_id", "at least 1 character"),
     "retraction of an empty target": (_value(action="retract", target_id=""), "target_id", "must name the event_id"),
     "huge id": (_value(event_id="x" * 513), "event_id", "at most 512 characters"),
@@ -376,3 +383,11 @@ def test_likes_and_shares_may_lack_an_actor(kind: str) -> None:
 def test_posts_and_comments_have_an_actor(kind: str) -> None:
     found = _decode(_value(kind=kind, actor_id=None), kind=kind)
     assert [(letter.field, letter.reason[:5]) for letter in found.dead] == [("actor_id", "null:")]
+
+
+def test_labels_are_flat_and_texts_are_kept_only_where_asked_for() -> None:
+    value = _value(labels={"Campaign": "spring", "a": ""}, text="Hello there")
+    for length, kept in ((0, ""), (5, "Hello"), (100, "Hello there")):
+        runs = [Run("engagement.likes", "like", 5, [Record(0, b"p", value)])]
+        events = decode_events(runs, DecodingPolicy(text_length=length)).events
+        assert (events.labels, events.text) == ([["campaign", "spring"]], [kept])

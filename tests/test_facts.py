@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.brands import Brand, Brands, brands_of
-from processors.engagement.rows.post_facts import Facts, PostEvent
+from processors.engagement.rows.post_facts import Facts, PostEvent, TrackedKeys
 from processors.engagement.rows.post_facts import facts_of as facts_with
+from schemas.labels import flat_labels
 
 
 def event(event_id: str, at: int = 0, retracts: str = "", **more: Any) -> PostEvent:
@@ -18,7 +19,7 @@ def event(event_id: str, at: int = 0, retracts: str = "", **more: Any) -> PostEv
 
 def facts_of(events: list[PostEvent]) -> Facts | None:
     """Without any brand."""
-    return facts_with(events, Brands())
+    return facts_with(events, TrackedKeys(Brands()))
 
 
 def test_nothing_is_known_of_a_post_without_an_event_of_its_own() -> None:
@@ -37,7 +38,7 @@ def test_a_post_belongs_to_the_brands_that_it_is_about_and_to_its_author() -> No
     brands = brands_of({"acme": Brand(side="own", accounts=["ann"], domains=["acme.example"])})
     for more in ({}, {"author_id": "eve", "links": ["https://shop.acme.example/x"]}):
         said = event("p", **more)
-        facts = facts_with([said], brands)
+        facts = facts_with([said], TrackedKeys(brands))
         assert facts is not None
         assert facts.conversations == ["brand:acme", f"author:x/{said.author_id}"]
         assert facts.links == said.links
@@ -75,3 +76,17 @@ def test_order_and_repetition_change_nothing(own: list[PostEvent], order: Any) -
     shuffled = own + own[:3]
     order.shuffle(shuffled)
     assert facts_of(shuffled) == facts_of(own)
+
+
+def test_labels_of_tracked_keys_are_conversations() -> None:
+    labels = flat_labels({"Campaign": " Spring ", "format": "video", "product": "\u200b"})
+    assert labels == ["campaign", "Spring", "format", "video", "product", "\u200b"]
+    facts = facts_with([event("p", labels=labels)], TrackedKeys(Brands(), frozenset({"campaign", "product"})))
+    assert facts is not None
+    assert facts.labels == labels
+    assert facts.conversations == ["label:campaign=spring", "author:x/ann"]
+
+
+def test_labels_without_value_are_none() -> None:
+    assert flat_labels(None) == flat_labels({}) == flat_labels({"a": " ", "b": ""}) == []
+    assert flat_labels({"A": "1", "a": "2"}) == ["a", "2"], "the last in the order of spelling"

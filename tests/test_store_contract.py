@@ -20,6 +20,7 @@ from processors.engagement.rows import post_rows
 from processors.engagement.rows.post_facts import Facts, PostEvent
 from processors.engagement.store import ClickHouseLog
 from schemas.conversations import CELL_COUNTS
+from schemas.labels import flat_labels
 from schemas.tables import TABLES
 from tests.fakes_store import Database, FakeStore
 from tests.folding import HASHER, Event, assert_true, learn, like, metrics_of, take, undo
@@ -80,6 +81,8 @@ def columns_of(events: Sequence[Event], first_offset: int = 0) -> EventColumns:
         quotes=text("quotes"),
         author_id=text("author_id"),
         followers=[event.get("followers") for event in events],
+        labels=[flat_labels(event.get("labels")) for event in events],
+        text=text("text"),
     )
 
 
@@ -156,6 +159,8 @@ def test_post_events_come_in_the_order_of_the_log(bench: Bench) -> None:
             channel="x",
             links=["https://a", "b"],
             quotes="other",
+            labels={"Product": "é 'x' \\", "campaign": "spring"},
+            text="Hello\n'you' \\ é",
         ),
         like("p9", "2026-03-02T00:00:00.000001Z", kind="post"),
         undo("p", kind="post"),
@@ -165,10 +170,13 @@ def test_post_events_come_in_the_order_of_the_log(bench: Bench) -> None:
     bench.store.append(columns_of(events[:1]))
     found = list(dict.fromkeys(map(str, bench.store.read_posts(["p", "q"]))))
     at = microseconds(events[0]["occurred_at"])
+    told = PostEvent("p", "p", "", at, "first", "x", "u", ["hashtag:one"], ["https://a", "b"], "other", 7)
+    labels = ["campaign", "spring", "product", "é 'x' \\"]
+    later = microseconds(events[1]["occurred_at"])
     assert found == [
-        str(PostEvent("p", "p", "", at, "first", "x", "u", ["hashtag:one"], ["https://a", "b"], "other", 7)),
-        str(PostEvent("p", "p9", "", microseconds(events[1]["occurred_at"]), "p9", "", "", [], [], "", None)),
-        str(PostEvent("p", "p#undo", "p", at, "p#undo", "", "", [], [], "", None)),
+        str(told._replace(labels=labels, text="Hello\n'you' \\ é")),
+        str(PostEvent("p", "p9", "", later, "p9", "", "", [], [], "", None, [])),
+        str(PostEvent("p", "p#undo", "p", at, "p#undo", "", "", [], [], "", None, [])),
     ]
     assert bench.store.read_posts(["never"]) == []
 
@@ -230,8 +238,9 @@ def test_rows_of_the_fold_are_stored_as_they_are(bench: Bench) -> None:
 
 
 def test_rows_of_posts_are_stored_as_they_are(bench: Bench) -> None:
-    known = Facts("ann", "x", 1_772_359_200_123_456, "u", ["hashtag:é", "mention:b"], ["b"], ["l"], "q", 7, None)
-    gone = Facts("bob", "", 0, "", [], [], [], "", None, 1_772_359_200_000_001)
+    at = 1_772_359_200_123_456
+    known = Facts("ann", "x", at, "u", ["hashtag:é", "mention:b"], ["b"], ["l"], "q", 7, None, ["a", "1"], "said")
+    gone = Facts("bob", "", 0, "", [], [], [], "", None, at + 1, [], "")
     bench.store.upsert("posts", post_rows.posts(["p", "q"], [known, gone], np.array([1, 2], np.uint64)))
     found = {row["post_id"]: row for row in bench.rows("posts")}
     for post_id, facts in (("p", known), ("q", gone)):
@@ -294,4 +303,6 @@ def _ticks(value: Any) -> Any:
     """A time of microseconds as the number that was sent."""
     if isinstance(value, datetime):
         return microseconds(value)
+    if isinstance(value, dict):
+        return [part for pair in sorted(value.items()) for part in pair]
     return list(value) if isinstance(value, tuple) else value

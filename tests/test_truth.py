@@ -97,5 +97,7 @@ def test_facts() -> None:
         "quotes": "",
         "followers": 7,
         "deleted_at": (MINUTE + 5) * 60_000_000 + 30_000_000,
+        "labels": [],
+        "text": "",
     }
     assert post(undo("p", 0, "post")).facts() is None

@@ -240,6 +240,8 @@ class PostTruth:
             "quotes": newest.get("quotes") or "",
             "followers": newest.get("followers"),
             "deleted_at": min(deleted, default=None),
+            "labels": [part for pair in sorted((newest.get("labels") or {}).items()) for part in pair],
+            "text": "",
         }
 
 

@@ -21,7 +21,7 @@ from deploy.clickhouse.drafting import (
 )
 from deploy.clickhouse.spread_now import GIVEN, next_hour_now, reproduction_as_of, spread_columns_now
 from schemas.metrics import HOT_HALF_LIFE, MEASURE_KINDS, MEASURES, TREES, WEIGHT_SETS, WINDOWS, in_words
-from schemas.tables import POST_HISTORY, POST_METRICS, Column
+from schemas.tables import POST_HISTORY, POST_METRICS, POSTS, Column
 
 LONGEST_LOOK_BACK: Final = 2 * max(WINDOWS.values()) * 60
 """The seconds that the longest window and the window before it look back over."""
@@ -48,6 +48,7 @@ POST_COLUMNS: Final[tuple[Shown, ...]] = (
         ),
         "deleted_at",
     ),
+    (POSTS["labels"], "labels"),
 )
 
 

@@ -64,8 +64,8 @@ def encode_plain(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tupl
 
     Columns are lists or arrays of one length, not empty. Times and enums are integers; None is NULL in optional
     numbers; text is str, or bytes sent as they are. Arrays of texts are lists, or one text per array joined by NUL; an
-    array of one empty text arrives empty, since no channel, tag or address is. Arrays of numbers are lists, text such
-    as '[1, 2]', or little-endian bytes.
+    array of one empty text arrives empty, since no channel, tag or address is. Maps are lists: key, value, key, value.
+    Arrays of numbers are lists, text such as '[1, 2]', or little-endian bytes.
 
     Raises ValueError for undeclared tables or columns and for numbers outside the type, TypeError for values of another
     kind.
@@ -184,9 +184,9 @@ def _each_as_text(type_: str, values: Sequence[Any] | Any) -> list[Any]:
     """Returns the values of a column that is no plain number, as str or bytes."""
     if type_.startswith("Nullable("):
         return ["" if value is None else str(value) for value in values]
-    if not type_.startswith("Array(") or isinstance(values[0], bytes | str):
+    if not type_.startswith(("Array(", "Map(")) or isinstance(values[0], bytes | str):
         return list(values)
-    if type_ != "Array(String)":
+    if type_ != "Array(String)" and not type_.startswith("Map("):
         return [str([int(number) for number in value]) for value in values]
     texts = ["\0".join(value) if value else "" for value in values]
     if sum(text.count("\0") for text in texts if text) != sum(len(value) - 1 for value in values if value):
@@ -206,6 +206,11 @@ def _wire_type(type_: str, of_bytes: bool = False) -> _WireType:
     inner = type_.removeprefix("Nullable(")
     if inner == "Array(String)":
         return _WireType(None, BETWEEN_ARRAYS, "if({} = '', [], splitByChar('\\0', {}))")
+    if inner.startswith("Map("):
+        pairs = "splitByChar('\\0', {})"
+        places = "range(1, length({pairs}) + 1, 2)".replace("{pairs}", pairs)
+        keys, values = (f"arrayMap(i -> arrayElement({pairs}, i{more}), {places})" for more in ("", " + 1"))
+        return _WireType(None, BETWEEN_ARRAYS, f"if({{}} = '', map(), mapFromArrays({keys}, {values}))::{type_}")
     if inner.startswith("Array("):
         return _WireType(None, BETWEEN, f"{'reinterpret' if of_bytes else 'CAST'}({{}}, '{type_}')")
     if "String" in inner:

@@ -27,6 +27,7 @@ from schemas.events import (
     validate_json,
 )
 from schemas.folding import fold_name
+from schemas.labels import flat_labels
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_US: Final = 0
@@ -41,9 +42,11 @@ NUL_ESCAPED: Final = b"\\u0000"
 
 @dataclass(frozen=True)
 class DecodingPolicy:
-    """The rules of decoding. `future_limit`: how far ahead of its receipt an event may be dated, in seconds."""
+    """The rules of decoding. `future_limit`: how far ahead of its receipt an event may be dated, in seconds.
+    `text_length`: how many characters of texts are kept; 0 keeps none."""
 
     future_limit: float = 600
+    text_length: int = 0
 
 
 class DecodedEvents(NamedTuple):
@@ -77,7 +80,7 @@ def decode_events(runs: Iterable[Run], policy: DecodingPolicy) -> DecodedEvents:
                 events += good
                 records += part
         owners += [run] * (len(events) - len(owners))
-    columns = _columns(events, owners, records)
+    columns = _columns(events, owners, records, policy.text_length)
     flaws = _flaws(columns, records, policy)
     if flaws:
         dead += [dead_letter(owners[number], records[number], flaw) for number, flaw in sorted(flaws.items())]
@@ -145,7 +148,7 @@ def _event(run: Run, record: KafkaRecord) -> Event:
     return event
 
 
-def _columns(events: list[Event], owners: list[Run], records: list[KafkaRecord]) -> EventColumns:
+def _columns(events: list[Event], owners: list[Run], records: list[KafkaRecord], text_length: int) -> EventColumns:
     count = len(events)
     nothing: list[str] = []
     # The fields that any event has; events of one kind have half of all fields at most.
@@ -183,6 +186,10 @@ def _columns(events: list[Event], owners: list[Run], records: list[KafkaRecord])
         quotes=values("quotes", ""),
         author_id=values("author_id", ""),
         followers=[event.get("followers") for event in events] if "followers" in fields else [None] * count,
+        labels=[flat_labels(event.get("labels")) for event in events] if "labels" in fields else [nothing] * count,
+        text=[(event.get("text") or "")[:text_length] for event in events]
+        if "text" in fields and text_length
+        else [""] * count,
     )
 
 

@@ -36,7 +36,7 @@ from processors.engagement.ports import EngagementPorts
 from processors.engagement.read_through import ColdPosts
 from processors.engagement.rows import post_rows
 from processors.engagement.rows.carry_over import carry_over
-from processors.engagement.rows.post_facts import BrandKeys, PostEvent
+from processors.engagement.rows.post_facts import BrandKeys, PostEvent, TrackedKeys
 from processors.engagement.rows.spread import Spreading
 from processors.engagement.state import OwnEvents, PostsState
 from processors.engagement.unstored import UnstoredRuns, furthest
@@ -65,8 +65,9 @@ class JobPolicy:
     """Bounds and rules of the engagement job.
 
     Beyond `memory_bytes` the idlest posts are evicted, until `keep_share` of it is left. `known_bytes`: the most memory
-    for the known posts of the log. `first_wait` and `longest_wait` between two tries of a store, in seconds. `brands`
-    and `threads`: which conversations are a brand's, and which comments are its answers. `forecast`: the shipped
+    for the known posts of the log. `first_wait` and `longest_wait` between two tries of a store, in seconds. `brands`,
+    `label_keys` and `threads`: which conversations are a brand's, which labels are conversations, and which comments
+    are a brand's answers. `forecast`: the shipped
     parameters where None.
     """
 
@@ -77,8 +78,14 @@ class JobPolicy:
     first_wait: float = 0.1
     longest_wait: float = 3.0
     brands: BrandKeys = field(default_factory=Brands)
+    label_keys: frozenset[str] = frozenset()
     threads: ThreadPolicy | None = None
     forecast: ForecastParameters | None = None
+
+    @property
+    def tracked(self) -> TrackedKeys:
+        """Returns the conversations that are tracked beside those that events name."""
+        return TrackedKeys(self.brands, self.label_keys)
 
 
 class EngagementJob:
@@ -168,7 +175,7 @@ class EngagementJob:
         self._advanced_to = minute
 
     def _empty_state(self) -> PostsState:
-        return PostsState(self._hasher, self._policy.brands, self._of, self._policy.threads)
+        return PostsState(self._hasher, self._policy.tracked, self._of, self._policy.threads)
 
     def _fold(self, runs: Sequence[Run]) -> None:
         with self._metrics.time_step("decode"):

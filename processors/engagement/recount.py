@@ -163,7 +163,7 @@ def _expected(
 ) -> _Expected:
     """Folds the log's events of these posts and makes their rows. `shown`: spread_as_of of the stored rows of
     post_metrics."""
-    state = PostsState(hasher, policy.brands, threads=policy.threads)
+    state = PostsState(hasher, policy.tracked, threads=policy.threads)
     fold = state.fold
     read = read_logged_posts(log, hasher, post_ids, state)
     state.add(post_ids, np.zeros(len(post_ids), np.uint16))

@@ -17,9 +17,9 @@ from processors.engagement.fold.fold import Fold
 from processors.engagement.fold.results import FoldedEvents
 from processors.engagement.fold.threads import ThreadPolicy
 from processors.engagement.rows.post_facts import (
-    BrandKeys,
     Facts,
     PostEvent,
+    TrackedKeys,
     added_of,
     conversations_of,
     facts_of,
@@ -50,9 +50,9 @@ class OwnEvents(NamedTuple):
 class PostsState:
     """The posts of some partitions. Not thread-safe."""
 
-    def __init__(self, hasher: Hasher, brands: BrandKeys, of: int = 1, threads: ThreadPolicy | None = None) -> None:
+    def __init__(self, hasher: Hasher, tracked: TrackedKeys, of: int = 1, threads: ThreadPolicy | None = None) -> None:
         """`of`: the number of partitions of the topic `conversations`."""
-        self._hasher, self._brands, self.of = hasher, brands, of
+        self._hasher, self._tracked, self.of = hasher, tracked, of
         self.fold = Fold(threads=threads)
         self.known = Memberships(hasher, of)
 
@@ -74,7 +74,7 @@ class PostsState:
         adds = (taken.outcomes <= kernels.LATE) & identified.are_nodes & (identified.actions == kernels.ADD)
         numbers = [number for number in np.flatnonzero(adds).tolist() if events.conversations[number]]
         if numbers:
-            named = [own_keys(events.conversations[number], self._brands) for number in numbers]
+            named = [own_keys(events.conversations[number], self._tracked) for number in numbers]
             self.known.tag(posts[numbers], identified.keys[numbers], named)
         return taken
 
@@ -87,7 +87,7 @@ class PostsState:
             rows = self.fold.find([event.post_id for event in tagged])
             # The log may hold more events than were folded: those that are missing here come again, as new ones.
             is_folded = cell_kernels.present(self.fold.tables, rows, keys)
-            named = [own_keys(event.conversations, self._brands) for event in compress(tagged, is_folded.tolist())]
+            named = [own_keys(event.conversations, self._tracked) for event in compress(tagged, is_folded.tolist())]
             self.known.tag(rows[is_folded], keys[is_folded], named)
 
     def learn(self, by_post: Mapping[str, Sequence[PostEvent]]) -> dict[str, OwnEvents]:
@@ -96,7 +96,7 @@ class PostsState:
         own = {
             post_id: OwnEvents(facts, added_of(events))
             for post_id, events in by_post.items()
-            if (facts := facts_of(events, self._brands))
+            if (facts := facts_of(events, self._tracked))
         }
         if own:
             rows, newest = self.fold.find(list(own)), [events.facts for events in own.values()]
@@ -105,7 +105,7 @@ class PostsState:
             self.known.say(
                 rows,
                 [facts.conversations for facts in newest],
-                [_left_conversations(events, self._brands) for events in own.values()],
+                [_left_conversations(events, self._tracked) for events in own.values()],
                 [facts.channel for facts in newest],
                 [facts.deleted_at is None for facts in newest],
             )
@@ -135,9 +135,9 @@ class PostsState:
         return forgotten
 
 
-def _left_conversations(own: OwnEvents, brands: BrandKeys) -> list[str]:
+def _left_conversations(own: OwnEvents, tracked: TrackedKeys) -> list[str]:
     """Returns the conversations that an event of the post names and to which the post does not belong now."""
     if len(own.adds) == 1:
         return []
-    named = dict.fromkeys(key for add in own.adds for key in conversations_of(add, brands))
+    named = dict.fromkeys(key for add in own.adds for key in conversations_of(add, tracked))
     return [key for key in named if key not in own.facts.conversations]

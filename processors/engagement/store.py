@@ -101,7 +101,7 @@ class ClickHouseLog:
         columns = self._lists.select(
             "SELECT post_id, event_id, target_id, toUnixTimestamp64Micro(occurred_at), if(author_id = '', actor_id, "
             "author_id), "
-            f"channel, url, conversations, links, quotes, followers FROM {EVENTS.name} "
+            f"channel, url, conversations, links, quotes, followers, {_flat('labels')}, text FROM {EVENTS.name} "
             "WHERE kind = 'post' AND post_id IN (SELECT post_id FROM wanted) ORDER BY version DESC",
             tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
         )
@@ -177,6 +177,8 @@ class ClickHouseLog:
                 "quotes": events.quotes,
                 "author_id": events.author_id,
                 "followers": events.followers,
+                "labels": events.labels,
+                "text": events.text,
                 "topic": events.topic,
                 "partition": events.partition,
                 "offset": events.offset,
@@ -197,10 +199,18 @@ class ClickHouseLog:
         return LoggedEvents(self._hasher.adopt(post)[order], events)
 
 
+def _flat(name: str) -> str:
+    """Returns SQL for a map as a list of key, value, key, value, ..."""
+    pairs = f"arrayMap((key, value) -> [key::String, value], mapKeys({name}), mapValues({name}))"
+    return f"arrayFlatten({pairs})"
+
+
 def _as_ticks(column: Column) -> str:
     """Returns SQL for the values of a column as the fold has them: times as integers, lists of numbers as text."""
     if column.type == "Array(UInt32)":
         return f"replaceAll(toString({column.name}), ',', ', ')"
+    if column.type.startswith("Map("):
+        return _flat(column.name)
     if "DateTime64(6" in column.type:
         return f"toUnixTimestamp64Micro({column.name})"
     return f"toUInt32({column.name})" if column.type == MINUTE_TIME else column.name

@@ -112,6 +112,8 @@ def _as_post_events(events: EventColumns) -> list[PostEvent]:
         events.links,
         events.quotes,
         events.followers,
+        events.labels,
+        events.text,
     )
     return [PostEvent(*values) for values in zip(*columns, strict=True)]
 

@@ -106,6 +106,7 @@ def posts_of(client: ClickHouse) -> dict[str, dict[str, Any]]:
     """post_id -> row of posts, as `PostTruth.facts` has it."""
     times = ("created_at", "deleted_at")
     ticks = ", ".join(f"toUnixTimestamp64Micro({name})" for name in times)
-    found = client.select(f"SELECT post_id, {ticks}, {', '.join(FACTS)} FROM posts FINAL")
+    labels = "arrayFlatten(arrayMap((k, v) -> [k::String, v], mapKeys(labels), mapValues(labels))) AS labels"
+    found = client.select(f"SELECT post_id, {ticks}, {', '.join(FACTS)}, {labels} FROM posts FINAL")
     rows = zip(*found, strict=True) if found else ()
-    return {post_id: dict(zip((*times, *FACTS), values, strict=True)) for post_id, *values in rows}
+    return {post_id: dict(zip((*times, *FACTS, "labels"), values, strict=True)) for post_id, *values in rows}

@@ -52,6 +52,8 @@ class EventColumns:
     quotes: list[str]
     author_id: list[str]
     followers: list[int | None]
+    labels: list[list[str]]  # flat: key, value, ...
+    text: list[str]
 
     def __len__(self) -> int:
         return len(self.event_id)

@@ -1,8 +1,10 @@
 """The facts of a post: its author, time, links, conversations. A pure function of the set of its events of kind post,
-and of the brands that the operator tracks."""
+and of the brands and labels that the operator tracks."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
+
+from schemas.labels import label_conversations
 
 MENTION = "mention:"
 THREAD = "thread:"
@@ -16,9 +18,16 @@ class BrandKeys(Protocol):
         ...
 
 
+class TrackedKeys(NamedTuple):
+    """The conversations that the operator tracks beside those that events name: brands, and the labels of some keys."""
+
+    brands: BrandKeys
+    label_keys: frozenset[str] = frozenset()
+
+
 class PostEvent(NamedTuple):
     """An event of kind post. `retracts` is the event_id that it takes back, empty for an add; times in microseconds
-    since 1970."""
+    since 1970; `labels` are key, value, key, value, ..."""
 
     post_id: str
     event_id: str
@@ -31,6 +40,8 @@ class PostEvent(NamedTuple):
     links: list[str]
     quotes: str
     followers: int | None
+    labels: Sequence[str] = ()
+    text: str = ""
 
 
 class Facts(NamedTuple):
@@ -46,9 +57,11 @@ class Facts(NamedTuple):
     quotes: str
     followers: int | None
     deleted_at: int | None
+    labels: Sequence[str]
+    text: str
 
 
-def facts_of(events: Iterable[PostEvent], brands: BrandKeys) -> Facts | None:
+def facts_of(events: Iterable[PostEvent], tracked: TrackedKeys) -> Facts | None:
     """Returns the facts of a post by its events of kind post, or None where only deletions are known.
 
     The newest event (by time, then by id) has the content of the post, the oldest the time at which it was made; the
@@ -63,12 +76,14 @@ def facts_of(events: Iterable[PostEvent], brands: BrandKeys) -> Facts | None:
         channel=newest.channel,
         created_at=min(event.occurred_us for event in added.values()),
         url=newest.url,
-        conversations=conversations_of(newest, brands),
+        conversations=conversations_of(newest, tracked),
         mentions=[key.removeprefix(MENTION) for key in newest.conversations if key.startswith(MENTION)],
         links=newest.links,
         quotes=newest.quotes,
         followers=newest.followers,
         deleted_at=min((event.occurred_us for event in retracted.values() if event.retracts in added), default=None),
+        labels=newest.labels,
+        text=newest.text,
     )
 
 
@@ -77,18 +92,19 @@ def added_of(events: Iterable[PostEvent]) -> list[PostEvent]:
     return list(_by_identity(events)[0].values())
 
 
-def conversations_of(event: PostEvent, brands: BrandKeys) -> list[str]:
+def conversations_of(event: PostEvent, tracked: TrackedKeys) -> list[str]:
     """Returns the conversations that a post of this event belongs to, each once, without its thread."""
     return [
         *event.conversations,
-        *brands.keys_of(event.author_id, event.conversations, event.links),
+        *tracked.brands.keys_of(event.author_id, event.conversations, event.links),
+        *label_conversations(event.labels, tracked.label_keys),
         f"author:{event.channel}/{event.author_id}",
     ]
 
 
-def own_keys(conversations: Sequence[str], brands: BrandKeys) -> list[str]:
+def own_keys(conversations: Sequence[str], tracked: TrackedKeys) -> list[str]:
     """Returns the conversations that a share or comment names itself, beside those of its post."""
-    return [*conversations, *brands.keys_of("", conversations, ())]
+    return [*conversations, *tracked.brands.keys_of("", conversations, ())]
 
 
 def _by_identity(events: Iterable[PostEvent]) -> tuple[dict[str, PostEvent], dict[str, PostEvent]]:

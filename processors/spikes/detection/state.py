@@ -16,7 +16,7 @@ from processors.spikes.detection.life import Change, Fired, LifePolicy, LifeStat
 from processors.spikes.detection.tracked import TrackedSeries
 from processors.spikes.policy import DAY_MINUTES, MINUTE_SECONDS
 
-CONVERSATION_KINDS: Final = ("hashtag", "mention", "brand", "author", "thread")
+CONVERSATION_KINDS: Final = ("hashtag", "mention", "brand", "author", "thread", "label")
 """The kinds of conversations: the first part of a conversation's key."""
 
 AHEAD_MINUTES: Final = 5
