@@ -1,14 +1,12 @@
 """The bookmark of a replay: a small file that is replaced atomically, so that kill -9 leaves either the old or the new
 content."""
 
-import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Refused
-from pipeline.files.documents import read_json
+from pipeline.files.documents import read_json, replace_json
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,8 @@ class Bookmark:
 
     def write(self, position: FilePosition) -> None:
         """Replaces the bookmark. Raises Refused when the file cannot be written."""
-        draft = self._path.with_name(self._path.name + ".new")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("w", encoding="utf-8") as stream:
-                json.dump({**asdict(position), "names": self._names}, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            draft.replace(self._path)
+            replace_json(self._path, {**asdict(position), "names": self._names})
         except OSError as error:
             raise Refused(f"{self._path}: cannot be written ({error.strerror}); name another file by --state") from None
 

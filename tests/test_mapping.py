@@ -276,3 +276,15 @@ def test_no_row_ends_a_run(seed: int) -> None:
                 assert mapped.event["occurred_at"] >= datetime(1970, 1, 1, tzinfo=UTC)
             else:
                 assert mapped.reason
+
+
+def test_a_network_that_does_not_tell_the_actor() -> None:
+    assert event_of(LIKE | {"actor_id": {"value": None}}, ROW)["actor_id"] is None
+    assert flaw_of({name: rule for name, rule in LIKE.items() if name != "actor_id"}, ROW).field == "actor_id"
+
+
+def test_labels_have_rules_of_their_own() -> None:
+    labels = {"campaign": {"column": "Campaign Name"}, "format": "kind", "none": "nothing"}
+    event = event_of(LIKE | {"labels": labels}, ROW | {"Campaign Name": "spring", "kind": "video"})
+    assert event["labels"] == {"campaign": "spring", "format": "video"}
+    assert flaw_of(LIKE | {"labels": {"a": "who"}}, ROW | {"who": {}}).field in ("actor_id", "labels.a")

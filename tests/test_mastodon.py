@@ -219,10 +219,13 @@ def test_a_server_that_is_away_is_named() -> None:
 
 
 def test_a_state_file_in_use_is_refused(tmp_path: Path) -> None:
-    first = TrackedStatuses(tmp_path / "state.sqlite")
+    first, second = (TrackedStatuses(tmp_path / "state.sqlite") for _ in range(2))
+    first.begin()
     with pytest.raises(Refused, match="--state"):
-        TrackedStatuses(tmp_path / "state.sqlite")
+        second.begin()
     first.close()
+    second.begin()
+    second.close()
 
 
 def test_watched_statuses_are_bounded(tmp_path: Path, world: MastodonWorld, server: str) -> None:

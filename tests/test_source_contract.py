@@ -4,16 +4,19 @@ place, and a position to go on from where the source says so.
 A new source needs an example here: how it is opened, with bad input where it can have some.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from keyword import iskeyword
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fakes_bluesky
 import pytest
 from click.testing import CliRunner
 from fakes_kafka import FakeRecordProducer
+from mastodon_server import MastodonWorld
 
 from pipeline.cli import all_commands, engagement, load_attribute
 from pipeline.errors import CheckFailed
@@ -21,6 +24,11 @@ from pipeline.kafka.topics import partition_of
 from producers import sending, sources
 from producers.bookmark import Bookmark
 from producers.destinations import KafkaDestination
+from producers.mapping.file_import import FileImport
+from producers.mapping.mapper import load_map
+from producers.mapping.shipped import find_map
+from producers.mastodon.polling import MastodonSource, PollPolicy
+from producers.mastodon.tracked import TrackedStatuses
 from producers.sending import SendPolicy, send_all
 from producers.simulation.policy import SimulationPolicy
 from producers.source import SKIPPED, BadInput, Source, SourceRecord
@@ -83,7 +91,88 @@ def open_bad_bluesky(folder: Path) -> tuple[Source, list[str]]:
     return fakes_bluesky.open_source(folder, frames), [fakes_bluesky.V1.url] * 2
 
 
+def archive_files(folder: Path, bad: bool = False) -> tuple[str, ...]:
+    names = []
+    for file in range(2):
+        rows = [
+            {
+                "id": f"{file}-{n}",
+                "type": "WatchEvent",
+                "actor": {"id": n, "login": f"u{n}"},
+                "repo": {"id": n % 7, "name": f"a/b{n % 7}"},
+                "payload": {"action": "started"},
+                "created_at": f"2026-01-01T00:00:{n:02d}Z",
+            }
+            for n in range(40)
+        ]
+        rows[9]["type"] = "PushEvent"
+        lines = list(map(json.dumps, rows))
+        if bad:
+            lines[4] = "{"
+        (folder / f"2026-01-01-{file}.json").write_text("\n".join(lines) + "\n")
+        names.append(str(folder / f"2026-01-01-{file}.json"))
+    return tuple(names)
+
+
+def open_import(folder: Path) -> Source:
+    names = archive_files(folder)
+    return FileImport(names, load_map(find_map("gharchive")), Bookmark(folder / "bookmark.json", names))
+
+
+def open_bad_import(folder: Path) -> tuple[Source, list[str]]:
+    names = archive_files(folder, bad=True)
+    return FileImport(names, load_map(find_map("gharchive"))), [f"{name}:5" for name in names]
+
+
+class Statuses:
+    """A server of Mastodon whose timeline has some statuses, and which has no other answers."""
+
+    def __init__(self, statuses: list[Any]) -> None:
+        self._statuses = statuses
+
+    def timeline(self, name: str, after: str | None) -> list[Any]:
+        return [status for status in self._statuses if after is None or int(status["id"]) > int(after)][:40]
+
+    def statuses(self, ids: Any) -> list[Any]:
+        return []
+
+    def context(self, status_id: str) -> tuple[list[Any], list[Any]]:
+        return [], []
+
+
+class HandedOver(TrackedStatuses):
+    """The statuses of a process that ends when the next one begins."""
+
+    holders: ClassVar[dict[Path, TrackedStatuses]] = {}
+
+    def begin(self) -> None:
+        if self._path in self.holders:
+            self.holders[self._path].close()
+        self.holders[self._path] = self
+        super().begin()
+
+
+def open_mastodon(folder: Path, spoilt: tuple[int, ...] = ()) -> Source:
+    world = MastodonWorld()
+    for number in range(70):
+        world.write(f"u{number}", favourites_count=number % 3)
+    statuses = list(world.statuses.values())
+    for number in spoilt:
+        del statuses[number]["account"]
+    tracked = HandedOver(folder / "state.sqlite")
+    policy = PollPolicy(("public",), rounds=1)
+    return MastodonSource(Statuses(statuses), tracked, policy, clock=lambda: 1.77e9, sleep=lambda _: None)
+
+
+def open_bad_mastodon(folder: Path) -> tuple[Source, list[str]]:
+    spoilt = (3, 50)
+    return open_mastodon(folder, spoilt), [f"status https://server.example/users/u{number}/" for number in spoilt]
+
+
 EXAMPLES = {
+    "gharchive": Example(open_import, open_bad_import),
+    "import": Example(open_import, open_bad_import),
+    "mastodon": Example(open_mastodon, open_bad_mastodon),
     "simulate": Example(lambda folder: SimulationSource(SimulationPolicy(300, 20, malformed=0.1, duplicates=0.1))),
     "replay": Example(open_replay, open_bad_replay),
     "bluesky": Example(open_bluesky, open_bad_bluesky),
@@ -101,10 +190,10 @@ def to_kafka(producer: FakeRecordProducer) -> KafkaDestination:
 
 def test_every_source_is_a_command_in_a_file_of_its_own() -> None:
     assert EXAMPLES.keys() == SOURCES.keys() <= all_commands().keys()
-    assert {file.stem for file in Path(sources.__file__).parent.glob("[a-z]*.py")} == SOURCES.keys()
+    assert {file.stem.rstrip("_") for file in Path(sources.__file__).parent.glob("[a-z]*.py")} == SOURCES.keys()
     for name, (place, _) in SOURCES.items():
         command = load_attribute(place)
-        assert place.split(":")[0] == f"producers.sources.{name}"
+        assert place.split(":")[0] == f"producers.sources.{name}" + "_" * iskeyword(name)
         assert command.name == name
         assert {"--rate", "--json"} <= {option for each in command.params for option in each.opts}
         assert CliRunner().invoke(engagement, [name, "--no-such-option"]).exit_code == 2

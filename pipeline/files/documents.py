@@ -1,6 +1,7 @@
-"""Reads JSON documents: labels, parameters and bookmarks."""
+"""Reads JSON documents, such as labels, parameters and bookmarks, and replaces small ones."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,3 +25,15 @@ def read_json(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"not {error.encoding} at byte {error.start:,}; save the file as UTF-8") from None
     return from_json(text)
+
+
+def replace_json(path: Path, content: Any) -> None:
+    """Writes a JSON document so that kill -9 leaves either the old or the new content. Makes the folder. Blocks until
+    the content is on disk. Raises OSError."""
+    draft = path.with_name(path.name + ".new")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with draft.open("w", encoding="utf-8") as stream:
+        json.dump(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)

@@ -24,9 +24,12 @@ Row = dict[str, str]
 
 
 def read_table(
-    name: str, columns: tuple[str, ...], policy: ReadPolicy = DEFAULT_READING
+    name: str, columns: tuple[str, ...], policy: ReadPolicy = DEFAULT_READING, delimiters: str = DELIMITERS
 ) -> Iterator[tuple[int, Row | Flaw]]:
     """Yields number of the first line and values of every filled row, or the row's Flaw.
+
+    The head is the first line that names all `columns`, whatever it names besides; it is separated by one of
+    `delimiters`, and tells which.
 
     Raises Refused for a file that cannot be read, and where no head names the columns.
     """
@@ -45,7 +48,7 @@ def read_table(
             raise Refused(f"{name}:{at}: no column {missing}; the first line must name {', '.join(columns)}")
         if isinstance(line, Flaw):
             yield number, line
-        elif head := _head_of(line, columns, records):
+        elif head := _head_of(line, columns, delimiters, records):
             yield from ((at, Flaw(f"not the head with the columns {', '.join(columns)}")) for at, _ in passed)
         else:
             passed.append((number, line))
@@ -59,14 +62,15 @@ def read_table(
             yield number, _row_of(head, values)
 
 
-def _head_of(line: str, columns: tuple[str, ...], records: "_Records") -> list[str]:
-    """Returns the names in a head and keeps the delimiter; nothing for a line that lacks a column."""
-    for delimiter in DELIMITERS:
-        names = _names_in(line, delimiter)
-        if set(columns) <= set(names):
-            records.delimiter = delimiter
-            return names
-    return []
+def _head_of(line: str, columns: tuple[str, ...], delimiters: str, records: "_Records") -> list[str]:
+    """Returns the names in a head and keeps the delimiter that gives most names; nothing for a line that lacks a
+    column."""
+    found = [(delimiter, _names_in(line, delimiter)) for delimiter in delimiters]
+    delimiter, names = max(found, key=lambda pair: (set(columns) <= set(pair[1]), len(pair[1])))
+    if not set(columns) <= set(names):
+        return []
+    records.delimiter = delimiter
+    return names
 
 
 def _names_in(line: str, delimiter: str) -> list[str]:

@@ -1,9 +1,11 @@
-"""Decodes the values of a foreign topic's records into rows: JSON, or Avro and Protobuf with a Schema Registry.
+"""Decodes the values of a foreign topic's records into rows: JSON, Avro with a Schema Registry, Protobuf with a file
+of descriptors.
 
-The registry's client is that of Confluent, an extra (`engagement-pipeline[registry]`); JSON needs neither.
+The last two need the client of Confluent, an extra (`engagement-pipeline[registry]`).
 """
 
 import json
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -43,12 +45,12 @@ def open_decoder(rule: DecodingRule, topic: str) -> DecodeRow:
     """
     if rule.form == JSON:
         return decode_json
-    if rule.registry is None:
-        raise SettingsError(f"--decode {rule.form} needs --registry URL of the Schema Registry")
-    if urlsplit(rule.registry).scheme not in ("http", "https"):
+    if rule.form == AVRO and rule.registry is None:
+        raise SettingsError("--decode avro needs --registry URL of the Schema Registry")
+    if rule.registry is not None and urlsplit(rule.registry).scheme not in ("http", "https"):
         raise SettingsError(f"--registry: {_shown(rule.registry)} is no http:// or https:// address")
     try:
-        return _registry_decoder(rule, topic)
+        return _schema_decoder(rule, topic)
     except ImportError as error:
         raise SettingsError(
             f"--decode {rule.form} needs the package {error.name}: pip install 'engagement-pipeline[registry]'"
@@ -65,21 +67,22 @@ def decode_json(value: bytes) -> Any:
         raise ValueError(f"not JSON: {error}; name the format by --decode") from None
 
 
-def _registry_decoder(rule: DecodingRule, topic: str) -> DecodeRow:
+def _schema_decoder(rule: DecodingRule, topic: str) -> DecodeRow:
     from confluent_kafka.schema_registry import SchemaRegistryClient
     from confluent_kafka.schema_registry.avro import AvroDeserializer
     from confluent_kafka.schema_registry.error import SchemaRegistryError
     from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer
     from confluent_kafka.serialization import MessageField, SerializationContext, SerializationError
     from google.protobuf.json_format import MessageToDict
+    from google.protobuf.message import DecodeError
+    from httpx2 import TransportError
 
-    client = SchemaRegistryClient({"url": rule.registry, "max.retries": 2, "timeout": 10})
     context = SerializationContext(topic, MessageField.VALUE)
     deserialize: Callable[[bytes, Any], Any]
     if rule.form == AVRO:
-        deserialize = AvroDeserializer(client)
+        deserialize = AvroDeserializer(SchemaRegistryClient({"url": rule.registry, "max.retries": 2, "timeout": 10}))
     else:
-        deserialize = ProtobufDeserializer(_message_type(rule), {"use.deprecated.format": False}, client)
+        deserialize = ProtobufDeserializer(_message_type(rule), {"use.deprecated.format": False})
 
     def decode(value: bytes) -> Any:
         try:
@@ -89,9 +92,9 @@ def _registry_decoder(rule: DecodingRule, topic: str) -> DecodeRow:
             if error.http_status_code == HTTPStatus.NOT_FOUND:
                 raise ValueError(f"its schema is not in the registry: {error}") from None
             raise Refused(f"{_shown(rule.registry)}: {error}; is --registry the one of this topic?") from None
-        except OSError as error:
+        except (OSError, TransportError) as error:
             raise Unavailable(f"{_shown(rule.registry)} does not answer ({error}); is --registry right?") from None
-        except (SerializationError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
+        except (SerializationError, ValueError, TypeError, LookupError, EOFError, struct.error, DecodeError) as error:
             raise ValueError(f"not {rule.form} of a registered schema: {error}") from None
 
     return decode

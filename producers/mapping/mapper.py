@@ -20,19 +20,23 @@ Mapped = ParsedLine | InvalidEvent
 
 @dataclass(frozen=True)
 class CompiledRule:
-    """The functions of one event rule: its condition, and one for each field of the event."""
+    """The functions of one event rule: its condition, one for each field of the event, and one for each label. `nulls`
+    are the fields that are null in every event."""
 
     number: int
     holds: Callable[[Any], bool]
     fields: dict[str, Extract]
+    labels: dict[str, Extract]
+    nulls: tuple[str, ...]
 
 
 class EventMap:
-    """A checked map. `input` says how the rows are read."""
+    """A checked map. `input` says how the rows are read; `columns` are names that every table must have in its head."""
 
     def __init__(self, content: MapFile) -> None:
         """Compiles the rules. Raises ValueError that names the rule and the field."""
         self.input: InputRule = content.input
+        self.columns: tuple[str, ...] = _needed_columns(content)
         constants = {name: FieldRule(value=value) for name, value in content.constants.items()}
         self._rules = [_compile(number, rule, constants) for number, rule in enumerate(content.events)]
 
@@ -60,6 +64,13 @@ def load_map(path: Path) -> EventMap:
         raise SettingsError(f"{path}: {error}") from None
 
 
+def _needed_columns(content: MapFile) -> tuple[str, ...]:
+    """Returns the columns without which the first rule gives no event: those of post_id and of occurred_at."""
+    rules = (content.events[0].post_id, content.events[0].occurred_at)
+    names = (rule.column or (rule.path if rule.path and rule.path.isidentifier() else None) for rule in rules)
+    return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
 def _compile(number: int, rule: EventRule, constants: dict[str, FieldRule]) -> CompiledRule:
     place = f"events.{number}"
     try:
@@ -72,18 +83,21 @@ def _compile(number: int, rule: EventRule, constants: dict[str, FieldRule]) -> C
             fields[name] = compile_field(name, field)
         except ValueError as error:
             raise ValueError(f"{place}.{name}: {error}") from None
-    return CompiledRule(number, holds, fields)
+    labels = {}
+    for key, field in rule.labels.items():
+        try:
+            labels[key] = compile_field(f"labels.{key}", field)
+        except ValueError as error:
+            raise ValueError(f"{place}.labels.{key}: {error}") from None
+    named = rule.fields().items()
+    nulls = tuple(name for name, field in named if "value" in field.model_fields_set and field.value is None)
+    return CompiledRule(number, holds, fields, labels, nulls)
 
 
 def _event(rule: CompiledRule, row: Any) -> ParsedLine:
-    event: dict[str, Any] = {}
-    for name, extract in rule.fields.items():
-        try:
-            value = extract(row)
-        except ValueError as error:
-            raise InvalidEvent(name, str(error)) from None
-        if value is not None:
-            event[name] = value
+    event = dict.fromkeys(rule.nulls) | _values(rule.fields, row)
+    if labels := _values(rule.labels, row, "labels."):
+        event["labels"] = labels
     if "event_id" not in event and event.get("action") != "retract":
         event["event_id"] = _derived_id(rule.number, event, row)
     try:
@@ -91,6 +105,19 @@ def _event(rule: CompiledRule, row: Any) -> ParsedLine:
     except UnicodeEncodeError:
         raise InvalidEvent("", "holds half of a surrogate pair, which is no text; export the row as UTF-8") from None
     return ParsedLine(parse_event(value), value)
+
+
+def _values(extracts: dict[str, Extract], row: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns the values of a row that are there. Raises InvalidEvent that names the field."""
+    values = {}
+    for name, extract in extracts.items():
+        try:
+            value = extract(row)
+        except ValueError as error:
+            raise InvalidEvent(prefix + name, str(error)) from None
+        if value is not None:
+            values[name] = value
+    return values
 
 
 def _derived_id(number: int, event: dict[str, Any], row: Any) -> str:

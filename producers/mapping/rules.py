@@ -12,7 +12,8 @@
 
 Each entry of `events` makes one event of each row for which its condition `when` holds. A field is a JMESPath
 expression (https://jmespath.org), or an object with one of `path`, `column` (the exact name of a field, blanks
-included), `template` (text with expressions in braces) and `value` (a constant).
+included), `template` (text with expressions in braces) and `value` (a constant). `actor_id: {value: null}` says that
+the network does not tell who; any other field without a value is left out.
 """
 
 from pathlib import Path
@@ -102,10 +103,13 @@ class EventRule(BaseModel):
     quotes: Rule | None = None
     author_id: Rule | None = None
     followers: Rule | None = None
+    text: Rule | None = None
+    labels: dict[str, Rule] = {}
 
     def fields(self) -> dict[str, FieldRule]:
-        """Returns the rules that the file names, by field of the event."""
-        return {name: getattr(self, name) for name in type(self).model_fields if name != "when" and getattr(self, name)}
+        """Returns the rules that the file names, by field of the event, without those of labels."""
+        named = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: rule for name, rule in named.items() if isinstance(rule, FieldRule)}
 
 
 class InputRule(BaseModel):
@@ -132,7 +136,7 @@ class MapFile(BaseModel):
     @model_validator(mode="after")
     def _knows_its_constants(self) -> "MapFile":
         for name in self.constants:
-            if name not in EventRule.model_fields or name == "when":
+            if name not in EventRule.model_fields or name in ("when", "labels"):
                 raise ValueError(f"constants: {name} is no field of an event; `engagement schema` prints them")
         return self
 

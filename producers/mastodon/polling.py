@@ -80,6 +80,7 @@ class MastodonSource(Source):
         self._tracked.commit()
 
     def items(self) -> Iterator[SourceItem]:
+        self._tracked.begin()
         done, failures = 0, 0
         while self._policy.rounds is None or done < self._policy.rounds:
             started = self._clock()

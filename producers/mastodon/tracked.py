@@ -45,13 +45,22 @@ class TrackedStatuses:
 
     def __init__(self, path: Path) -> None:
         """Opens the file, or makes a new one. Raises Refused."""
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._database = sqlite3.connect(path, isolation_level=None, timeout=0)
-            self._database.executescript(f"PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; {TRACKED}")
-            self._database.execute("BEGIN IMMEDIATE")
+            self._database.execute("PRAGMA journal_mode = WAL")
         except (OSError, sqlite3.Error) as error:
-            raise Refused(f"{path}: cannot be used ({error}); name another file by --state, or end its user") from None
+            raise self._refused(error) from None
+
+    def begin(self) -> None:
+        """Begins the transaction, in which nobody else may write. Raises Refused for a file in use."""
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            for statement in filter(str.strip, TRACKED.split(";")):
+                self._database.execute(statement)
+        except sqlite3.Error as error:
+            raise self._refused(error) from None
 
     def commit(self) -> None:
         """Makes all changes durable."""
@@ -90,6 +99,9 @@ class TrackedStatuses:
 
     def __iter__(self) -> Iterator[Tracked]:
         return (Tracked(*row) for row in self._database.execute("SELECT * FROM tracked ORDER BY id"))
+
+    def _refused(self, error: Exception) -> Refused:
+        return Refused(f"{self._path}: cannot be used ({error}); name another file by --state, or end its user")
 
     def position(self, name: str) -> str | None:
         """Returns the id of the newest status that was read from a timeline."""

@@ -10,6 +10,14 @@ SOURCES: Final[dict[str, tuple[str, str]]] = {
         "producers.sources.simulate:simulate",
         "Made-up cascades of posts, likes, shares and comments, seeded and repeatable.",
     ),
+    "gharchive": (
+        "producers.sources.gharchive:gharchive",
+        "Stars, forks and comments on GitHub, from files of GH Archive or fetched by the hour.",
+    ),
+    "import": (
+        "producers.sources.import_:import_rows",
+        "Rows of foreign files (CSV, NDJSON, Parquet) or topics, mapped by a YAML file.",
+    ),
     "mastodon": (
         "producers.sources.mastodon:mastodon",
         "Statuses, answers, favourites and boosts of a Mastodon server.",

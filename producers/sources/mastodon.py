@@ -1,8 +1,5 @@
 """The command of the Mastodon source."""
 
-import hashlib
-import json
-import os
 from pathlib import Path
 
 import click
@@ -15,6 +12,7 @@ from producers.mastodon.polling import MastodonSource, PollPolicy
 from producers.mastodon.tracked import TrackedStatuses
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
+from producers.state_files import state_file
 
 
 @click.command("mastodon")
@@ -74,7 +72,9 @@ def mastodon(
     """
     timelines = _timelines(is_public, is_local, tags, accounts)
     settings = load_settings()
-    tracked = TrackedStatuses(state or _default_state(server, settings.kafka, settings.topic_prefix))
+    tracked = TrackedStatuses(
+        state or state_file(settings, "mastodon", ".sqlite", server)
+    )
     try:
         api = MastodonApi(server, None if token_file is None else _read_token(token_file))
         stream = api.stream(is_local=not is_public) if token_file is not None and (is_public or is_local) else None
@@ -103,9 +103,3 @@ def _read_token(path: Path) -> str:
     if not token or not token.isascii() or len(token.split()) != 1:
         raise SettingsError(f"--token-file: {path} holds no token; write the access token alone into it")
     return token
-
-
-def _default_state(*named: str) -> Path:
-    """Returns the file of what was seen: one for each server, cluster and topic prefix."""
-    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return base / "engagement" / f"mastodon-{hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]}.sqlite"
