@@ -72,9 +72,7 @@ def mastodon(
     """
     timelines = _timelines(is_public, is_local, tags, accounts)
     settings = load_settings()
-    tracked = TrackedStatuses(
-        state or state_file(settings, "mastodon", ".sqlite", server)
-    )
+    tracked = TrackedStatuses(state or state_file(settings, "mastodon", ".sqlite", server))
     try:
         api = MastodonApi(server, None if token_file is None else _read_token(token_file))
         stream = api.stream(is_local=not is_public) if token_file is not None and (is_public or is_local) else None
