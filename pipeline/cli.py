@@ -46,8 +46,8 @@ PROCESSING_COMMANDS: Final[CommandTable] = {
         "Compute derived rows again from the log of events, or only compare them.",
     ),
     "dead-letters": (
-        "pipeline.dead_letters.commands:dead_letters",
-        "List, show and resend records that could not be processed.",
+        "producers.mapping.letters:dead_letters",
+        "List, show, edit and resend records that could not be processed.",
     ),
     "forecast": (
         "processors.virality.commands:forecast_group",

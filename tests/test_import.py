@@ -40,7 +40,7 @@ from schemas.events import parse_event
 from tests.end_to_end.checks import environment_of
 
 LIKES = {
-    "version": 1,
+    "version": "1",
     "constants": {"channel": "shop"},
     "events": [
         {
@@ -351,7 +351,7 @@ def test_a_message_that_is_not_in_the_descriptors_is_refused(tmp_path: Path) -> 
 
 
 ROWS = {
-    "version": 1,
+    "version": "1",
     "events": [
         {"kind": "like", "event_id": "id", "post_id": "post", "actor_id": "who", "occurred_at": "at"},
         {

@@ -12,6 +12,7 @@ import click
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.command_group import CommandGroup
+from pipeline.dead_letters.from_sources import adopt_letters
 from pipeline.dead_letters.letter import DeadLetter
 from pipeline.dead_letters.reader import Choice, in_order, newest, plan_retry
 from pipeline.dead_letters.reader import retry as send_again
@@ -57,7 +58,7 @@ def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(cls=CommandGroup, epilog="Example: engagement dead-letters list --since 2h")
 def dead_letters() -> None:
-    """List, show and resend records that could not be processed."""
+    """List, show, edit and resend records that could not be processed."""
 
 
 @dead_letters.command("list")
@@ -76,7 +77,9 @@ def list_(reason: str | None, topic: str | None, since: datetime | None, limit: 
     \b
     Example: engagement dead-letters list --reason occurred_at --since 2h
     """
-    with ClickHouse(load_settings()) as clickhouse:
+    settings = load_settings()
+    with ClickHouse(settings) as clickhouse:
+        adopt_letters(settings, clickhouse)
         found = newest(clickhouse, Choice(topic=topic, reason=reason, since=since), limit)
     for letter in found:
         click.echo(json.dumps(as_dict(letter)) if as_json else one_line(letter))
@@ -95,7 +98,9 @@ def show(topic: str, partition: int, offset: int, as_json: bool) -> None:
     \b
     Example: engagement dead-letters show engagement.likes 3 1042
     """
-    with ClickHouse(load_settings()) as clickhouse:
+    settings = load_settings()
+    with ClickHouse(settings) as clickhouse:
+        adopt_letters(settings, clickhouse)
         found = newest(clickhouse, Choice(topic, partition, offset), 1)
     if not found:
         raise Refused(
@@ -131,6 +136,7 @@ def replay(
     now = datetime.now(UTC)
     with ExitStack() as stack:
         clickhouse = stack.enter_context(ClickHouse(settings))
+        adopt_letters(settings, clickhouse)
         producer = None if dry_run else stack.enter_context(open_publisher(settings))
         letters = in_order(clickhouse, Choice(topic=topic, reason=reason, since=since))
         plans = (plan_retry(letter, settings.topics, now, settings.future_limit_seconds) for letter in letters)

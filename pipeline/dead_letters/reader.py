@@ -58,12 +58,14 @@ def in_order(clickhouse: ClickHouse, choice: Choice) -> Iterator[DeadLetter]:
 
 @dataclass(frozen=True)
 class Retry:
-    """Where a letter is sent again. `flaw` tells why the letter would die again; None: the letter is a valid event."""
+    """Where a letter is sent again. `flaw` tells why the letter would die again; None: the letter is a valid event.
+    `can_be_sent`: False for a flawed letter of a source, which has no topic to go back to."""
 
     letter: DeadLetter
     topic: str
     key: bytes | None
     flaw: InvalidEvent | None
+    can_be_sent: bool = True
 
 
 def plan_retry(letter: DeadLetter, topics: Topics, now: datetime, future_limit_seconds: float) -> Retry:
@@ -78,7 +80,7 @@ def plan_retry(letter: DeadLetter, topics: Topics, now: datetime, future_limit_s
         if ahead > future_limit_seconds:
             raise InvalidEvent("occurred_at", f"still {ahead:.0f} s ahead")
     except InvalidEvent as flaw:
-        return Retry(letter, letter.topic, letter.key, flaw)
+        return Retry(letter, letter.topic, letter.key, flaw, letter.topic != topics.dead_letters)
     return Retry(letter, topics.of(event["kind"]), event["post_id"].encode(), None)
 
 
@@ -89,7 +91,7 @@ def retry(retries: Iterable[Retry], producer: RecordProducer | None, force: bool
     """
     counts: Counter[str] = Counter(sent=0, kept=0)
     for planned in retries:
-        if planned.flaw is not None and not force:
+        if planned.flaw is not None and not (force and planned.can_be_sent):
             counts["kept"] += 1
             continue
         if producer is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.errors import SettingsError
+from pipeline.documents import Place
 from producers.event_lines import POST_SUFFIX, ParsedLine, dump
 from producers.mapping.fields import Extract, compile_condition, compile_field
 from producers.mapping.rules import EventRule, FieldRule, InputRule, MapFile, read_map_file
@@ -30,11 +30,19 @@ class CompiledRule:
     nulls: tuple[str, ...]
 
 
+class MapFlaw(ValueError):
+    """A rule that cannot work: `place` leads to it in the file."""
+
+    def __init__(self, place: Place, reason: object) -> None:
+        super().__init__(f"{'.'.join(map(str, place))}: {reason}")
+        self.place, self.reason = place, str(reason)
+
+
 class EventMap:
     """A checked map. `input` says how the rows are read; `columns` are names that every table must have in its head."""
 
     def __init__(self, content: MapFile) -> None:
-        """Compiles the rules. Raises ValueError that names the rule and the field."""
+        """Compiles the rules. Raises MapFlaw."""
         self.input: InputRule = content.input
         self.columns: tuple[str, ...] = _needed_columns(content)
         constants = {name: FieldRule(value=value) for name, value in content.constants.items()}
@@ -56,12 +64,13 @@ class EventMap:
 
 
 def load_map(path: Path) -> EventMap:
-    """Reads a map and compiles it. Blocks on reading. Raises SettingsError that names file, field and cure."""
-    content = read_map_file(path)
+    """Reads a map and compiles it. Blocks on reading. Raises SettingsError that names file, line, field and
+    cure."""
+    document, content = read_map_file(path)
     try:
         return EventMap(content)
-    except ValueError as error:
-        raise SettingsError(f"{path}: {error}") from None
+    except MapFlaw as flaw:
+        raise document.error(flaw.place, flaw.reason) from None
 
 
 def _needed_columns(content: MapFile) -> tuple[str, ...]:
@@ -72,23 +81,23 @@ def _needed_columns(content: MapFile) -> tuple[str, ...]:
 
 
 def _compile(number: int, rule: EventRule, constants: dict[str, FieldRule]) -> CompiledRule:
-    place = f"events.{number}"
+    place: Place = ("events", number)
     try:
         holds = compile_condition(rule.when)
     except ValueError as error:
-        raise ValueError(f"{place}.when: {error}") from None
+        raise MapFlaw((*place, "when"), error) from None
     fields = {}
     for name, field in (constants | rule.fields()).items():
         try:
             fields[name] = compile_field(name, field)
         except ValueError as error:
-            raise ValueError(f"{place}.{name}: {error}") from None
+            raise MapFlaw((*place, name), error) from None
     labels = {}
     for key, field in rule.labels.items():
         try:
             labels[key] = compile_field(f"labels.{key}", field)
         except ValueError as error:
-            raise ValueError(f"{place}.labels.{key}: {error}") from None
+            raise MapFlaw((*place, "labels", key), error) from None
     named = rule.fields().items()
     nulls = tuple(name for name, field in named if "value" in field.model_fields_set and field.value is None)
     return CompiledRule(number, holds, fields, labels, nulls)

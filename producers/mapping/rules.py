@@ -21,8 +21,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from pipeline.documents import read_yaml
-from pipeline.errors import SettingsError
+from pipeline.documents import Document, read_yaml
+from pipeline.flaws import flaw_reason
 
 SOURCES_OF_VALUES: Final = ("path", "column", "template", "value")
 LIST_FIELDS: Final = frozenset({"hashtags", "mentions", "links"})
@@ -30,7 +30,10 @@ TIME_FIELD: Final = "occurred_at"
 CONSTANT_FIELDS: Final = ("kind", "action")
 """Fields whose plain text is a constant where it is one of their values; anywhere else plain text is a path."""
 
-Scalar = str | int | float | bool | None
+EXAMPLE: Final = "docs/sources.md"
+"""The page with the fields of a map."""
+
+Scalar = str | None
 Format = Literal["csv", "ndjson", "parquet"]
 
 
@@ -128,7 +131,7 @@ class MapFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1]
+    version: Literal["1"]
     input: InputRule = InputRule()
     constants: dict[str, Scalar | list[str]] = {}
     events: Annotated[list[EventRule], Field(min_length=1)]
@@ -144,13 +147,12 @@ class MapFile(BaseModel):
 FILE: Final[TypeAdapter[MapFile]] = TypeAdapter(MapFile)
 
 
-def read_map_file(path: Path) -> MapFile:
-    """Reads and checks the file of a map. Blocks on reading. Raises SettingsError that names file, field and cure."""
-    content = read_yaml(path)
+def read_map_file(path: Path) -> tuple[Document, MapFile]:
+    """Reads and checks the file of a map. Blocks on reading. Raises SettingsError that names file, line, field and
+    cure."""
+    document = read_yaml(path)
     try:
-        return FILE.validate_python(content if content is not None else {})
+        return document, FILE.validate_python({} if document.content is None else document.content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
-        reason = str(first["msg"]).removeprefix("Value error, ")
-        raise SettingsError(f"{path}: {place + ': ' if place else ''}{reason}") from None
+        first = error.errors(include_url=False)[0]
+        raise document.error(first["loc"], flaw_reason(first, EXAMPLE)) from None
