@@ -59,8 +59,9 @@ FADED: Final = SPREAD_REASONS.index("faded") + 1
 
 @cache
 def arrivals() -> tuple[tuple[float, ...], ...]:
-    """Computes, per component k of the kernel and generation g, the probability that a chain of g offspring has come
-    within NEXT_MINUTES, where the first of them waits as component k does.
+    """Computes the probability of a chain of g offspring within NEXT_MINUTES, per component k of the kernel and g.
+
+    The first wait of a chain is that of component k, the others are mixtures of all components.
 
     A wait is a jump from its component to one of the next generation. The probabilities are found by uniformization: a
     sum over Poisson numbers of steps, of positive terms alone, exact to 1e-14.

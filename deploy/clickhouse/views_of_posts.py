@@ -53,8 +53,8 @@ POST_COLUMNS: Final[tuple[Shown, ...]] = (
 
 
 def post_metrics_view() -> View:
-    """Shows post_metrics with its windows as of now, computed from the panes of the last two days, and with R_t and the
-    forecast of the next hour as of now, computed from the state of its spread."""
+    """Shows post_metrics with windows, R_t and the forecast of the next hour as of now: windows from the panes of the
+    last two days, the others from the stored state of the spread."""
     shown = metric_columns(NOW, windows=False)
     half_life = f"hot_{HOT_HALF_LIFE[0]}"
     at = next(number for number, (column, _) in enumerate(shown) if column.name == half_life) + 1

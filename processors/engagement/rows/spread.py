@@ -27,8 +27,11 @@ class Spreading:
         self._habits = np.append(np.array(list(parameters.habits.values()), np.float64)[order], 0.0)
 
     def rows(self, fold: Fold, posts: Array, at: Array) -> Columns:
-        """Rows of post_metrics of these posts, spread as of `at` (minutes since 1970, what `times` says, never before a
-        post's as_of). The version has that minute: of two rows that have seen the same events the later one wins."""
+        """Makes rows of post_metrics of these posts, the spread as of `at`.
+
+        `at`: minutes since 1970, those of `times`, never before a post's as_of. The version has that minute: of two
+        rows that have seen the same events the later one wins.
+        """
         snapshot = fold.snapshot(posts)
         columns = {
             **post_rows.of_snapshot(fold, posts, snapshot),
