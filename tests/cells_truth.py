@@ -113,7 +113,8 @@ def carried_by(events: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], boo
 
 def messages_of(event: Mapping[str, Any]) -> list[str]:
     said = [address or "" for address in (event.get("url"), *event.get("links", ()))]
-    addresses = [address for address in said if address.startswith("https")]
+    # Simulated links say by whom they came, which is no part of the address.
+    addresses = [address.partition("?utm_source=")[0] for address in said if address.startswith("https")]
     quoted = [f"post:{event['quotes']}"] if event.get("quotes") else []
     return [f"url:{address}" for address in addresses] + quoted
 
