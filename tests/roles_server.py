@@ -116,10 +116,8 @@ def roles_server(directory: Path) -> Iterator[StackState]:
     """Runs the server. Yields its ports."""
     tcp = find_free_port(())
     state = StackState(cluster_id="roles", brokers=[], clickhouse_tcp=tcp, clickhouse_http=find_free_port((tcp,)))
-    (directory / "clickhouse").mkdir()
-    (directory / "clickhouse/users.xml").write_text(users_xml())
     log = directory / "log"
-    process = start_clickhouse(directory, state, log)
+    process = start_clickhouse(directory, state, log, users_xml())
     try:
         _wait(state, log)
         yield state

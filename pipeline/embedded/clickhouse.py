@@ -105,8 +105,11 @@ USERS: Final = """<clickhouse>
 """
 
 
-def start_clickhouse(directory: Path, state: StackState, log: Path) -> ProcessIdentity:
-    """Writes the configuration and starts the server, without waiting. Raises StackError without the wheel."""
+def start_clickhouse(directory: Path, state: StackState, log: Path, users: str | None = None) -> ProcessIdentity:
+    """Writes the configuration and starts the server, without waiting. Raises StackError without the wheel.
+
+    `users`: the text of users.xml, in which `default` has no password; None for the users of a stack.
+    """
     if find_spec("chdb") is None:
         raise StackError("chdb-core is not installed: pip install 'engagement-pipeline[embedded]'")
     folder = directory / "clickhouse"
@@ -123,7 +126,7 @@ def start_clickhouse(directory: Path, state: StackState, log: Path) -> ProcessId
         log=escape(str(log)),
     )
     write_private(folder / "config.xml", config)
-    _write_users(folder / "users.xml", state)
+    _write_users(folder / "users.xml", _users_of(state) if users is None else users)
     environment = {
         **os.environ,
         # The user's own ClickHouse configuration must not be read, and no file be left outside the folder.
@@ -154,15 +157,19 @@ def clickhouse_serves(state: StackState, *, seconds: float = 2) -> bool:
         connection.close()
 
 
-def _write_users(file: Path, state: StackState) -> None:
-    """Writes the users, with hashes of their passwords. A file that somebody has changed is kept as users.xml.old."""
-    users = USERS.format(
+def _users_of(state: StackState) -> str:
+    """Returns the users file of a stack, with hashes of the passwords."""
+    return USERS.format(
         profiles=PROFILES,
         user=USER,
         password=_hash(state.password),
         reader=READER,
         reader_password=_hash(state.reader_password),
     )
+
+
+def _write_users(file: Path, users: str) -> None:
+    """Writes the users file. A file that somebody has changed is kept as users.xml.old."""
     if file.exists() and file.read_text(errors="replace") != users:
         file.replace(file.with_name(f"{file.name}.old"))
     write_private(file, users)
