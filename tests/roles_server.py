@@ -15,8 +15,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.embedded.clickhouse import PROFILES as EMBEDDED_PROFILES
-from pipeline.embedded.clickhouse import start_clickhouse
+from pipeline.embedded.clickhouse import ACCESS_PROFILES, start_clickhouse
 from pipeline.embedded.ports import find_free_port
 from pipeline.embedded.processes import stop
 from pipeline.embedded.state import StackState
@@ -57,7 +56,7 @@ def profile_of_compose() -> Bounds:
 
 def profile_of_embedded() -> Bounds:
     """The reader's settings in the embedded stack."""
-    return _bounds(ElementTree.fromstring(EMBEDDED_PROFILES).find("readonly"))
+    return _bounds(ElementTree.fromstring(ACCESS_PROFILES).find("readonly"))
 
 
 def _bounds(profile: ElementTree.Element | None) -> Bounds:

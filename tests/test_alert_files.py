@@ -51,6 +51,7 @@ routes:
     continue: true
   - match: ["brand:*", "hashtag:*"]
     to: chat
+    min_severity: info
 silences:
   - match: hashtag:christmas*
     from: 2026-12-20T00:00:00Z
@@ -214,6 +215,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "[[pager]]",
     ),
     "    severity: critical": (*NOT_TEXT, *AMBIGUOUS, "' '", "a" * 101, '"a\\nb"'),
+    "    min_severity: info": (*NOT_TEXT, *AMBIGUOUS, "page", "Info", "warning,critical"),
     "    continue: true": (*NOT_TEXT, "maybe", "1", "0", "2026-01-01"),
     "  - match: hashtag:christmas*": (*NOT_TEXT[:-2], "christmas*", "'#christmas'", "author:santa"),
     "    from: 2026-12-20T00:00:00Z": (
@@ -304,7 +306,7 @@ EXTRA = (
     ),
     ("      - http://127.0.0.1:9", "      - http://h\n      - http://h/", 6, "receivers.pager.urls.1: is there twice"),
     ("    to: chat", "    to: chat\n    team: x", 26, "routes.1.team: is not known here"),
-    ("oldest: 1h", "oldest: 1h\nyoungest: 1h", 32, "youngest: is not known here"),
+    ("oldest: 1h", "oldest: 1h\nyoungest: 1h", 33, "youngest: is not known here"),
     (
         "    continue: true",
         "    continue: false\n  - {match: 'brand:AC?E', to: chat}\n  - {match: 'brand:acme', to: chat}",
@@ -431,9 +433,9 @@ def test_a_broken_file_is_refused_with_line_field_and_cure(
     ("content", "said"),
     [
         (BASE.encode("utf-16"), "is not UTF-8 but UTF-16; save it as UTF-8"),
-        (BASE.replace("every year", "jährlich").encode("latin-1"), ":30: is not UTF-8; save it as UTF-8"),
+        (BASE.replace("every year", "jährlich").encode("latin-1"), ":31: is not UTF-8; save it as UTF-8"),
         (BASE.encode() + b"# " + b"x" * 2**20, "is larger than 1 MiB"),
-        (BASE.encode() + b"\x00", ":38: is not YAML: the character U+0000"),
+        (BASE.encode() + b"\x00", ":39: is not YAML: the character U+0000"),
     ],
 )
 def test_bytes_that_are_no_text(content: bytes, said: str, path: Path, capsys: pytest.CaptureFixture[str]) -> None:

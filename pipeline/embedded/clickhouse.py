@@ -48,7 +48,7 @@ USER: Final = "engagement"
 READER: Final = "reader"
 """The user of dashboards, who reads only."""
 
-PROFILES: Final = """\
+ACCESS_PROFILES: Final = """\
   <profiles>
     <default/>
     <!-- The bounds of a reader as deploy/clickhouse/users.sql has them. -->
@@ -160,7 +160,7 @@ def clickhouse_serves(state: StackState, *, seconds: float = 2) -> bool:
 def _users_of(state: StackState) -> str:
     """Returns the users file of a stack, with hashes of the passwords."""
     return USERS.format(
-        profiles=PROFILES,
+        profiles=ACCESS_PROFILES,
         user=USER,
         password=_hash(state.password),
         reader=READER,

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from yarl import URL
 
-LONGEST_ADDRESS: Final = 2048
+LONGEST_RECEIVER_URL: Final = 2048
 PLACEHOLDER: Final = re.compile(r"\{(?:conversation|post|from|to)\}")
 """What a link may leave open; processors/alerts/receivers/wording.py fills in."""
 
@@ -34,8 +34,8 @@ def userinfo_of(url: str) -> str:
 
 def check_url(text: str) -> SplitResult:
     """Returns the parts of an address. Raises ValueError where no request could be sent to it."""
-    if len(text) > LONGEST_ADDRESS:
-        raise ValueError(f"is longer than {LONGEST_ADDRESS:,} characters; name a shorter address")
+    if len(text) > LONGEST_RECEIVER_URL:
+        raise ValueError(f"is longer than {LONGEST_RECEIVER_URL:,} characters; name a shorter address")
     try:
         url = urlsplit(text)
         netloc = _NETLOC.fullmatch(url.netloc)
