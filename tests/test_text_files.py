@@ -143,6 +143,16 @@ def test_an_encoding_that_is_named_is_used_unless_a_mark_says_otherwise(tmp_path
     assert texts_of(path, encoding="iso8859-1") == ['{"a":"José"}']
 
 
+def test_a_file_in_utf8_of_which_another_encoding_is_said_is_told(tmp_path: Path) -> None:
+    path, notices = tmp_path / "e.ndjson", list[str]()
+    path.write_text('{"a":"José"}\n', "utf-8")
+    assert texts_of(path, encoding="cp1252", notify=notices.append) == ['{"a":"JosÃ©"}']
+    assert notices == [f"{path}: seems to be UTF-8, but is read as cp1252, as --encoding says"]
+    path.write_text('{"a":"José"}\n', "cp1252")
+    assert texts_of(path, encoding="cp1252", notify=notices.append) == ['{"a":"José"}']
+    assert len(notices) == 1
+
+
 @pytest.mark.parametrize(
     "name", ["klingon", "base64", "rot13", "idna", "utf-7", "unicode_escape", "", "\0", "undefined", "hex"]
 )

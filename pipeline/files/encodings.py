@@ -83,11 +83,7 @@ def marked_encoding(first: bytes) -> str | None:
 def guess_encoding(sample: bytes) -> str:
     """Guesses the encoding of a table without a mark: UTF-8 wherever some text beyond ASCII is, and where the text is
     too short to tell."""
-    try:
-        codecs.getincrementaldecoder(UTF_8)().decode(sample)  # a character that is cut off at the end is none
-    except UnicodeDecodeError:
-        pass
-    else:
+    if is_utf8(sample):
         return UTF_8
     foreign = _foreign_words(sample)
     if _is_mostly_utf8(foreign):
@@ -98,6 +94,15 @@ def guess_encoding(sample: bytes) -> str:
         return UTF_8
     best = from_bytes(foreign, cp_isolation=_SCRIPTS).best()
     return UTF_8 if best is None else codecs.lookup(best.encoding).name
+
+
+def is_utf8(sample: bytes) -> bool:
+    """Tells whether bytes are UTF-8; a character may be cut off at the end."""
+    try:
+        codecs.getincrementaldecoder(UTF_8)().decode(sample)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def to_utf8(chunks: Iterator[Chunk], encoding: str) -> Iterator[Chunk]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from pipeline.files.encodings import COUNTED_BYTES, UTF_8, guess_encoding, marked_encoding, to_utf8
+from pipeline.files.encodings import COUNTED_BYTES, UTF_8, guess_encoding, is_utf8, marked_encoding, to_utf8
 from pipeline.files.flaws import Chunk, Flaw
 from pipeline.files.gunzip import gunzip
 from pipeline.files.opening import ByteFile, peek
@@ -81,8 +81,10 @@ class TextFile:
         first, chunks = peek(chunks, COUNTED_BYTES if self._guesses else len(BOM_UTF8) + 1)
         if marked := marked_encoding(first):
             return marked, chunks
-        if self._policy.encoding is not None:
-            return self._policy.encoding, chunks
+        if (named := self._policy.encoding) is not None:
+            if named != UTF_8 and not first.isascii() and is_utf8(first):
+                self._notify(f"seems to be UTF-8, but is read as {named}, as --encoding says")
+            return named, chunks
         if not self._guesses:
             return UTF_8, chunks
         sample, chunks = peek(chunks, SAMPLE_BYTES)
