@@ -196,10 +196,10 @@ def test_of_a_line_of_100_mb_the_memory_is_not_taken(tmp_path: Path, read: Reade
     with gzip.open(tmp_path / "e.gz", "wb", compresslevel=1) as stream:
         for piece in (own(0), b"\n", *([b"[" * (1 << 20)] * 100), b"\n", own(1)):
             stream.write(piece)
-    began = time.monotonic()
+    began = time.process_time()
     found = read(str(tmp_path / "e.gz"))
     assert (found.events, len(found.told)) == (["e0", "e1"], 1)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def big(number: int, size: int) -> bytes:
@@ -382,9 +382,9 @@ def test_a_bad_row_of_a_series_costs_one_row_and_the_command_ends(tmp_path: Path
     whole, _ = judged(series(tmp_path / "series.csv", SERIES))
     path = tmp_path / "series.csv"
     path.write_bytes("\n".join(["timestamp,value", *SERIES[:10], row, *SERIES[10:]]).encode("utf-8", "surrogatepass"))
-    began = time.monotonic()
+    began = time.process_time()
     report, told = judged(path)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert report == whole | {"bad_lines": 1}
     assert told[0].startswith(f"{path}:12: {said}")
     assert told[1:] == ["1 line was none of the counts and was left out"]

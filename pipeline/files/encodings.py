@@ -13,7 +13,7 @@ from typing import Final
 
 from charset_normalizer import from_bytes
 
-from pipeline.files.flaws import Chunk, Flaw
+from pipeline.files.flaws import FileChunk, Flaw
 
 UTF_8: Final = "utf-8"
 WESTERN: Final = "cp1252"
@@ -105,7 +105,7 @@ def is_utf8(sample: bytes) -> bool:
     return True
 
 
-def to_utf8(chunks: Iterator[Chunk], encoding: str) -> Iterator[Chunk]:
+def to_utf8(chunks: Iterator[FileChunk], encoding: str) -> Iterator[FileChunk]:
     """Yields the content in UTF-8, without a byte order mark. Bytes that are no character become invalid UTF-8, so that
     their line is told from others."""
     codecs.register_error("mark-damage", _mark_damage)

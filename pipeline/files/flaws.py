@@ -11,5 +11,5 @@ class Flaw(NamedTuple):
     ends_file: bool = False
 
 
-Chunk = bytes | Flaw
+FileChunk = bytes | Flaw
 """A piece of a file's content; a Flaw is the last piece, and stands for the rest that is lost."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-from pipeline.files.flaws import Chunk, Flaw
+from pipeline.files.flaws import FileChunk, Flaw
 from pipeline.files.opening import CHUNK_BYTES, peek
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -16,7 +16,7 @@ _GZIP_WINDOW: Final = 31
 """zlib's window bits for a stream with the header and trailer of gzip."""
 
 
-def gunzip(chunks: Iterator[Chunk], notify: Callable[[str], None]) -> Iterator[Chunk]:
+def gunzip(chunks: Iterator[FileChunk], notify: Callable[[str], None]) -> Iterator[FileChunk]:
     """Yields the content of a gzip file by chunks of at most CHUNK_BYTES; content that is not gzip passes unchanged.
 
     The last chunk is a Flaw where the file is cut off or damaged. `notify` is told of ignored bytes.
@@ -46,7 +46,7 @@ def gunzip(chunks: Iterator[Chunk], notify: Callable[[str], None]) -> Iterator[C
 class _Packed:
     """The compressed bytes still to unpack: `piece`, and the chunks behind it."""
 
-    def __init__(self, chunks: Iterator[Chunk]) -> None:
+    def __init__(self, chunks: Iterator[FileChunk]) -> None:
         self._chunks, self.piece, self._taken = chunks, b"", 0
 
     @property

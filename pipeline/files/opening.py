@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from pipeline.errors import Refused
-from pipeline.files.flaws import Chunk, Flaw
+from pipeline.files.flaws import FileChunk, Flaw
 
 STDIN: Final = "-"
 CHUNK_BYTES: Final = 1 << 16
@@ -70,7 +70,7 @@ class ByteFile:
             raise _refused(name, error.strerror) from None
         self._read_bytes = 0
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self) -> Iterator[FileChunk]:
         """Yields the content; closes the file at the end. Blocks on a pipe until something comes. Raises Refused for a
         read that fails, and for a compressed format other than gzip."""
         first, chunks = peek(self._pieces(), PEEKED_BYTES)
@@ -84,7 +84,7 @@ class ByteFile:
         """Returns the share of the file behind the reader; None where the size is unknown."""
         return min(self._read_bytes / self._size, 1.0) if self._size else None
 
-    def _pieces(self) -> Iterator[Chunk]:
+    def _pieces(self) -> Iterator[FileChunk]:
         read = self._raw.read1 if self.name == STDIN else self._raw.read
         try:
             while piece := read(CHUNK_BYTES):
@@ -97,9 +97,9 @@ class ByteFile:
                 self._raw.close()
 
 
-def peek(chunks: Iterator[Chunk], size: int) -> tuple[bytes, Iterator[Chunk]]:
+def peek(chunks: Iterator[FileChunk], size: int) -> tuple[bytes, Iterator[FileChunk]]:
     """Reads at least `size` bytes, or the rest. Returns the bytes, and an iterator that begins with them."""
-    taken: list[Chunk] = []
+    taken: list[FileChunk] = []
     seen: list[bytes] = []
     missing = size
     for chunk in chunks:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Final
 
 from pipeline.files.encodings import COUNTED_BYTES, UTF_8, guess_encoding, is_utf8, marked_encoding, to_utf8
-from pipeline.files.flaws import Chunk, Flaw
+from pipeline.files.flaws import FileChunk, Flaw
 from pipeline.files.gunzip import gunzip
 from pipeline.files.opening import ByteFile, peek
 
@@ -63,7 +63,7 @@ class TextFile:
         chunks = gunzip(self._bytes.chunks(), self._notify)
         encoding, chunks = self._detect(chunks)
         chunks = without_mark(chunks) if encoding == UTF_8 else to_utf8(chunks, encoding)
-        for number, line in enumerate(split_lines(chunks, self._policy.line_bytes), start=1):
+        for number, line in enumerate(bounded_lines(chunks, self._policy.line_bytes), start=1):
             if isinstance(line, Flaw):
                 if line.ends_file:
                     self._notify(f"damaged: what stands from line {number:,} on is lost")
@@ -77,7 +77,7 @@ class TextFile:
             if isinstance(line, Flaw) or (line and not line.isspace()):
                 yield number, line
 
-    def _detect(self, chunks: Iterator[Chunk]) -> tuple[str, Iterator[Chunk]]:
+    def _detect(self, chunks: Iterator[FileChunk]) -> tuple[str, Iterator[FileChunk]]:
         first, chunks = peek(chunks, COUNTED_BYTES if self._guesses else len(BOM_UTF8) + 1)
         if marked := marked_encoding(first):
             return marked, chunks
@@ -97,7 +97,7 @@ class TextFile:
         self._policy.notify(f"{self.name}: {notice}")
 
 
-def without_mark(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+def without_mark(chunks: Iterator[FileChunk]) -> Iterator[FileChunk]:
     """Yields content in UTF-8 without byte order mark."""
     first, chunks = peek(chunks, len(BOM_UTF8))
     if first.startswith(BOM_UTF8):
@@ -108,7 +108,7 @@ def without_mark(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     return chunks
 
 
-def split_lines(chunks: Iterator[Chunk], most: int) -> Iterator[Line]:
+def bounded_lines(chunks: Iterator[FileChunk], most: int) -> Iterator[Line]:
     """Yields the lines of a content without their ends; a Flaw for a line above `most` bytes, and for the rest of a
     damaged content, whose incomplete line is dropped."""
     pieces: list[bytes] = []
