@@ -73,6 +73,16 @@ def test_an_early_opening_is_sent_again_under_its_key_once_its_minute_has_closed
     assert again.state.state() == monitor.state.state()
 
 
+def test_an_early_opening_is_sent_again_with_twice_the_count_of_its_open_minute() -> None:
+    shelf, monitor = sent_by(QUIET)
+    for count, sent in ((60, 1), (119, 1), (120, 2), (121, 2), (500, 3)):
+        monitor.on_open([NAME], [START + AT], [count])
+        monitor.publish(START + AT, lambda action: action())
+        assert len(shelf.messages) == sent, count
+    assert len(set(shelf.sent_keys())) == 1
+    assert any("500 so far" in reason for _, row in shelf.rows.values() for reason in row["reasons"])
+
+
 def test_an_early_opening_survives_its_worker() -> None:
     shelf, monitor = sent_by(QUIET)
     monitor.on_open([NAME], [START + AT], [60])

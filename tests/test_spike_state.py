@@ -164,7 +164,7 @@ def test_an_open_minute_fires_early_and_its_closing_does_not_fire_again() -> Non
     assert list(state.judge_open([NAME], [minute], [3], minute)) == []
     early = state.judge_open([NAME], [minute], [60], minute)
     assert now(early) == [("opened", minute + 1)]
-    assert state.judge_open([NAME], [minute], [70], minute) == [], "once"
+    assert state.judge_open([NAME], [minute], [119], minute) == [], "once"
     plain, expected = fed([*QUIET, 75])
     [closed] = state.close_minute(minute, [NAME], [75])
     assert [closed] == expected
@@ -172,6 +172,19 @@ def test_an_open_minute_fires_early_and_its_closing_does_not_fire_again() -> Non
     assert (closed.spike_id, closed.order) == (early[0].spike_id, early[0].order)
     assert closed.version > early[0].version, "its row can say what the minute came to"
     assert state.state() == plain.state()
+
+
+def test_an_early_opening_is_told_again_when_the_count_of_its_minute_has_doubled() -> None:
+    state, _ = fed(QUIET)
+    minute = START + AT
+    told = [change for count in range(1, 500) for change in state.judge_open([NAME], [minute], [count], minute)]
+    counts = [int(next(reason for reason in change.reasons if "so far" in reason).split()[5]) for change in told]
+    assert counts == [counts[0] * 2**number for number in range(len(counts))]
+    assert len(counts) > 3
+    assert len({(change.spike_id, change.order, change.version) for change in told}) == 1
+    assert [change.seen for change in told] == sorted({change.seen for change in told})
+    assert state.judge_open([NAME], [minute + 1], [9999], minute) == [], "another minute"
+    assert state.state() == fed(QUIET)[0].state()
 
 
 def test_the_least_count_that_opens_early_opens_when_the_minute_closes() -> None:

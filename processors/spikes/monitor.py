@@ -100,6 +100,7 @@ class SpikeMonitor:
         self._open: list[tuple[Sequence[str], Sequence[int], Sequence[int]]] = []
         self._unsent: list[Change] = []
         self._stored: dict[str, StoredSpike] = {}  # open spikes only: rows of the others do not matter any more
+        self._early_seen: dict[str, float] = {}
 
     def load(self, floors: Mapping[int, int], of: int) -> None:
         """Takes over partitions, out of `of`, whose minutes before `floors` (by partition) are closed. Reads these
@@ -251,9 +252,12 @@ class SpikeMonitor:
     def _remember(self, changes: Iterable[Change]) -> None:
         """Keeps the states that were sent of open spikes, and forgets resolved spikes."""
         for change in changes:
+            self._early_seen.pop(change.spike_id, None)
             if change.state == "resolved":
                 self._stored.pop(change.spike_id, None)
             else:
+                if change.rank == EARLY:
+                    self._early_seen[change.spike_id] = change.seen
                 self._stored[change.spike_id] = StoredSpike(
                     change.spike_id,
                     change.conversation,
@@ -270,15 +274,20 @@ class SpikeMonitor:
         return stored is not None and stored.is_sent and stored.order >= change.order
 
     def _is_to_be_sent(self, change: Change) -> bool:
-        """Tells whether the state was not sent yet, or only before the end of its minute."""
+        """Tells whether the state was not sent yet, or only before the end of its minute, or with a lesser count."""
         stored = self._stored.get(change.spike_id)
-        return not self._was_sent(change) or (stored is not None and stored.version < change.version)
+        is_newer = stored is not None and stored.version < change.version
+        return not self._was_sent(change) or is_newer or self._has_more(change)
 
     def _has_news(self, change: Change) -> bool:
         """Tells whether the row of a change is not final yet. The change was not sent, or was sent before the end of
         its minute, so that the final row can now replace the early one."""
         stored = self._stored.get(change.spike_id)
-        return stored is None or not stored.is_sent or stored.version < (change.version | 1)
+        return stored is None or not stored.is_sent or stored.version < (change.version | 1) or self._has_more(change)
+
+    def _has_more(self, change: Change) -> bool:
+        """Tells whether an early opening was sent with a lesser count of the same open minute."""
+        return change.rank == EARLY and change.seen > self._early_seen.get(change.spike_id, inf)
 
     def _show_metrics(self) -> None:
         self._metrics.show(len(self.state.tracked), self.state.tracked.released, self.state.open_spikes)

@@ -52,6 +52,7 @@ class MonitorState:
         self.tracked = TrackedSeries(self._bank, policy.most)
         self._lives: dict[str, LifeState] = {}
         self._early: dict[str, Change] = {}
+        self._early_counts: dict[str, int] = {}
         self._day = 0
 
     @property
@@ -98,16 +99,21 @@ class MonitorState:
     def judge_open(
         self, conversations: Sequence[str], minutes: Sequence[int], counts: Sequence[int], closed_until: int
     ) -> list[Change]:
-        """Judges open minutes by their counts so far, and returns the openings that are certain already."""
+        """Judges open minutes by their counts so far, and returns the openings that are certain already. An early
+        opening is returned again each time that the count of its minute has doubled."""
         by_minute: dict[int, dict[str, tuple[int, int]]] = {}
         for name, minute, count in zip(conversations, minutes, counts, strict=True):
             if count > 0 and closed_until <= minute < closed_until + AHEAD_MINUTES:
                 row = self.tracked.find(name)
-                if row is not None and name not in self._lives and name not in self._early:
+                if row is not None and name not in self._lives and self._may_open(name, minute, count):
                     by_minute.setdefault(minute, {})[name] = row, count
         changes: list[Change] = []
         for minute in sorted(by_minute):
-            candidates = {name: row for name, row in by_minute[minute].items() if name not in self._early}
+            candidates = {
+                name: (row, count)
+                for name, (row, count) in by_minute[minute].items()
+                if self._may_open(name, minute, count)
+            }
             if candidates:
                 changes += self._judge_minute(minute, candidates)
         return changes
@@ -152,8 +158,17 @@ class MonitorState:
         chosen = [names[number] for number in reached.tolist()]
         enough = dict(zip(chosen, levels[reached].tolist(), strict=True))
         for name, fired in _fired(chosen, verdicts, np.flatnonzero(verdicts.fires).tolist()):
-            early = self._early[name] = open_early(name, minute, candidates[name][1], enough[name], fired)
+            count = self._early_counts[name] = candidates[name][1]
+            early = self._early[name] = open_early(name, minute, count, enough[name], fired)
             yield early
+
+    def _may_open(self, name: str, minute: int, count: int) -> bool:
+        """Tells whether a count of an open minute may open a spike early, or is twice the count that did."""
+        early = self._early.get(name)
+        if early is None:
+            return True
+        before = self._early_counts.get(name)
+        return before is not None and early.started == minute and count >= self._policy.life.growth * before
 
     def _add_silent_minutes(self, name: str, life: LifeState, until: int) -> Iterator[Change]:
         while life.until < until and name in self._lives:
@@ -171,6 +186,7 @@ class MonitorState:
         for name, early in list(self._early.items()):
             if early.started < until_of(name):
                 del self._early[name]
+                self._early_counts.pop(name, None)
                 life = self._lives.get(name)
                 if life is None or life.opening.spike_id != early.spike_id:
                     yield withdraw(early, TAKEN_BACK)
