@@ -25,7 +25,7 @@ TOGETHER: Final = 1.5
 """... and where a spike of several says that it has grown: the others grow with it, and once is enough."""
 
 
-FRESH_SECONDS: Final = 600.0
+GATHERED_SECONDS: Final = 600.0
 """A state that is older in event time does not wait for further spikes of its cause."""
 
 
@@ -155,7 +155,7 @@ class Causes:
         cause = self._causes.get(alert["spike_id"])
         if cause is None:
             found = [] if is_head else [each for each in self._matching(alert) if not each.is_over or not each.heads]
-            is_fresh = now - alert["as_of"].timestamp() < FRESH_SECONDS
+            is_fresh = now - alert["as_of"].timestamp() < GATHERED_SECONDS
             cause = self._join(alert, found, now + (self._gather if is_fresh else 0.0))
             if is_head:
                 cause.heads, cause.severity = [alert["spike_id"]], cause.highest_severity

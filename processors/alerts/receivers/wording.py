@@ -29,7 +29,7 @@ VERBS: Final[dict[AlertState, tuple[str, str]]] = {
 MOST_NAMES: Final = 3
 """A headline with more names would hide its numbers; the reasons name all conversations."""
 
-NAMED_POSTS: Final = 5
+LEADING_POSTS: Final = 5
 SHOWN_BEFORE: Final = timedelta(hours=1)
 SHOWN_AFTER: Final = timedelta(minutes=15)
 """The time that a link shows beside that of the spike."""
@@ -74,7 +74,7 @@ def posts_of(alert: SpikeAlert) -> list[tuple[str, str | None]]:
     """Returns the leading posts with their addresses, None for an unknown address or no web link."""
     urls = [*alert["top_urls"], *[""] * len(alert["top_posts"])]
     pairs = zip(alert["top_posts"], urls, strict=False)
-    return [(one_line(post), web_link(url)) for post, url in pairs][:NAMED_POSTS]
+    return [(one_line(post), web_link(url)) for post, url in pairs][:LEADING_POSTS]
 
 
 def authors_of(alert: SpikeAlert) -> list[str]:
