@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,10 +21,14 @@ from tests.end_to_end.workers import SCALE, wait_until
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
 USE_IT = README.split("## Use it")[1].split("\n## ")[0]
 ASK_IT = README.split("## Ask it")[1].split("\n## ")[0]
 
-COMMANDS = [line.strip() for line in re.findall(r"^ {4}(\S.*)$", USE_IT, re.MULTILINE)]
+FIRST_BLOCK = re.findall(r"(?:^ {4}\S.*\n)+", USE_IT, re.MULTILINE)[0]
+"""The sequence to follow. Blocks behind it need a network."""
+
+COMMANDS = [line.strip() for line in FIRST_BLOCK.splitlines()]
 QUERIES = re.findall(r"^```sql\n(.*?)^```", ASK_IT, re.MULTILINE | re.DOTALL)
 VIEWS = re.findall(r"`(\w+)(?:\(.*?\))?`", " ".join(re.findall(r"^\| (`.*?) \|", ASK_IT, re.MULTILINE)))
 
@@ -130,9 +135,17 @@ def test_every_view_has_rows(client: ClickHouse, view: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_curl_reaches_it(client: ClickHouse, folder: Path) -> None:
-    """README's `curl`, with the address that `stack up` prints."""
-    assert "curl 'http://HOST:PORT/?database=engagement' --data-binary 'SELECT ...'" in USE_IT
+    """README's `curl`, with the address that `stack up` prints and the password where docs/operations.md says."""
+    assert "curl -u reader:PASSWORD 'http://HOST:PORT/?database=engagement' --data-binary\n'SELECT ...'" in USE_IT
     [address] = set(re.findall(r"(http://127\.0\.0\.1:\d+)$", (folder / "log").read_text(), re.MULTILINE))
-    url = f"{address}/?database=engagement"
-    with urllib.request.urlopen(url, data=b"SELECT count() FROM posts_v", timeout=10) as answer:
+    [find] = re.findall(r"\| `reader` \|.*\| `(python -c .*)` \|$", OPERATIONS, re.MULTILINE)
+    script = f'. .venv/bin/activate; echo "reader:$({find})"'
+    found = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=True)
+    login = b64encode(found.stdout.strip().encode()).decode()
+    request = urllib.request.Request(
+        f"{address}/?database=engagement",
+        data=b"SELECT count() FROM posts_v",
+        headers={"Authorization": f"Basic {login}"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.read() == b"200\n"
