@@ -24,7 +24,7 @@ import psutil
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
-from producers.bluesky.at_uri import COLLECTIONS
+from producers.bluesky.at_uri import EVENT_COLLECTIONS
 from producers.bluesky.jetstream.connection import JetstreamConnection
 from producers.bluesky.jetstream.endpoints import Wanted, parse_endpoint
 from producers.bluesky.record_store import RecordStore, StorePolicy
@@ -96,7 +96,7 @@ def main(frames: int, rounds: int, serve_only: bool) -> None:
 def receive(url: str, frames: int) -> tuple[float, float, list[int]]:
     """Receives all frames; returns wall and CPU seconds up to the last one, and the memory on the way."""
     with tempfile.TemporaryDirectory() as folder:
-        stream = JetstreamConnection((parse_endpoint(url),), Wanted(tuple(COLLECTIONS.values())))
+        stream = JetstreamConnection((parse_endpoint(url),), Wanted(tuple(EVENT_COLLECTIONS.values())))
         store = Path(folder) / "state.sqlite"
         # The records that are kept are bounded as in a long run: old ones leave while new ones come.
         source = BlueskySource(

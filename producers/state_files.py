@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.settings import Settings
 
 
-def state_file(settings: Settings, source: str, ending: str, *inputs: str) -> Path:
+def default_state_file(settings: Settings, source: str, ending: str, *inputs: str) -> Path:
     """Returns a file below ~/.local/state/engagement: one for each source, cluster, topic prefix and list of inputs."""
     base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     named = json.dumps([settings.kafka, settings.topic_prefix, *inputs])

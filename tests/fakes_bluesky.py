@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from producers.bluesky.jetstream.connection import Message
-from producers.bluesky.jetstream.endpoints import Endpoint, parse_endpoint
+from producers.bluesky.jetstream.connection import StreamMessage
+from producers.bluesky.jetstream.endpoints import JetstreamEndpoint, parse_endpoint
 from producers.bluesky.jetstream.stream_position import Position, resume_cursor
 from producers.bluesky.record_store import RecordStore
 from producers.bluesky.source import BlueskyPolicy, BlueskySource
@@ -95,14 +95,14 @@ def facets(*features: tuple[str, str]) -> list[dict[str, Any]]:
 class FrameList:
     """A stream of given frames from the position on, which then ends. Text and bytes come as they are, always."""
 
-    def __init__(self, frames: Sequence[Any], endpoint: Endpoint = V1) -> None:
+    def __init__(self, frames: Sequence[Any], endpoint: JetstreamEndpoint = V1) -> None:
         self.frames, self.endpoint = frames, endpoint
         self.counts: Counter[str] = Counter()
         self.sessions, self.is_connected, self.trouble = 1, True, ""
 
     def messages(
         self, position: Callable[[], Position | None], is_over: Callable[[], bool]
-    ) -> Iterator[Message | None]:
+    ) -> Iterator[StreamMessage | None]:
         cursor = resume_cursor(self.endpoint, position()) or 0
         for frame in self.frames:
             if is_over():
@@ -112,7 +112,7 @@ class FrameList:
                 if isinstance(place, int) and place < cursor:
                     continue
                 frame = json.dumps(frame)
-            yield Message(self.endpoint, frame if isinstance(frame, bytes) else frame.encode())
+            yield StreamMessage(self.endpoint, frame if isinstance(frame, bytes) else frame.encode())
 
     def decode(self, value: bytes) -> bytes:
         return value

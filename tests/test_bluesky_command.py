@@ -24,7 +24,7 @@ from producers.bluesky.jetstream.endpoints import (
 from producers.bluesky.status import serve_status
 from producers.destinations import FileDestination
 from producers.source import BadInput
-from producers.state_files import state_file
+from producers.state_files import default_state_file
 
 WRONG_USE = [
     (["--host", "http://a.example/subscribe"], "is no URL of a WebSocket; give one such as wss://"),
@@ -66,7 +66,7 @@ def test_each_cluster_and_prefix_has_a_state_of_its_own(tmp_path: Path, monkeypa
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     settings = Settings()
     others = [settings.model_copy(update={"topic_prefix": "x"}), settings.model_copy(update={"kafka": "b:1"})]
-    files = {state_file(each, "bluesky", ".sqlite") for each in (settings, settings, *others)}
+    files = {default_state_file(each, "bluesky", ".sqlite") for each in (settings, settings, *others)}
     assert len(files) == 3
     assert all(file.parent == tmp_path / "engagement" for file in files)
 

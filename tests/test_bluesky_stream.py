@@ -22,7 +22,7 @@ from pipeline.embedded.ports import find_free_port
 from pipeline.errors import FuseBlown, Refused, SettingsError, Unavailable
 from producers import sending
 from producers.bluesky import source as bluesky_source
-from producers.bluesky.at_uri import COLLECTIONS
+from producers.bluesky.at_uri import EVENT_COLLECTIONS
 from producers.bluesky.jetstream import stream_position
 from producers.bluesky.jetstream.compression import Compression
 from producers.bluesky.jetstream.connection import ConnectionPolicy, JetstreamConnection
@@ -37,7 +37,7 @@ from schemas.topics import Topics
 
 TOPICS = Topics()
 QUICK = ConnectionPolicy(pause=0.02, longest_pause=0.1, open=5, ping=5, tick=0.05)
-EVERYTHING = Wanted(tuple(COLLECTIONS.values()))
+EVERYTHING = Wanted(tuple(EVENT_COLLECTIONS.values()))
 IDLE = 0.5 * float(os.environ.get("ENGAGEMENT_TEST_PATIENCE", "1"))
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 
@@ -515,7 +515,7 @@ def test_a_kill_between_any_two_saves_loses_nothing(
     with JetstreamServer(frames, Host(version, frames_a_second=2000)) as server:
         for _ in range(6):
             stream = JetstreamConnection(
-                (parse_endpoint(server.url),), Wanted(tuple(COLLECTIONS.values())), policy=QUICK
+                (parse_endpoint(server.url),), Wanted(tuple(EVENT_COLLECTIONS.values())), policy=QUICK
             )
             source = BlueskySource(stream, lambda: RecordStore(run.path), BlueskyPolicy(until_idle=IDLE))
             destination = Dying(run.producer, TOPICS, 4)

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Final, Literal, get_args
 
 from pipeline.observability.prometheus import MetricsRegistry, Registry
+from schemas.events import Action
 from schemas.topics import KINDS
 
 SourceCount = Literal[
@@ -28,9 +29,6 @@ SOURCE_COUNTS: Final[dict[SourceCount, str]] = {
 }
 assert set(SOURCE_COUNTS) == set(get_args(SourceCount))
 
-ADD: Final = "add"
-RETRACT: Final = "retract"
-
 
 class SourceMetrics(MetricsRegistry):
     """The metrics of a live source. The source counts by itself and sets the totals, so that an event costs nothing
@@ -46,7 +44,7 @@ class SourceMetrics(MetricsRegistry):
         self._told: Counter[tuple[str, ...]] = Counter()
         self._lag.set(float("nan"))
         for kind in KINDS:
-            for action in (ADD, RETRACT):
+            for action in get_args(Action):
                 self._events.labels(kind, action)
 
     def set_totals(self, totals: Counter[tuple[str, ...]]) -> None:

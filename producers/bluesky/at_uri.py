@@ -7,7 +7,7 @@ LIKE_COLLECTION: Final = "app.bsky.feed.like"
 REPOST_COLLECTION: Final = "app.bsky.feed.repost"
 POST_COLLECTION: Final = "app.bsky.feed.post"
 
-COLLECTIONS: Final = {"like": LIKE_COLLECTION, "repost": REPOST_COLLECTION, "post": POST_COLLECTION}
+EVENT_COLLECTIONS: Final = {"like": LIKE_COLLECTION, "repost": REPOST_COLLECTION, "post": POST_COLLECTION}
 """The collections whose records are events, by the word for each on the command line."""
 
 URI_LENGTH: Final = 500

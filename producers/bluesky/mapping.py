@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from producers.bluesky.at_uri import (
-    COLLECTIONS,
+    EVENT_COLLECTIONS,
     LIKE_COLLECTION,
     POST_COLLECTION,
     REPOST_COLLECTION,
@@ -70,7 +70,7 @@ def map_commit(frame: Frame) -> Created | Deleted | Skip:
     """Maps a commit. Raises FrameError for one that is not as its lexicon says."""
     commit = frame.body
     collection, operation = text_of(commit, "collection", "commit."), text_of(commit, "operation", "commit.")
-    if collection not in COLLECTIONS.values():
+    if collection not in EVENT_COLLECTIONS.values():
         return Skip("collection")
     rkey = text_of(commit, "rkey", "commit.")
     key = RecordKey(frame.did, collection, rkey)

@@ -2,8 +2,8 @@
 
 import click
 
-from producers.bluesky.at_uri import COLLECTIONS
-from producers.bluesky.jetstream.endpoints import MOST_ACTORS, Endpoint, parse_endpoint
+from producers.bluesky.at_uri import EVENT_COLLECTIONS
+from producers.bluesky.jetstream.endpoints import MOST_ACTORS, JetstreamEndpoint, parse_endpoint
 from producers.bluesky.jetstream.frames import DID
 
 
@@ -28,13 +28,13 @@ def parse_collections(context: click.Context, parameter: click.Parameter, values
     """Returns the NSIDs of collections; all for none. Raises click.BadParameter for an unknown one."""
     found = []
     for word in split_words(context, parameter, values):
-        collection = COLLECTIONS.get(word, word)
-        if collection not in COLLECTIONS.values():
-            raise click.BadParameter(f"{word} is none of {', '.join(COLLECTIONS)}, nor the NSID of one")
+        collection = EVENT_COLLECTIONS.get(word, word)
+        if collection not in EVENT_COLLECTIONS.values():
+            raise click.BadParameter(f"{word} is none of {', '.join(EVENT_COLLECTIONS)}, nor the NSID of one")
         found.append(collection)
-    return tuple(dict.fromkeys(found)) or tuple(COLLECTIONS.values())
+    return tuple(dict.fromkeys(found)) or tuple(EVENT_COLLECTIONS.values())
 
 
-def parse_endpoints(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[Endpoint, ...]:
+def parse_endpoints(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[JetstreamEndpoint, ...]:
     """Parses the URLs of hosts. Raises SettingsError."""
     return tuple(map(parse_endpoint, dict.fromkeys(values)))

@@ -14,10 +14,10 @@ MOST_TAGS: Final = 64
 MOST_LINKS: Final = 32
 """Bounds below those of an event: with all of them reached, an event of four-byte characters stays below 400 KB."""
 
-TAG: Final = "app.bsky.richtext.facet#tag"
-MENTION: Final = "app.bsky.richtext.facet#mention"
-LINK: Final = "app.bsky.richtext.facet#link"
-FEATURES: Final = {TAG: "tag", MENTION: "did", LINK: "uri"}
+TAG_FACET: Final = "app.bsky.richtext.facet#tag"
+MENTION_FACET: Final = "app.bsky.richtext.facet#mention"
+LINK_FACET: Final = "app.bsky.richtext.facet#link"
+FACET_VALUES: Final = {TAG_FACET: "tag", MENTION_FACET: "did", LINK_FACET: "uri"}
 QUOTE: Final = "app.bsky.embed.record"
 QUOTE_WITH_MEDIA: Final = "app.bsky.embed.recordWithMedia"
 EXTERNAL: Final = "app.bsky.embed.external"
@@ -35,20 +35,20 @@ class PostFields:
     @staticmethod
     def of(record: dict[str, Any]) -> "PostFields":
         """Reads a record of any content."""
-        found: dict[str, list[Any]] = {TAG: [], MENTION: [], LINK: []}
+        found: dict[str, list[Any]] = {TAG_FACET: [], MENTION_FACET: [], LINK_FACET: []}
         if facets := record.get("facets"):
             for kind, value in _features(facets):
                 found[kind].append(value)
         if tags := _list(record.get("tags")):
-            found[TAG] += tags
+            found[TAG_FACET] += tags
         quotes = None
         if embed := _object(record.get("embed")):
-            found[LINK].append(_external(embed))
+            found[LINK_FACET].append(_external(embed))
             quotes = _quoted(embed)
         return PostFields(
-            _texts((tag.lstrip("#＃") for tag in found[TAG] if isinstance(tag, str)), TAG_CHARACTERS, MOST_TAGS),
-            _texts((did for did in found[MENTION] if _is_did(did)), TAG_CHARACTERS, MOST_TAGS),
-            _texts((link for link in found[LINK] if isinstance(link, str)), LINK_CHARACTERS, MOST_LINKS),
+            _texts((tag.lstrip("#＃") for tag in found[TAG_FACET] if isinstance(tag, str)), TAG_CHARACTERS, MOST_TAGS),
+            _texts((did for did in found[MENTION_FACET] if _is_did(did)), TAG_CHARACTERS, MOST_TAGS),
+            _texts((link for link in found[LINK_FACET] if isinstance(link, str)), LINK_CHARACTERS, MOST_LINKS),
             quotes,
         )
 
@@ -59,8 +59,8 @@ def _features(facets: object) -> Iterator[tuple[str, Any]]:
         for feature in _list(_object(facet).get("features")):
             fields = _object(feature)
             kind = fields.get("$type")
-            if isinstance(kind, str) and kind in FEATURES:
-                yield kind, fields.get(FEATURES[kind])
+            if isinstance(kind, str) and kind in FACET_VALUES:
+                yield kind, fields.get(FACET_VALUES[kind])
 
 
 def _external(embed: dict[str, Any]) -> object:

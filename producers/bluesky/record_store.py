@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import Refused
-from producers.bluesky.at_uri import COLLECTIONS
+from producers.bluesky.at_uri import EVENT_COLLECTIONS
 from producers.bluesky.jetstream.stream_position import Position
 from producers.bluesky.mapping import RecordKey
 
-NUMBERS: Final = {nsid: number for number, nsid in enumerate(COLLECTIONS.values())}
-NSIDS: Final = tuple(COLLECTIONS.values())
+COLLECTION_NUMBERS: Final = {nsid: number for number, nsid in enumerate(EVENT_COLLECTIONS.values())}
+NSIDS: Final = tuple(EVENT_COLLECTIONS.values())
 
 PAGE_RECORDS: Final = 1000
 """Records of an actor that are read at a time."""
@@ -84,7 +84,7 @@ class RecordStore:
         """Returns the events of a record, as kind -> post_id; None for an unknown record. Raises Refused."""
         if unsaved := self._unsaved.get(key):
             return unsaved[0]
-        where = (_actor(key.did), key.rkey, NUMBERS[key.collection])
+        where = (_actor(key.did), key.rkey, COLLECTION_NUMBERS[key.collection])
         with self._refusing():
             row = self._database.execute(
                 "SELECT kinds FROM records WHERE actor = ? AND rkey = ? AND collection = ?", where
@@ -119,7 +119,7 @@ class RecordStore:
     def save(self, position: Position | None) -> None:
         """Saves the position with all added records, and removes expired records. Raises Refused."""
         rows = [
-            (_actor(key.did), key.rkey, NUMBERS[key.collection], seen, _text(kinds))
+            (_actor(key.did), key.rkey, COLLECTION_NUMBERS[key.collection], seen, _text(kinds))
             for key, (kinds, seen) in self._unsaved.items()
         ]
         with self._refusing(), self._database:

@@ -12,15 +12,15 @@ from pipeline.errors import FuseBlown, Unavailable
 from pipeline.observability.source_metrics import SourceMetrics
 from producers.bluesky.frame_mapper import Counts, FrameMapper
 from producers.bluesky.idle_clock import IdleClock
-from producers.bluesky.jetstream.connection import Message
-from producers.bluesky.jetstream.endpoints import Endpoint
-from producers.bluesky.jetstream.frames import Frame, FrameError, Notice, parse_frame
-from producers.bluesky.jetstream.stream_position import AHEAD_US, Position, advance
+from producers.bluesky.jetstream.connection import StreamMessage
+from producers.bluesky.jetstream.endpoints import JetstreamEndpoint
+from producers.bluesky.jetstream.frames import Frame, FrameError, StreamNotice, parse_frame
+from producers.bluesky.jetstream.stream_position import AHEAD_US, Position, advance_position
 from producers.bluesky.record_store import RecordStore
 from producers.bluesky.stream_filter import StreamFilter
 from producers.source import IDLE, BadInput, Source, SourceItem
 
-IDLE_SECONDS: Final = 0.5
+LOOP_SECONDS: Final = 0.5
 """How often the loop gets the chance to save, and metrics are set."""
 
 UNREACHED_SECONDS: Final = 60.0
@@ -43,7 +43,7 @@ class MessageStream(Protocol):
 
     def messages(
         self, position: Callable[[], Position | None], is_over: Callable[[], bool]
-    ) -> Iterator[Message | None]:
+    ) -> Iterator[StreamMessage | None]:
         """Yields messages, and None while no message comes, until `is_over`."""
 
     def decode(self, value: bytes) -> bytes:
@@ -99,7 +99,7 @@ class BlueskySource(Source):
         self._position = self._store.position()
         mapper = FrameMapper(self._store, self._policy.stream_filter, self._counts)
         for message in self._stream.messages(lambda: self._position, self._is_over):
-            if (now := time.monotonic()) - ticked > IDLE_SECONDS:
+            if (now := time.monotonic()) - ticked > LOOP_SECONDS:
                 ticked = now
                 self._tell()
                 yield IDLE
@@ -133,7 +133,7 @@ class BlueskySource(Source):
         """Why nothing comes; empty while a host is connected."""
         return "" if self._stream.is_connected else f"not connected: {self._stream.trouble}"
 
-    def _items_of(self, message: Message, mapper: FrameMapper) -> Iterator[SourceItem]:
+    def _items_of(self, message: StreamMessage, mapper: FrameMapper) -> Iterator[SourceItem]:
         """Yields the items of a message. The position moves before the last one, so that a position that is saved
         behind it is behind the whole frame."""
         self._counts["frames",] += 1
@@ -141,7 +141,7 @@ class BlueskySource(Source):
         frame: Frame | None = None
         try:
             parsed = parse_frame(message.endpoint.version, self._stream.decode(message.value))
-            if isinstance(parsed, Notice):
+            if isinstance(parsed, StreamNotice):
                 self._hear(message.endpoint, parsed)
             else:
                 frame = parsed
@@ -157,9 +157,9 @@ class BlueskySource(Source):
         if held is not None:
             yield held
 
-    def _advance(self, endpoint: Endpoint, frame: Frame) -> None:
+    def _advance(self, endpoint: JetstreamEndpoint, frame: Frame) -> None:
         now_us = time.time_ns() // 1000
-        position = advance(self._position, endpoint, frame, now_us)
+        position = advance_position(self._position, endpoint, frame, now_us)
         self._newest_us = frame.time_us
         if frame.time_us > now_us + AHEAD_US and not self._was_ahead:
             self._was_ahead = True
@@ -175,7 +175,7 @@ class BlueskySource(Source):
             self._quiet.reset(self._stream.sessions)
             self._stream.note_progress()
 
-    def _hear(self, endpoint: Endpoint, notice: Notice) -> None:
+    def _hear(self, endpoint: JetstreamEndpoint, notice: StreamNotice) -> None:
         """Takes in a word of the host about the stream."""
         log.warning("%s: %s %s", endpoint.url, notice.name, notice.message)
         if notice.is_error:
@@ -183,7 +183,7 @@ class BlueskySource(Source):
         elif notice.name == "OutdatedCursor":
             self._stream.counts["cursor_gaps"] += 1
 
-    def _dead(self, message: Message, frame: Frame | None, error: FrameError) -> BadInput:
+    def _dead(self, message: StreamMessage, frame: Frame | None, error: FrameError) -> BadInput:
         self._counts["dead_frames",] += 1
         place = message.endpoint.url if frame is None else f"{message.endpoint.url} {frame.cursor}"
         return BadInput(place, str(error), message.value, error.field)

@@ -13,7 +13,7 @@ from pipeline.observability.source_metrics import SourceMetrics
 from pipeline.settings import load_settings
 from producers.bluesky.jetstream.compression import Compression
 from producers.bluesky.jetstream.connection import JetstreamConnection
-from producers.bluesky.jetstream.endpoints import DEFAULT_HOSTS, Endpoint, Wanted
+from producers.bluesky.jetstream.endpoints import DEFAULT_HOSTS, JetstreamEndpoint, Wanted
 from producers.bluesky.options import parse_collections, parse_dids, parse_endpoints, split_words
 from producers.bluesky.record_store import RecordStore, StorePolicy
 from producers.bluesky.source import BlueskyPolicy, BlueskySource
@@ -22,7 +22,7 @@ from producers.bluesky.stream_filter import StreamFilter
 from producers.command import JSON_OPTION, RATE_OPTION, print_summary, send_to_kafka, stop_on_signal
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
-from producers.state_files import state_file
+from producers.state_files import default_state_file
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ log = logging.getLogger(__name__)
 @click.option("--compress/--no-compress", default=True, show_default=True, help="Ask for zstd.")
 @RATE_OPTION
 @JSON_OPTION
-def bluesky(endpoints: tuple[Endpoint, ...], rate: float | None, as_json: bool, **given: Any) -> None:
+def bluesky(endpoints: tuple[JetstreamEndpoint, ...], rate: float | None, as_json: bool, **given: Any) -> None:
     """Send what happens on Bluesky into Kafka, live and without a key: likes, reposts, replies, posts, undo.
 
     Ends on SIGTERM or Ctrl-C. The next run goes on behind the last acked event.
@@ -111,7 +111,7 @@ def bluesky(endpoints: tuple[Endpoint, ...], rate: float | None, as_json: bool, 
     compression = Compression(given["compress"], given["dictionary"])
     stream = JetstreamConnection(endpoints, Wanted(given["collections"], given["actors"]), compression)
     path, store_policy = (
-        given["state"] or state_file(settings, "bluesky", ".sqlite"),
+        given["state"] or default_state_file(settings, "bluesky", ".sqlite"),
         StorePolicy(given["keep_days"], given["keep_records"]),
     )
     policy = BlueskyPolicy(

@@ -18,7 +18,7 @@ from producers.event_lines import ParsedLine, PostTable, parse_line, read_post_c
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
 from producers.source import SKIPPED, BadInput, Source, SourceItem, SourceRecord
-from producers.state_files import state_file
+from producers.state_files import default_state_file
 from schemas.events import InvalidEvent
 
 
@@ -160,4 +160,4 @@ def replay_files(
 
 def default_state(settings: Settings, events: tuple[str, ...]) -> Path:
     """Returns the file of the bookmark: one for each set of files, cluster and topic prefix."""
-    return state_file(settings, "replay", ".json", *(str(Path(name).resolve()) for name in events))
+    return default_state_file(settings, "replay", ".json", *(str(Path(name).resolve()) for name in events))

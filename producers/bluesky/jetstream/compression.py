@@ -15,7 +15,7 @@ from typing import Final
 import zstandard
 
 from pipeline.errors import SettingsError
-from producers.bluesky.jetstream.endpoints import DICTIONARY_METHOD, MESSAGE_BYTES, Endpoint
+from producers.bluesky.jetstream.endpoints import DICTIONARY_METHOD, MESSAGE_BYTES, JetstreamEndpoint
 from producers.bluesky.jetstream.frames import FrameError
 
 DECODED_BYTES: Final = 2 * MESSAGE_BYTES
@@ -38,7 +38,7 @@ class Compression:
         self._plain = zstandard.ZstdDecompressor()
         self._decompressor = self._plain
 
-    def ask(self, endpoint: Endpoint) -> Mapping[str, str]:
+    def ask(self, endpoint: JetstreamEndpoint) -> Mapping[str, str]:
         """Returns the parameters for compressed frames of an endpoint, and gets the endpoint's dictionary first.
 
         Without a dictionary there are none: frames come plain.
@@ -50,11 +50,11 @@ class Compression:
         self._decompressor = zstandard.ZstdDecompressor(dict_data=dictionary)
         return {"compress": "true"} if endpoint.version == "v1" else {"zstdDictionary": str(dictionary.dict_id())}
 
-    def give_up(self, endpoint: Endpoint) -> None:
+    def give_up(self, endpoint: JetstreamEndpoint) -> None:
         """Asks this v2 endpoint for plain frames from now on."""
         self._v2[endpoint.url] = None
 
-    def forget(self, endpoint: Endpoint) -> None:
+    def forget(self, endpoint: JetstreamEndpoint) -> None:
         """Forgets the retired dictionary of a v2 endpoint."""
         self._v2.pop(endpoint.url, None)
 
@@ -70,7 +70,7 @@ class Compression:
         except zstandard.ZstdError as error:
             raise FrameError("", f"zstd: {error}") from None
 
-    def _dictionary(self, endpoint: Endpoint) -> zstandard.ZstdCompressionDict | None:
+    def _dictionary(self, endpoint: JetstreamEndpoint) -> zstandard.ZstdCompressionDict | None:
         if endpoint.version == "v1":
             return self._v1
         if endpoint.url not in self._v2:
@@ -89,7 +89,7 @@ def _read_dictionary(path: Path) -> zstandard.ZstdCompressionDict:
         ) from None
 
 
-def _fetch_dictionary(endpoint: Endpoint) -> zstandard.ZstdCompressionDict | None:
+def _fetch_dictionary(endpoint: JetstreamEndpoint) -> zstandard.ZstdCompressionDict | None:
     """Gets the current dictionary of a v2 host; None where it has none."""
     url = endpoint.http_root + DICTIONARY_METHOD
     try:

@@ -25,7 +25,7 @@ from producers.bluesky.jetstream.endpoints import (
     MESSAGE_BYTES,
     SUBPROTOCOL,
     TIME_CURSOR,
-    Endpoint,
+    JetstreamEndpoint,
     Request,
     Wanted,
     subscription_url,
@@ -55,10 +55,10 @@ class ConnectionPolicy:
     tick: float = 0.5
 
 
-class Message(NamedTuple):
+class StreamMessage(NamedTuple):
     """A message of a host, unread."""
 
-    endpoint: Endpoint
+    endpoint: JetstreamEndpoint
     value: bytes
 
 
@@ -67,7 +67,7 @@ class JetstreamConnection:
 
     def __init__(
         self,
-        endpoints: tuple[Endpoint, ...],
+        endpoints: tuple[JetstreamEndpoint, ...],
         wanted: Wanted,
         compression: Compression | None = None,
         policy: ConnectionPolicy | None = None,
@@ -87,7 +87,7 @@ class JetstreamConnection:
 
     def messages(
         self, position: Callable[[], Position | None], is_over: Callable[[], bool]
-    ) -> Iterator[Message | None]:
+    ) -> Iterator[StreamMessage | None]:
         """Yields messages, and None while no message comes, until `is_over`. Raises Refused when every host
         answers no before any was connected."""
         while not is_over():
@@ -124,7 +124,7 @@ class JetstreamConnection:
         """Ends the present connection; the next one begins behind it."""
         self._is_ending = True
 
-    def _open(self, endpoint: Endpoint, position: Position | None) -> ClientConnection:
+    def _open(self, endpoint: JetstreamEndpoint, position: Position | None) -> ClientConnection:
         compression = self._compression.ask(endpoint)
         cursor = resume_cursor(endpoint, position)
         if cursor is None and self._began_us is not None:
@@ -146,7 +146,7 @@ class JetstreamConnection:
             legacy=True,
         )
 
-    def _note_connected(self, endpoint: Endpoint) -> None:
+    def _note_connected(self, endpoint: JetstreamEndpoint) -> None:
         self.is_connected = True
         self.sessions += 1
         self._is_ending = False
@@ -156,17 +156,17 @@ class JetstreamConnection:
         log.info("connected to %s", endpoint.url)
 
     def _receive(
-        self, endpoint: Endpoint, socket: ClientConnection, is_over: Callable[[], bool]
-    ) -> Iterator[Message | None]:
+        self, endpoint: JetstreamEndpoint, socket: ClientConnection, is_over: Callable[[], bool]
+    ) -> Iterator[StreamMessage | None]:
         while not (self._is_ending or is_over()):
             try:
                 value = socket.recv(timeout=self._policy.tick, decode=False)
             except TimeoutError:
                 yield None
                 continue
-            yield Message(endpoint, value)
+            yield StreamMessage(endpoint, value)
 
-    def _is_cured(self, endpoint: Endpoint, begun: Position | None, error: InvalidStatus) -> bool:
+    def _is_cured(self, endpoint: JetstreamEndpoint, begun: Position | None, error: InvalidStatus) -> bool:
         """Takes in a v2 host's answer to a cursor or a dictionary, and returns whether to ask again at once."""
         name, message = _xrpc_error(error)
         if name == "CursorTooOld":
@@ -187,7 +187,7 @@ class JetstreamConnection:
             return refusals <= 2
         return False
 
-    def _refusal(self, endpoint: Endpoint, error: InvalidStatus) -> str:
+    def _refusal(self, endpoint: JetstreamEndpoint, error: InvalidStatus) -> str:
         """Returns the answer of a host. Raises Refused when all hosts have answered no, and none was ever connected."""
         status, (name, message) = error.response.status_code, _xrpc_error(error)
         said = " ".join(filter(None, (f"HTTP {status}", name, message[:300].strip())))
@@ -197,7 +197,7 @@ class JetstreamConnection:
                 raise Refused(f"{endpoint.url}: {said}; is --host right, and are the other options?") from None
         return said
 
-    def _pause(self, endpoint: Endpoint, is_over: Callable[[], bool]) -> Iterator[None]:
+    def _pause(self, endpoint: JetstreamEndpoint, is_over: Callable[[], bool]) -> Iterator[None]:
         """Waits before the next host, yielding None meanwhile."""
         self._turn += 1
         self._failures += 1

@@ -42,7 +42,7 @@ OWN_PARAMETERS: Final = (
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class JetstreamEndpoint:
     """A Jetstream host by its URL. `extra`: parameters of the URL that are none of Jetstream's, such as a key."""
 
     url: str
@@ -74,7 +74,7 @@ class Request:
     compression: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse_endpoint(url: str) -> Endpoint:
+def parse_endpoint(url: str) -> JetstreamEndpoint:
     """Parses the URL of a host. Raises SettingsError with the cure."""
     try:
         scheme, netloc, path, query, _ = urlsplit(url)
@@ -92,10 +92,10 @@ def parse_endpoint(url: str) -> Endpoint:
     extra = tuple(parse_qsl(query, keep_blank_values=True))
     if taken := [name for name, _ in extra if name in OWN_PARAMETERS]:
         raise SettingsError(f"--host {url}: leave {taken[0]} out of the URL; options of this command set it")
-    return Endpoint(urlunsplit((scheme, netloc, path, "", "")), versions[end], extra)
+    return JetstreamEndpoint(urlunsplit((scheme, netloc, path, "", "")), versions[end], extra)
 
 
-def subscription_url(endpoint: Endpoint, request: Request) -> str:
+def subscription_url(endpoint: JetstreamEndpoint, request: Request) -> str:
     """Returns the URL for a subscription to the wanted events.
 
     Accounts are asked for beside commits: v1 sends them unasked.

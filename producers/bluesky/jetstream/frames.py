@@ -44,7 +44,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class StreamNotice:
     """A word of the server about the stream: an `#info` of v2, or its last word, an error. It has no place."""
 
     name: str
@@ -52,7 +52,7 @@ class Notice:
     is_error: bool
 
 
-def parse_frame(version: Version, value: bytes) -> Frame | Notice:
+def parse_frame(version: Version, value: bytes) -> Frame | StreamNotice:
     """Parses a frame. Raises FrameError."""
     try:
         frame = from_json(value, cache_strings="keys")
@@ -100,16 +100,16 @@ def _parse_v1(frame: dict[str, Any]) -> Frame:
     return Frame(kind, _did(frame), time_us, time_us, body)
 
 
-def _parse_v2(frame: dict[str, Any]) -> Frame | Notice:
+def _parse_v2(frame: dict[str, Any]) -> Frame | StreamNotice:
     kind = text_of(frame, "$type")
     if kind == "error":
-        return Notice(text_of(frame, "error"), str(frame.get("message", ""))[:500], is_error=True)
+        return StreamNotice(text_of(frame, "error"), str(frame.get("message", ""))[:500], is_error=True)
     if kind != "message":
         raise FrameError("$type", "neither message nor error: does the host speak Jetstream v2?")
     payload = object_of(frame, "payload")
     kind = text_of(payload, "$type", "payload.").rpartition("#")[2]
     if kind == "info":
-        return Notice(text_of(payload, "name", "payload."), str(payload.get("message", ""))[:500], is_error=False)
+        return StreamNotice(text_of(payload, "name", "payload."), str(payload.get("message", ""))[:500], is_error=False)
     seq = payload.get("seq")
     if type(seq) is not int or not 0 <= seq < TIME_CURSOR:
         raise FrameError("payload.seq", "missing, or not a number of an event")

@@ -5,7 +5,7 @@ A position never goes back. What comes again after a reconnection leaves it wher
 
 from typing import Final, NamedTuple
 
-from producers.bluesky.jetstream.endpoints import Endpoint
+from producers.bluesky.jetstream.endpoints import JetstreamEndpoint
 from producers.bluesky.jetstream.frames import Frame
 
 REWIND_US: Final = 5_000_000
@@ -31,7 +31,9 @@ class Position(NamedTuple):
     time_us: int
 
 
-def advance(position: Position | None, endpoint: Endpoint, frame: Frame, now_us: int) -> Position | None:
+def advance_position(
+    position: Position | None, endpoint: JetstreamEndpoint, frame: Frame, now_us: int
+) -> Position | None:
     """Returns the position behind a frame, or the given position where the frame is not further."""
     if frame.time_us > now_us + AHEAD_US:
         return position
@@ -45,7 +47,7 @@ def advance(position: Position | None, endpoint: Endpoint, frame: Frame, now_us:
     return new if frame.time_us > position.time_us else position
 
 
-def resume_cursor(endpoint: Endpoint, position: Position | None) -> int | None:
+def resume_cursor(endpoint: JetstreamEndpoint, position: Position | None) -> int | None:
     """Returns the cursor with which an endpoint goes on from a position; None begins with what happens next.
 
     Both begin some seconds before it. The number of an event counts on its own host alone; elsewhere the time does.
