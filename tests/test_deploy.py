@@ -59,7 +59,7 @@ def test_compose_runs_the_version_that_is_packaged() -> None:
 
 def test_published_ports_are_bound_to_loopback() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(ports) == 6
+    assert len(ports) == 7
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports), ports
     assert not any("network_mode" in service or service.get("privileged") for service in SERVICES.values())
 
@@ -115,7 +115,7 @@ def test_settings_and_commands_are_known() -> None:
     assert named <= fields
     commands = [service["command"][0] for service in SERVICES.values() if "build" in service]
     commands += [c["args"][0] for doc in KUBERNETES if doc["kind"] == "StatefulSet" for c in _containers(doc)]
-    assert set(commands) == {"init", "work", "bluesky"} <= all_commands().keys()
+    assert set(commands) == {"init", "work", "bluesky", "collect"} <= all_commands().keys()
 
 
 def test_what_a_source_remembers_is_on_a_volume_that_its_user_owns() -> None:
@@ -235,11 +235,12 @@ def test_the_test_of_the_rules_has_both_ends() -> None:
 
 def test_the_scraped_port_is_the_default_one() -> None:
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
-    job, sources = config["scrape_configs"]
+    job, sources, collector = config["scrape_configs"]
     assert (job["job_name"], sources["job_name"]) == ("engagement", "engagement-sources")
     for name in sources["dns_sd_configs"][0]["names"]:
         port = SERVICES[name]["environment"]["ENGAGEMENT_SOURCE_METRICS_PORT"]
         assert str(sources["dns_sd_configs"][0]["port"]) == port
+    assert f"127.0.0.1:8080:{collector['dns_sd_configs'][0]['port']}" in SERVICES["collector"]["ports"]
     assert job["dns_sd_configs"][0]["port"] == Settings.model_fields["metrics_port"].default
     assert job["dns_sd_configs"][0]["names"] == [name for name in SERVICES if name == "worker"]
 
