@@ -19,14 +19,15 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from pipeline.errors import EngagementError, Unavailable
-from pipeline.kafka.client import BATCH_BYTES, FRAMING_BYTES, open_admin
+from pipeline.kafka.client import BATCH_BYTES, FRAMING_BYTES
 from pipeline.kafka.link import CONNECTION
 from pipeline.kafka.roster import aiokafka_options
-from pipeline.kafka.topics import check_topics, partition_of, topic_specs
+from pipeline.kafka.topics import partition_of
 from pipeline.observability.outages import OutageLog
 from pipeline.record_producer import Headers
 from pipeline.settings import Settings
 from producers.collector.outgoing import OutgoingRecord, Overloaded
+from producers.collector.topic_partitions import in_daemon_thread, read_partitions
 
 RECORD_COST: Final = 400
 """Memory of a waiting record beside its bytes."""
@@ -154,7 +155,7 @@ class BatchSender:
         while self._producer is None:
             producer = None
             try:
-                counts = await asyncio.to_thread(self._read_topics)
+                counts = await in_daemon_thread(lambda: read_partitions(self._settings))
                 producer = AIOKafkaProducer(
                     **aiokafka_options(self._settings),
                     acks="all",
@@ -176,17 +177,6 @@ class BatchSender:
                 if producer is not None:
                     await _stop(producer)
                 await asyncio.sleep(CONNECT_PAUSE_SECONDS)
-
-    def _read_topics(self) -> dict[str, int]:
-        """Returns the partitions of each topic. Blocks. Raises Unavailable for missing topics, SchemaDrift."""
-        specs = topic_specs(self._settings)
-        with open_admin(self._settings) as admin:
-            check_topics(admin, specs)
-            counts = admin.partition_counts()
-        for spec in specs:
-            if spec.name not in counts:
-                raise Unavailable(f"topic {spec.name} is not there: run `engagement init`")
-        return counts
 
     def _schedule(self) -> None:
         if self._timer is None and self._producer is not None:
