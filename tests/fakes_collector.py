@@ -14,7 +14,8 @@ from producers.collector.access.origins import OriginPolicy
 from producers.collector.access.senders import SenderLimits
 from producers.collector.app import build_app
 from producers.collector.inlets import make_inlets
-from producers.collector.intake import IntakePolicy, IntakePorts
+from producers.collector.intake import IntakePorts
+from producers.collector.item_intake import IntakePolicy
 from producers.collector.metrics import CollectorMetrics
 from producers.collector.outgoing import OutgoingRecord, Overloaded
 from producers.collector.reading.body import BodyBudget, BodyPolicy

@@ -15,7 +15,12 @@ NOWHERE = {
     "ENGAGEMENT_KAFKA": "127.0.0.1:1",
     "ENGAGEMENT_CLICKHOUSE": "clickhouse://u:hunter2@127.0.0.1:1/engagement",
 }
-GROUPS = {"alerts": ("check",), "stack": ("up", "down", "status"), "dead-letters": ("list", "show", "replay")}
+GROUPS = {
+    "alerts": ("check",),
+    "collect-keys": ("add", "list", "revoke"),
+    "stack": ("up", "down", "status"),
+    "dead-letters": ("list", "show", "replay"),
+}
 
 
 def _engagement(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -301,7 +301,30 @@ def test_two_at_a_time_under_one_key_are_sent_once() -> None:
     assert len(collector.sender.sent) == 1
 
 
-def test_answers_are_kept_within_bounds() -> None:
+def test_a_forgotten_request_in_progress_still_answers_those_who_wait() -> None:
+    collector = FakeCollector(answers=IdempotencyPolicy(keys=1))
+
+    async def three() -> list[int]:
+        collector.sender.hold = asyncio.Event()
+        async with collector.client() as client:
+            keys = ("k", "k", "other")
+            posts = [client.post("/v1/events", json=LIKE, headers={"idempotency-key": key}) for key in keys]
+            tasks = []
+            for post in posts:
+                tasks.append(asyncio.create_task(post))
+                await asyncio.sleep(0.02)
+            collector.sender.hold.set()
+            return [(await asyncio.wait_for(task, 5)).status_code for task in tasks]
+
+    assert asyncio.run(three()) == [202, 202, 202]
+
+
+def test_answers_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producers.collector.reading.idempotency.ANSWER_BYTES", 300)
+    large = FakeCollector()
+    for number in range(20):
+        large.post(json=LIKE, headers={"idempotency-key": f"k{number}"})
+    assert len(large.ports.answers) == 300 // len(b'{"accepted":1,"rejected":[]}')
     collector = FakeCollector(answers=IdempotencyPolicy(keys=5))
     for number in range(20):
         collector.post(json=LIKE, headers={"idempotency-key": f"k{number}"})
@@ -333,6 +356,22 @@ def test_beacons_of_an_allowed_origin() -> None:
         headers = {"origin": origin, "content-type": "text/plain"}
         assert collector.post(content=body, headers=headers).status_code == 403
     assert collector.post(content=body, headers={"content-type": "text/plain"}).status_code == 415
+
+
+def test_browsers_ask_first() -> None:
+    shop = "https://shop.example"
+    asked = {"origin": shop, "access-control-request-method": "POST",
+             "access-control-request-headers": "content-type,authorization,idempotency-key"}  # fmt: skip
+
+    async def ask(collector: FakeCollector) -> Any:
+        async with collector.client() as client:
+            return await client.options("/v1/events", headers=asked)
+
+    answer = asyncio.run(ask(FakeCollector(origins=OriginPolicy(frozenset({shop})))))
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, shop)
+    answer = asyncio.run(ask(FakeCollector()))
+    assert answer.status_code == 405
+    assert "access-control-allow-origin" not in answer.headers
 
 
 def test_the_pages_about_it() -> None:

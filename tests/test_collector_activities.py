@@ -74,7 +74,8 @@ class Inbox:
         self._mapper = ActivityStreams(known or KnownObjects())
 
     def items(self, *activities: Any) -> list[MappedItem]:
-        return self._mapper.map(json.dumps(activities[0] if len(activities) == 1 else activities).encode(), FACTS)
+        said = activities[0] if len(activities) == 1 else activities
+        return list(self._mapper.map(json.dumps(said).encode(), FACTS))
 
     def event(self, activity: Any) -> dict[str, Any]:
         """The only event, without its time; it is valid."""

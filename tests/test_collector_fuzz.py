@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.settings import Settings
 from producers.collector.inlets import make_inlets
-from producers.collector.intake import Inlet
+from producers.collector.item_intake import Inlet
 from producers.collector.mappers.port import RequestFacts
 from producers.collector.reading.taking import TakingRules
 from schemas.events import InvalidEvent, parse_event
@@ -136,7 +136,7 @@ def test_mutated_inputs(place: str) -> None:
 def taken(inlet: Inlet, body: bytes, headers: dict[str, str]) -> list[str]:
     """What becomes of each item."""
     try:
-        items = inlet.mapper.map(body, RequestFacts(headers, datetime(2026, 3, 1, tzinfo=UTC)))
+        items = list(inlet.mapper.map(body, RequestFacts(headers, datetime(2026, 3, 1, tzinfo=UTC))))
     except InvalidEvent as flaw:
         return [named(flaw)]
     outcomes = []

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from producers.collector.intake import Inlet, Intake, IntakePolicy, IntakePorts
+from producers.collector.intake import Intake, IntakePorts
+from producers.collector.item_intake import Inlet, IntakePolicy
 from producers.collector.openapi import docs_page, openapi_document
 from producers.collector.refusals import Reply, RequestRefused, encode
 

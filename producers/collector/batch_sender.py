@@ -1,4 +1,4 @@
-"""Sends the records of requests to Kafka in batches and tells each request when all of its records are acked.
+"""Sends the records of requests to Kafka in batches and tells each request when all records are acked.
 
 The collector's event loop must take thousands of requests a second, so a record may cost a few microseconds only. A
 round gathers the records of `linger_seconds` into one batch per partition, which aiokafka's builder encodes at 1 us a
@@ -52,7 +52,7 @@ class BatchPolicy:
 
 
 class _Delivery:
-    """The records of one request: how many wait, and which were refused."""
+    """The records of a request: how many wait, and which were refused."""
 
     __slots__ = ("done", "refused", "waiting")
 

@@ -18,7 +18,8 @@ from producers.collector.access.senders import SenderLimits
 from producers.collector.app import build_app
 from producers.collector.batch_sender import BatchPolicy, BatchSender
 from producers.collector.inlets import make_inlets
-from producers.collector.intake import IntakePolicy, IntakePorts
+from producers.collector.intake import IntakePorts
+from producers.collector.item_intake import IntakePolicy
 from producers.collector.metrics import CollectorMetrics
 from producers.collector.reading.body import BodyBudget, BodyPolicy
 from producers.collector.reading.idempotency import IdempotencyPolicy, IdempotencyStore
@@ -89,7 +90,7 @@ def open_ports(settings: Settings, origins: OriginPolicy) -> IntakePorts:
 
 
 def intake_policy(settings: Settings) -> IntakePolicy:
-    """Returns the limits of events that the settings say."""
+    """Returns the limits of events by the settings."""
     return IntakePolicy(
         settings.topics, settings.future_limit_seconds, settings.record_limit, settings.collect_body_limit
     )
@@ -166,7 +167,7 @@ def list_keys(path: Path | None, as_json: bool) -> None:
 @FILE_OPTION
 @click.argument("key_id")
 def revoke_key(path: Path | None, key_id: str) -> None:
-    """Revoke a key by its id; a running collector refuses it within two seconds.
+    """Revoke a key by id; a running collector refuses it within two seconds.
 
     \b
     Example: engagement collect-keys revoke k7f3a91c2 --file keys.yaml

@@ -5,7 +5,7 @@ from typing import Final
 
 from pipeline.settings import Settings
 from producers.collector.access.signatures import STANDARD
-from producers.collector.intake import Inlet
+from producers.collector.item_intake import Inlet
 from producers.collector.mappers.activity_streams import ActivityStreams
 from producers.collector.mappers.cloud_events import CloudEvents
 from producers.collector.mappers.hooks import HOOKS, HookSpec

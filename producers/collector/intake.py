@@ -1,4 +1,4 @@
-"""What happens to a request, in this order:
+"""The way of a request, in this order:
 
 1. Who sends it, and may he now: key, rate, requests at a time, and whether Kafka takes records.
 2. The body, within its bounds; its signature, where that says who sends it.
@@ -12,63 +12,29 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
-from pipeline.errors import EngagementError
 from producers.collector.access.grants import Access
 from producers.collector.access.origins import OriginPolicy
 from producers.collector.access.senders import Sender, SenderLoad
-from producers.collector.access.signatures import SignatureScheme
-from producers.collector.mappers.port import MappedItem, Mapper, RequestFacts
+from producers.collector.item_intake import Inlet, IntakePolicy, ItemIntake
 from producers.collector.metrics import CollectorMetrics
-from producers.collector.outgoing import OutgoingRecord, Overloaded, RecordSender
+from producers.collector.outgoing import RecordSender
 from producers.collector.reading.body import BodyBudget, ClientGone, Receive, discard_body, read_body
-from producers.collector.reading.dead_items import dead_record
 from producers.collector.reading.idempotency import IdempotencyStore, check_key
-from producers.collector.reading.taking import TakingRules, default_channel, id_root_of, latest_time
-from producers.collector.refusals import Rejection, Reply, RequestRefused, SlowDown, items_reply
-from schemas.events import InvalidEvent
-from schemas.topics import Topics
-
-ITEMS_PER_TURN: Final = 200
-"""Items that are checked before other requests get a turn: some 2 ms."""
+from producers.collector.reading.taking import id_root_of
+from producers.collector.refusals import Reply, RequestRefused, SlowDown
 
 KEY_HEADERS: Final = ("idempotency-key", "webhook-id")
 """Headers that name a request, so that a repeated one is known."""
-
-AWAY_SECONDS: Final = 5.0
-"""Retry-After while Kafka is away."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class IntakePolicy:
-    """Limits of events. `future_limit_seconds`: how far ahead an event time may be; `record_limit`: bytes."""
-
-    topics: Topics
-    future_limit_seconds: float = 600.0
-    record_limit: int = 1_000_000
-    body_limit: int = 5 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Inlet:
-    """An endpoint that takes events. `media_types`: those that are taken, None: any; `scheme`: how requests
-    are signed; `channel`: of events that name none, where the key has no lone channel."""
-
-    place: str
-    mapper: Mapper
-    scheme: SignatureScheme
-    media_types: frozenset[str] | None = None
-    channel: str | None = None
-
-
-@dataclass(frozen=True)
 class IntakePorts:
-    """The parts of the collector that all inlets share."""
+    """The shared parts of all inlets."""
 
     sender: RecordSender
     access: Access
@@ -79,10 +45,11 @@ class IntakePorts:
 
 
 class Intake:
-    """An ASGI application for the POSTs of one inlet."""
+    """An ASGI application for the POSTs of an inlet."""
 
     def __init__(self, inlet: Inlet, ports: IntakePorts, policy: IntakePolicy) -> None:
         self._inlet, self._ports, self._policy = inlet, ports, policy
+        self._items = ItemIntake(inlet, ports.sender, ports.metrics, policy)
 
     async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
         started = time.perf_counter()
@@ -115,11 +82,11 @@ class Intake:
         self._check_media_type(request)
         sender = self._ports.access.by_key(self._inlet.scheme, request.headers, request.query)
         if sender is None:
-            self._admit()
+            self._items.admit()
             return await self._read(request, None)
         load = self._enter(request, sender)
         try:
-            self._admit()
+            self._items.admit()
             return await self._read(request, sender)
         finally:
             load.leave()
@@ -146,7 +113,7 @@ class Intake:
         """Takes a request, or repeats the earlier answer of its Idempotency-Key."""
         name = next((name for name in KEY_HEADERS if name.encode() in request.headers), "")
         if not name:
-            return await self._take(request, sender, body, "")
+            return await self._items.take(request.texts, sender, body, "")
         key = request.header(name)
         scope, now = (sender.source, check_key(key)), time.monotonic()
         said = f"{self._inlet.place}\0{request.media_type}\0".encode()
@@ -156,100 +123,17 @@ class Intake:
         if earlier is not None:
             reply = await asyncio.shield(earlier)
             return Reply(reply.status, reply.body, reply.content_type, {"Idempotent-Replayed": "true"})
-        answers.promise(scope, digest, now)
+        promised = answers.promise(scope, digest, now)
         try:
-            reply = await self._take(request, sender, body, id_root_of(*scope))
+            reply = await self._items.take(request.texts, sender, body, id_root_of(*scope))
         except BaseException as error:
             known = isinstance(error, RequestRefused)
-            answers.forget(scope, error if known else SlowDown(503, "the first request failed; send it again", 1))
+            answers.forget(
+                scope, promised, error if known else SlowDown(503, "the first request failed; send it again", 1)
+            )
             raise
-        answers.keep(scope, reply)
+        answers.keep(scope, promised, reply)
         return reply
-
-    async def _take(self, request: "_Request", sender: Sender, body: bytes, id_root: str) -> Reply:
-        now = datetime.now(UTC)
-        rejected: list[Rejection] = []
-        raws: list[bytes] = []
-        try:
-            items = self._inlet.mapper.map(body, RequestFacts(request.texts, now))
-        except InvalidEvent as flaw:
-            items = [MappedItem(body, flaw=flaw)]
-        records: list[OutgoingRecord] = []
-        origin: list[int] = []
-        rules = TakingRules(
-            sender.channels,
-            default_channel(sender.channels, self._inlet.channel),
-            id_root,
-            latest_time(now, self._policy.future_limit_seconds),
-            self._policy.record_limit,
-        )
-        topics = self._policy.topics
-        for index, item in enumerate(items):
-            if index % ITEMS_PER_TURN == ITEMS_PER_TURN - 1:
-                await asyncio.sleep(0)
-            try:
-                if item.flaw is not None:
-                    raise item.flaw
-                if item.value is None:
-                    continue
-                event, value = rules.take(item.value, index)
-            except InvalidEvent as flaw:
-                rejected.append(Rejection(index, flaw.field, flaw.reason))
-                raws.append(item.raw)
-                continue
-            records.append(OutgoingRecord(topics.of(event["kind"]), event["post_id"].encode(), value))
-            origin.append(index)
-        await self._send(records, origin, items, rejected, raws, sender, now)
-        accepted = len(origin)
-        ignored = len(items) - accepted - len(rejected)
-        self._ports.metrics.count_items(sender.source, accepted, len(rejected), ignored)
-        return items_reply(accepted, ignored, rejected)
-
-    async def _send(
-        self,
-        records: list[OutgoingRecord],
-        origin: list[int],
-        items: list[MappedItem],
-        rejected: list[Rejection],
-        raws: list[bytes],
-        sender: Sender,
-        now: datetime,
-    ) -> None:
-        """Sends events and dead letters. Events that the broker refuses move from `origin` to `rejected`."""
-        refused = await self._deliver([*records, *self._dead(rejected, raws, sender, now)])
-        late = [Rejection(origin[at], "", reason) for at, reason in refused.items() if at < len(origin)]
-        if late:
-            await self._deliver(list(self._dead(late, [items[each.index].raw for each in late], sender, now)))
-            gone = {each.index for each in late}
-            origin[:] = [index for index in origin if index not in gone]
-            rejected[:] = sorted([*rejected, *late], key=lambda each: each.index)
-
-    def _dead(
-        self, rejected: list[Rejection], raws: list[bytes], sender: Sender, now: datetime
-    ) -> list[OutgoingRecord]:
-        topic, place = self._policy.topics.dead_letters, f"collector{self._inlet.place}"
-        received, limit = int(now.timestamp() * 1000), self._policy.record_limit
-        return [
-            dead_record(topic, place, sender.source, raw, each, received_ms=received, limit=limit)
-            for each, raw in zip(rejected, raws, strict=True)
-        ]
-
-    async def _deliver(self, records: list[OutgoingRecord]) -> dict[int, str]:
-        try:
-            return await self._ports.sender.deliver(records)
-        except Overloaded as error:
-            raise SlowDown(429, str(error), 1) from None
-        except EngagementError as error:
-            raise SlowDown(503, str(error), AWAY_SECONDS) from None
-
-    def _admit(self) -> None:
-        """Refuses a request before reading its body while Kafka takes no records. Raises SlowDown."""
-        try:
-            self._ports.sender.admit()
-        except Overloaded as error:
-            raise SlowDown(429, str(error), 1) from None
-        except EngagementError as error:
-            raise SlowDown(503, str(error), AWAY_SECONDS) from None
 
     def _enter(self, request: "_Request", sender: Sender) -> SenderLoad:
         request.source = sender.source

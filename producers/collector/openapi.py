@@ -158,7 +158,7 @@ def openapi_document(places: Iterable[str]) -> Json:
 
 
 def docs_page(document: Json) -> str:
-    """Returns a page of HTML that lists the endpoints of a document."""
+    """Returns a page of HTML with the endpoints of a document."""
     rows = []
     for path, methods in document["paths"].items():
         for method, said in methods.items():

@@ -34,7 +34,7 @@ class RecordSender(Protocol):
 
     @property
     def waiting_bytes(self) -> int:
-        """Memory of the records that wait for their acks."""
+        """Memory of the records without ack."""
         ...
 
     def admit(self) -> None:

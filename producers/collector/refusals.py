@@ -1,4 +1,4 @@
-"""Refusals of whole requests, as RFC 9457 problems, and the answers that name single items."""
+"""Refusals of whole requests, as RFC 9457 problems, and answers about single items."""
 
 import json
 from collections.abc import Mapping
@@ -64,12 +64,12 @@ class Rejection:
     reason: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the rejection as answers show it."""
+        """Returns the rejection as a part of an answer."""
         return {"index": self.index, "field": self.field, "reason": self.reason}
 
 
 def items_reply(accepted: int, ignored: int, rejected: list[Rejection]) -> Reply:
-    """Returns the answer to a request whose items were taken one by one.
+    """Returns the answer to a request by the outcomes of the items.
 
     202: all that counts was taken; 207: some items were rejected; 422: no item was taken.
     """

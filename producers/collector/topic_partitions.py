@@ -27,7 +27,7 @@ def read_partitions(settings: Settings) -> dict[str, int]:
 
 
 async def in_daemon_thread(work: Callable[[], _Found]) -> _Found:
-    """Awaits blocking work in a thread that keeps no process from ending, as an executor's would."""
+    """Awaits blocking work in a daemon thread; an executor's would keep the process from ending."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_Found] = loop.create_future()
 

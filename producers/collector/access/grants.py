@@ -51,7 +51,7 @@ class Access:
             self._load(policy.keys)
 
     def by_key(self, scheme: SignatureScheme, headers: Mapping[bytes, bytes], query: bytes) -> Sender | None:
-        """Returns the sender of a request by its key; None for a signed request, whose body tells the sender.
+        """Returns the sender of a request by the key; None for a signed request, whose body tells the sender.
 
         Raises RequestRefused for a request with neither.
         """

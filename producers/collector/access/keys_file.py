@@ -150,7 +150,7 @@ def new_key(document: KeysDocument, **fields: Any) -> tuple[KeysDocument, KeyEnt
 
 
 def new_secret() -> str:
-    """Returns a secret for signatures, as Standard Webhooks write it."""
+    """Returns a secret for signatures, in the form of Standard Webhooks."""
     return "whsec_" + b64encode(secrets.token_bytes(32)).decode()
 
 

@@ -19,11 +19,11 @@ class OriginPolicy:
     loopback_only: bool = False
 
     def is_allowed(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Tells whether a request comes from a page that may send."""
+        """Tells whether a request comes from an allowed page."""
         return bool(self.allowed) and headers.get(b"origin", b"").decode("latin-1") in self.allowed
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
-        """Raises RequestRefused for a request of a page that may not send."""
+        """Raises RequestRefused for a request of a page or host that is not allowed."""
         if b"origin" in headers and not self.is_allowed(headers):
             raise RequestRefused(403, "Origin: pages of this site may not send; start with --cors-origin ORIGIN")
         if self.loopback_only and not is_loopback(host_of(headers.get(b"host", b"").decode("latin-1"))):

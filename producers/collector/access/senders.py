@@ -30,7 +30,7 @@ class Sender:
 
 
 class SenderLoad:
-    """The load of one sender at the moment: a token bucket of a second's requests, and the requests in progress."""
+    """The load of a sender at the moment: a token bucket of a second's requests, and the requests in progress."""
 
     def __init__(self) -> None:
         self._tokens: float | None = None

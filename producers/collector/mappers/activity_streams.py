@@ -1,4 +1,4 @@
-"""ActivityStreams 2.0, as Mastodon, Lemmy and other servers of the fediverse send it.
+"""ActivityStreams 2.0, as sent by Mastodon, Lemmy and other servers of the fediverse.
 
 Like is a like, Announce a share, Create of a note a post, or a comment where the note answers another one; Undo and
 Delete take back. An event's id is the id of the note or of the activity, so a reply finds its parent. Lemmy wraps what
@@ -9,6 +9,7 @@ The thread of a reply: that of the note it answers, if that is known; else that 
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -50,18 +51,19 @@ class ActivityStreams:
     def __init__(self, known: KnownObjects) -> None:
         self._known = known
 
-    def map(self, body: bytes, facts: RequestFacts) -> list[MappedItem]:
-        return [item for raw in split_items(body) for item in self.items_of(raw, facts)]
+    def map(self, body: bytes, facts: RequestFacts) -> Iterator[MappedItem]:
+        for raw in split_items(body):
+            yield from self.items_of(raw, facts)
 
-    def items_of(self, raw: bytes, facts: RequestFacts) -> list[MappedItem]:
-        """Returns the item of an activity, or those of a collection of activities."""
+    def items_of(self, raw: bytes, facts: RequestFacts) -> Iterable[MappedItem]:
+        """Returns the item of an activity, or the items of a collection of activities."""
         try:
             document = parse_object(raw, "an activity")
             if type_names(document) & COLLECTIONS:
                 members = document.get("orderedItems") or document.get("items") or []
                 if not isinstance(members, list):
                     members = [members]
-                return [self._item(to_json(each, inf_nan_mode="constants"), each, facts) for each in members]
+                return (self._item(to_json(each, inf_nan_mode="constants"), each, facts) for each in members)
         except InvalidEvent as flaw:
             return [MappedItem(raw, flaw=flaw)]
         return [self._item(raw, document, facts)]
@@ -114,7 +116,7 @@ class ActivityStreams:
         raise InvalidEvent("object.type", f"none that is known here; send one of {', '.join(sorted(NOTES))}")
 
     def _note_event(self, activity: Json, note: Json) -> Event | None:
-        """Returns the post or comment that a note is; None for a vote in a poll."""
+        """Returns a note as a post or comment; None for a vote in a poll."""
         note_id = first_id(note) or first_id(activity)
         if not note_id:
             raise InvalidEvent("object.id", "Field required: without it a repeated delivery looks like a new note")
@@ -145,7 +147,7 @@ class ActivityStreams:
         return event
 
     def _thread(self, note: Json, note_id: str) -> tuple[str, str | None]:
-        """Returns the post of a note, and the comment that it answers; remembers the context of the thread."""
+        """Returns the post of a note, and the answered comment; remembers the context of the thread."""
         context = first_id(note.get("context")) or first_id(note.get("conversation"))
         named = self._known.find(f"context {context}") if context else None
         answered = first_id(note.get("inReplyTo"))
@@ -253,7 +255,7 @@ def _time_of(*documents: Json) -> Any:
 
 
 def _root_of(answered: Any) -> str:
-    """Returns the thread that an embedded note names, if it was sent along."""
+    """Returns the thread named by an embedded note; empty for an id alone."""
     if not isinstance(answered, dict):
         return ""
     return first_id(answered.get("context")) or first_id(answered.get("conversation"))

@@ -6,7 +6,7 @@ subject, `kind` from the end of type (`com.shop.like`, `com.shop.like.retracted`
 
 import binascii
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import unquote
@@ -34,13 +34,13 @@ class CloudEvents:
     def __init__(self, activities: ActivityStreams) -> None:
         self._activities = activities
 
-    def map(self, body: bytes, facts: RequestFacts) -> list[MappedItem]:
+    def map(self, body: bytes, facts: RequestFacts) -> Iterable[MappedItem]:
         media_type = facts.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type == BATCHED:
             text = body.strip()
             if not text.startswith(b"["):
                 raise InvalidEvent("", "Input should be a JSON array of CloudEvents")
-            return [item for raw in split_array(text) for item in self._structured(raw, facts)]
+            return (item for raw in split_array(text) for item in self._structured(raw, facts))
         if media_type == STRUCTURED:
             return self._structured(body, facts)
         if "ce-specversion" in facts.headers:
@@ -110,7 +110,7 @@ def _data_of(envelope: Json) -> Json:
 
 
 def _gaps(envelope: Mapping[str, Any], data: Json) -> Json:
-    """Returns what the data may leave out."""
+    """Returns the fields of the envelope that fill gaps of the data."""
     gaps: Json = {"occurred_at": envelope.get("time"), "post_id": envelope.get("subject")}
     words = [word.lower() for word in envelope["type"].replace("/", ".").split(".")]
     if "kind" not in data and len(words) > 1 and words[-1] in TAKEN_BACK and words[-2] in KINDS:

@@ -4,6 +4,7 @@ What the data leaves out comes from the envelope: `kind` from the beginning of t
 `occurred_at` from timestamp. A missing event_id is derived from the header webhook-id.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from producers.collector.mappers.fields import Json, parse_object
@@ -16,10 +17,10 @@ TAKEN_BACK: Final = frozenset({"deleted", "removed", "undone", "retracted"})
 
 
 class GenericHook:
-    """Maps webhooks of programs that were written for this pipeline."""
+    """Maps webhooks of programs written for this pipeline."""
 
-    def map(self, body: bytes, facts: RequestFacts) -> list[MappedItem]:
-        return [self._item(raw) for raw in split_items(body)]
+    def map(self, body: bytes, facts: RequestFacts) -> Iterable[MappedItem]:
+        return map(self._item, split_items(body))
 
     def _item(self, raw: bytes) -> MappedItem:
         try:

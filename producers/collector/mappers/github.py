@@ -75,7 +75,7 @@ def _fork(payload: Json, _: str) -> Event:
 
 
 def _posted(name: str, time: str = "created_at", author: str = "user") -> Callable[[Json, str], Event]:
-    """Returns what reads a post from the object of a payload."""
+    """Returns a reader of posts, from the object of a payload."""
 
     def read(payload: Json, _: str) -> Event:
         address = text_at(payload, f"{name}.html_url")
@@ -92,7 +92,7 @@ def _posted(name: str, time: str = "created_at", author: str = "user") -> Callab
 
 
 def _deleted(name: str) -> Callable[[Json, str], Event]:
-    """Returns what reads the deletion of a post."""
+    """Returns a reader of deletions of posts."""
 
     def read(payload: Json, received: str) -> Event:
         address = text_at(payload, f"{name}.html_url")
@@ -104,7 +104,7 @@ def _deleted(name: str) -> Callable[[Json, str], Event]:
 def _commented(
     post: str, name: str = "comment", parent: str = "", anchor: str = "", time: str = "created_at"
 ) -> Callable[[Json, str], Event | None]:
-    """Returns what reads a comment on a post; `anchor` and the id at `parent` make the address of its parent."""
+    """Returns a reader of comments on a post; `anchor` and the id at `parent` make the address of its parent."""
 
     def read(payload: Json, received: str) -> Event | None:
         post_id = text_at(payload, f"{post}.html_url")

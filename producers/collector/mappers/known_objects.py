@@ -1,4 +1,4 @@
-"""Remembers what an id stands for: a Delete names a note by its id alone, and a reply names the note that it answers.
+"""Remembers the meaning of ids: a Delete names a note by its id alone, and a reply names the note that it answers.
 
 The memory is a SQLite file (ENGAGEMENT_COLLECT_STATE), or lives in the process where no file is set: then an Undo or
 Delete by id alone of an object from before the last start cannot be resolved. Bounded by number and age.
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS known (
 
 
 class KnownObject(NamedTuple):
-    """An event that was taken: what a foreign id stands for."""
+    """The meaning of a foreign id: an event."""
 
     kind: Kind
     post_id: str
@@ -39,7 +39,7 @@ class KnownObjects:
     """Known objects by foreign id. Belongs to one thread; a call takes some 20 us."""
 
     def __init__(self, path: Path | None = None, most: int = MOST_OBJECTS) -> None:
-        """Opens the file, or makes it. Raises SettingsError."""
+        """Opens or makes the file. Raises SettingsError."""
         self._most, self._writes = most, 0
         try:
             self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
@@ -51,14 +51,14 @@ class KnownObjects:
             raise SettingsError(f"ENGAGEMENT_COLLECT_STATE: {path} cannot be used ({error}); name a file") from None
 
     def find(self, name: str) -> KnownObject | None:
-        """Returns what an id stands for; None where nobody has said."""
+        """Returns the meaning of an id; None for an unknown id."""
         row = self._database.execute(
             "SELECT kind, post_id, event_id, actor_id FROM known WHERE id = ?", (_storable(name),)
         ).fetchone()
         return KnownObject(*row) if row is not None else None
 
     def note(self, name: str, known: KnownObject) -> None:
-        """Remembers what an id stands for."""
+        """Remembers the meaning of an id."""
         self._database.execute(
             "INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?, ?)",
             (_storable(name), known.kind, *map(_storable, known[1:]), int(time.time())),
@@ -68,7 +68,7 @@ class KnownObjects:
             self.prune(int(time.time()))
 
     def prune(self, now: int) -> None:
-        """Forgets objects that are too old, and the oldest beyond the bound."""
+        """Forgets objects beyond the age, and the oldest beyond the number."""
         self._database.execute("DELETE FROM known WHERE seen < ?", (now - AGE_SECONDS,))
         [count] = self._database.execute("SELECT count(*) FROM known").fetchone()
         if count > self._most:

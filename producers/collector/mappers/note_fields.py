@@ -30,7 +30,7 @@ def type_names(document: Json) -> frozenset[str]:
 
 
 def describe_note(note: Json) -> dict[str, Any]:
-    """Returns the fields of an event that say what a note is about."""
+    """Returns the fields of an event about the content of a note."""
     tags = [tag for tag in _listed(note.get("tag")) if isinstance(tag, dict)]
     hashtags = [str(tag.get("name") or "").lstrip("#") for tag in tags if "Hashtag" in type_names(tag)]
     mentions = [
@@ -71,7 +71,7 @@ def _address(value: Any) -> str | None:
 
 
 def _links(note: Json) -> Iterator[Any]:
-    """Yields the addresses that a note carries: attached ones (Lemmy), and those in its text but for tags."""
+    """Yields the addresses in a note: attached ones (Lemmy), and those in its text but for tags."""
     for each in _listed(note.get("attachment")):
         if isinstance(each, dict) and type_names(each) & {"Link", "Page", "Article"}:
             yield each.get("href") or _address(each.get("url"))
@@ -83,7 +83,7 @@ def _links(note: Json) -> Iterator[Any]:
 
 
 class _Anchors(HTMLParser):
-    """Collects the addresses of anchors that are neither hashtags nor mentions."""
+    """Collects the addresses of anchors, apart from hashtags and mentions."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from producers.collector.reading.items import split_items
 
 
 class OwnEvents:
-    """Passes events on as they are."""
+    """Passes events on unchanged."""
 
     def map(self, body: bytes, facts: RequestFacts) -> list[MappedItem]:
         media_type = facts.headers.get("content-type", "").partition(";")[0].strip().lower()

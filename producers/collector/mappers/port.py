@@ -1,6 +1,6 @@
 """The port of a mapper: bytes and headers in, items out, each an event, a named error, or nothing that counts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -33,13 +33,16 @@ class RequestFacts:
 class Mapper(Protocol):
     """Turns a body into items. Mappers are pure but for what they remember, and fast: they run on the event loop."""
 
-    def map(self, body: bytes, facts: RequestFacts) -> list[MappedItem]:
-        """Returns the items of a body, in order. Raises InvalidEvent for a body that cannot be read at all."""
+    def map(self, body: bytes, facts: RequestFacts) -> Iterable[MappedItem]:
+        """Returns the items of a body in order, lazily where items take long.
+
+        Raises InvalidEvent, at once or in between, for a body that cannot be read at all.
+        """
         ...
 
 
 def event_item(raw: bytes, event: Mapping[str, Any]) -> MappedItem:
-    """Returns an item for an event, without the fields that are None. Raises InvalidEvent for what is no Unicode."""
+    """Returns an item for an event, without fields of None. Raises InvalidEvent for what is no Unicode."""
     try:
         return MappedItem(raw, to_json({name: value for name, value in event.items() if value is not None}))
     except ValueError:

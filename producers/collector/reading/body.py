@@ -15,7 +15,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class ClientGone(Exception):
-    """The client has closed the connection before its body was complete."""
+    """The client has closed the connection before the end of the body."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class BodyPolicy:
 
 
 class BodyBudget:
-    """The memory of all bodies that are held at a time."""
+    """The memory of all bodies held at a time."""
 
     def __init__(self, policy: BodyPolicy) -> None:
         self.policy, self.held = policy, 0
@@ -122,7 +122,7 @@ class _Inflate:
         self._complete = True
 
     def feed(self, data: bytes) -> bytes:
-        """Returns what a chunk gives. Raises RequestRefused for damage, or above the limit."""
+        """Returns the decompressed bytes of a chunk. Raises RequestRefused for damage, or above the limit."""
         parts = []
         while data:
             if self._member is None:

@@ -16,6 +16,9 @@ LONGEST_KEY: Final = 256
 LARGEST_ANSWER: Final = 64 * 1024
 """Answers above this many bytes are not kept; their request is taken again."""
 
+ANSWER_BYTES: Final = 32 * 1024 * 1024
+"""All answers that are kept: of most, some 30 bytes, the keys are the larger part."""
+
 
 @dataclass(frozen=True)
 class IdempotencyPolicy:
@@ -44,6 +47,7 @@ class IdempotencyStore:
     def __init__(self, policy: IdempotencyPolicy | None = None) -> None:
         self._policy = policy or IdempotencyPolicy()
         self._answers: OrderedDict[Scope, KeptAnswer] = OrderedDict()
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -61,38 +65,46 @@ class IdempotencyStore:
             raise RequestRefused(422, "Idempotency-Key: came before with another body; use a new key for a new request")
         return kept.reply
 
-    def promise(self, scope: Scope, digest: bytes, now: float) -> None:
-        """Notes that a request is in progress; `keep` or `forget` must follow."""
+    def promise(self, scope: Scope, digest: bytes, now: float) -> KeptAnswer:
+        """Notes a request in progress; `keep` or `forget` must follow, for other requests may wait for it."""
         while len(self._answers) >= self._policy.keys:
-            self._answers.popitem(last=False)
-        self._answers[scope] = KeptAnswer(digest, now, asyncio.get_running_loop().create_future())
+            self._drop(next(iter(self._answers)))
+        kept = self._answers[scope] = KeptAnswer(digest, now, asyncio.get_running_loop().create_future())
+        return kept
 
-    def keep(self, scope: Scope, reply: Reply) -> None:
+    def keep(self, scope: Scope, promised: KeptAnswer, reply: Reply) -> None:
         """Keeps the final answer to a request in progress."""
-        kept = self._answers.get(scope)
-        if kept is None or kept.reply.done():
+        promised.reply.set_result(reply)
+        if self._answers.get(scope) is not promised:
             return
-        kept.reply.set_result(reply)
+        self._bytes += len(reply.body)
         if len(reply.body) > LARGEST_ANSWER:
-            del self._answers[scope]
+            self._drop(scope)
+        while self._bytes > ANSWER_BYTES:
+            self._drop(next(iter(self._answers)))
 
-    def forget(self, scope: Scope, error: BaseException) -> None:
+    def forget(self, scope: Scope, promised: KeptAnswer, error: BaseException) -> None:
         """Forgets a failed request, which may be tried again; requests that wait for its answer fail alike."""
-        kept = self._answers.pop(scope, None)
-        if kept is not None and not kept.reply.done():
-            kept.reply.set_exception(error)
-            kept.reply.exception()  # nobody need wait for it
+        promised.reply.set_exception(error)
+        promised.reply.exception()  # nobody need wait for it
+        if self._answers.get(scope) is promised:
+            self._drop(scope)
 
     def _forget_old(self, now: float) -> None:
         while self._answers:
             scope, kept = next(iter(self._answers.items()))
             if now - kept.since <= self._policy.seconds:
                 return
-            del self._answers[scope]
+            self._drop(scope)
+
+    def _drop(self, scope: Scope) -> None:
+        kept = self._answers.pop(scope)
+        if kept.reply.done() and kept.reply.exception() is None:
+            self._bytes -= len(kept.reply.result().body)
 
 
 def check_key(key: str) -> str:
-    """Returns an Idempotency-Key that can be kept. Raises RequestRefused."""
+    """Returns a usable Idempotency-Key. Raises RequestRefused."""
     if not key or len(key) > LONGEST_KEY or not key.isprintable():
         raise RequestRefused(400, f"Idempotency-Key: send 1 to {LONGEST_KEY} printable characters, such as a UUID")
     return key

@@ -41,7 +41,7 @@ def split_items(body: bytes, media_type: str = "") -> list[bytes]:
 
 
 def split_lines(text: bytes) -> list[bytes]:
-    """Returns the lines that are not blank."""
+    """Returns all lines but blank ones."""
     return [line.strip() for line in text.split(b"\n") if line.strip()]
 
 

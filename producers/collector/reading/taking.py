@@ -13,7 +13,7 @@ from schemas.folding import fold_name
 
 @dataclass(frozen=True, slots=True)
 class TakingRules:
-    """Rules for the events of one request.
+    """Rules for the events of a request.
 
     `channels`: those that the sender may name, None: all; `channel`: filled in where an event names none.
     `id_root`: what missing event_ids are derived from, with the event's index; empty: they are refused.
@@ -75,7 +75,7 @@ def default_channel(channels: tuple[str, ...] | None, of_endpoint: str | None) -
 
 
 def latest_time(now: datetime, future_limit_seconds: float) -> datetime:
-    """Returns the latest event time that is taken at `now`."""
+    """Returns the latest acceptable event time at `now`."""
     return now + timedelta(seconds=future_limit_seconds)
 
 
