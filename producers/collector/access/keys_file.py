@@ -114,7 +114,7 @@ def read_keys(path: Path) -> KeysDocument:
         return KeysDocument.model_validate({} if found.content is None else found.content)
     except ValidationError as error:
         flaw = error.errors(include_url=False, include_input=False)[0]
-        raise found.error(flaw["loc"], flaw_reason(flaw, "docs/sources.md")) from None
+        raise found.error(flaw["loc"], flaw_reason(flaw, "docs/collector.md")) from None
 
 
 def write_keys(path: Path, document: KeysDocument) -> None:
