@@ -17,7 +17,7 @@ from producers.mapping.mapper import load_map
 from producers.mapping.shipped import find_map
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
-from producers.state_files import state_file
+from producers.state_files import default_state_file
 
 
 @click.command("gharchive")
@@ -59,7 +59,7 @@ def gharchive(
 
     bookmark = None
     if resume:
-        bookmark = Bookmark(state_file(settings, "gharchive", ".json", *hours), tuple(hours))
+        bookmark = Bookmark(default_state_file(settings, "gharchive", ".json", *hours), tuple(hours))
     source = FileImport(tuple(hours), load_map(find_map("gharchive")), bookmark, reading(None), locate)
     print_summary(send_to_kafka(source, settings, SendPolicy(strict, PacePolicy(rate))), as_json)
     if not source.has_events:

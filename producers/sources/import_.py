@@ -25,7 +25,7 @@ from producers.mapping.topic_import import OffsetFile, TopicImport
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
 from producers.source import BadInput, SourceRecord
-from producers.state_files import state_file
+from producers.state_files import default_state_file
 
 DRY_ROWS: Final = 10
 
@@ -82,7 +82,7 @@ def import_rows(
         decoder = open_decoder(DecodingRule(decode, registry, descriptors, message), topic)
         foreign = settings if from_kafka is None else _other_kafka(settings, from_kafka)
         identity = (foreign.kafka, topic, settings.kafka, settings.topic_prefix, str(find_map(map_name)))
-        offsets = OffsetFile(state or state_file(settings, "import", ".json", *identity), identity)
+        offsets = OffsetFile(state or default_state_file(settings, "import", ".json", *identity), identity)
         source = TopicImport(partial(follow_topic, foreign, topic), decoder, event_map, offsets, until_idle)
         with stop_on_signal(source.stop):
             print_summary(send_to_kafka(source, settings, policy), as_json)
@@ -99,7 +99,7 @@ def import_rows(
     bookmark = None
     if resume:
         paths = [str(Path(name).resolve()) for name in names]
-        bookmark = Bookmark(state or state_file(settings, "import", ".json", *paths), names)
+        bookmark = Bookmark(state or default_state_file(settings, "import", ".json", *paths), names)
     files_source = FileImport(names, event_map, bookmark, reading(encoding))
     print_summary(send_to_kafka(files_source, settings, policy), as_json)
     if not files_source.has_events:

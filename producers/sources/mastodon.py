@@ -12,7 +12,7 @@ from producers.mastodon.polling import MastodonSource, PollPolicy
 from producers.mastodon.tracked import TrackedStatuses
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
-from producers.state_files import state_file
+from producers.state_files import default_state_file
 
 
 @click.command("mastodon")
@@ -72,7 +72,7 @@ def mastodon(
     """
     timelines = _timelines(is_public, is_local, tags, accounts)
     settings = load_settings()
-    tracked = TrackedStatuses(state or state_file(settings, "mastodon", ".sqlite", server))
+    tracked = TrackedStatuses(state or default_state_file(settings, "mastodon", ".sqlite", server))
     try:
         api = MastodonApi(server, None if token_file is None else _read_token(token_file))
         stream = api.stream(is_local=not is_public) if token_file is not None and (is_public or is_local) else None
