@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.errors import Unavailable
-from pipeline.kafka.client import read_topic
 from pipeline.kafka.topics import ensure_topics, partition_of
 from pipeline.settings import Settings
+from pipeline.topic_reader import read_topic
 from producers.collector.batch_sender import BatchPolicy, BatchSender
 from producers.collector.outgoing import OutgoingRecord, Overloaded
 from tests.tcp_proxy import TcpProxy

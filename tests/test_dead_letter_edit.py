@@ -13,10 +13,10 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters.from_sources import adopt_letters
 from pipeline.dead_letters.letter import DeadLetter
 from pipeline.dead_letters.sink import DeadLetterSink
-from pipeline.kafka.client import read_topic
 from pipeline.kafka.publisher import open_publisher
 from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
+from pipeline.topic_reader import read_topic
 from producers.destinations import KafkaDestination
 from producers.event_lines import ParsedLine
 from producers.mapping.letters import Edit

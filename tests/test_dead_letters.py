@@ -13,9 +13,9 @@ from pipeline.dead_letters import DeadLetter, DeadLetterSink, Fuse, FusePolicy
 from pipeline.dead_letters.commands import dead_letters, escape_for_terminal
 from pipeline.dead_letters.reader import Choice, in_order, newest, plan_retry, retry
 from pipeline.errors import FuseBlown, Unavailable
-from pipeline.kafka.client import read_topic
 from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
+from pipeline.topic_reader import read_topic
 from schemas.topics import Topics
 from tests.end_to_end.checks import environment_of
 

@@ -21,9 +21,9 @@ from fakes_kafka import FakeRecordProducer
 from pipeline.cli import engagement
 from pipeline.errors import CheckFailed, EngagementError, Refused
 from pipeline.files.text_file import DEFAULT_READING, LINE_BYTES, ReadPolicy
-from pipeline.kafka.client import read_topic
 from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
+from pipeline.topic_reader import read_topic
 from processors.virality.fit.history import read_cascades
 from processors.virality.parameters import SHIPPED_PATH, load_parameters
 from producers import sending

@@ -23,10 +23,11 @@ from pyarrow import parquet
 from pipeline.cli import engagement
 from pipeline.errors import Refused, SettingsError, Unavailable
 from pipeline.files.flaws import Flaw
-from pipeline.kafka.client import TopicRecord, follow_topic, open_admin, read_topic
+from pipeline.kafka.client import open_admin
 from pipeline.kafka.publisher import open_publisher
 from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
+from pipeline.topic_reader import TopicRecord, follow_topic, read_topic
 from producers.mapping.decoders import AVRO, JSON, PROTOBUF, DecodingRule, open_decoder
 from producers.mapping.file_import import FileImport
 from producers.mapping.hours import HourFiles, hours_of, is_hours

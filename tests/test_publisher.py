@@ -12,13 +12,14 @@ import pytest
 from fakes_kafka import FakeBroker, FakeRecordProducer
 
 from pipeline.errors import EngagementError, RecordTooLarge, Refused, Unavailable
-from pipeline.kafka.client import open_admin, read_topic
+from pipeline.kafka.client import open_admin
 from pipeline.kafka.inflight import PartitionQueue
 from pipeline.kafka.link import LinkPolicy
 from pipeline.kafka.publisher import Publisher, open_publisher
 from pipeline.kafka.publisher_policy import RECORD_OVERHEAD, PublisherPolicy
 from pipeline.kafka.topics import partition_of
 from pipeline.record_producer import RecordProducer
+from pipeline.topic_reader import read_topic
 
 TOPIC = "engagement.likes"
 PARTITIONS = 4

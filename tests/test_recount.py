@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import CheckFailed
-from pipeline.kafka.client import TopicRecord
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
+from pipeline.topic_reader import TopicRecord
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.commands import recount

@@ -22,9 +22,9 @@ from fakes_kafka import FakeRecordProducer
 
 from pipeline.cli import engagement
 from pipeline.errors import CheckFailed, Refused
-from pipeline.kafka.client import read_topic
 from pipeline.kafka.topics import ensure_topics, partition_of
 from pipeline.settings import Settings
+from pipeline.topic_reader import read_topic
 from producers.bookmark import Bookmark, FilePosition
 from producers.destinations import KafkaDestination
 from producers.event_lines import read_post_csv

@@ -17,9 +17,9 @@ from fakes_kafka import FakeRecordProducer
 from pipeline.canonical_url import canonical_url
 from pipeline.cli import engagement
 from pipeline.errors import SettingsError
-from pipeline.kafka.client import read_topic
 from pipeline.kafka.topics import ensure_topics, partition_of
 from pipeline.settings import Settings
+from pipeline.topic_reader import read_topic
 from producers.destinations import FileDestination, KafkaDestination
 from producers.sending import SendPolicy, send_all
 from producers.simulation.malformed import SPOILERS

@@ -12,8 +12,8 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters.letter import DeadLetter
 from pipeline.dead_letters.sink import dead_letter_columns
 from pipeline.errors import Refused, Unavailable
-from pipeline.kafka.client import TopicRecord, follow_topic
 from pipeline.settings import Settings
+from pipeline.topic_reader import TopicRecord, follow_topic
 from schemas.tables import DEAD_LETTERS
 
 SOURCE_HEADER: Final = "source"

@@ -7,7 +7,6 @@ at level DEBUG, so the password is passed as a string whose repr hides it.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -33,6 +32,9 @@ FRAMING_BYTES: Final = 64 * 1024
 
 Offsets = dict[tuple[str, int], int]
 """Offsets by topic and partition."""
+
+TopicPlace: Final = TopicPartition
+"""A topic and a partition, as kafka-python's consumer has them."""
 
 hash_key: Final[Callable[[bytes], int]] = murmur2
 """murmur2 as Kafka's own clients compute it, unsigned 32 bits; 8 us for a key of 20 bytes, so callers cache it."""
@@ -165,62 +167,10 @@ def open_admin(settings: Settings, connect_seconds: float = KAFKA_CONNECT_SECOND
         client.close()
 
 
-@dataclass(frozen=True)
-class TopicRecord:
-    """A record of the log. `timestamp` is in milliseconds since 1970, by the broker's clock."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
-
-
-def read_topic(settings: Settings, topic: str) -> Iterator[TopicRecord]:
-    """Yields the records of a topic up to its end at the time of the call, partition by partition.
-
-    Commits nothing. Raises Unavailable.
-    """
-    with _consumer(settings, topic) as consumer:
-        for number in sorted(consumer.partitions_for_topic(topic) or ()):
-            yield from _read_partition(consumer, TopicPartition(topic, number))
-
-
-def follow_topic(settings: Settings, topic: str, start: Mapping[int, int]) -> Iterator[TopicRecord | None]:
-    """Yields the records of a topic of any producer, and goes on with those to come; None about once a second without
-    any. Runs until the caller stops.
-
-    `start`: the first offset of each partition; a partition without one begins at its oldest record. Commits nothing,
-    joins no group. Raises Unavailable, and Refused where an offset of `start` lies outside of its partition: some of
-    its records are deleted, or the topic was made anew.
-    """
-    with _consumer(settings, topic, reset="none") as consumer:
-        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        if not partitions:
-            raise Unavailable(f"topic {topic} is not there, or Kafka at {settings.kafka} does not show it")
-        consumer.assign(partitions)
-        oldest, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
-        for partition in partitions:
-            offset = start.get(partition.partition, oldest[partition])
-            if not oldest[partition] <= offset <= ends[partition]:
-                raise Refused(
-                    f"{topic} {partition.partition}: offset {offset} is outside of {oldest[partition]} to "
-                    f"{ends[partition]}: records are deleted, or the topic was made anew; delete the saved position"
-                )
-            consumer.seek(partition, offset)
-        while True:
-            polled = consumer.poll(timeout_ms=1000)
-            for records in polled.values():
-                yield from map(_as_topic_record, records)
-            if not polled:
-                yield None
-
-
 @contextmanager
-def _consumer(settings: Settings, topic: str, reset: str = "earliest") -> Iterator[KafkaConsumer]:
-    """Opens a consumer without a group; errors are translated."""
+def open_consumer(settings: Settings, topic: str, reset: str = "earliest") -> Iterator[KafkaConsumer]:
+    """Opens a consumer of kafka-python without a group; errors that the block raises are translated. `reset`: where
+    reading goes on when an offset is not there, or none. Raises Unavailable."""
     with translated_errors(settings, topic):
         consumer = KafkaConsumer(
             **client_options(settings),
@@ -311,18 +261,3 @@ class _Hidden(str):
 
     def __repr__(self) -> str:
         return "'***'"
-
-
-def _read_partition(consumer: KafkaConsumer, partition: TopicPartition) -> Iterator[TopicRecord]:
-    consumer.assign([partition])
-    end = consumer.end_offsets([partition])[partition]
-    consumer.seek_to_beginning(partition)
-    while consumer.position(partition) < end:
-        for record in consumer.poll(timeout_ms=500).get(partition, ()):
-            if record.offset < end:
-                yield _as_topic_record(record)
-
-
-def _as_topic_record(record: Any) -> TopicRecord:
-    where = (record.topic, record.partition, record.offset, record.timestamp)
-    return TopicRecord(*where, record.key, record.value, tuple(record.headers))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pipeline.errors import Refused
 from pipeline.files.documents import read_json, replace_json
-from pipeline.kafka.client import TopicRecord
+from pipeline.topic_reader import TopicRecord
 from producers.mapping.decoders import DecodeRow
 from producers.mapping.file_import import items_of_row
 from producers.mapping.mapper import EventMap

@@ -12,8 +12,8 @@ from pipeline.errors import Refused, SettingsError
 from pipeline.files.flaws import Flaw
 from pipeline.files.opening import STDIN, check_inputs
 from pipeline.files.options import ENCODING_OPTION, STRICT_OPTION, reading
-from pipeline.kafka.client import follow_topic
 from pipeline.settings import Settings, load_settings
+from pipeline.topic_reader import follow_topic
 from producers.bookmark import Bookmark
 from producers.command import JSON_OPTION, RATE_OPTION, print_summary, send_to_kafka, stop_on_signal
 from producers.mapping.decoders import DECODINGS, JSON, DecodingRule, open_decoder

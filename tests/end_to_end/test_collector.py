@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.kafka.client import read_topic
 from pipeline.settings import Settings
+from pipeline.topic_reader import read_topic
 from tests.collector_process import Client, CollectorProcess
 from tests.end_to_end.checks import assert_exact, assert_recounted, engagement, environment_of
 from tests.end_to_end.inputs import Input, simulated
