@@ -4,11 +4,8 @@ A program reads its settings once where it starts and passes them on; they are f
 """
 
 import os
-import re
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipeline.clickhouse.url import ClickHouseUrl
 from pipeline.errors import SettingsError
 from pipeline.holds_secrets import HoldsSecrets
+from pipeline.setting_values import ClickHouseAddress, Servers, Zone, servers_of
 from pipeline.unknown_settings import warn_of_unknown_variables
 from schemas.topics import Topics
 
@@ -29,8 +27,6 @@ FILES: Final = {
 }
 """What each setting that is a file wants."""
 
-SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):\d{1,5}")
-
 
 class Settings(HoldsSecrets, BaseSettings):
     """All settings. A field is the variable `ENGAGEMENT_<NAME>`; docs/settings.md is generated from this class."""
@@ -40,7 +36,7 @@ class Settings(HoldsSecrets, BaseSettings):
     )
 
     # Kafka
-    kafka: str = Field("127.0.0.1:9092", description="Bootstrap servers, host:port,...")
+    kafka: Servers = Field("127.0.0.1:9092", description="Bootstrap servers, host:port,...")
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Security protocol"
     )
@@ -62,7 +58,7 @@ class Settings(HoldsSecrets, BaseSettings):
     retention_hours: int = Field(168, ge=1, description="How long Kafka keeps source records, hours")
 
     # ClickHouse
-    clickhouse: SecretStr = Field(
+    clickhouse: ClickHouseAddress = Field(
         SecretStr("clickhouse://default@127.0.0.1:9000/engagement"),
         description="clickhouse://user:password@host:port/database, clickhouses:// for TLS",
     )
@@ -129,7 +125,7 @@ class Settings(HoldsSecrets, BaseSettings):
         pattern=r"^[1-7](-[1-7])?(,[1-7](-[1-7])?)*$",
         description="... on these days, 1 is Monday: 1-5, 2,4,6, or over the end of the week 7-4 (Sunday to Thursday)",
     )
-    business_zone: str = Field("UTC", description="... in this time zone: Europe/Berlin")
+    business_zone: Zone = Field("UTC", description="... in this time zone: Europe/Berlin")
 
     # Forecast
     forecast: Path | None = Field(
@@ -191,16 +187,6 @@ class Settings(HoldsSecrets, BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged")
     log_json: bool = Field(False, description="Log lines as JSON objects")
 
-    @field_validator("kafka")
-    @classmethod
-    def _kafka_is_a_list_of_servers(cls, value: str) -> str:
-        servers = _servers(value)
-        if not servers or not all(map(SERVER.fullmatch, servers)):
-            raise ValueError("must be host:port, or several with commas between")
-        if not all(0 < int(server.rpartition(":")[2]) < 65536 for server in servers):
-            raise ValueError("must have ports from 1 to 65535")
-        return value
-
     @field_validator("kafka_ca", "clickhouse_ca", "brands", "alerts", "collect_certificate", "collect_private_key")
     @classmethod
     def _file_is_there(cls, value: Path | None, info: ValidationInfo) -> Path | None:
@@ -214,34 +200,6 @@ class Settings(HoldsSecrets, BaseSettings):
         start, _, end = value.partition("-")
         if start >= end:
             raise ValueError(f"{value} ends before it starts; give both of one day, at most until 24:00")
-        return value
-
-    @field_validator("business_zone")
-    @classmethod
-    def _zone_is_known(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ValueError, OSError, ZoneInfoNotFoundError):
-            raise ValueError("is no time zone that this machine knows; give one such as Europe/Berlin") from None
-        return value
-
-    @field_validator("clickhouse")
-    @classmethod
-    def _clickhouse_is_a_url(cls, value: SecretStr) -> SecretStr:
-        try:
-            url = urlsplit(value.get_secret_value())
-            usable = url.scheme in ("clickhouse", "clickhouses") and url.hostname and url.port != 0
-        except ValueError:  # the error's text may quote the password
-            usable = False
-        if not usable:
-            raise ValueError(
-                "must be clickhouse://user:password@host:port/database (or clickhouses:// for TLS), "
-                "with @ : / # ? % [ ] in user and password percent-encoded"
-            )
-        if not url.path.strip("/").replace("_", "a").isalnum():
-            raise ValueError(
-                "must name a database of letters, digits and _ at its end: clickhouse://host:port/engagement"
-            )
         return value
 
     @model_validator(mode="after")
@@ -280,7 +238,7 @@ class Settings(HoldsSecrets, BaseSettings):
     @property
     def bootstrap(self) -> list[str]:
         """Returns the bootstrap servers, each as host:port."""
-        return _servers(self.kafka)
+        return servers_of(self.kafka)
 
     @property
     def topics(self) -> Topics:
@@ -307,7 +265,3 @@ def load_settings() -> Settings:
         raise SettingsError(name + said) from None
     warn_of_unknown_variables(os.environ, Settings.model_fields, [settings.alerts], as_json=settings.log_json)
     return settings
-
-
-def _servers(value: str) -> list[str]:
-    return [server.strip() for server in value.split(",") if server.strip()]
