@@ -29,9 +29,9 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from pipeline.canonical_url import canonical_host, canonical_site
-from pipeline.documents import Document, Place, Unquoted, read_yaml
 from pipeline.errors import SettingsError
-from pipeline.flaws import flaw_reason
+from pipeline.files.field_flaws import flaw_reason
+from pipeline.files.yaml_documents import Document, Place, Unquoted, read_yaml
 from schemas.events import ID_LENGTH, conversation_keys
 from schemas.folding import fold_name, fold_tag
 

@@ -19,9 +19,9 @@ from pydantic import (
 )
 
 from pipeline.brands import load_brands
-from pipeline.documents import Document, Place, read_yaml
 from pipeline.errors import SettingsError
-from pipeline.flaws import flaw_reason
+from pipeline.files.field_flaws import flaw_reason
+from pipeline.files.yaml_documents import Document, Place, read_yaml
 from pipeline.settings import Settings
 from processors.alerts.fields import FlawAt, Name, Seconds, SecretUrl, Section, Switch, Time, Words, between
 from processors.alerts.receivers import RECEIVERS, AnyReceiver

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo, model_validator
 
-from pipeline.documents import Place, is_text
+from pipeline.files.yaml_documents import Place, is_text
 from pipeline.holds_secrets import HoldsSecrets
 from processors.alerts.values.addresses import check_url, userinfo_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.documents import Place
+from pipeline.files.yaml_documents import Place
 from producers.event_lines import POST_SUFFIX, ParsedLine, dump
 from producers.mapping.fields import Extract, compile_condition, compile_field
 from producers.mapping.rules import EventRule, FieldRule, InputRule, MapFile, read_map_file

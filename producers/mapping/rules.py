@@ -21,8 +21,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from pipeline.documents import Document, read_yaml
-from pipeline.flaws import flaw_reason
+from pipeline.files.field_flaws import flaw_reason
+from pipeline.files.yaml_documents import Document, read_yaml
 
 SOURCES_OF_VALUES: Final = ("path", "column", "template", "value")
 LIST_FIELDS: Final = frozenset({"hashtags", "mentions", "links"})

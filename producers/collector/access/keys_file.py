@@ -31,9 +31,9 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.documents import read_yaml
 from pipeline.errors import Refused, SettingsError
-from pipeline.flaws import flaw_reason
+from pipeline.files.field_flaws import flaw_reason
+from pipeline.files.yaml_documents import read_yaml
 
 TOKEN_PREFIX: Final = "ek_"
 """Begins every key, so that scanners find keys that were published by mistake."""
