@@ -20,7 +20,7 @@ def load_all_kernels() -> None:
     load_spike_kernels()
 
 
-def main() -> int:
+def _main() -> int:
     """Compiles with progress on stderr. Returns 1, with the cure, where the kernels cannot be kept."""
 
     def say(text: str) -> None:
@@ -37,4 +37,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_main())

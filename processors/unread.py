@@ -12,7 +12,7 @@ from processors.worker import AGENTS, AgentSpec
 
 CONNECT_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.5
-SAY_SECONDS: Final = 5.0
+_SAY_SECONDS: Final = 5.0
 """How often a wait looks, and how often it says how far the workers are."""
 
 FIRST, SECOND = (next(spec for spec in AGENTS if spec.name == name) for name in ("engagement", "conversations"))
@@ -51,7 +51,7 @@ def wait_until_read(settings: Settings, seconds: float, say: Callable[[str], Non
                         f"{left:,} {what} are not read after {seconds:g} s: is a worker running (`engagement work`)? "
                         "Its log and /readyz say what it waits for"
                     )
-                if now - said >= SAY_SECONDS:
+                if now - said >= _SAY_SECONDS:
                     said = now
                     say(f"waiting for workers: {left:,} {what} are not read yet")
                 time.sleep(LOOK_SECONDS)

@@ -23,7 +23,7 @@ from pipeline.topic_reader import read_topic
 from producers.destinations import FileDestination, KafkaDestination
 from producers.sending import SendPolicy, send_all
 from producers.simulation.malformed import SPOILERS
-from producers.simulation.policy import SHARES, PlantedSpike, SimulationPolicy
+from producers.simulation.policy import SHARE_FIELDS, PlantedSpike, SimulationPolicy
 from producers.simulation.records import simulated_records
 from producers.source import SourceRecord
 from producers.sources.replay import ReplaySource
@@ -263,7 +263,7 @@ def test_ids_follow_from_every_option() -> None:
         "start": CLEAN.start + timedelta(seconds=1),
         "hours": 72.5,
         "spikes": (PlantedSpike.parse("hashtag:x@5x9"),),
-    } | dict.fromkeys((*SHARES, "retractions"), 0.01)
+    } | dict.fromkeys((*SHARE_FIELDS, "retractions"), 0.01)
     assert other.keys() == SimulationPolicy.__dataclass_fields__.keys()
     names = {CLEAN.name, *(replace(CLEAN, **{name: value}).name for name, value in other.items())}
     assert len(names) == 1 + len(other)

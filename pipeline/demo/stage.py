@@ -21,7 +21,7 @@ COMMAND: Final = (sys.executable, "-c", "from pipeline.cli import main; main()")
 WORKER_START_SECONDS: Final = 90.0
 """How long a worker may take to start, the time apart in which it compiles kernels."""
 
-SAY_SECONDS: Final = 5.0
+_SAY_SECONDS: Final = 5.0
 """How often the demo says how far the compilation is."""
 
 WORKER_STOP_SECONDS: Final = 30.0
@@ -70,7 +70,7 @@ class Worker:
                 reason = next(iter(json.load(error)["reasons"]), "")
                 if reason.startswith(COMPILING):
                     deadline = now + WORKER_START_SECONDS
-                    if now - said >= SAY_SECONDS:
+                    if now - said >= _SAY_SECONDS:
                         said = now
                         print(reason, file=sys.stderr, flush=True)
                 time.sleep(0.1)

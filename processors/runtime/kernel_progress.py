@@ -17,7 +17,7 @@ from pipeline.observability.health import COMPILING
 from processors.runtime.kernel_cache import VARIABLE
 
 SHOW_SECONDS: Final = 0.5
-SAY_SECONDS: Final = 5.0
+_SAY_SECONDS: Final = 5.0
 """How often progress is shown, and how often a line is said."""
 
 _COMPILATION: Final = "numba:compile"
@@ -78,7 +78,7 @@ class KernelProgress(event.Listener):  # type: ignore[misc]  # numba has no type
         left = "a minute in all" if math.isnan(seconds) else f"{seconds:.0f} s left"
         text = f"{COMPILING}, {loaded} of {kernels}, about {left} (once for each version)"
         self._show(text)
-        if now - self._said >= SAY_SECONDS:
+        if now - self._said >= _SAY_SECONDS:
             self._said = now
             self._say(text)
 

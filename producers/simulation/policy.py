@@ -14,7 +14,7 @@ from pipeline.errors import SettingsError
 SPIKE_PATTERN: Final = re.compile(r"""(hashtag|mention):([^@\s"\\]{1,200})@(\d+)x(\d+(?:\.\d+)?)""")
 
 
-SHARES: Final = ("duplicates", "late", "out_of_order", "future", "malformed", "awkward")
+SHARE_FIELDS: Final = ("duplicates", "late", "out_of_order", "future", "malformed", "awkward")
 """Fields of a policy that are shares of its events and do nothing unless asked for."""
 
 
@@ -81,7 +81,7 @@ class SimulationPolicy:
                     f"--spike {spike.where}:{spike.name}@{spike.minute}: the last minute is {minutes - 1}; name one "
                     "that is not after it, or more --hours"
                 )
-        for name in SHARES:
+        for name in SHARE_FIELDS:
             if self.events == 0 and getattr(self, name):
                 raise SettingsError(f"--{name.replace('_', '-')} is a share of --events, of which there are none")
 
