@@ -52,9 +52,13 @@ def work(until_caught_up: bool, since: datetime | None) -> None:
 
     Start as many as there is work for; they share the partitions. Ends on SIGTERM or Ctrl-C.
     """
-    rewind_to = (
-        None if since is None else int((since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp() * 1000)
-    )
+    if since is not None and not since.tzinfo:
+        since = since.replace(tzinfo=UTC)
+    if since is not None and since > datetime.now(UTC):
+        raise click.BadParameter(
+            f"{since.isoformat()} is still to come: nothing can be read again", param_hint="--from"
+        )
+    rewind_to = None if since is None else int(since.timestamp() * 1000)
     run_worker(load_settings(), WorkOptions(until_caught_up=until_caught_up, rewind_to=rewind_to))
 
 

@@ -86,3 +86,10 @@ def test_a_setting_that_makes_no_sense_is_wrong_use() -> None:
     done = _engagement("init", ENGAGEMENT_PARTITIONS="many")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("engagement: ENGAGEMENT_PARTITIONS: ")
+
+
+@pytest.mark.parametrize("time", ["2999-01-01", "2999-01-01T00:00:00+02:00"])
+def test_a_worker_cannot_read_again_what_is_still_to_come(time: str) -> None:
+    done = CliRunner().invoke(engagement, ["work", "--from", time])
+    assert done.exit_code == 2
+    assert "is still to come" in done.output
