@@ -92,7 +92,7 @@ def serve(name: str) -> None:
     """Serves one collector on a free port; for the benchmark itself."""
     if name == "instant":
         command.BatchSender = InstantSender  # type: ignore[misc]
-    command.collect.main(["--port", "0"], standalone_mode=False)
+    command.collect_events.main(["--port", "0"], standalone_mode=False)
 
 
 def line(name: str, said: dict[str, Any]) -> str:
@@ -192,7 +192,7 @@ class Load:
                 self.waiting.append(started + sent / self._rate)
                 sent += 1
             while self.waiting and self.free:
-                self.free.pop().send(self.waiting.pop(0), self.request())
+                self.free.pop(0).send(self.waiting.pop(0), self.request())
             if now >= next_look:
                 rss.append(self._process.memory_info().rss / 2**20)
                 next_look += max(1.0, self._seconds / 30)

@@ -30,7 +30,7 @@ because imports go one way."""
 
 COLLECTOR_COMMANDS: Final[CommandTable] = {
     "collect": (
-        "producers.collector.command:collect",
+        "producers.collector.command:collect_events",
         "Take events over HTTP: JSON, CloudEvents, ActivityStreams, webhooks.",
     ),
     "collect-keys": (

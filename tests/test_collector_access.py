@@ -20,7 +20,7 @@ from producers.collector.access.origins import OriginPolicy
 from producers.collector.access.senders import SenderLimits, SenderLoad
 from producers.collector.command import check_exposure
 from producers.collector.refusals import SlowDown
-from producers.collector.server import ListenPolicy, listen, serve
+from producers.collector.server import ListenPolicy, bind_listener, run_server
 from schemas.events import parse_event
 from tests.fakes_collector import LIKE, FakeCollector, like
 
@@ -269,12 +269,15 @@ def test_loopback_needs_none_and_tls_needs_both(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_and_a_certificate_that_is_none(tmp_path: Path) -> None:
-    with listen(ListenPolicy("127.0.0.1", 0)) as taken, pytest.raises(SettingsError, match="--port"):
-        listen(ListenPolicy("127.0.0.1", taken.getsockname()[1]))
+    with bind_listener(ListenPolicy("127.0.0.1", 0)) as taken, pytest.raises(SettingsError, match="--port"):
+        bind_listener(ListenPolicy("127.0.0.1", taken.getsockname()[1]))
     empty = tmp_path / "empty.pem"
     empty.touch()
-    with listen(ListenPolicy("127.0.0.1", 0)) as listener, pytest.raises(SettingsError, match="COLLECT_CERTIFICATE"):
-        serve(FakeCollector().app, ListenPolicy("127.0.0.1", 0, empty, empty), listener)
+    with (
+        bind_listener(ListenPolicy("127.0.0.1", 0)) as listener,
+        pytest.raises(SettingsError, match="COLLECT_CERTIFICATE"),
+    ):
+        run_server(FakeCollector().app, ListenPolicy("127.0.0.1", 0, empty, empty), listener)
     done = CliRunner().invoke(engagement, ["collect", "--cors-origin", "shop.example"])
     assert done.exit_code == 2
     assert "--cors-origin" in done.output

@@ -114,11 +114,14 @@ def test_a_head_that_does_not_come(monkeypatch: pytest.MonkeyPatch, said: bytes)
 
 
 @pytest.mark.parametrize("endless", [b"X-Header: " + b"y" * 1000 + b"\r\n", b"z" * 1000])
-def test_a_head_without_end(endless: bytes) -> None:
+@pytest.mark.parametrize("begun", [b"", b"Transfer-Encoding: chunked\r\n\r\n3\r\n{  \r\n0\r\n"])
+def test_a_head_without_end(endless: bytes, begun: bytes) -> None:
+    """Also of the headers that may come behind a chunked body."""
+
     async def run() -> int:
         async with serving(FakeCollector()) as port:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(HEAD)
+            writer.write(HEAD + begun)
             sent = 0
             try:
                 while sent < 10_000_000:
@@ -194,6 +197,20 @@ def test_a_client_that_goes_away() -> None:
     assert collector.sender.sent == []
     assert collector.ports.budget.held == 0
     assert any('code="499"' in series for series in collector.ports.metrics.snapshot())
+
+
+def test_chunks_of_one_byte_are_taken() -> None:
+    collector = FakeCollector()
+    padded = BODY + b" " * 100_000
+
+    async def run() -> int:
+        async with serving(collector) as port:
+            streams = await asyncio.open_connection("127.0.0.1", port)
+            chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in padded)
+            streams[1].write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+            return (await answer_of(streams))[0]
+
+    assert asyncio.run(run()) == 202
 
 
 def test_chunks_and_expectations() -> None:

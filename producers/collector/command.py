@@ -23,9 +23,9 @@ from producers.collector.item_intake import IntakePolicy
 from producers.collector.metrics import CollectorMetrics
 from producers.collector.reading.body import BodyBudget, BodyPolicy
 from producers.collector.reading.idempotency import IdempotencyPolicy, IdempotencyStore
-from producers.collector.server import ListenPolicy, listen, serve
+from producers.collector.server import ListenPolicy, bind_listener, run_server
 
-MEBIBYTE: Final = 1024 * 1024
+_MEBIBYTE: Final = 1024 * 1024
 
 
 @click.command()
@@ -36,7 +36,7 @@ MEBIBYTE: Final = 1024 * 1024
 @click.option(
     "--cors-origin", "origins", multiple=True, help="Pages of this origin, https://shop.example, may send; repeatable."
 )
-def collect(host: str, port: int, origins: tuple[str, ...]) -> None:
+def collect_events(host: str, port: int, origins: tuple[str, ...]) -> None:
     """Take events over HTTP: JSON, CloudEvents, ActivityStreams, webhooks. GET /docs lists the endpoints.
 
     A request is answered by 202 once Kafka has acked its events. SIGTERM ends the collector without losing any.
@@ -59,8 +59,8 @@ def collect(host: str, port: int, origins: tuple[str, ...]) -> None:
         settings.collect_ack_seconds,
     )
     ports = open_ports(settings, OriginPolicy(frozenset(origins), loopback_only=settings.collect_keys is None))
-    listener = listen(policy)
-    serve(build_app(make_inlets(settings), ports, intake_policy(settings)), policy, listener)
+    listener = bind_listener(policy)
+    run_server(build_app(make_inlets(settings), ports, intake_policy(settings)), policy, listener)
 
 
 def check_exposure(settings: Settings, host: str) -> None:
@@ -77,7 +77,7 @@ def check_exposure(settings: Settings, host: str) -> None:
 def open_ports(settings: Settings, origins: OriginPolicy) -> IntakePorts:
     """Puts the parts of a collector together; nothing connects yet. Raises SettingsError for a keys file with flaws."""
     limits = SenderLimits(settings.collect_body_limit, 0.0, settings.collect_concurrency)
-    memory = settings.producer_memory_mb * MEBIBYTE
+    memory = settings.producer_memory_mb * _MEBIBYTE
     compression = None if settings.producer_compression == "none" else settings.producer_compression
     return IntakePorts(
         BatchSender(settings, BatchPolicy(memory, settings.collect_ack_seconds, compression=compression)),

@@ -10,11 +10,11 @@ from producers.collector.mappers.activity_streams import ActivityStreams
 from producers.collector.mappers.cloud_events import CloudEvents
 from producers.collector.mappers.hooks import HOOKS, HookSpec
 from producers.collector.mappers.known_objects import KnownObjects
-from producers.collector.mappers.own import OwnEvents
+from producers.collector.mappers.own import PlainEvents
 from producers.collector.reading.items import LINES
 
 EVENT_TYPES: Final = frozenset({"application/json", *LINES})
-ACTIVITY_TYPES: Final = frozenset({"application/activity+json", "application/ld+json", "application/json"})
+INBOX_TYPES: Final = frozenset({"application/activity+json", "application/ld+json", "application/json"})
 FEDIVERSE: Final = "fediverse"
 """The channel of activities whose sender has no lone channel: their type does not tell the software."""
 
@@ -24,9 +24,9 @@ def make_inlets(settings: Settings, hooks: Mapping[str, HookSpec] = HOOKS) -> li
     known = KnownObjects(settings.collect_state)
     activities = ActivityStreams(known)
     inlets = [
-        Inlet("/v1/events", OwnEvents(), STANDARD, EVENT_TYPES),
+        Inlet("/v1/events", PlainEvents(), STANDARD, EVENT_TYPES),
         Inlet("/v1/cloudevents", CloudEvents(activities), STANDARD),
-        Inlet("/inbox", activities, STANDARD, ACTIVITY_TYPES, FEDIVERSE),
+        Inlet("/inbox", activities, STANDARD, INBOX_TYPES, FEDIVERSE),
     ]
     inlets += [
         Inlet(f"/hooks/{name}", hook.make(known), hook.scheme, None, hook.channel) for name, hook in hooks.items()

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from producers.collector.access.grants import Access
 from producers.collector.access.origins import OriginPolicy
-from producers.collector.access.senders import Sender, SenderLoad
+from producers.collector.access.senders import EventSender, SenderLoad
 from producers.collector.item_intake import Inlet, IntakePolicy, ItemIntake
 from producers.collector.metrics import CollectorMetrics
 from producers.collector.outgoing import RecordSender
@@ -91,7 +91,7 @@ class Intake:
         finally:
             load.leave()
 
-    async def _read(self, request: "_Request", sender: Sender | None) -> Reply:
+    async def _read(self, request: "_Request", sender: EventSender | None) -> Reply:
         limit = self._policy.body_limit if sender is None else sender.limits.body_bytes
         request.is_read = True
         body = await read_body(request.receive, request.headers, limit, self._ports.budget)
@@ -109,7 +109,7 @@ class Intake:
         finally:
             self._ports.budget.give_back(len(body))
 
-    async def _once(self, request: "_Request", sender: Sender, body: bytes) -> Reply:
+    async def _once(self, request: "_Request", sender: EventSender, body: bytes) -> Reply:
         """Takes a request, or repeats the earlier answer of its Idempotency-Key."""
         name = next((name for name in KEY_HEADERS if name.encode() in request.headers), "")
         if not name:
@@ -135,7 +135,7 @@ class Intake:
         answers.keep(scope, promised, reply)
         return reply
 
-    def _enter(self, request: "_Request", sender: Sender) -> SenderLoad:
+    def _enter(self, request: "_Request", sender: EventSender) -> SenderLoad:
         request.source = sender.source
         load = self._ports.access.load_of(sender)
         load.enter(sender.limits, time.monotonic())

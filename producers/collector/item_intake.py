@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from pipeline.errors import EngagementError
-from producers.collector.access.senders import Sender
+from producers.collector.access.senders import EventSender
 from producers.collector.access.signatures import SignatureScheme
 from producers.collector.mappers.port import MappedItem, Mapper, RequestFacts
 from producers.collector.metrics import CollectorMetrics
@@ -66,7 +66,7 @@ class ItemIntake:
         except EngagementError as error:
             raise SlowDown(503, str(error), AWAY_SECONDS) from None
 
-    async def take(self, headers: Mapping[str, str], sender: Sender, body: bytes, id_root: str) -> Reply:
+    async def take(self, headers: Mapping[str, str], sender: EventSender, body: bytes, id_root: str) -> Reply:
         """Takes all items of a body; missing event_ids are derived from `id_root`. Raises SlowDown."""
         now = datetime.now(UTC)
         items: list[MappedItem] = []
@@ -117,7 +117,7 @@ class ItemIntake:
         origin: list[int],
         items: list[MappedItem],
         rejected: list[Rejection],
-        sender: Sender,
+        sender: EventSender,
         now: datetime,
     ) -> None:
         """Sends events and dead letters. Events that the broker refuses move from `origin` to `rejected`."""
@@ -130,7 +130,7 @@ class ItemIntake:
             rejected[:] = sorted([*rejected, *late], key=lambda each: each.index)
 
     def _dead(
-        self, rejected: list[Rejection], items: list[MappedItem], sender: Sender, now: datetime
+        self, rejected: list[Rejection], items: list[MappedItem], sender: EventSender, now: datetime
     ) -> list[OutgoingRecord]:
         topic, place = self._policy.topics.dead_letters, f"collector{self._inlet.place}"
         received, limit = int(now.timestamp() * 1000), self._policy.record_limit

@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Mapping
 from html import escape
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
+from producers.collector.mappers.fields import Json
 from producers.collector.mappers.hooks import HOOKS
 from schemas.events import event_json_schema
-
-Json = dict[str, Any]
 
 DESCRIPTION: Final = """Takes events of social media over HTTP and answers once Kafka has acked them.
 

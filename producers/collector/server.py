@@ -18,7 +18,7 @@ from producers.collector.http_protocol import BoundedHttp
 
 BACKLOG: Final = 1024
 KEEP_ALIVE_SECONDS: Final = 15
-GRACE_SECONDS: Final = 5.0
+ANSWER_GRACE_SECONDS: Final = 5.0
 """What answers may take to reach their clients, beyond the wait for acks, after SIGTERM."""
 
 GARBAGE_THRESHOLD: Final = 50_000
@@ -39,7 +39,7 @@ class ListenPolicy:
     ack_seconds: float = 10.0
 
 
-def listen(policy: ListenPolicy) -> socket.socket:
+def bind_listener(policy: ListenPolicy) -> socket.socket:
     """Binds the address. Raises SettingsError when it cannot be bound."""
     try:
         family = socket.AF_INET6 if ":" in policy.host else socket.AF_INET
@@ -51,7 +51,7 @@ def listen(policy: ListenPolicy) -> socket.socket:
         ) from None
 
 
-def serve(app: Any, policy: ListenPolicy, listener: socket.socket) -> None:
+def run_server(app: Any, policy: ListenPolicy, listener: socket.socket) -> None:
     """Serves until SIGTERM or SIGINT; then no connection is accepted, and all requests in progress are answered.
 
     Raises SettingsError for a certificate that cannot be used.
@@ -71,7 +71,7 @@ def serve(app: Any, policy: ListenPolicy, listener: socket.socket) -> None:
         limit_concurrency=policy.connections,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(policy.ack_seconds + GRACE_SECONDS),
+        timeout_graceful_shutdown=int(policy.ack_seconds + ANSWER_GRACE_SECONDS),
     )
     try:
         config.load()

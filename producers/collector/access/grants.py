@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from pipeline.errors import EngagementError
 from pipeline.observability.outages import OutageLog
 from producers.collector.access.keys_file import KeyEntry, hash_of, read_keys
-from producers.collector.access.senders import ANYBODY, Sender, SenderLimits, SenderLoad
+from producers.collector.access.senders import ANYBODY, EventSender, SenderLimits, SenderLoad
 from producers.collector.access.signatures import SignatureScheme
 from producers.collector.refusals import RequestRefused
 
@@ -42,21 +42,21 @@ class Access:
         """Reads the keys. Raises SettingsError."""
         self._policy = policy
         self._loads: dict[str, SenderLoad] = {}
-        self._by_hash: dict[str, Sender] = {}
-        self._signers: list[tuple[Sender, str]] = []
+        self._by_hash: dict[str, EventSender] = {}
+        self._signers: list[tuple[EventSender, str]] = []
         self._stamp: tuple[int, int] | None = None
         self._looked = time.monotonic()
         self._outages = OutageLog(log)
         if policy.keys is not None:
             self._load(policy.keys)
 
-    def by_key(self, scheme: SignatureScheme, headers: Mapping[bytes, bytes], query: bytes) -> Sender | None:
+    def by_key(self, scheme: SignatureScheme, headers: Mapping[bytes, bytes], query: bytes) -> EventSender | None:
         """Returns the sender of a request by the key; None for a signed request, whose body tells the sender.
 
         Raises RequestRefused for a request with neither.
         """
         if self._policy.keys is None:
-            return Sender("", ANYBODY, None, self._policy.limits)
+            return EventSender("", ANYBODY, None, self._policy.limits)
         self._look_for_changes(self._policy.keys)
         token = _bearer(headers.get(b"authorization", b""))
         if not token and self._policy.token_in_query:
@@ -74,7 +74,7 @@ class Access:
 
     def by_signature(
         self, scheme: SignatureScheme, headers: Mapping[bytes, bytes], query: bytes, body: bytes
-    ) -> Sender:
+    ) -> EventSender:
         """Returns the sender whose secret has signed the body; ?key=ID names one of them. Raises RequestRefused."""
         texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         key_id = _parameter(query, "key")
@@ -85,7 +85,7 @@ class Access:
             401, f"{scheme.header}: no secret of a key has signed this, or the signature is too old", CHALLENGE
         )
 
-    def load_of(self, sender: Sender) -> SenderLoad:
+    def load_of(self, sender: EventSender) -> SenderLoad:
         """Returns the load of a sender."""
         return self._loads.setdefault(sender.key_id, SenderLoad())
 
@@ -111,12 +111,12 @@ class Access:
         self._by_hash = {entry.sha256: senders[entry.id] for entry in entries}
         self._signers, self._stamp = signers, stamp
 
-    def _sender(self, entry: KeyEntry) -> Sender:
+    def _sender(self, entry: KeyEntry) -> EventSender:
         default = self._policy.limits
         limits = SenderLimits(
             entry.body_limit or default.body_bytes, entry.rate or default.rate, entry.concurrency or default.concurrency
         )
-        return Sender(entry.id, entry.source, tuple(entry.channels) if entry.channels else None, limits)
+        return EventSender(entry.id, entry.source, tuple(entry.channels) if entry.channels else None, limits)
 
 
 def _stamp_of(path: Path) -> tuple[int, int]:

@@ -38,7 +38,7 @@ from pipeline.files.yaml_documents import read_yaml
 TOKEN_PREFIX: Final = "ek_"
 """Begins every key, so that scanners find keys that were published by mistake."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 ChannelName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
@@ -79,8 +79,8 @@ class KeyEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    id: Name
-    source: Name
+    id: KeyName
+    source: KeyName
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     channels: Annotated[list[ChannelName], Field(min_length=1)] | None = None
     secret: SecretPlace | None = None

@@ -26,14 +26,14 @@ class OriginPolicy:
         """Raises RequestRefused for a request of a page or host that is not allowed."""
         if b"origin" in headers and not self.is_allowed(headers):
             raise RequestRefused(403, "Origin: pages of this site may not send; start with --cors-origin ORIGIN")
-        if self.loopback_only and not is_loopback(host_of(headers.get(b"host", b"").decode("latin-1"))):
+        if self.loopback_only and not is_loopback(host_name(headers.get(b"host", b"").decode("latin-1"))):
             raise RequestRefused(
                 403, "Host: a collector without keys answers to 127.0.0.1 and localhost only; make a key by "
                 "`engagement collect-keys add`"
             )  # fmt: skip
 
 
-def host_of(authority: str) -> str:
+def host_name(authority: str) -> str:
     """Returns the host of a Host header, without port and brackets."""
     if authority.startswith("["):
         return authority[1:].partition("]")[0]

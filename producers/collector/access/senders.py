@@ -20,7 +20,7 @@ class SenderLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class EventSender:
     """A sender as its key says. `channels`: None for all."""
 
     key_id: str

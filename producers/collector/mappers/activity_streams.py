@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
-from producers.collector.mappers.fields import Json, parse_object
+from producers.collector.mappers.fields import EventFields, Json, parse_object
 from producers.collector.mappers.known_objects import KnownObject, KnownObjects
 from producers.collector.mappers.note_fields import describe_note, first_id, type_names
 from producers.collector.mappers.port import MappedItem, RequestFacts, event_item
@@ -38,11 +38,9 @@ IGNORED: Final = frozenset(
 """Types that say nothing about engagement."""
 
 ACTIVITIES: Final = LIKES | WRITES | IGNORED | {"Announce", "Undo", "Delete"}
-COLLECTIONS: Final = frozenset({"Collection", "OrderedCollection", "CollectionPage", "OrderedCollectionPage"})
+COLLECTION_TYPES: Final = frozenset({"Collection", "OrderedCollection", "CollectionPage", "OrderedCollectionPage"})
 DEEPEST: Final = 4
 """Activities within activities: Announce of Undo of Announce of a note."""
-
-Event = dict[str, Any]
 
 
 class ActivityStreams:
@@ -59,7 +57,7 @@ class ActivityStreams:
         """Returns the item of an activity, or the items of a collection of activities."""
         try:
             document = parse_object(raw, "an activity")
-            if type_names(document) & COLLECTIONS:
+            if type_names(document) & COLLECTION_TYPES:
                 members = document.get("orderedItems") or document.get("items") or []
                 if not isinstance(members, list):
                     members = [members]
@@ -77,7 +75,7 @@ class ActivityStreams:
         except InvalidEvent as flaw:
             return MappedItem(raw, flaw=flaw)
 
-    def _event(self, activity: Json, received: str, depth: int) -> Event | None:
+    def _event(self, activity: Json, received: str, depth: int) -> EventFields | None:
         """Returns the event of an activity; None for one without meaning here. Raises InvalidEvent."""
         types = type_names(activity)
         if depth == 0:
@@ -102,7 +100,7 @@ class ActivityStreams:
         known = ", ".join(sorted({"Like", "Announce", "Create", "Update", "Undo", "Delete"}))
         raise InvalidEvent("type", f"no activity that is known here; send one of {known}")
 
-    def _written(self, activity: Json) -> Event | None:
+    def _written(self, activity: Json) -> EventFields | None:
         note = _first_object(activity)
         if isinstance(note, str):
             raise InvalidEvent("object", "only an id: what was written cannot be told; send the object itself")
@@ -111,11 +109,11 @@ class ActivityStreams:
         types = type_names(note)
         if types & NOTES:
             return self._note_event(activity, note)
-        if types & IGNORED or types & COLLECTIONS:
+        if types & IGNORED or types & COLLECTION_TYPES:
             return None
         raise InvalidEvent("object.type", f"none that is known here; send one of {', '.join(sorted(NOTES))}")
 
-    def _note_event(self, activity: Json, note: Json) -> Event | None:
+    def _note_event(self, activity: Json, note: Json) -> EventFields | None:
         """Returns a note as a post or comment; None for a vote in a poll."""
         note_id = first_id(note) or first_id(activity)
         if not note_id:
@@ -130,7 +128,7 @@ class ActivityStreams:
         known = KnownObject(kind, post_id, note_id, _required(actor, "actor"))
         for name in {note_id, first_id(activity)} - {""}:
             self._known.note(name, known)
-        event: Event = {
+        event: EventFields = {
             "kind": kind,
             "event_id": note_id,
             "post_id": post_id,
@@ -166,7 +164,7 @@ class ActivityStreams:
             return post_id, None
         return post_id, answered
 
-    def _reaction(self, activity: Json, kind: Kind, received: str) -> Event:
+    def _reaction(self, activity: Json, kind: Kind, received: str) -> EventFields:
         """Returns the like or share of a note."""
         target = _first_object(activity)
         target_id = _required(first_id(target), "object")
@@ -190,7 +188,7 @@ class ActivityStreams:
             "occurred_at": _time_of(activity) or received,
         }
 
-    def _undone(self, activity: Json, inner: Any, received: str) -> Event | None:
+    def _undone(self, activity: Json, inner: Any, received: str) -> EventFields | None:
         actor = _required(first_id(activity.get("actor")), "actor")
         if isinstance(inner, dict):
             types = type_names(inner)
@@ -210,7 +208,7 @@ class ActivityStreams:
                 return None
         return self._retraction(first_id(inner), "object", actor, _time_of(activity) or received)
 
-    def _deleted(self, activity: Json, inner: Any, received: str) -> Event | None:
+    def _deleted(self, activity: Json, inner: Any, received: str) -> EventFields | None:
         actor = _required(first_id(activity.get("actor")), "actor")
         target = _required(first_id(inner), "object")
         if target == actor or (isinstance(inner, dict) and type_names(inner) & (IGNORED - {"Tombstone"})):
@@ -219,7 +217,7 @@ class ActivityStreams:
             self._note_event({"actor": actor}, inner)
         return self._retraction(target, "object", actor, _time_of(activity) or received)
 
-    def _retraction(self, target: str, field: str, actor: str, occurred: str) -> Event:
+    def _retraction(self, target: str, field: str, actor: str, occurred: str) -> EventFields:
         """Returns the retraction of a known event. Raises InvalidEvent for one that is not known."""
         known = self._known.find(_required(target, field))
         if known is None:

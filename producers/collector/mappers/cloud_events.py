@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from pydantic_core import from_json, to_json
 
 from producers.collector.mappers.activity_streams import ActivityStreams
-from producers.collector.mappers.fields import Json, parse_object
+from producers.collector.mappers.fields import RETRACTION_WORDS, Json, parse_object
 from producers.collector.mappers.port import MappedItem, RequestFacts, event_item
 from producers.collector.reading.items import split_array
 from schemas.events import ID_LENGTH, InvalidEvent
@@ -23,8 +23,7 @@ from schemas.topics import KINDS
 STRUCTURED: Final = "application/cloudevents+json"
 BATCHED: Final = "application/cloudevents-batch+json"
 ACTIVITY_TYPES: Final = frozenset({"application/activity+json", "application/ld+json"})
-REQUIRED: Final = ("id", "source", "type")
-TAKEN_BACK: Final = frozenset({"retracted", "retract", "undone", "deleted", "removed"})
+REQUIRED_ATTRIBUTES: Final = ("id", "source", "type")
 HEADER: Final = "ce-"
 
 
@@ -87,7 +86,7 @@ def check_envelope(envelope: Mapping[str, Any]) -> None:
     """Checks the required attributes. Raises InvalidEvent."""
     if envelope.get("specversion") != "1.0":
         raise InvalidEvent("specversion", "Input should be '1.0'")
-    for name in REQUIRED:
+    for name in REQUIRED_ATTRIBUTES:
         if not isinstance(envelope.get(name), str) or not envelope[name]:
             raise InvalidEvent(name, "Field required: text")
     for name in ("subject", "time", "datacontenttype"):
@@ -113,7 +112,7 @@ def _gaps(envelope: Mapping[str, Any], data: Json) -> Json:
     """Returns the fields of the envelope that fill gaps of the data."""
     gaps: Json = {"occurred_at": envelope.get("time"), "post_id": envelope.get("subject")}
     words = [word.lower() for word in envelope["type"].replace("/", ".").split(".")]
-    if "kind" not in data and len(words) > 1 and words[-1] in TAKEN_BACK and words[-2] in KINDS:
+    if "kind" not in data and len(words) > 1 and words[-1] in RETRACTION_WORDS and words[-2] in KINDS:
         gaps |= {"kind": words[-2], "action": "retract"}
     elif "kind" not in data and words[-1] in KINDS:
         gaps["kind"] = words[-1]

@@ -4,16 +4,22 @@ A topic is the post `<instance>/t/<topic>`, a comment `<instance>/t/<topic>/<num
 that are taken back.
 """
 
-from typing import Any, Final
+from typing import Final
 
-from producers.collector.mappers.fields import Json, optional_text_at, parse_object, short_texts, text_at, value_at
+from producers.collector.mappers.fields import (
+    EventFields,
+    Json,
+    optional_text_at,
+    parse_object,
+    short_texts,
+    text_at,
+    value_at,
+)
 from producers.collector.mappers.port import MappedItem, RequestFacts, event_item
 from schemas.events import InvalidEvent
 
 NAMELESS: Final = "discourse"
 """The instance of a webhook that does not name its own."""
-
-Event = dict[str, Any]
 
 
 class Discourse:
@@ -25,7 +31,7 @@ class Discourse:
             raise InvalidEvent("x-discourse-event", "Field required: the header by which Discourse names the event")
         instance = facts.headers.get("x-discourse-instance", NAMELESS).rstrip("/") or NAMELESS
         received = facts.received.isoformat()
-        event: Event | None = None
+        event: EventFields | None = None
         payload = parse_object(body, "a webhook of Discourse")
         if name == "post_created":
             event = _post_event(payload, instance)
@@ -42,10 +48,10 @@ class Discourse:
         return [MappedItem(body) if event is None else event_item(body, event)]
 
 
-def _post_event(payload: Json, instance: str) -> Event:
+def _post_event(payload: Json, instance: str) -> EventFields:
     topic = f"{instance}/t/{text_at(payload, 'post.topic_id')}"
     number = text_at(payload, "post.post_number")
-    event: Event = {
+    event: EventFields = {
         "post_id": topic,
         "actor_id": text_at(payload, "post.username"),
         "occurred_at": text_at(payload, "post.created_at"),
@@ -62,7 +68,7 @@ def _post_event(payload: Json, instance: str) -> Event:
     }
 
 
-def _topic_event(payload: Json, instance: str) -> Event:
+def _topic_event(payload: Json, instance: str) -> EventFields:
     topic = f"{instance}/t/{text_at(payload, 'topic.id')}"
     tags = value_at(payload, "topic.tags")
     names = [tag.get("name") if isinstance(tag, dict) else tag for tag in tags] if isinstance(tags, list) else []
@@ -77,7 +83,7 @@ def _topic_event(payload: Json, instance: str) -> Event:
     }
 
 
-def _destroyed(payload: Json, instance: str, received: str) -> Event:
+def _destroyed(payload: Json, instance: str, received: str) -> EventFields:
     topic = f"{instance}/t/{text_at(payload, 'post.topic_id')}"
     number, actor = text_at(payload, "post.post_number"), text_at(payload, "post.username")
     if number == "1":
@@ -85,7 +91,7 @@ def _destroyed(payload: Json, instance: str, received: str) -> Event:
     return _retraction("comment", f"{topic}/{number}", topic, actor, received)
 
 
-def _like_event(payload: Json, instance: str, received: str) -> Event:
+def _like_event(payload: Json, instance: str, received: str) -> EventFields:
     topic = f"{instance}/t/{text_at(payload, 'like.post.topic_id')}"
     number = text_at(payload, "like.post.post_number")
     return {
@@ -98,7 +104,7 @@ def _like_event(payload: Json, instance: str, received: str) -> Event:
     }
 
 
-def _retraction(kind: str, target: str, topic: str, actor: str, received: str) -> Event:
+def _retraction(kind: str, target: str, topic: str, actor: str, received: str) -> EventFields:
     return {
         "kind": kind,
         "action": "retract",

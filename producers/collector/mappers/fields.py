@@ -1,13 +1,18 @@
 """Reads fields of foreign JSON; a flaw names its dotted path."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import from_json
 
 from schemas.events import InvalidEvent
 
 Json = dict[str, Any]
+EventFields = dict[str, Any]
+"""The fields of an event; those that are None are left out."""
+
+RETRACTION_WORDS: Final = frozenset({"deleted", "removed", "retract", "retracted", "undone"})
+"""Words by which types of envelopes say that something was taken back."""
 
 
 def parse_object(raw: bytes, what: str) -> Json:

@@ -5,15 +5,13 @@ What the data leaves out comes from the envelope: `kind` from the beginning of t
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
-from producers.collector.mappers.fields import Json, parse_object
+from producers.collector.mappers.fields import RETRACTION_WORDS, Json, parse_object
 from producers.collector.mappers.port import MappedItem, RequestFacts, event_item
 from producers.collector.reading.items import split_items
 from schemas.events import InvalidEvent
 from schemas.topics import KINDS
-
-TAKEN_BACK: Final = frozenset({"deleted", "removed", "undone", "retracted"})
 
 
 class GenericHook:
@@ -38,6 +36,6 @@ def _gaps(envelope: Json, data: Json) -> Json:
     words = str(envelope.get("type") or "").lower().split(".")
     if "kind" not in data and words[0] in KINDS:
         gaps["kind"] = words[0]
-        if len(words) > 1 and words[-1] in TAKEN_BACK:
+        if len(words) > 1 and words[-1] in RETRACTION_WORDS:
             gaps["action"] = "retract"
     return gaps

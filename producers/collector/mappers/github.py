@@ -5,18 +5,16 @@ back, so a star is remembered by repository and user. `watch` repeats what `star
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qs
 
-from producers.collector.mappers.fields import Json, optional_text_at, parse_object, text_at, value_at
+from producers.collector.mappers.fields import EventFields, Json, optional_text_at, parse_object, text_at, value_at
 from producers.collector.mappers.known_objects import KnownObject, KnownObjects
 from producers.collector.mappers.port import MappedItem, RequestFacts, event_item
 from schemas.events import InvalidEvent
 from schemas.topics import Kind
 
 FORM: Final = "application/x-www-form-urlencoded"
-
-Event = dict[str, Any]
 
 
 class GitHub:
@@ -30,17 +28,17 @@ class GitHub:
         if not name:
             raise InvalidEvent("x-github-event", "Field required: the header by which GitHub names the event")
         payload = parse_object(_payload(body, facts.headers), "a webhook of GitHub")
-        read = EVENTS.get((name, str(payload.get("action") or "")))
+        read = GITHUB_EVENTS.get((name, str(payload.get("action") or "")))
         if name == "star":
-            event: Event | None = self._star(payload, facts.received.isoformat())
+            event: EventFields | None = self._star(payload, facts.received.isoformat())
         else:
             event = read(payload, facts.received.isoformat()) if read is not None else None
         return [MappedItem(body) if event is None else event_item(body, event)]
 
-    def _star(self, payload: Json, received: str) -> Event | None:
+    def _star(self, payload: Json, received: str) -> EventFields | None:
         repository, user = text_at(payload, "repository.html_url"), text_at(payload, "sender.id")
         place = f"github star {repository} {user}"
-        event: Event = {"kind": "like", "post_id": repository, "actor_id": text_at(payload, "sender.login")}
+        event: EventFields = {"kind": "like", "post_id": repository, "actor_id": text_at(payload, "sender.login")}
         if payload.get("action") == "created":
             starred = text_at(payload, "starred_at")
             event |= {"event_id": f"{repository}#star-{user}-{starred}", "occurred_at": starred}
@@ -63,7 +61,7 @@ def _payload(body: bytes, headers: Mapping[str, str]) -> bytes:
         raise InvalidEvent("payload", f"no form with the field payload ({error}); choose application/json") from None
 
 
-def _fork(payload: Json, _: str) -> Event:
+def _fork(payload: Json, _: str) -> EventFields:
     return {
         "kind": "share",
         "event_id": text_at(payload, "forkee.html_url"),
@@ -74,10 +72,10 @@ def _fork(payload: Json, _: str) -> Event:
     }
 
 
-def _posted(name: str, time: str = "created_at", author: str = "user") -> Callable[[Json, str], Event]:
+def _posted(name: str, time: str = "created_at", author: str = "user") -> Callable[[Json, str], EventFields]:
     """Returns a reader of posts, from the object of a payload."""
 
-    def read(payload: Json, _: str) -> Event:
+    def read(payload: Json, _: str) -> EventFields:
         address = text_at(payload, f"{name}.html_url")
         return {
             "kind": "post",
@@ -91,10 +89,10 @@ def _posted(name: str, time: str = "created_at", author: str = "user") -> Callab
     return read
 
 
-def _deleted(name: str) -> Callable[[Json, str], Event]:
+def _deleted(name: str) -> Callable[[Json, str], EventFields]:
     """Returns a reader of deletions of posts."""
 
-    def read(payload: Json, received: str) -> Event:
+    def read(payload: Json, received: str) -> EventFields:
         address = text_at(payload, f"{name}.html_url")
         return _retraction("post", address, address, payload, received)
 
@@ -103,10 +101,10 @@ def _deleted(name: str) -> Callable[[Json, str], Event]:
 
 def _commented(
     post: str, name: str = "comment", parent: str = "", anchor: str = "", time: str = "created_at"
-) -> Callable[[Json, str], Event | None]:
+) -> Callable[[Json, str], EventFields | None]:
     """Returns a reader of comments on a post; `anchor` and the id at `parent` make the address of its parent."""
 
-    def read(payload: Json, received: str) -> Event | None:
+    def read(payload: Json, received: str) -> EventFields | None:
         post_id = text_at(payload, f"{post}.html_url")
         address = text_at(payload, f"{name}.html_url")
         if payload.get("action") in ("deleted", "dismissed"):
@@ -127,7 +125,7 @@ def _commented(
     return read
 
 
-def _commit_comment(payload: Json, _: str) -> Event:
+def _commit_comment(payload: Json, _: str) -> EventFields:
     return {
         "kind": "comment",
         "event_id": text_at(payload, "comment.html_url"),
@@ -138,7 +136,7 @@ def _commit_comment(payload: Json, _: str) -> Event:
     }
 
 
-def _retraction(kind: Kind, target: str, post_id: str, payload: Json, received: str) -> Event:
+def _retraction(kind: Kind, target: str, post_id: str, payload: Json, received: str) -> EventFields:
     return {
         "kind": kind,
         "action": "retract",
@@ -153,7 +151,7 @@ _ON_ISSUE: Final = _commented("issue")
 _ON_REVIEW: Final = _commented("pull_request", "comment", "in_reply_to_id", "discussion_r")
 _ON_DISCUSSION: Final = _commented("discussion", "comment", "parent_id", "discussioncomment-")
 
-EVENTS: Final[Mapping[tuple[str, str], Callable[[Json, str], Event | None]]] = {
+GITHUB_EVENTS: Final[Mapping[tuple[str, str], Callable[[Json, str], EventFields | None]]] = {
     ("fork", ""): _fork,
     ("issues", "opened"): _posted("issue"),
     ("issues", "deleted"): _deleted("issue"),

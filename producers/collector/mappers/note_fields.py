@@ -8,7 +8,7 @@ from producers.collector.mappers.fields import Json, short_texts
 
 VOCABULARY: Final = ("https://www.w3.org/ns/activitystreams#", "http://www.w3.org/ns/activitystreams#", "as:")
 LONGEST_ID: Final = 4096
-LONGEST_ADDRESS: Final = 4096
+LONGEST_LINK: Final = 4096
 MOST_HTML: Final = 200_000
 """Characters of a note's content that are searched for links."""
 
@@ -40,7 +40,7 @@ def describe_note(note: Json) -> dict[str, Any]:
         "url": _address(note.get("url")),
         "hashtags": short_texts(hashtags, 256, 256),
         "mentions": short_texts(mentions, 256, 256),
-        "links": short_texts(_links(note), LONGEST_ADDRESS, 64),
+        "links": short_texts(_links(note), LONGEST_LINK, 64),
         "quotes": next((found for name in QUOTES if (found := first_id(note.get(name))) and len(found) <= 512), None),
     }
 
@@ -65,7 +65,7 @@ def _address(value: Any) -> str | None:
     pages = [each for each in found if isinstance(each, str) or each.get("mediaType") in (None, "text/html")]
     for each in [*pages, *found]:
         text = each if isinstance(each, str) else each.get("href")
-        if isinstance(text, str) and 0 < len(text) <= LONGEST_ADDRESS and "\0" not in text:
+        if isinstance(text, str) and 0 < len(text) <= LONGEST_LINK and "\0" not in text:
             return text
     return None
 

@@ -4,7 +4,7 @@ from producers.collector.mappers.port import MappedItem, RequestFacts
 from producers.collector.reading.items import split_items
 
 
-class OwnEvents:
+class PlainEvents:
     """Passes events on unchanged."""
 
     def map(self, body: bytes, facts: RequestFacts) -> list[MappedItem]:

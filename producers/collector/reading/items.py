@@ -2,6 +2,7 @@
 
 An array is parsed once and each element written again as compact JSON, in Rust. Where an element holds what no UTF-8
 can hold (a lone surrogate), the elements are cut out of the text one by one, so the flaw costs one item and not all.
+The parser refuses JSON that is nested deeper than 200.
 """
 
 import json
@@ -12,8 +13,6 @@ from pydantic_core import from_json, to_json
 from schemas.events import InvalidEvent
 
 MOST_ITEMS: Final = 100_000
-DEEPEST: Final = 200
-"""Nesting that pydantic's parser takes; deeper JSON is refused before anything recurses."""
 
 LINES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 WHITESPACE: Final = " \t\r\n"
@@ -28,11 +27,11 @@ def split_items(body: bytes, media_type: str = "") -> list[bytes]:
     if not text:
         raise InvalidEvent("", "the body is empty; send a JSON object, an array of objects, or one object a line")
     if media_type in LINES:
-        items = split_lines(text)
+        items = nonblank_lines(text)
     elif text.startswith(b"["):
         items = split_array(text)
     elif b"\n" in text and is_json(text[: text.index(b"\n")].strip()):
-        items = split_lines(text)
+        items = nonblank_lines(text)
     else:
         items = [text]
     if len(items) > MOST_ITEMS:
@@ -40,7 +39,7 @@ def split_items(body: bytes, media_type: str = "") -> list[bytes]:
     return items
 
 
-def split_lines(text: bytes) -> list[bytes]:
+def nonblank_lines(text: bytes) -> list[bytes]:
     """Returns all lines but blank ones."""
     return [line.strip() for line in text.split(b"\n") if line.strip()]
 
