@@ -37,13 +37,13 @@ MODIFIERS: Final = "\U0001f3fb-\U0001f3ff"
 """Skin tones: part of PICTOGRAPHS, named because one may stand between an emoji and its tags."""
 
 JOINER: Final = "\u200d"
-TAGS: Final = "\U000e0020-\U000e007e"
+EMOJI_TAGS: Final = "\U000e0020-\U000e007e"
 LAST_TAG: Final = "\U000e007f"
 
 _IGNORED: Final = re.compile(f"[{IGNORABLE}]+")
-_IN_EMOJI: Final = re.compile(f"[{JOINER}{TAGS}{LAST_TAG}]")
-_NEVER_IN_EMOJI: Final = re.compile(f"(?![{JOINER}{TAGS}{LAST_TAG}])[{IGNORABLE}]")
-_TAGS_OF_EMOJI: Final = re.compile(f"([{PICTOGRAPHS}][{MODIFIERS}]?[{TAGS}]+{LAST_TAG})|[{TAGS}{LAST_TAG}]")
+_IN_EMOJI: Final = re.compile(f"[{JOINER}{EMOJI_TAGS}{LAST_TAG}]")
+_NEVER_IN_EMOJI: Final = re.compile(f"(?![{JOINER}{EMOJI_TAGS}{LAST_TAG}])[{IGNORABLE}]")
+_TAGS_OF_EMOJI: Final = re.compile(f"([{PICTOGRAPHS}][{MODIFIERS}]?[{EMOJI_TAGS}]+{LAST_TAG})|[{EMOJI_TAGS}{LAST_TAG}]")
 _JOINS_NOTHING: Final = re.compile(f"(?<![{PICTOGRAPHS}{LAST_TAG}]){JOINER}+|{JOINER}+(?![{PICTOGRAPHS}{JOINER}])")
 
 
