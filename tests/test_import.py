@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from pipeline.kafka.publisher import open_publisher
 from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
 from pipeline.topic_reader import TopicRecord, follow_topic, read_topic
+from producers.event_lines import ParsedLine
 from producers.mapping.decoders import AVRO, JSON, PROTOBUF, DecodingRule, open_decoder
 from producers.mapping.file_import import FileImport
 from producers.mapping.hours import HourFiles, hours_of, is_hours
@@ -506,3 +508,17 @@ def test_commands_that_cannot_work_say_why(command: list[str], words: str, tmp_p
     result = CliRunner(env={"XDG_STATE_HOME": str(tmp_path)}).invoke(engagement, command)
     assert result.exit_code != 0
     assert words in result.output + str(result.exception)
+
+
+def test_the_map_of_the_documentation_works(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs/sources.md").read_text()
+    [text] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "map.yaml").write_text(text)
+    table = "status;action;Like ID;like_id;Created;tags;Campaign\n;fav;l1;;01.07.2026 12:30;a, b;spring\n"
+    (tmp_path / "likes.csv").write_text(table + "test;fav;l2;;01.07.2026 12:30;;\n;unfav;u1;l1;01.07.2026 12:31;;\n")
+    _, bad = imported(tmp_path / "likes.csv", event_map=load_map(tmp_path / "map.yaml"))
+    assert [item.field for item in bad] == ["post_id", "post_id"], "a table has no product.id"
+    row = {"action": "unfav", "Like ID": "u1", "like_id": "l1", "product": {"id": 7}, "user": {"login": "ana"}}
+    [mapped] = load_map(tmp_path / "map.yaml").map_row(row | {"Created": "01.07.2026 12:31"})
+    assert isinstance(mapped, ParsedLine)
+    assert (mapped.event["target_id"], mapped.event["post_id"]) == ("l1", "shop-7")
