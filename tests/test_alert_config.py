@@ -201,6 +201,7 @@ def test_a_silence_holds_from_its_beginning_until_before_its_end() -> None:
         ("hashtag:straße", "hashtag:STRASSE", "hashtag:strase"),
         ("hashtag:a\\b", "hashtag:a\\b", "hashtag:ab"),
         ("h*g:x?", "hashtag:xy", "hashtag:x"),
+        ("label:Campaign=Spring*", "label:campaign=spring 26", "label:campaign=summer"),
     ],
 )
 def test_a_pattern_means_the_key_that_people_would_write(pattern: str, fitting: str, other: str) -> None:
@@ -259,6 +260,20 @@ def test_brands_and_kinds_that_cannot_spike_are_refused(tmp_path: Path, monkeypa
     monkeypatch.setenv("ENGAGEMENT_BRANDS", str(brands))
     with pytest.raises(SettingsError, match=r"alerts\.yaml:8: routes\.0\.match\.0: names no brand"):
         load_alerts(path, {}, known_conversations(load_settings()))
+
+
+def test_labels_that_are_no_conversations_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.yaml"
+    for pattern, is_possible in (
+        ("label:campaign=spring", True),
+        ("label:CAMPAIGN=*", True),
+        ("label:*", True),
+        ("label:format=video", False),
+        ("label:campaign", False),
+    ):
+        path.write_text(_small().replace('"*"', f'"{pattern}"'))
+        assert _check(str(path), ENGAGEMENT_LABEL_KEYS="Campaign,product").exit_code == (0 if is_possible else 1)
+        assert _check(str(path)).exit_code == 1, "no label is a conversation where the setting is empty"
 
 
 def test_a_conversation_to_ask_for_is_one_that_can_be(tmp_path: Path) -> None:

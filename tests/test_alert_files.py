@@ -203,7 +203,9 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "https://x.example",
         "'hash?tag:x'",
         "[brand:acme, nonsense]",
-        "label:a=b",
+        "label:campaign",
+        "label:campaign=spring",
+        "'label:'",
     ),
     "    to: [pager, hook]": (
         *NOT_TEXT,

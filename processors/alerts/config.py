@@ -154,7 +154,7 @@ def known_conversations(settings: Settings) -> KnownConversations:
     """Returns the kinds of conversations watched for spikes, and the brands. Blocks on reading the brands. Raises
     SettingsError."""
     brands = None if settings.brands is None else frozenset(load_brands(settings.brands).entries)
-    return KnownConversations(settings.spike_kinds or WATCHED_KINDS, brands)
+    return KnownConversations(settings.spike_kinds or WATCHED_KINDS, brands, settings.label_conversations)
 
 
 def _explain(document: Document, error: ValidationError) -> SettingsError:

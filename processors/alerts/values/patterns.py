@@ -17,7 +17,7 @@ from typing import Final
 from schemas.events import conversation_keys
 from schemas.folding import fold_name
 
-WATCHED_KINDS: Final = ("hashtag", "mention", "brand", "author", "thread")
+WATCHED_KINDS: Final = ("hashtag", "mention", "brand", "author", "thread", "label")
 LONGEST_PATTERN: Final = 1024
 
 _ANY_TEXT, _ANY_CHARACTER = "\ue000", "\ue001"
@@ -26,10 +26,11 @@ _ANY_TEXT, _ANY_CHARACTER = "\ue000", "\ue001"
 
 @dataclass(frozen=True)
 class KnownConversations:
-    """The conversations watched for spikes: kinds of keys, and names of brands, None where they are not known."""
+    """The conversations watched for spikes: kinds of keys, names of brands, keys of labels; None where unknown."""
 
     kinds: tuple[str, ...] = WATCHED_KINDS
     brands: frozenset[str] | None = None
+    label_keys: frozenset[str] | None = None
 
 
 def normalise(pattern: str) -> str:
@@ -63,6 +64,8 @@ def check_pattern(pattern: str, known: KnownConversations) -> str:
             "names an author without a channel, and can match no conversation; "
             f"say author:<channel>/<id>, or author:*/{rests['author'][0]}"
         )
+    if possible == ["label"]:
+        _check_label(normal, known.label_keys, any(re.search(r"[*?=]", rest) for rest in rests["label"]))
     if possible == ["brand"] and known.brands is not None:
         _check_brand(normal, known.brands)
     return pattern
@@ -127,6 +130,14 @@ def _check_brand(pattern: str, brands: frozenset[str]) -> None:
     if not any(fits(f"brand:{name}") for name in brands):
         there_are = ", ".join(sorted(brands)[:10]) or "none"
         raise ValueError(f"names no brand of ENGAGEMENT_BRANDS; add the brand there, or name one of: {there_are}")
+
+
+def _check_label(pattern: str, keys: frozenset[str] | None, can_have_value: bool) -> None:
+    if not can_have_value:
+        raise ValueError("names a label without a value, and can match no conversation; say label:<key>=<value>")
+    if keys is not None and not any(_rests(pattern, f"label:{key}=") for key in keys):
+        there_are = ", ".join(sorted(keys)) or "none"
+        raise ValueError(f"names no label of ENGAGEMENT_LABEL_KEYS; add its key there, or name one of: {there_are}")
 
 
 def _explain_kind(pattern: str, kinds: Sequence[str]) -> str:
