@@ -80,7 +80,8 @@ def is_plain(content: bytes) -> bool:
 
 
 def lines_in(content: bytes) -> list[bytes]:
-    lines = LINE_END.split(content)
+    """Returns the lines that are not blank; a mark before the file or a line is no part of either."""
+    lines = LINE_END.split(content.removeprefix(b"\xef\xbb\xbf"))
     return [bare for line in lines if (bare := line.removeprefix(b"\xef\xbb\xbf").strip(b" \t\n\r\x0b\f"))]
 
 
