@@ -1,7 +1,7 @@
 """The words in which spikes are told to people: numbers, rates, times and names. Pure.
 
 Rows, messages and receivers share these words, so that one alert says one thing everywhere. Text of strangers (names,
-ids, addresses) passes `one_line` and `web_link` before a receiver gets the text.
+ids, addresses) passes `plain_line` and `web_link` before a receiver gets the text.
 """
 
 import math
@@ -19,7 +19,7 @@ SMALLEST_WRITTEN: Final = 0.001
 RATE_UNITS: Final = ((0.1, 1.0, "a minute"), (1 / 60, 60.0, "an hour"), (0.0, 1440.0, "a day"))
 """The least rate a minute that is told in a unit, the factor of the unit, its name."""
 
-COUNTED: Final = "comments and posts"
+COUNTED_IN_OTHERS: Final = "comments and posts"
 COUNTED_IN_THREAD: Final = "comments"
 
 DIRECTIONS: Final = frozenset(
@@ -92,7 +92,7 @@ def counted_in(conversation: str, count: float = 2) -> str:
     """
     if conversation.startswith("thread:"):
         return "comment" if count == 1 else COUNTED_IN_THREAD
-    return COUNTED
+    return COUNTED_IN_OTHERS
 
 
 def minutes_in_words(minutes: int) -> str:
@@ -127,7 +127,7 @@ def name_of(conversation: str) -> str:
     >>> name_of("author:bluesky/ana"), name_of("thread:p1")
     ('posts by ana on bluesky', 'the thread of post p1')
     """
-    kind, _, name = one_line(conversation).partition(":")
+    kind, _, name = plain_line(conversation).partition(":")
     if kind == "author":
         channel, _, author = name.partition("/")
         return f"posts by {author} on {channel}" if author else f"posts by {name}"
@@ -147,10 +147,10 @@ def names_in_words(conversations: list[str], most: int = 20) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def one_line(text: str) -> str:
+def plain_line(text: str) -> str:
     """Returns a stranger's text on one line, without control characters and characters of invisible effect.
 
-    >>> one_line("acme\\r\\nBcc: all\\x00\\u202e!")
+    >>> plain_line("acme\\r\\nBcc: all\\x00\\u202e!")
     'acme Bcc: all !'
     """
     plain = "".join(

@@ -18,7 +18,7 @@ from processors.alerts.receivers.wording import headline, reasons_of
 from processors.spikes.alert_message import alert_of
 from processors.spikes.detection.life import RANKS, Change
 from processors.spikes.ports import Evidence
-from schemas.alert_words import in_digits, one_line, web_link
+from schemas.alert_words import in_digits, plain_line, web_link
 from schemas.alerts import SpikeAlert
 from tests.fakes_alerts import T0, spike
 
@@ -79,11 +79,11 @@ def test_growth_an_end_and_a_group_are_told_in_words() -> None:
     assert headline(alert_for(state="grown")).startswith("#acme has grown: 131 comments and posts a minute, 13.1 times")
     ended = headline(alert_for(state="resolved"))
     assert ended == (
-        "#acme is back to normal: at its height 131 comments and posts a minute, 13.1 times the usual 10 a minute"
+        "#acme no longer spikes: at its height 131 comments and posts a minute, 13.1 times the usual 10 a minute"
     )
     names = ["hashtag:acme", "brand:acme", "thread:p1", "author:bluesky/ana"]
     many = alert_for(state="resolved") | {"conversations": names}
-    assert headline(many).startswith("#acme, the brand acme and 2 more are back to normal: at their height 131 ")  # type: ignore[arg-type]
+    assert headline(many).startswith("#acme, the brand acme and 2 more no longer spike: at their height 131 ")  # type: ignore[arg-type]
     named = "the brand acme, the thread of post p1 and posts by ana on bluesky"
     assert reasons_of(many)[-1].startswith(f"the same posts made {named} spike;")  # type: ignore[arg-type]
     group = alert_for() | {"conversations": ["hashtag:acme", "brand:acme", "author:bluesky/ana"]}
@@ -188,7 +188,7 @@ def test_no_control_character_of_an_id_reaches_a_receiver() -> None:
         assert not _controls(text), name
     for name, text in posted["annotations"].items():
         assert not _controls(text.replace("\n", "")), name
-    assert posted["annotations"]["top_posts"].split("\n") == [one_line(NASTY), "p"]
+    assert posted["annotations"]["top_posts"].split("\n") == [plain_line(NASTY), "p"]
     assert not _controls(posted["generatorURL"])
     slack = slack_message(Notice(nasty, None), T0, "https://g.example/{conversation}").body.decode()
     assert not _controls(json.dumps(json.loads(slack), ensure_ascii=False).replace("\\n", ""))

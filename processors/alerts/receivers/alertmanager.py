@@ -19,7 +19,7 @@ from processors.alerts.receivers.wording import (
     reasons_of,
     shorten,
 )
-from schemas.alert_words import one_line
+from schemas.alert_words import plain_line
 
 ALERT_NAME: Final = "EngagementSpike"
 API_PATH: Final = "/api/v2/alerts"
@@ -67,22 +67,22 @@ def alertmanager_message(notice: Notice, now: float, hold: float, link: str | No
     posted: dict[str, Any] = {
         "labels": {
             "alertname": ALERT_NAME,
-            "conversation": one_line(key),
-            "kind": one_line(key.partition(":")[0]),
-            "spike_id": one_line(alert["spike_id"]),
+            "conversation": plain_line(key),
+            "kind": plain_line(key.partition(":")[0]),
+            "spike_id": plain_line(alert["spike_id"]),
             "severity": notice.lasting_severity,
         },
         "annotations": {
             "summary": headline(alert),
             "description": "\n".join(reasons_of(alert)),
             "state": alert["state"],
-            "conversations": "\n".join(map(one_line, alert["conversations"])),
+            "conversations": "\n".join(map(plain_line, alert["conversations"])),
             **{name.replace(" ", "_"): text for name, text in details(alert).items()},
             "top_posts": "\n".join(f"{post} {url or ''}".strip() for post, url in posts_of(alert)),
             "top_authors": "\n".join(authors_of(alert)),
             "evidence": alert["evidence"],
             "detector": alert["detector"],
-            "group_id": one_line(alert["group_id"]),
+            "group_id": plain_line(alert["group_id"]),
         },
         "startsAt": min(alert["started_at"], ends).isoformat(),
         "endsAt": ends.isoformat(),

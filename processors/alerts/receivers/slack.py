@@ -18,7 +18,7 @@ from processors.alerts.receivers.wording import (
     reasons_of,
     shorten,
 )
-from schemas.alert_words import clock, one_line
+from schemas.alert_words import clock, plain_line
 
 HEADER_LIMIT: Final = 150
 SECTION_LIMIT: Final = 3_000
@@ -67,7 +67,7 @@ def slack_message(notice: Notice, now: float, link: str | None) -> Message:
     # literal alone, where its byte means the same.
     evidence = shorten(_escape(alert["evidence"].replace("`", "\\x60")), SECTION_LIMIT - 10)
     blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"```{evidence}```"}})
-    foot = f"{notice.severity} · as of {clock(alert['as_of'])} · {one_line(notice.key)} · {one_line(key)}"
+    foot = f"{notice.severity} · as of {clock(alert['as_of'])} · {plain_line(notice.key)} · {plain_line(key)}"
     blocks.append({"type": "context", "elements": [_markdown(foot)]})
     text = shorten(_escape(f"{line}\n{reasons}"), TEXT_LIMIT)
     return Message(compact_json({"text": text, "blocks": blocks}), {"Content-Type": "application/json"})

@@ -14,7 +14,7 @@ from processors.alerts.receivers.http import Message, compact_json
 from processors.alerts.receivers.settings import ReceiverSettings, Sender
 from processors.alerts.receivers.wording import headline
 from processors.alerts.values.signing_keys import check_signing_key, key_note, signing_key
-from schemas.alert_words import one_line
+from schemas.alert_words import plain_line
 from schemas.alerts import SPIKE_ALERT
 
 EVENT_TYPE: Final = "engagement.spike"
@@ -49,7 +49,7 @@ def webhook_message(notice: Notice, now: float, source: str, signer: Webhook | N
         "id": notice.key,
         "source": source,
         "type": f"{EVENT_TYPE}.{notice.alert['state']}",
-        "subject": one_line(notice.alert["conversation"]),
+        "subject": plain_line(notice.alert["conversation"]),
         "time": notice.alert["as_of"].astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "datacontenttype": "application/json",
         "severity": notice.severity,

@@ -12,7 +12,7 @@ from schemas.alert_words import (
     in_digits,
     name_of,
     names_in_words,
-    one_line,
+    plain_line,
     rate_in_words,
     usual_in_words,
     web_link,
@@ -22,7 +22,7 @@ from schemas.alerts import AlertState, SpikeAlert
 VERBS: Final[dict[AlertState, tuple[str, str]]] = {
     "opened": ("spikes", "spike"),
     "grown": ("has grown", "have grown"),
-    "resolved": ("is back to normal", "are back to normal"),
+    "resolved": ("no longer spikes", "no longer spike"),
 }
 """What a spike does in each state: one conversation, several."""
 
@@ -67,19 +67,19 @@ def reasons_of(alert: SpikeAlert) -> list[str]:
     """Returns the reasons of a spike, a line each, and the other conversations of the cause."""
     others = [name for name in alert["conversations"] if name != alert["conversation"]]
     group = [f"the same posts made {names_in_words(others)} spike; the numbers are those of {_name(alert)}"]
-    return [one_line(reason) for reason in alert["reasons"]] + (group if others else [])
+    return [plain_line(reason) for reason in alert["reasons"]] + (group if others else [])
 
 
 def posts_of(alert: SpikeAlert) -> list[tuple[str, str | None]]:
     """Returns the leading posts with their addresses, None for an unknown address or no web link."""
     urls = [*alert["top_urls"], *[""] * len(alert["top_posts"])]
     pairs = zip(alert["top_posts"], urls, strict=False)
-    return [(one_line(post), web_link(url)) for post, url in pairs][:LEADING_POSTS]
+    return [(plain_line(post), web_link(url)) for post, url in pairs][:LEADING_POSTS]
 
 
 def authors_of(alert: SpikeAlert) -> list[str]:
     """Returns the authors of the leading posts, each on one line."""
-    return [one_line(author) for author in alert["top_authors"]]
+    return [plain_line(author) for author in alert["top_authors"]]
 
 
 def link_to(template: str | None, alert: SpikeAlert) -> str | None:
