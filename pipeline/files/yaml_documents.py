@@ -106,23 +106,6 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and not isinstance(value, Unquoted)
 
 
-def typed(content: Any) -> Any:
-    """Returns content with values where a file means them: unquoted true, false and decimal numbers. `No`, dates and
-    times stay text, and so do names of fields."""
-    if isinstance(content, dict):
-        return {name: typed(value) for name, value in content.items()}
-    if isinstance(content, list):
-        return [typed(value) for value in content]
-    if isinstance(content, Unquoted):
-        if content.lower() in ("true", "false"):
-            return content.lower() == "true"
-        if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", content):
-            return int(content)
-        if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}", content):
-            return float(content)
-    return content
-
-
 class _Flaw(Exception):
     """A construct of YAML, not accepted here."""
 
