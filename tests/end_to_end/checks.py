@@ -14,7 +14,7 @@ from tests.folding import differences, plain
 from tests.truth import PostTruth
 
 COUNTS = ("likes", "shares", "comments", "likes_retracted", "shares_retracted", "comments_retracted")
-FACTS = ("author_id", "channel", "url", "conversations", "mentions", "links", "quotes", "followers")
+FACTS = ("author_id", "channel", "url", "conversations", "mentions", "links", "quotes", "followers", "text")
 
 Truth = Mapping[str, PostTruth]
 
