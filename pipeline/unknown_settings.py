@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 PREFIX: Final = "ENGAGEMENT_"
-OTHERS: Final = ("ENGAGEMENT_TEST_", "ENGAGEMENT_REQUIRE_DATA")
-"""Beginnings of variables that the tests of this project read."""
+READ_BY_TESTS: Final = ("ENGAGEMENT_TEST_", "ENGAGEMENT_REQUIRE_DATA")
+"""Beginnings of variables that only the tests of this project read."""
 
 OF_A_SERVICE: Final = "_SERVICE_HOST"
 """The end of a variable that Kubernetes sets for a service, beside others with the same beginning."""
@@ -26,7 +26,7 @@ def unknown_variables(names: Iterable[str], fields: Iterable[str], documents: It
     known = {field.upper() for field in fields}
     listed = sorted(names)
     services = [name.removesuffix(OF_A_SERVICE) for name in listed if name.endswith(OF_A_SERVICE)]
-    foreign = (*OTHERS, *(f"{service}{end}" for service in services for end in ("_SERVICE_", "_PORT")))
+    foreign = (*READ_BY_TESTS, *(f"{service}{end}" for service in services for end in ("_SERVICE_", "_PORT")))
     unknown = [name for name in listed if _looks_like_a_setting(name.upper(), known) and not name.startswith(foreign)]
     named = "\n".join(path.read_text(errors="replace") for path in documents if path is not None) if unknown else ""
     lines = []
