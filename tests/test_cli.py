@@ -58,7 +58,7 @@ def test_clickhouse_away_is_one_line_on_stderr(command: list[str]) -> None:
         (["dead-letter"], "Did you mean dead-letters?"),
         (["alerts", "chekc"], "No such command 'chekc'. Did you mean check?"),
         (["stack", "start"], "Did you mean status?"),
-        (["dead-letters", "resend"], "There are list, replay, show."),
+        (["dead-letters", "resend"], "There are edit, list, replay, show."),
         (["forecast", "fitt"], "Did you mean fit?"),
         (["spikes", "back-test"], "Did you mean backtest?"),
         (["work", "--bogus"], "No such option: --bogus"),
