@@ -1,7 +1,7 @@
 """A collector without Kafka and without sockets: its application, a sender that remembers, a client."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from producers.collector.app import build_app
 from producers.collector.inlets import make_inlets
 from producers.collector.intake import IntakePorts
 from producers.collector.item_intake import IntakePolicy
+from producers.collector.mappers.hooks import HOOKS, HookSpec
 from producers.collector.metrics import CollectorMetrics
 from producers.collector.outgoing import OutgoingRecord, Overloaded
 from producers.collector.reading.body import BodyBudget, BodyPolicy
@@ -83,6 +84,7 @@ class FakeCollector:
         origins: OriginPolicy | None = None,
         body: BodyPolicy | None = None,
         answers: IdempotencyPolicy | None = None,
+        hooks: Mapping[str, HookSpec] = HOOKS,
     ) -> None:
         settings = settings or Settings()
         self.sender = FakeSender()
@@ -97,7 +99,7 @@ class FakeCollector:
         policy = IntakePolicy(
             settings.topics, settings.future_limit_seconds, settings.record_limit, settings.collect_body_limit
         )
-        self.app = build_app(make_inlets(settings), self.ports, policy)
+        self.app = build_app(make_inlets(settings, hooks), self.ports, policy)
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1")

@@ -15,11 +15,13 @@ from cloudevents.v1.http import CloudEvent
 from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 
+from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 from producers.collector.access.grants import AccessPolicy
 from producers.collector.access.keys_file import KeysDocument, SecretPlace, new_key, write_keys
 from producers.collector.inlets import make_inlets
 from producers.collector.mappers.hooks import HOOKS, HookSpec
+from producers.collector.mappers.mapped_hook import mapped_hook
 from producers.collector.mappers.port import MappedItem, RequestFacts
 from schemas.events import parse_event
 from tests.fakes_collector import LIKE, FakeCollector, like
@@ -363,3 +365,47 @@ def test_signatures_of_standard_webhooks(tmp_path: Path) -> None:
         {"webhook-signature": "v2,abc v1,AAAA"}, {"webhook-signature": "é"},
     ):  # fmt: skip
         assert post(message="msg_5", **flaw).status_code == 401, flaw
+
+
+SHOP = """
+version: 1
+constants: {channel: shop}
+events:
+  - when: type == 'liked'
+    kind: like
+    event_id: id
+    post_id: item.sku
+    actor_id: user
+    occurred_at: {path: at, time: seconds}
+"""
+
+
+def test_a_hook_of_any_shape_by_a_map(tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(SHOP)
+    name, spec = mapped_hook(f"shop={tmp_path / 'shop.yaml'}")
+    collector = FakeCollector(hooks={**HOOKS, name: spec})
+    row = {"type": "liked", "id": "1", "item": {"sku": "s-1"}, "user": "ann", "at": 1_767_225_600}
+    rows = [row, {"type": "viewed"}, {**row, "at": "soon"}, {**row, "id": "2", "user": None}]
+    answer = collector.post("/hooks/shop", json=rows)
+    assert (answer.status_code, answer.json()["accepted"], answer.json()["ignored"]) == (207, 1, 1)
+    assert [(each["index"], each["field"]) for each in answer.json()["rejected"]] == [
+        (2, "occurred_at"),
+        (3, "actor_id"),
+    ]
+    [event] = sent(collector)
+    assert event == {
+        "kind": "like",
+        "event_id": "1",
+        "post_id": "s-1",
+        "actor_id": "ann",
+        "occurred_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "channel": "shop",
+    }
+    assert [json.loads(record.value) for record in collector.sender.of("dead-letters")] == rows[2:]
+
+
+@pytest.mark.parametrize("option", ["shop", "=shop.yaml", "a b=reddit", "github=reddit", "shop=nowhere.yaml"])
+def test_hooks_that_cannot_work(option: str) -> None:
+    with pytest.raises(SettingsError):
+        mapped_hook(option)
+    assert mapped_hook("news=reddit")[0] == "news", "a shipped map"

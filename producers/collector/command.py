@@ -20,6 +20,8 @@ from producers.collector.batch_sender import BatchPolicy, BatchSender
 from producers.collector.inlets import make_inlets
 from producers.collector.intake import IntakePorts
 from producers.collector.item_intake import IntakePolicy
+from producers.collector.mappers.hooks import HOOKS
+from producers.collector.mappers.mapped_hook import mapped_hook
 from producers.collector.metrics import CollectorMetrics
 from producers.collector.reading.body import BodyBudget, BodyPolicy
 from producers.collector.reading.idempotency import IdempotencyPolicy, IdempotencyStore
@@ -28,7 +30,7 @@ from producers.collector.server import ListenPolicy, bind_listener, run_server
 _MEBIBYTE: Final = 1024 * 1024
 
 
-@click.command()
+@click.command("collect")
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Where it listens; others than loopback need keys."
 )
@@ -36,13 +38,16 @@ _MEBIBYTE: Final = 1024 * 1024
 @click.option(
     "--cors-origin", "origins", multiple=True, help="Pages of this origin, https://shop.example, may send; repeatable."
 )
-def collect_events(host: str, port: int, origins: tuple[str, ...]) -> None:
+@click.option(
+    "--hook", "maps", multiple=True, metavar="NAME=MAP", help="POST /hooks/NAME, mapped by a YAML file or shipped map."
+)
+def collect_events(host: str, port: int, origins: tuple[str, ...], maps: tuple[str, ...]) -> None:
     """Take events over HTTP: JSON, CloudEvents, ActivityStreams, webhooks. GET /docs lists the endpoints.
 
     A request is answered by 202 once Kafka has acked its events. SIGTERM ends the collector without losing any.
 
     \b
-    Example: engagement collect --port 8080
+    Example: engagement collect --port 8080 --hook shop=shop.yaml
     """
     settings = load_settings()
     configure_logs(settings)
@@ -59,8 +64,9 @@ def collect_events(host: str, port: int, origins: tuple[str, ...]) -> None:
         settings.collect_ack_seconds,
     )
     ports = open_ports(settings, OriginPolicy(frozenset(origins), loopback_only=settings.collect_keys is None))
+    inlets = make_inlets(settings, {**HOOKS, **dict(map(mapped_hook, maps))})
     listener = bind_listener(policy)
-    run_server(build_app(make_inlets(settings), ports, intake_policy(settings)), policy, listener)
+    run_server(build_app(inlets, ports, intake_policy(settings)), policy, listener)
 
 
 def check_exposure(settings: Settings, host: str) -> None:
