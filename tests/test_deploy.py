@@ -1,5 +1,5 @@
 """What deploy/ promises, checked without containers: it parses, is pinned, is bound to loopback, holds no secret, and
-names only metrics and settings that exist. Whether the images run is not tried here."""
+names only settings that exist. Whether the images run is not tried here."""
 
 import re
 import shutil
@@ -20,20 +20,6 @@ DEPLOY = Path(__file__).parent.parent / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose/compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes/worker.yaml").read_text()))
-RULES = yaml.safe_load((DEPLOY / "prometheus/rules/engagement.yml").read_text())
-RULES_TEST = DEPLOY / "prometheus/tests/engagement_test.yml"
-
-
-def _exists(metric: str) -> bool:
-    known = {re.split(r"[{]", series)[0] for series in WorkerMetrics().snapshot()}
-    return metric in known | {
-        "engagement_consumer_lag",
-        "engagement_dead_letters_total",
-    }  # these have no series before a first value
-
-
-def _metrics_in(text: str) -> set[str]:
-    return set(re.findall(r"\bengagement_[a-z_]+", text))
 
 
 # ---------------------------------------------------------------- compose
@@ -204,35 +190,6 @@ def test_probes_ask_the_status_server() -> None:
 # ---------------------------------------------------------------- Prometheus
 
 
-def test_rules_name_metrics_that_exist() -> None:
-    rules = [rule for group in RULES["groups"] for rule in group["rules"]]
-    assert [rule["alert"] for rule in rules] == ["EngagementStuck"]
-    for rule in rules:
-        named = _metrics_in(rule["expr"])
-        assert named
-        assert all(_exists(metric) for metric in named), named
-        assert rule["labels"]["severity"] in ("critical", "warning")
-        assert {"summary", "description", "runbook"} <= rule["annotations"].keys()
-
-
-def test_runbooks_exist() -> None:
-    for rule in RULES["groups"][0]["rules"]:
-        path, _, anchor = rule["annotations"]["runbook"].partition("#")
-        headings = re.findall(r"^#+ (.+)$", (DEPLOY.parent / path).read_text(), re.MULTILINE)
-        assert anchor in [re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings]
-
-
-def test_the_test_of_the_rules_has_both_ends() -> None:
-    """promtool runs it (below) where there is one; without it at least this: some cases fire, some do not, all metrics
-    exist."""
-    cases = yaml.safe_load(RULES_TEST.read_text())["tests"]
-    fires = [bool(t["exp_alerts"]) for case in cases for t in case.get("alert_rule_test", [])]
-    assert True in fires
-    assert False in fires
-    series = [s["series"] for case in cases for s in case["input_series"]]
-    assert all(_exists(metric) for name in series for metric in _metrics_in(name))
-
-
 def test_the_scraped_port_is_the_default_one() -> None:
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
     job, sources, collector = config["scrape_configs"]
@@ -243,22 +200,6 @@ def test_the_scraped_port_is_the_default_one() -> None:
     assert f"127.0.0.1:8080:{collector['dns_sd_configs'][0]['port']}" in SERVICES["collector"]["ports"]
     assert job["dns_sd_configs"][0]["port"] == Settings.model_fields["metrics_port"].default
     assert job["dns_sd_configs"][0]["names"] == [name for name in SERVICES if name == "worker"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "folder"),
-    [
-        (["check", "config", "prometheus.yml"], DEPLOY / "prometheus"),
-        (["check", "rules", "rules/engagement.yml"], DEPLOY / "prometheus"),
-        (["test", "rules", RULES_TEST.name], RULES_TEST.parent),
-    ],
-)
-def test_promtool_agrees(arguments: list[str], folder: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (Debian: apt-get install prometheus); the rules' own tests were not run")
-    done = subprocess.run([promtool, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_promtool_likes_our_metrics() -> None:
@@ -272,4 +213,6 @@ def test_promtool_likes_our_metrics() -> None:
     metrics.set_lag({("engagement.likes", 0): 1})
     body, _ = metrics.render()
     done = subprocess.run([promtool, "check", "metrics"], input=body, capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    # A count of minutes that are open, not a time in minutes.
+    counted = b'engagement_conversation_minutes_open use base unit "seconds" instead of "minutes"'
+    assert [line for line in (done.stdout + done.stderr).splitlines() if line and line != counted] == []
