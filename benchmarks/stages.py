@@ -19,11 +19,13 @@ import click
 import numpy as np
 from pydantic import TypeAdapter
 
+from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.decoding import DecodedEvents, DecodingPolicy, decode_events
 from processors.engagement.fold.columns import identify
 from processors.engagement.fold.fold import Fold
+from processors.engagement.outcomes import count_unknown_fields
 from processors.engagement.rows import post_rows
 from processors.runtime.records import Run
 from schemas.events import Event
@@ -70,12 +72,13 @@ def once(runs: Sequence[Run], count: int) -> dict[str, float]:
         return result
 
     plain = TypeAdapter(list[Event]).validator.validate_json
-    fold, hasher, taken = Fold(), Hasher("0123456789abcdef"), []
+    metrics, fold, hasher, taken = WorkerMetrics(), Fold(), Hasher("0123456789abcdef"), []
     for run in runs:
         timed(
             "plain validation", lambda run=run: plain(b"[" + b",".join(record.value for record in run.records) + b"]")
         )
         decoded: DecodedEvents = timed("decode", decode_events, [run], DecodingPolicy())
+        timed("count unknown fields", count_unknown_fields, metrics, [run])
         events = timed("hash", identify, decoded.events, hasher)
         posts = timed("find posts", _posts, fold, decoded.events.post_id)
         taken.append(timed("fold", fold.add_events, posts, events))

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -18,6 +19,9 @@ from pipeline.errors import CheckFailed, EngagementError
 from pipeline.kafka.client import open_admin
 from pipeline.kafka.topics import check_topics, topic_specs
 from pipeline.settings import Settings
+from pipeline.topic_reader import read_newest
+from schemas.topics import KINDS
+from schemas.unknown_fields import MOST_NAMES, nearest_field, unknown_fields
 
 DISTRIBUTION: Final = "engagement-pipeline"
 FAUST: Final = "0.15.3"
@@ -25,6 +29,9 @@ FAUST: Final = "0.15.3"
 
 KNOWN_CLICKHOUSE: Final = "26.9"
 KAFKA_SECONDS: Final = 5.0
+NEWEST_RECORDS: Final = 200
+"""Records of each topic that are looked into for fields that events do not have."""
+
 DISK_FREE_SHARE: Final = 0.05
 DISK_FREE_BYTES: Final = 2**30
 NUMBA_BYTES: Final = 300 * 2**20
@@ -46,6 +53,7 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
         "compiled code": _cache,
         "kafka": _kafka,
         "topics": _topics,
+        "fields of events": _fields,
         "clickhouse": _clickhouse,
         "tables": _tables,
         "disk of clickhouse": _disk,
@@ -103,6 +111,29 @@ def _topics(settings: Settings) -> str:
             raise CheckFailed(f"missing: {', '.join(missing)}: run `engagement init`")
         check_topics(admin, specs)
     return f"{len(specs)} topics of {settings.partitions} partitions"
+
+
+def _fields(settings: Settings) -> str:
+    """Names the fields of the newest events that are not stored. They are no fault: senders may have their own."""
+    topics = settings.topics
+    with open_admin(settings, KAFKA_SECONDS) as admin:
+        there = admin.partition_counts().keys()
+    counts: Counter[tuple[str, str]] = Counter()
+    records: Counter[str] = Counter()
+    for kind in (kind for kind in KINDS if topics.of(kind) in there):
+        newest = read_newest(settings, topics.of(kind), NEWEST_RECORDS, KAFKA_SECONDS)
+        records[kind] = len(newest)
+        counts.update((name, kind) for record in newest for name in unknown_fields(record.value))
+    if not counts:
+        return f"all known in the newest {records.total()} records"
+    shown = [_unknown_field(name, kind, n, records[kind]) for (name, kind), n in counts.most_common(MOST_NAMES)]
+    more = f", and {len(counts) - MOST_NAMES} more" if len(counts) > MOST_NAMES else ""
+    return f"not known, so not stored: {', '.join(shown)}{more}"
+
+
+def _unknown_field(name: str, kind: str, count: int, records: int) -> str:
+    near = nearest_field(name)
+    return f"{name} in {count} of the newest {records} {kind}s{f' (is {near} meant?)' if near else ''}"
 
 
 def _clickhouse(settings: Settings) -> str:

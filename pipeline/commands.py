@@ -50,7 +50,7 @@ def init(as_json: bool) -> None:
 @click.command(epilog="Example: engagement check --json")
 @json_option
 def check(as_json: bool) -> None:
-    """Check packages, servers, topics, tables and disks; print one line per check, with the cure.
+    """Check packages, servers, topics, fields of events, tables and disks; print one line per check, with the cure.
 
     Exits with 1 when a check failed.
     """

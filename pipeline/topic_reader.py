@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import ceil
+from time import monotonic
 from typing import Any
 
 from pipeline.errors import Refused, Unavailable
@@ -30,6 +32,25 @@ def read_topic(settings: Settings, topic: str) -> Iterator[TopicRecord]:
     with open_consumer(settings, topic) as consumer:
         for number in sorted(consumer.partitions_for_topic(topic) or ()):
             yield from _read_partition(consumer, TopicPlace(topic, number))
+
+
+def read_newest(settings: Settings, topic: str, count: int, seconds: float) -> list[TopicRecord]:
+    """Returns about the newest `count` records of a topic, as many of each partition that has any; fewer where reading
+    takes longer than `seconds`. Commits nothing. Raises Unavailable."""
+    with open_consumer(settings, topic) as consumer:
+        partitions = [TopicPlace(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        consumer.assign(partitions)
+        oldest, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        filled = [partition for partition in partitions if oldest[partition] < ends[partition]]
+        consumer.assign(filled)
+        for partition in filled:
+            consumer.seek(partition, max(oldest[partition], ends[partition] - ceil(count / len(filled))))
+        found: list[TopicRecord] = []
+        deadline = monotonic() + seconds
+        while any(consumer.position(partition) < ends[partition] for partition in filled) and monotonic() < deadline:
+            for partition, records in consumer.poll(timeout_ms=500).items():
+                found += [_as_topic_record(record) for record in records if record.offset < ends[partition]]
+        return found
 
 
 def follow_topic(settings: Settings, topic: str, start: Mapping[int, int]) -> Iterator[TopicRecord | None]:

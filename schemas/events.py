@@ -2,7 +2,7 @@
 
 A record is one JSON object, keyed by `post_id`, in the topic of its kind. `Event` is strict for protection (ids of 1 to
 512 characters, a time with its zone, known kinds, a retraction that names its target) and open for growth: unknown
-fields pass and are not stored.
+fields pass and are not stored (`schemas.unknown_fields` names them).
 
     >>> who = b'"event_id": "l", "kind": "like", "post_id": "p", "actor_id": "a"'
     >>> like = b'{' + who + b', "occurred_at": "2026-01-01T00:00:00Z"}'

@@ -28,7 +28,7 @@ def runner(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> CliR
 
 
 def test_init_makes_what_is_missing_and_check_says_so(runner: CliRunner, settings: Settings) -> None:
-    with pytest.raises(CheckFailed, match="2 of 7 checks failed: topics, tables"):
+    with pytest.raises(CheckFailed, match="2 of 8 checks failed: topics, tables"):
         runner.invoke(check)
     made = json.loads(runner.invoke(init, ["--json"]).output)
     assert sorted(made["topics"]) == sorted(spec.name for spec in topic_specs(settings))
@@ -38,7 +38,7 @@ def test_init_makes_what_is_missing_and_check_says_so(runner: CliRunner, setting
     nothing = json.loads(runner.invoke(init, ["--json"]).output)
     assert nothing == {key: [] for key in ("topics", "migrations", "taken_over", "views", "dropped_views")}
     findings = json.loads(runner.invoke(check, ["--json"]).output)
-    assert len(findings) == 7
+    assert len(findings) == 8
     assert all(finding["ok"] for finding in findings)
     assert all(line.startswith("ok ") for line in runner.invoke(check).output.splitlines())
 
@@ -77,7 +77,14 @@ def test_check_goes_through_all_when_nobody_is_there(monkeypatch: pytest.MonkeyP
     result = CliRunner().invoke(check)
     assert isinstance(result.exception, CheckFailed)
     lines = [line.split()[:2] for line in result.output.splitlines()]
-    assert [name for said, name in lines if said == "failed"] == ["kafka", "topics", "clickhouse", "tables", "disk"]
+    assert [name for said, name in lines if said == "failed"] == [
+        "kafka",
+        "topics",
+        "fields",
+        "clickhouse",
+        "tables",
+        "disk",
+    ]
     assert "hunter2" not in result.output
     assert result.output.count("is ENGAGEMENT_CLICKHOUSE right?") == 3
 

@@ -60,6 +60,9 @@ FRESHNESS_BOUNDS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 
 REASON_CLASSES_LIMIT: Final = 50
 """Most classes of dead letters, so that the label stays small; further classes count as `other`."""
 
+UNKNOWN_FIELDS_LIMIT: Final = 50
+"""Most names of unknown fields; further names count as `other`."""
+
 
 class WorkerMetrics(MetricsRegistry):
     """The metrics of a worker."""
@@ -71,6 +74,7 @@ class WorkerMetrics(MetricsRegistry):
         self._make_conversation_metrics()
         self._lag_shown: dict[str, set[tuple[str, int]]] = {}
         self._classes: set[str] = set()
+        self._unknown_names: set[str] = set()
         self._show_every_series()
 
     def _make_batch_metrics(self) -> None:
@@ -79,6 +83,11 @@ class WorkerMetrics(MetricsRegistry):
         )
         self._dead = self.counter(
             "dead_letters_total", "Records that could not be taken, by class of reason", ["reason_class"]
+        )
+        self._unknown_fields = self.counter(
+            "unknown_fields_total",
+            "Fields that events do not have, in a sample: one record of each partition and batch",
+            ["field"],
         )
         self._lag = self.gauge(
             "consumer_lag", "Records of a partition of this worker that are not committed", ["topic", "partition"]
@@ -143,6 +152,16 @@ class WorkerMetrics(MetricsRegistry):
                 reason_class = "other"
             self._classes.add(reason_class)
         self._dead.labels(reason_class).inc(n)
+
+    def count_unknown_field(self, name: str) -> bool:
+        """Counts a field that events do not have; returns whether its name, or `other`, is counted for the first
+        time."""
+        if name not in self._unknown_names and len(self._unknown_names) >= UNKNOWN_FIELDS_LIMIT:
+            name = "other"
+        is_new = name not in self._unknown_names
+        self._unknown_names.add(name)
+        self._unknown_fields.labels(name).inc()
+        return is_new
 
     def set_lag(self, lags: Mapping[tuple[str, int], int], group: str = "") -> None:
         """Sets the lag of a consumer group, in records by (topic, partition), for all partitions of this worker.

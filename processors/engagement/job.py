@@ -31,7 +31,7 @@ from processors.engagement.cells.records import records_of
 from processors.engagement.decoding import DecodingPolicy, decode_events, misplaced_event, split_runs
 from processors.engagement.fold.columns import EventColumns, identify
 from processors.engagement.fold.threads import ThreadPolicy
-from processors.engagement.outcomes import count_outcomes
+from processors.engagement.outcomes import count_outcomes, count_unknown_fields
 from processors.engagement.ports import EngagementPorts
 from processors.engagement.read_through import ColdPosts
 from processors.engagement.rows import post_rows
@@ -67,8 +67,7 @@ class JobPolicy:
     Beyond `memory_bytes` the idlest posts are evicted, until `keep_share` of it is left. `known_bytes`: the most memory
     for the known posts of the log. `first_wait` and `longest_wait` between two tries of a store, in seconds. `brands`,
     `label_keys` and `threads`: which conversations are a brand's, which labels are conversations, and which comments
-    are a brand's answers. `forecast`: the shipped
-    parameters where None.
+    are a brand's answers. `forecast`: the shipped parameters where None.
     """
 
     decoding: DecodingPolicy = field(default_factory=DecodingPolicy)
@@ -180,6 +179,7 @@ class EngagementJob:
     def _fold(self, runs: Sequence[Run]) -> None:
         with self._metrics.time_step("decode"):
             events, owners, records, dead = decode_events(runs, self._policy.decoding)
+            count_unknown_fields(self._metrics, runs)
         posts, is_misplaced = self._post_rows(events)
         for number in np.flatnonzero(is_misplaced).tolist():
             belongs = int(partitions_of([events.post_id[number]], self._of)[0])
