@@ -23,6 +23,8 @@ class MastodonWorld:
     asked: list[str] = field(default_factory=list)
     agents: set[str] = field(default_factory=set)
     knows_batches: bool = True
+    stream: list[bytes] = field(default_factory=list)
+    """What the public stream says, in order; a cut behind each item."""
 
     def write(self, author: str = "ana", answers: str | None = None, **fields: Any) -> str:
         """Adds a status and returns its id."""
@@ -110,13 +112,27 @@ def mastodon_server(world: MastodonWorld) -> Iterator[str]:
             if url.path == "/robots.txt":
                 self.give(200, world.robots.encode(), "text/plain")
             elif url.path.startswith(("/api/v1/instance", "/api/v2/instance")):
-                self.give(200, b'{"version": "4.4.0", "api_versions": {"mastodon": 6}}')
+                urls = {"streaming": f"ws://{self.headers['Host']}"}
+                instance = {"version": "4.4.0", "api_versions": {"mastodon": 6}, "configuration": {"urls": urls}}
+                self.give(200, json.dumps(instance).encode())
+            elif url.path.startswith("/api/v1/streaming"):
+                self.give_stream(url.path)
             elif world.failures:
                 self.give(*world.failures.pop(0))
             else:
                 content = world.answer(url.path, parse_qs(url.query))
                 body = json.dumps({"error": "Record not found"} if content is None else content).encode()
                 self.give(404 if content is None else 200, body)
+
+        def give_stream(self, path: str) -> None:
+            """Says the next item of the stream and closes, as a server that is restarted does."""
+            if path.endswith("/health"):
+                self.give(200, b"OK", "text/plain")
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(b":)\n\n:thump\n\n" + (world.stream.pop(0) if world.stream else b""))
 
         def give(self, status: int, body: bytes, kind: str = "application/json") -> None:
             self.send_response(status)

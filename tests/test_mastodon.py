@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ from pipeline.errors import Refused, SettingsError, Unavailable
 from producers.mastodon.api import MastodonApi
 from producers.mastodon.counters import CounterState
 from producers.mastodon.polling import MastodonSource, PollPolicy
+from producers.mastodon.streaming import StreamItem
 from producers.mastodon.tracked import TrackedStatuses
-from producers.source import BadInput, SourceRecord
+from producers.source import IDLE, BadInput, SourceRecord
 
 PUBLIC = PollPolicy(("public",), interval=60, rounds=1)
 NOW = 1_767_300_000.0
@@ -279,3 +281,60 @@ def test_no_status_ends_a_run(world: MastodonWorld, server: str, tmp_path: Path,
     assert any(isinstance(item, BadInput) for item in items)
     assert all(item.reason for item in items if isinstance(item, BadInput))
     tracked.close()
+
+
+class Waiting:
+    """A stream whose items are there from the beginning."""
+
+    dropped = 0
+
+    def __init__(self, *items: StreamItem) -> None:
+        self._items = list(items)
+
+    def take(self, seconds: float) -> list[StreamItem]:
+        taken, self._items = self._items, []
+        return taken
+
+
+def test_what_the_stream_brings_is_sent_at_once(world: MastodonWorld, server: str, tmp_path: Path) -> None:
+    first = world.write()
+    new = dict(world.statuses[world.write("bob", answers=first)])
+    edited = world.statuses[first] | {"favourites_count": 2}
+    del world.statuses[new["id"]]
+    good: list[StreamItem] = [("update", new), ("edit", edited), ("delete", new["id"]), ("delete", "999")]
+    stream = Waiting(*good, ("update", {"visibility": "public"}), ("edit", []))
+    now = [NOW]
+
+    def clock() -> float:
+        now[0] += 1
+        return now[0]
+
+    tracked = TrackedStatuses(tmp_path / "state.sqlite")
+    source = MastodonSource(MastodonApi(server), tracked, PollPolicy(("public",), rounds=2), stream, clock)
+    world.statuses[new["id"]] = new
+    items = [item for item in source.items() if item is not IDLE]
+    tracked.close()
+    events = [json.loads(item.value or b"") for item in items if isinstance(item, SourceRecord)]
+    assert [(event["kind"], event.get("action")) for event in events[-3:]] == [
+        ("like", None),
+        ("like", None),
+        ("comment", "retract"),
+    ]
+    assert len([item for item in items if isinstance(item, BadInput)]) == 2
+
+
+def test_the_stream_of_a_server_is_read_and_read_again_after_a_cut(world: MastodonWorld, server: str) -> None:
+    status = world.statuses[world.write()]
+    said = json.dumps(status).encode()
+    world.stream = [b"event: update\ndata: " + said + b"\n\n", b"event: delete\ndata: 7\n\n"]
+    world.stream.append(b"event: status.update\ndata: " + said + b"\n\n")
+    stream = MastodonApi(server, "token").stream(is_local=False)
+    items: list[StreamItem] = []
+    end = time.monotonic() + 60
+    while len(items) < 3 and time.monotonic() < end:
+        items += stream.take(1.0)
+    assert [name for name, _ in items] == ["update", "delete", "edit"]
+    assert (str(items[0][1]["uri"]), items[1][1]) == (status["uri"], "7")
+    assert stream.dropped == 0
+    stream.close()
+    assert "/api/v1/streaming/public" in world.asked

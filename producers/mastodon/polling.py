@@ -108,19 +108,17 @@ class MastodonSource(Source):
 
     def _streamed(self, name: str, item: Any) -> Iterator[SourceItem]:
         """Yields the events of an item of the stream."""
-        if name == "update":
-            try:
+        try:
+            if name == "update":
                 yield from self._read(item)
-            except Unavailable:  # the timeline brings the status again
-                self._notes["failed_rounds"] += 1
-            return
-        watched = self._tracked.get(item if name == "delete" else str(item["id"]))
-        if watched is None:
-            return
-        if name == "delete":
-            yield from self._take_back(watched)
-        else:
-            yield from self._count(watched, item)
+                return
+            watched = self._tracked.get(item if name == "delete" else str(item["id"]))
+            if watched is not None:
+                yield from self._take_back(watched) if name == "delete" else self._count(watched, item)
+        except Unavailable:  # the timeline brings the status again
+            self._notes["failed_rounds"] += 1
+        except UNREADABLE as error:
+            yield _bad(item, error)
 
     def _round(self) -> Iterator[SourceItem]:
         for name in self._policy.timelines:

@@ -32,9 +32,13 @@ class MastodonStream(StreamListener):
         """Starts the thread."""
         self.dropped = 0
         self._items: queue.Queue[StreamItem] = queue.Queue(WAITING_ITEMS)
-        api.stream_public(
+        self._connection: Any = api.stream_public(
             self, run_async=True, reconnect_async=True, reconnect_async_wait_sec=RECONNECT_SECONDS, local=is_local
         )
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._connection.close()
 
     def on_update(self, status: Any) -> None:
         """Keeps a new status. Called by the thread."""
