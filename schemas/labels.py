@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
-from schemas.folding import fold_tag
+from schemas.folding import fold_name
 
 LABEL_PREFIX: Final = "label:"
 MOST_LABELS: Final = 16
@@ -32,4 +32,4 @@ def flat_labels(labels: Mapping[str, str] | None) -> list[str]:
 def label_conversations(labels: Sequence[str], keys: Collection[str]) -> list[str]:
     """Returns the conversations `label:<key>=<value>` of flat labels whose key is among `keys`; values are folded."""
     pairs = zip(labels[::2], labels[1::2], strict=True)
-    return [f"{LABEL_PREFIX}{key}={name}" for key, value in pairs if key in keys and (name := fold_tag(value, ""))]
+    return [f"{LABEL_PREFIX}{key}={name}" for key, value in pairs if key in keys and (name := fold_name(value))]

@@ -249,6 +249,43 @@ def test_an_event_nine_minutes_ahead_counts_in_its_own_minute() -> None:
     assert place.rows()["hashtag:a", microseconds("2026-03-01T12:08:00Z") // 60_000_000, "p"].counts[3] == 1
 
 
+def test_labels_of_some_keys_are_conversations_of_posts_and_all_that_happens_under_them() -> None:
+    place = Place(label_keys=frozenset({"campaign"})).take(
+        post(labels={"Campaign": "Spring Sale", "format": "video"}),
+        post("q", post_id="q", actor_id="bob", labels={"campaign": "spring sale"}),
+        post("r", post_id="r", actor_id="cat", labels={"campaign": "", "format": "text"}),
+        comment("c"),
+        comment("d", post_id="q", actor_id="dan"),
+        comment("e", post_id="r"),
+        like("l"),
+        like("m", post_id="r"),
+        share("s", LATER),
+        undo("l", LATER),
+    )
+    rows = place.rows()
+    keys = {key for key, _, _ in rows if key.startswith("label:")}
+    assert keys == {"label:campaign=spring sale"}
+    [key] = keys
+    net: dict[tuple[int, str], tuple[int, ...]] = {
+        (minute, post_id): cell.counts for (at, minute, post_id), cell in rows.items() if at == key
+    }
+    assert net == {
+        (MINUTE, "p"): rows["author:x/ann", MINUTE, "p"].counts,
+        (MINUTE + 5, "p"): rows["author:x/ann", MINUTE + 5, "p"].counts,
+        (MINUTE, "q"): (1, 0, 0, 1, 0, 0, 0),
+    }
+    assert net[MINUTE, "p"][:4] == (1, 1, 0, 1), "a post, its like and its comment"
+    assert rows[key, MINUTE, "q"].voices == tuple(sorted(HASHER.actors(["bob", "dan"]).tolist()))
+
+
+def test_a_post_whose_label_changes_leaves_the_conversation_of_the_old_one() -> None:
+    place = Place(label_keys=frozenset({"campaign"})).take(post(labels={"campaign": "spring"}), comment("c"))
+    place.take(post("p2", LATER, labels={"campaign": "autumn"}))
+    said = {key: cell.counts[3] for (key, minute, _), cell in place.rows().items() if minute == MINUTE}
+    assert said["label:campaign=spring"] == 0
+    assert said["label:campaign=autumn"] == 1
+
+
 def test_brands_are_conversations_of_posts_and_comments() -> None:
     brands = brands_of({"acme": Brand(side="own", accounts=["ann"], hashtags=["acme"], domains=["acme.example"])})
     place = Place(brands=brands).take(
