@@ -13,6 +13,7 @@ from deploy.clickhouse.views import all_views
 from pipeline.cli import all_commands
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
+from pipeline.demo.command import NEXT_STEPS
 from pipeline.observability.metrics import BATCH_STEPS, EVENT_OUTCOMES, MEMORY_PARTS, WorkerMetrics
 from pipeline.observability.source_metrics import SourceMetrics
 from pipeline.settings import Settings
@@ -71,6 +72,12 @@ def test_named_make_targets_exist() -> None:
     }
     assert {"demo", "test", "test-unit", "setup", "help"} <= named
     assert named <= targets
+
+
+def test_the_demo_ends_with_commands_that_exist() -> None:
+    named = re.findall(r"\bengagement ([a-z-]+)", " ".join(NEXT_STEPS))
+    assert named == ["stack", "init", "work", "bluesky"]
+    assert set(named) <= all_commands().keys()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

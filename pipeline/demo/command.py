@@ -88,6 +88,15 @@ DEAD_REASONS: Final = (
     "SELECT reason, count() FROM dead_letters FINAL GROUP BY reason ORDER BY count() DESC, reason LIMIT 4"
 )
 
+NEXT_STEPS: Final = (
+    ". .venv/bin/activate",
+    'eval "$(engagement stack up)"',
+    "engagement init",
+    "engagement work &",
+    "engagement bluesky",
+)
+"""Commands that connect the first real source, which needs no account."""
+
 
 @click.command(epilog="Example: engagement demo --keep")
 @click.option("--keep", is_flag=True, help="Leave the stack running at the end, to look around.")
@@ -113,6 +122,8 @@ def demo(keep: bool) -> None:
             stack.down()
     if not exact:
         raise CheckFailed("the derived rows are not equal to a recount of the log: this is a defect, please report it")
+    _say("\nnext, a real network: " + "; ".join(NEXT_STEPS).replace("&;", "&"))
+    _say("  (needs no account; Mastodon, GitHub, files, topics and webhooks: docs/sources.md)")
 
 
 def _play(environment: dict[str, str], clickhouse: ClickHouse) -> bool:
