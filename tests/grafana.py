@@ -28,7 +28,7 @@ VARIABLE: Final = re.compile(
 
 
 def sql_of(dashboard: Mapping[str, Any]) -> dict[str, str]:
-    """Every SQL of a dashboard by the title of its panel, or `$name` of its variable."""
+    """Every SQL of a dashboard by the title of its panel, `$name` of its variable, or `@name` of its annotation."""
     queries = {
         panel["title"]: target["rawSql"]
         for panel in dashboard["panels"]
@@ -36,7 +36,8 @@ def sql_of(dashboard: Mapping[str, Any]) -> dict[str, str]:
         if "rawSql" in target
     }
     variables = dashboard["templating"]["list"]
-    return queries | {f"${v['name']}": v["query"] for v in variables if v["type"] == "query"}
+    queries |= {f"${v['name']}": v["query"] for v in variables if v["type"] == "query"}
+    return queries | {f"@{each['name']}": each["target"]["rawSql"] for each in dashboard["annotations"]["list"]}
 
 
 def interpolate(text: str, variables: Mapping[str, Value], default: Format = "glob") -> str:

@@ -89,7 +89,9 @@ def test_the_reader_may_only_read() -> None:
     password = users.find("users/reader/password")
     assert password is not None
     assert (password.get("from_env"), password.text) == ("READER_PASSWORD", None)
-    assert [grant.text for grant in users.iterfind("users/reader/grants/query")] == ["GRANT SELECT ON engagement.*"]
+    assert [grant.text for grant in users.iterfind("users/reader/grants/query")] == [
+        f"GRANT SELECT ON {what}" for what in ("engagement.*", "system.parts", "system.merges")
+    ]
     assert users.findtext("profiles/reader/readonly") == "2"
 
 

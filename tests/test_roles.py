@@ -16,7 +16,12 @@ from tests.grafana import DASHBOARDS, as_the_data_source_sends_it, sql_of
 from tests.roles_server import as_user, profile_of_compose, profile_of_embedded, profile_of_sql, roles_server
 
 READERS = ["reader", "compose"]
-CHOSEN = {"post": "p", "author": "a", "channel": "bluesky", "conversation": "hashtag:acme"}
+CHOSEN = {"post": "p", "author": "a", "channel": "bluesky", "conversation": "hashtag:acme"} | {
+    "spike": "s",
+    "search": "",
+    "kind": "all",
+    "severity": "info",
+}
 
 WRITES = [
     "INSERT INTO posts (post_id) VALUES ('x')",
@@ -116,7 +121,17 @@ def test_a_reader_sees_each_view_and_each_panel_of_the_dashboards(server: StackS
         asked = [query for dashboard in DASHBOARDS.values() for query in sql_of(dashboard).values()]
         for query in asked:
             client.select(as_the_data_source_sends_it(query, CHOSEN, 1_767_225_600, 1_767_229_200))
-        assert len(asked) > 20
+        assert len(asked) > 45
+
+
+@pytest.mark.parametrize("user", READERS)
+def test_a_reader_sees_parts_and_merges_of_its_own_tables_alone(server: StackState, user: str) -> None:
+    with ClickHouse(as_user(server, "default")) as client:
+        client.execute("INSERT INTO other.secrets VALUES (1)")
+        assert client.select("SELECT count() FROM system.parts WHERE active AND database = 'other'")[0][0] > 0
+    with ClickHouse(as_user(server, user)) as client:
+        for table in ("system.parts", "system.merges", "system.tables"):
+            assert client.select(f"SELECT count() FROM {table} WHERE database = 'other'") == [[0]]
 
 
 @pytest.mark.parametrize("user", READERS)

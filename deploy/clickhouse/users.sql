@@ -45,6 +45,11 @@ CREATE ROLE IF NOT EXISTS engagement_reader SETTINGS PROFILE engagement_reader;
 -- All views and tables, because ClickHouse reads the tables of a view with the rights of the user who asks.
 GRANT SELECT ON engagement.* TO engagement_reader;
 
+-- The dashboard of the pipeline's health shows parts and merges. ClickHouse shows a user those of the tables that the user may see.
+GRANT SELECT ON system.parts TO engagement_reader;
+
+GRANT SELECT ON system.merges TO engagement_reader;
+
 CREATE ROLE IF NOT EXISTS engagement_admin;
 
 -- `init` makes and alters tables and views, and drops views of its own; `recount` deletes rows that no event stands behind.

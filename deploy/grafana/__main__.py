@@ -1,0 +1,7 @@
+"""Writes the JSON of the dashboards that are written in Python: `python -m deploy.grafana`."""
+
+from deploy.grafana.generated import FOLDER, generated_dashboards
+
+if __name__ == "__main__":
+    for name, text in generated_dashboards().items():
+        (FOLDER / f"{name}.json").write_text(text)
