@@ -1,5 +1,5 @@
 """A ClickHouse server of its own whose configuration has the roles of deploy/clickhouse/users.sql, a user with each,
-and the reader of compose.
+and the readers of compose and of the embedded stack.
 
 The embedded server has no storage for users that SQL makes, but roles, profiles and grants of its configuration are
 real. So the file's statements are translated, and any other statement fails the translation.
@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.embedded.clickhouse import ACCESS_PROFILES, start_clickhouse
+from pipeline.embedded.clickhouse import ACCESS_PROFILES, DATABASE, READER, start_clickhouse
+from pipeline.embedded.clickhouse import USERS as EMBEDDED_USERS
 from pipeline.embedded.ports import find_free_port
 from pipeline.embedded.processes import stop
 from pipeline.embedded.state import StackState
@@ -68,7 +69,8 @@ def _bounds(profile: ElementTree.Element | None) -> Bounds:
 
 
 def users_xml() -> str:
-    """The configuration: profiles, roles and users `writer`, `reader`, `admin` and `compose`, without passwords."""
+    """The configuration: profiles, roles and users `writer`, `reader`, `admin`, `compose` and `embedded`, without
+    passwords."""
     grants: dict[str, list[str]] = {role: [] for role in ROLES}
     for statement in statements():
         if grant := re.fullmatch(r"(GRANT .+) TO (\w+)", statement):
@@ -84,14 +86,23 @@ def users_xml() -> str:
     compose = ElementTree.parse(COMPOSE_READER).getroot()
     its_grants = "".join(f"<query>{grant.text}</query>" for grant in compose.iterfind("users/reader/grants/query"))
     users = _user("default", "default", "") + _user("compose", "compose", its_grants)
+    users += _user("embedded", "embedded", _grants_of_embedded())
     for role in ROLES:
         profile = role if role == "engagement_reader" else "default"
         users += _user(role.removeprefix("engagement_"), profile, f"<query>GRANT {role}</query>")
     profiles = _profile("engagement_reader", profile_of_sql()) + _profile("compose", profile_of_compose())
+    profiles += _profile("embedded", profile_of_embedded())
     return (
         f"<clickhouse><profiles><default/><loose><max_execution_time>0</max_execution_time></loose>{profiles}</profiles>"
         f"<quotas><default/></quotas><roles>{roles}</roles><users>{users}</users></clickhouse>"
     )
+
+
+def _grants_of_embedded() -> str:
+    """The reader's grants in the embedded stack."""
+    values = dict.fromkeys(("user", "password", "reader_password"), "x") | {"profiles": "", "database": DATABASE}
+    users = ElementTree.fromstring(EMBEDDED_USERS.format(reader=READER, **values))
+    return "".join(f"<query>{grant.text}</query>" for grant in users.iterfind(f"users/{READER}/grants/query"))
 
 
 def _profile(name: str, settings: Bounds) -> str:

@@ -15,7 +15,7 @@ from pipeline.errors import Exhausted, Refused
 from tests.grafana import DASHBOARDS, as_the_data_source_sends_it, sql_of
 from tests.roles_server import as_user, profile_of_compose, profile_of_embedded, profile_of_sql, roles_server
 
-READERS = ["reader", "compose"]
+READERS = ["reader", "compose", "embedded"]
 CHOSEN = {"post": "p", "author": "a", "channel": "bluesky", "conversation": "hashtag:acme"} | {
     "spike": "s",
     "search": "",

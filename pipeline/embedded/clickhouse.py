@@ -99,6 +99,12 @@ USERS: Final = """<clickhouse>
       <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
       <profile>readonly</profile>
       <quota>default</quota>
+      <!-- Without grants of its own a user may read each file of this machine by file(), and addresses by url(). -->
+      <grants>
+        <query>GRANT SELECT ON {database}.*</query>
+        <query>GRANT SELECT ON system.parts</query>
+        <query>GRANT SELECT ON system.merges</query>
+      </grants>
     </{reader}>
   </users>
 </clickhouse>
@@ -164,6 +170,7 @@ def _users_of(state: StackState) -> str:
         user=USER,
         password=_hash(state.password),
         reader=READER,
+        database=DATABASE,
         reader_password=_hash(state.reader_password),
     )
 
