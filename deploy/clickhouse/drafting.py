@@ -49,8 +49,10 @@ def time_parameter(name: str) -> str:
     without its zone.
     """
     given = f"upper(trimBoth({{{name}:String}}))"
-    refused = f"throwIf(NOT match({given}, '{TIME_TEXT}'), '{name} must be a time such as 2026-01-01T12:00:00Z')"
-    rounded_up = f"addMicroseconds(parseDateTime64BestEffort({given}, 6, 'UTC'), 999999 + {refused})"
+    parsed = f"parseDateTime64BestEffortOrNull({given}, 6, 'UTC')"
+    is_none = f"isNull({parsed}) OR NOT match({given}, '{TIME_TEXT}')"
+    refused = f"throwIf({is_none}, '{name} must be a time such as 2026-01-01T12:00:00Z')"
+    rounded_up = f"addMicroseconds(assumeNotNull({parsed}), 999999 + {refused})"
     earliest, latest = "toDateTime64(0, 6, 'UTC')", f"toDateTime64('{LAST_TIME}', 6, 'UTC')"
     return f"toDateTime(least(greatest({rounded_up}, {earliest}), {latest}), 'UTC')"
 
