@@ -1,8 +1,21 @@
-"""A group of commands with suggestions for misspelt commands, as click has suggestions for options."""
+"""Parts of commands that click does not have: suggestions for misspelt commands, ranges without infinity."""
 
+import math
 from difflib import get_close_matches
+from typing import Any
 
 import click
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers. Refuses `nan`, which every comparison with a bound lets pass, and `inf`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Converts the text of an option. Raises click.BadParameter."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number; write one such as 1.5.", param, ctx)
+        return number
 
 
 class CommandGroup(click.Group):

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 import click
 
 from pipeline.clickhouse.client import ClickHouse
+from pipeline.command_group import FiniteRange
 from pipeline.errors import CheckFailed, Unavailable
 from pipeline.settings import Settings, load_settings
 from processors.columnar.hashing import Hasher
@@ -71,7 +72,7 @@ def work(until_caught_up: bool, since: datetime | None) -> None:
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     metavar="SECONDS",
     help="First wait until workers have read all that Kafka holds now; exit 1 where that takes longer.",
 )

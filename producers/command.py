@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from pipeline.command_group import FiniteRange
 from pipeline.files.bad_lines import count_bad_lines
 from pipeline.kafka.publisher import open_publisher
 from pipeline.settings import Settings
@@ -21,7 +22,7 @@ from producers.summary import Summary
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 RATE_OPTION: Final[Decorator] = click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many events a second."
+    "--rate", type=FiniteRange(min=0, min_open=True), help="At most so many events a second."
 )
 JSON_OPTION: Final[Decorator] = click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
 

@@ -230,7 +230,14 @@ def test_a_spike_ends_with_the_simulation() -> None:
         ({"spikes": ("hashtag:x@5x1.0001",)}, "give a larger FACTOR"),
         ({"events": 0, "late": 0.5}, "--late is a share of --events"),
         ({"events": 0, "out_of_order": 0.5}, "--out-of-order is a share of --events"),
-        ({"events": 1, "retractions": 1.0, "awkward": 1.0}, "--awkward"),
+        ({"events": 0, "awkward": 1.0}, "--awkward"),
+        ({"retractions": 0.51}, "--retractions 0.51: an event is taken back once"),
+        ({"hours": 1e9}, "--hours 1e\\+09 is above 87,660"),
+        (
+            {"start": datetime(1969, 12, 31, 23, tzinfo=UTC)},
+            "--start 1969-12-31T23:00:00.00:00: all of it must lie from",
+        ),
+        ({"start": datetime(2099, 12, 31, 23, tzinfo=UTC)}, "must lie from 1970 to 2100, or events are dead letters"),
         ({"posts": 0}, "at least one post"),
     ],
 )
@@ -238,6 +245,12 @@ def test_what_would_do_nothing_is_refused(changes: dict[str, Any], cure: str) ->
     spikes = tuple(map(PlantedSpike.parse, changes.pop("spikes", ())))
     with pytest.raises(SettingsError, match=cure):
         list(simulated_records(replace(CLEAN, spikes=spikes, **changes)))
+
+
+@pytest.mark.parametrize(("events", "retractions"), [(1, 0.02), (2, 0.02), (100, 0.5), (101, 0.5)])
+def test_with_any_share_of_retractions_there_are_as_many_events_as_asked(events: int, retractions: float) -> None:
+    policy = SimulationPolicy(events=events, posts=3, retractions=retractions)
+    assert len(list(simulated_records(policy))) == events + 3
 
 
 def test_a_spike_that_plants_nothing_says_so() -> None:
@@ -370,7 +383,21 @@ def test_the_command_writes_ndjson_to_stdout() -> None:
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 53
 
 
-@pytest.mark.parametrize("option", [["--start", "2026-01-01T00:00:00"], ["--late", "2"], ["--posts", "0"]])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--start", "2026-01-01T00:00:00"],
+        ["--start", "2026-01-01T00:00:60Z"],
+        ["--late", "2"],
+        ["--posts", "0"],
+        ["--hours", "nan"],
+        ["--hours", "inf"],
+        ["--live", "nan"],
+        ["--rate", "inf"],
+        ["--late", "nan"],
+        ["--retractions", "1"],
+    ],
+)
 def test_wrong_use_exits_2(option: list[str]) -> None:
     assert CliRunner().invoke(engagement, ["simulate", "--out", "-", *option]).exit_code == 2
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.command_group import CommandGroup
+from pipeline.command_group import CommandGroup, FiniteRange
 from pipeline.errors import SettingsError
 from pipeline.files.bad_lines import BadLines
 from pipeline.files.opening import check_inputs
@@ -64,7 +64,7 @@ def spikes() -> None:
 )
 @click.option(
     "--threshold",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=DEFAULT_POLICY.threshold,
     show_default=True,
     help="Fire from this score on. The live detector has the default.",

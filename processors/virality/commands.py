@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.command_group import CommandGroup
+from pipeline.command_group import CommandGroup, FiniteRange
 from pipeline.errors import Refused
 from pipeline.files.bad_lines import BadLines
 from pipeline.files.opening import check_inputs
@@ -55,7 +55,7 @@ def forecast_group() -> None:
     "--settled-days",
     default=7.0,
     show_default=True,
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     help="Age in days at the end of the data from which a post is finished.",
 )
 @click.option(

@@ -5,11 +5,21 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
 from pipeline.errors import SettingsError
+from schemas.events import EARLIEST
+
+MOST_HOURS: Final = 87_660
+"""Hours of the longest simulation. The memory of its clock grows with each hour."""
+
+MOST_RETRACTIONS: Final = 0.5
+
+LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+"""End of the time that simulations may have: --future events are dated behind it, and times of ClickHouse end in
+2106."""
 
 SPIKE_PATTERN: Final = re.compile(r"""(hashtag|mention):([^@\s"\\]{1,200})@(\d+)x(\d+(?:\.\d+)?)""")
 
@@ -74,6 +84,18 @@ class SimulationPolicy:
         """Raises SettingsError for a senseless policy, or one part of which would do nothing."""
         if self.posts < 1 or self.events < 0 or self.hours <= 0:
             raise SettingsError("a simulation needs at least one post, no fewer than 0 events and more than 0 hours")
+        if self.hours > MOST_HOURS:
+            raise SettingsError(f"--hours {self.hours:g} is above {MOST_HOURS:,}, which are ten years; give fewer")
+        if not EARLIEST <= self.start <= LATEST - timedelta(hours=self.hours):
+            raise SettingsError(
+                f"--start {self.start.isoformat()}: all of it must lie from {EARLIEST:%Y} to {LATEST:%Y}, or "
+                "events are dead letters; name another time, or fewer --hours"
+            )
+        if self.retractions > MOST_RETRACTIONS:
+            raise SettingsError(
+                f"--retractions {self.retractions:g}: an event is taken back once, so at most half of all can be "
+                f"retractions; give at most {MOST_RETRACTIONS}"
+            )
         minutes = math.ceil(self.hours * 60)
         for spike in self.spikes:
             if spike.minute >= minutes:
@@ -88,6 +110,11 @@ class SimulationPolicy:
     def count(self, share: float) -> int:
         """Returns the number of events of a share: at least one, where the share is not 0."""
         return max(1, round(self.events * share)) if self.events and share else 0
+
+    @property
+    def taken_back(self) -> int:
+        """Returns the number of retractions, each of which has an event to take back."""
+        return min(self.count(self.retractions), self.events // 2)
 
     @property
     def name(self) -> str:

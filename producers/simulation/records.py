@@ -38,7 +38,7 @@ def draw_events(rng: np.random.Generator, policy: SimulationPolicy) -> Simulated
     policy.check()
     start, length = int(policy.start.timestamp() * 1e6), int(policy.hours * HOUR_MICROSECONDS)
     end = start + length
-    taken_back = policy.count(policy.retractions)
+    taken_back = policy.taken_back
     columns = grow_cascades(rng, Clock(start / 1e6, length / 1e6), policy.posts, policy.events - taken_back, start)
     add_retractions(rng, columns, taken_back, end)
     for spike in policy.spikes:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.command_group import FiniteRange
 from pipeline.dead_letters import FusePolicy
 from pipeline.observability.logs import configure_logs
 from pipeline.observability.source_metrics import SourceMetrics
@@ -66,7 +67,7 @@ log = logging.getLogger(__name__)
 )
 @click.option(
     "--until-idle",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="SECONDS",
     help="End when nothing new came for so long.",
 )
@@ -79,7 +80,7 @@ log = logging.getLogger(__name__)
     "--keep-days",
     default=StorePolicy.keep_days,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="How long a like can still be taken back.",
 )
 @click.option(

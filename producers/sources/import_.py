@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from pipeline.command_group import FiniteRange
 from pipeline.errors import Refused, SettingsError
 from pipeline.files.flaws import Flaw
 from pipeline.files.opening import STDIN, check_inputs
@@ -39,7 +40,7 @@ DRY_ROWS: Final = 10
 @click.option("--registry", metavar="URL", help="Schema Registry, for Avro and Protobuf.")
 @click.option("--descriptors", type=click.Path(path_type=Path), help="Protobuf: file of protoc --descriptor_set_out.")
 @click.option("--message", help="Protobuf: full name of the message.")
-@click.option("--until-idle", type=click.FloatRange(min=0, min_open=True), help="End after so many quiet seconds.")
+@click.option("--until-idle", type=FiniteRange(min=0, min_open=True), help="End after so many quiet seconds.")
 @click.option("--dry-run", is_flag=True, help="Show the first rows beside their events, and send nothing.")
 @click.option("--resume", is_flag=True, help="Files: go on where the last --resume stopped. A topic always does.")
 @click.option("--state", type=click.Path(path_type=Path), help="File of the position; a default below ~/.local/state.")

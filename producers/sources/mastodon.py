@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.command_group import FiniteRange
 from pipeline.errors import SettingsError
 from pipeline.settings import load_settings
 from producers.command import JSON_OPTION, RATE_OPTION, print_summary, send_to_kafka
@@ -30,14 +31,14 @@ from producers.state_files import default_state_file
     "--interval",
     default=60.0,
     show_default=True,
-    type=click.FloatRange(min=5),
+    type=FiniteRange(min=5),
     help="Seconds between two looks at timelines and fresh statuses.",
 )
 @click.option(
     "--watch-days",
     default=7.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="How long favourites, boosts and answers of a status are followed.",
 )
 @click.option("--rounds", type=click.IntRange(min=1), help="End after so many looks instead of going on.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.command_group import FiniteRange
 from pipeline.errors import Refused
 from pipeline.files.flaws import Flaw
 from pipeline.files.opening import check_inputs, is_regular
@@ -109,7 +110,7 @@ def _record(
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Seconds of event time a second; as fast as it can without.",
 )
 @RATE_OPTION

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
+from pipeline.command_group import FiniteRange
 from pipeline.files.opening import STDIN
 from pipeline.settings import load_settings
 from producers.command import JSON_OPTION, RATE_OPTION, print_summary, send_to, send_to_kafka, stop_on_signal
@@ -18,12 +19,13 @@ from producers.destinations import FileDestination
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
 from producers.simulation.live import LiveClock, LivePolicy, live_records
-from producers.simulation.policy import PlantedSpike, SimulationPolicy
+from producers.simulation.policy import MOST_HOURS, MOST_RETRACTIONS, PlantedSpike, SimulationPolicy
 from producers.simulation.records import simulated_records
 from producers.source import Source, SourceItem, SourceRecord
 from producers.summary import Summary
+from schemas.event_time import without_leap_second
 
-SHARE: Final = click.FloatRange(0, 1)
+SHARE: Final = FiniteRange(0, 1)
 
 NOT_LIVE: Final = ("events", "posts", "start", "hours", "rate", "late", "out_of_order")
 """Parameters that mean nothing in a live simulation, and are refused."""
@@ -70,13 +72,13 @@ class SimulationSource(Source):
     "--hours",
     default=24.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="How long all of it lasts.",
 )
 @RATE_OPTION
 @click.option(
     "--live",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="RATE",
     help="RATE events a second, stamped with the time of sending, until Ctrl-C.",
 )
@@ -84,7 +86,11 @@ class SimulationSource(Source):
     "--out", type=click.Path(path_type=Path, allow_dash=True), help="NDJSON file (- is stdout) instead of Kafka."
 )
 @click.option(
-    "--retractions", default=0.02, show_default=True, type=SHARE, help="Share of events that take another back."
+    "--retractions",
+    default=0.02,
+    show_default=True,
+    type=FiniteRange(0, MOST_RETRACTIONS),
+    help="Share of events that take another back.",
 )
 @click.option("--duplicates", default=0.0, type=SHARE, help="Share that is sent again.")
 @click.option("--late", default=0.0, type=SHARE, help="Share that is sent 1 to 6 hours after it occurred.")
@@ -168,9 +174,9 @@ def _clock_until_signal() -> Iterator[LiveClock]:
 def parse_start(text: str, hours: float) -> datetime:
     """Parses --start. Raises click.BadParameter for a time without zone."""
     if text == "now":
-        return datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=hours)
+        return datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=min(hours, MOST_HOURS))
     try:
-        start = datetime.fromisoformat(text)
+        start = datetime.fromisoformat(without_leap_second(text) or text)
     except ValueError:
         raise click.BadParameter(
             f"{text!r} is no ISO 8601 time like 2026-01-01T00:00:00Z", param_hint="--start"
