@@ -18,9 +18,11 @@ EXAMPLE_TIME: Final = "2026-01-01T12:00:00Z"
 NOT_ISO: Final = f"Input should be a time in ISO 8601 with its zone, such as {EXAMPLE_TIME}"
 NO_ZONE: Final = f"Input should have timezone info: end it with Z or an offset, such as {EXAMPLE_TIME}"
 NO_SUCH_SECOND: Final = "second 60 is a leap second, which only the last minute of a day in UTC can have (23:59:60Z)"
+PAST_59: Final = "minutes and seconds go to 59"
 NO_HOUR_24: Final = "hour 24 is no hour of RFC 3339: send 00:00:00 of the next day"
 
 _SECOND_60: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt _]\d\d:\d\d:)60(?:[.,]\d+)?(.*)", re.DOTALL)
+_PAST_59: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt _]\d\d:(?:[6-9]\d|\d\d:[6-9]\d)")
 _HOUR_24: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt _]24\b")
 
 
@@ -62,6 +64,8 @@ def explain_time(text: Any, reason: str) -> str:
         return NO_HOUR_24
     if _SECOND_60.fullmatch(text):
         return NO_SUCH_SECOND
+    if _PAST_59.match(text):
+        return f"{PAST_59}; send a time such as {EXAMPLE_TIME}"
     if "timezone" in reason:
         return NO_ZONE
     return f"{reason}; send a time such as {EXAMPLE_TIME}"

@@ -35,7 +35,8 @@ from pydantic import (
 from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
-from schemas.event_time import IsoText, explain_time, without_leap_second
+from schemas.event_spellings import TIME_FIELDS, in_our_spelling, is_other_spelling
+from schemas.event_time import IsoText, explain_time
 from schemas.folding import fold_tag
 from schemas.labels import Labels
 from schemas.topics import Kind
@@ -60,9 +61,6 @@ TEXTS: Final = (
     "text",
 )
 """Fields that hold one text, which may contain any character but NUL."""
-
-TIME_FIELDS: Final = (("occurred_at",), ("ts",))
-"""Places of the event time: in events, and in the cascades format."""
 
 AUTHORED: Final = ("post", "comment")
 """Kinds whose actor is never null: threads and authors are made of them."""
@@ -184,18 +182,20 @@ def parse_event(value: bytes) -> Event:
 
 
 def validate_or_explain(validate: Callable[[bytes], Any], value: bytes) -> Any:
-    """Returns what `validate` makes of JSON, in which a time in a leap second is taken too. Raises InvalidEvent."""
+    """Returns what `validate` makes of JSON. Takes also a time in a leap second, and each way of writing that an
+    optional field or a part of a list is absent. Raises InvalidEvent."""
     try:
         return validate(value)
     except ValidationError as error:
         flaws = error.errors(include_url=False, include_context=False)
-        if len(flaws) > 1 or flaws[0]["loc"] not in TIME_FIELDS:
+        if any(flaw["type"] == "json_invalid" or not is_other_spelling(flaw) for flaw in flaws):
             raise explain(error) from None
-        (field,) = flaws[0]["loc"]
-        mended = without_leap_second(flaws[0]["input"])
-        if mended is None:
-            raise explain(error) from None
-        return validate(to_json({**from_json(value), field: mended}))
+        fields = from_json(value)
+        names = {str(flaw["loc"][0]) for flaw in flaws}
+    try:
+        return validate(to_json(in_our_spelling(fields, names), inf_nan_mode="constants"))
+    except ValidationError as error:
+        raise explain(error) from None
 
 
 def check_event(event: Event) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from processors.engagement.decoding import DecodedEvents, DecodingPolicy, decode_events, misplaced_event
 from processors.engagement.fold.columns import KIND_NUMBER
 from processors.runtime.records import Run
+from schemas.events import InvalidEvent, parse_event
 from schemas.topics import KINDS
 from tests.folding import like
 from tests.truth import microseconds
@@ -74,7 +75,6 @@ BAD: dict[str, tuple[bytes | None, str, str]] = {
         "a share in the topic of likes, send it to engagement.shares",
     ),
     "unknown action": (_value(action="undo"), "action", "Input should be 'add' or 'retract'"),
-    "action null": (_value(action=None), "action", "Input should be"),
     "no event_id": (_value(event_id=...), "event_id", "Field required: without it a repeated delivery"),
     "no post_id": (_value(post_id=...), "post_id", "Field required"),
     "no actor_id": (_value(actor_id=...), "actor_id", "Field required"),
@@ -121,7 +121,7 @@ BAD: dict[str, tuple[bytes | None, str, str]] = {
     "second 61": (
         _value(occurred_at="2026-02-28T23:59:61Z"),
         "occurred_at",
-        "send a time such as 2026-01-01T12:00:00Z",
+        "minutes and seconds go to 59; send a time such as 2026-01-01T12:00:00Z",
     ),
     "hour 24": (_value(occurred_at="2026-02-28T24:00:00Z"), "occurred_at", "send 00:00:00 of the next day"),
     "letters behind a time": (_value(occurred_at="2026-02-28T10:00:00 UTC"), "occurred_at", "send a time such as"),
@@ -145,7 +145,6 @@ BAD: dict[str, tuple[bytes | None, str, str]] = {
     "followers a float": (_value(followers=5.0), "followers", "valid integer"),
     "hashtags no list": (_value(hashtags="x"), "hashtags", "valid array"),
     "a hashtag a number": (_value(hashtags=["a", 5]), "hashtags.1", "valid string"),
-    "a hashtag null": (_value(hashtags=[None]), "hashtags.0", "valid string"),
     "too many mentions": (_value(mentions=["x"] * 257), "mentions", "at most 256 items"),
     "deep nesting": (_value(deep=b"[" * 100_000 + b"]" * 100_000), "", "Invalid JSON: recursion limit"),
     "deep nesting, unclosed": (b'{"a":' * 100_000, "", "Invalid JSON"),
@@ -391,3 +390,37 @@ def test_labels_are_flat_and_texts_are_kept_only_where_asked_for() -> None:
         runs = [Run("engagement.likes", "like", 5, [Record(0, b"p", value)])]
         events = decode_events(runs, DecodingPolicy(text_length=length)).events
         assert (events.labels, events.text) == ([["campaign", "spring"]], [kept])
+
+
+@pytest.mark.parametrize(
+    ("field", "absent"),
+    [
+        ("action", ""),
+        ("action", None),
+        ("hashtags", ""),
+        ("hashtags", [None, ""]),
+        ("mentions", ""),
+        ("links", [None]),
+        ("labels", ""),
+        ("labels", {"": "x", "b": None}),
+        ("followers", ""),
+    ],
+)
+def test_absence_in_each_spelling_costs_no_event(field: str, absent: Any) -> None:
+    leap = "2016-12-31T23:59:60Z"
+    found = _decode(_value(kind="post", **{field: absent}, occurred_at=leap), kind="post")
+    plain = _decode(_value(kind="post", occurred_at=leap), kind="post").events
+    assert found.dead == []
+    for name in ("action", "conversations", "links", "labels", "followers", "occurred_us"):
+        assert list(getattr(found.events, name)) == list(getattr(plain, name))
+
+
+def test_what_is_absent_in_a_list_leaves_the_others() -> None:
+    events = _decode(_value(kind="post", hashtags=[None, "a", ""], labels={"": "x", "k": "v"}), kind="post").events
+    assert (events.conversations, events.labels) == ([["hashtag:a"]], [["k", "v"]])
+
+
+@pytest.mark.parametrize("text", ["2026-01-01T00:00:61Z", "2026-01-01T00:60:00Z", "2016-12-31T23:59:99.5+01:00"])
+def test_minutes_and_seconds_past_59_are_told(text: str) -> None:
+    with pytest.raises(InvalidEvent, match="occurred_at: minutes and seconds go to 59; send a time such as"):
+        parse_event(_value(occurred_at=text))
