@@ -421,6 +421,22 @@ def test_rows_that_are_shorter_longer_or_blank(tmp_path: Path) -> None:
     assert bad_rows_of(path, "id") == [(8, "4 values for 3 columns; quote values that hold a separator")]
 
 
+@pytest.mark.parametrize("head", ["ID,Author", " Id , AUTHOR", '"ID","author"'])
+def test_columns_are_named_in_any_case(tmp_path: Path, head: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"{head}\np,Ann\n")
+    assert rows_of(path, "id", "author") == [{"id": "p", "author": "Ann"}]
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("# today\nid,author,ID\np,a,q\n")
+    with pytest.raises(Refused, match=r"t\.csv:2: column id is there twice; rename or leave out one of them"):
+        rows_of(path, "id")
+    path.write_text("id,x,x\np,a,b\n")
+    assert rows_of(path, "id") == [{"id": "p", "x": "b"}], "a column that nobody asks for"
+
+
 @pytest.mark.parametrize("bad", ['"p,a', 'p,"a', '"p"x,a', 'p,"a"b', 'p,"""'])
 def test_a_quote_that_is_never_closed_costs_one_row(tmp_path: Path, bad: str) -> None:
     path = tmp_path / "t.csv"

@@ -28,10 +28,10 @@ def read_table(
 ) -> Iterator[tuple[int, Row | Flaw]]:
     """Yields number of the first line and values of every filled row, or the row's Flaw.
 
-    The head is the first line that names all `columns`, whatever it names besides; it is separated by one of
-    `delimiters`, and tells which.
+    The head is the first line that names all `columns` in any case, whatever it names besides; it is separated by one
+    of `delimiters`, and tells which. Names of columns are yielded in lower case.
 
-    Raises Refused for a file that cannot be read, and where no head names the columns.
+    Raises Refused for a file that cannot be read, where no head names the columns, and where one is named twice.
     """
     csv.field_size_limit(policy.line_bytes)
     records = _Records(TextFile(name, policy, guesses=True), policy.line_bytes)
@@ -49,6 +49,8 @@ def read_table(
         if isinstance(line, Flaw):
             yield number, line
         elif head := _head_of(line, columns, delimiters, records):
+            if twice := next((column for column in columns if head.count(column) > 1), None):
+                raise Refused(f"{name}:{number}: column {twice} is there twice; rename or leave out one of them")
             yield from ((at, Flaw(f"not the head with the columns {', '.join(columns)}")) for at, _ in passed)
         else:
             passed.append((number, line))
@@ -75,7 +77,7 @@ def _head_of(line: str, columns: tuple[str, ...], delimiters: str, records: "_Re
 
 def _names_in(line: str, delimiter: str) -> list[str]:
     try:
-        return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+        return [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
     except csv.Error:
         return []
 

@@ -17,6 +17,7 @@ from pipeline.files.text_file import DEFAULT_READING, ReadPolicy
 from processors.columnar.arrays import Array
 from processors.spikes.detection.kernels import MOST_COUNT
 from processors.spikes.policy import grid_of
+from schemas.event_time import without_leap_second
 
 CSV_COLUMNS: Final = ("timestamp", "value")
 
@@ -152,7 +153,7 @@ def _time_of(text: str) -> int:
         if is_number:
             seconds = math.floor(float(text))
         else:
-            time = datetime.fromisoformat(text)
+            time = datetime.fromisoformat(without_leap_second(text) or text)
             seconds = math.floor((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         raise ValueError(
@@ -168,7 +169,7 @@ def _time_of(text: str) -> int:
 def _count_of(text: str) -> int:
     """Returns a count. Raises ValueError with the flaw."""
     try:
-        value = float(text)
+        value = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         value = math.nan
     if not (0 <= value <= MOST_COUNT and value == math.floor(value)):
