@@ -193,6 +193,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "Brands:acme",
         "tag:acme",
         "author:alice",
+        "author:bluesky/",
+        '"hashtag:\\u200b"',
         "' : '",
         "'?'",
         "12",
@@ -261,6 +263,11 @@ FAULTS: dict[str, tuple[str, ...]] = {
 
 HEADERS = (
     "Content-Length",
+    "Content_Length",
+    "TRANSFER_ENCODING",
+    "X_Team",
+    "Date",
+    "Digest",
     "content-length",
     "Transfer-Encoding",
     "Connection",

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Sec
 from pipeline.files.yaml_documents import Place, is_text
 from pipeline.holds_secrets import HoldsSecrets
 from processors.alerts.values.addresses import check_url, userinfo_of
+from schemas.event_time import without_leap_second
 
 DURATION_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 RATE_PERIODS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
@@ -109,7 +110,7 @@ def read_time(value: Any) -> Any:
         if not isinstance(value, str) or not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", value):
             raise ValueError(TIME_CURE)
         try:
-            value = datetime.fromisoformat(value.strip())
+            value = datetime.fromisoformat(without_leap_second(value.strip()) or value.strip())
         except ValueError:
             raise ValueError(f"is no time of the calendar; it {TIME_CURE}") from None
     if value.tzinfo is None:

@@ -14,6 +14,8 @@ FRAMING: Final = frozenset(
     {
         "accept-encoding",
         "connection",
+        "date",
+        "digest",
         "expect",
         "host",
         "http2-settings",
@@ -50,11 +52,11 @@ def check_header_names(value: Any) -> Any:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             cure = "write letters, digits and - alone, such as X-Team"
             raise FlawAt((name,), f"has a name that HTTP does not allow; {cure}", hidden=1)
-        lowered = name.lower()
+        lowered = name.lower().replace("_", "-")  # servers that hand headers to CGI or WSGI make the two one
         if lowered in FRAMING or lowered.startswith(FRAMING_FAMILIES):
             raise FlawAt((name,), "is set by the message itself, or would break it; leave it out")
         if lowered in seen:
-            raise FlawAt((name,), "is there twice, in upper and lower case; leave one out")
+            raise FlawAt((name,), "is there twice, in upper and lower case or with _ for -; leave one out")
         if isinstance(text, str) and (_SECRET_NAME.search(name) or _SECRET_VALUE.match(text)):
             raise FlawAt((name,), f"is a secret and must not stand in the file; say {ELSEWHERE}")
         seen.add(lowered)

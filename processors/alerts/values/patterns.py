@@ -13,12 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from typing import Final
+from unicodedata import category
 
 from schemas.events import conversation_keys
 from schemas.folding import fold_name
 
 WATCHED_KINDS: Final = ("hashtag", "mention", "brand", "author", "thread", "label")
 LONGEST_PATTERN: Final = 1024
+
+_NO_TEXT: Final = ("Cc", "Zl", "Zp")
+"""Categories of characters that stand in no line of text. Joiners and others that are not displayed are folded."""
 
 _ANY_TEXT, _ANY_CHARACTER = "\ue000", "\ue001"
 """Characters of private use that stand for the wildcards of a covered pattern."""
@@ -50,7 +54,7 @@ def matcher(pattern: str) -> Callable[[str], bool]:
 
 def check_pattern(pattern: str, known: KnownConversations) -> str:
     """Returns a pattern unchanged. Raises ValueError where no key of a conversation can ever fit."""
-    if not 1 <= len(pattern) <= LONGEST_PATTERN or not pattern.isprintable():
+    if not 1 <= len(pattern) <= LONGEST_PATTERN or any(category(sign) in _NO_TEXT for sign in pattern):
         raise ValueError(f"must be text in one line, of 1 to {LONGEST_PATTERN:,} characters: brand:acme")
     normal = normalise(pattern)
     if not normal:
@@ -59,7 +63,7 @@ def check_pattern(pattern: str, known: KnownConversations) -> str:
     possible = [kind for kind, rest in rests.items() if rest]
     if not possible:
         raise ValueError(_explain_kind(normal, known.kinds))
-    if possible == ["author"] and not any(re.search(r"[*?/]", rest) for rest in rests["author"]):
+    if possible == ["author"] and not any(re.search(r"[*?]|/.", rest) for rest in rests["author"]):
         raise ValueError(
             "names an author without a channel, and can match no conversation; "
             f"say author:<channel>/<id>, or author:*/{rests['author'][0]}"
