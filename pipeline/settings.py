@@ -49,7 +49,10 @@ class Settings(HoldsSecrets, BaseSettings):
     kafka_user: str | None = Field(None, description="SASL user")
     kafka_password: SecretStr | None = Field(None, description="SASL password")
     topic_prefix: str = Field(
-        "engagement", pattern=r"^[a-zA-Z0-9._-]{1,100}$", description="Prefix of topics and consumer groups"
+        "engagement",
+        pattern=r"^[a-zA-Z0-9._-]{1,100}$",
+        examples=["1 to 100 letters, digits and . _ - such as engagement"],
+        description="Prefix of topics and consumer groups",
     )
     partitions: int = Field(
         12, ge=1, le=1000, description="Partitions of each topic when they are made; never changed later"
@@ -110,6 +113,7 @@ class Settings(HoldsSecrets, BaseSettings):
     label_keys: str = Field(
         "",
         pattern=r"^([A-Za-z0-9_.-]{1,64}(,[A-Za-z0-9_.-]{1,64})*)?$",
+        examples=["keys of labels with commas between, such as campaign,product"],
         description="Labels of posts that are conversations of their own, as label:campaign=spring: campaign,product",
     )
     store_text: int = Field(
@@ -118,11 +122,13 @@ class Settings(HoldsSecrets, BaseSettings):
     business_hours: str = Field(
         "09:00-17:00",
         pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$",
+        examples=["two times with hours and minutes, such as 09:00-17:00"],
         description="Hours in which questions are answered: first responses to comments of these are shown apart",
     )
     business_days: str = Field(
         "1-5",
         pattern=r"^[1-7](-[1-7])?(,[1-7](-[1-7])?)*$",
+        examples=["numbers of days with 1 for Monday, such as 1-5 or 2,4,6"],
         description="... on these days, 1 is Monday: 1-5, 2,4,6, or over the end of the week 7-4 (Sunday to Thursday)",
     )
     business_zone: Zone = Field("UTC", description="... in this time zone: Europe/Berlin")
@@ -136,6 +142,7 @@ class Settings(HoldsSecrets, BaseSettings):
     spike_keys: str = Field(
         "hashtag,mention,brand,author,thread,label",
         pattern=r"^((hashtag|mention|brand|author|thread|label)(,(hashtag|mention|brand|author|thread|label))*)?$",
+        examples=["kinds among hashtag, mention, brand, author, thread, label, with commas between: hashtag,brand"],
         description="Kinds of conversations that are watched for spikes; empty: none",
     )
     spike_series: int = Field(
@@ -261,6 +268,8 @@ def load_settings() -> Settings:
     except ValidationError as error:
         flaw = error.errors(include_url=False, include_input=False, include_context=False)[0]
         said = flaw["msg"].removeprefix("Value error, ")
+        if flaw["type"] == "string_pattern_mismatch":
+            said = f"must be {(Settings.model_fields[str(flaw['loc'][0])].examples or ['text'])[0]}"
         name = "".join(f"ENGAGEMENT_{field}: ".upper() for field in flaw["loc"][:1])
         raise SettingsError(name + said) from None
     warn_of_unknown_variables(os.environ, Settings.model_fields, [settings.alerts], as_json=settings.log_json)
