@@ -187,6 +187,13 @@ def test_damage_that_looks_like_a_mark_costs_one_line(tmp_path: Path, first: byt
     assert len(lines_of(path)) > 90
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_lines_appended_in_another_encoding_cost_no_line_before(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "e.ndjson"
+    path.write_bytes(b'{"event_id": "a", "kind": "like", "post_id": "p"}\n' + ('{"b": 2}\n' * 50).encode(encoding))
+    assert lines_of(path)[0] == (1, b'{"event_id": "a", "kind": "like", "post_id": "p"}')
+
+
 def test_files_that_were_joined_have_marks_inside(tmp_path: Path) -> None:
     path = tmp_path / "e.ndjson"
     path.write_bytes(b'\xef\xbb\xbf{"a":1}\n\xef\xbb\xbf{"a":2}\n')
@@ -326,6 +333,16 @@ def test_gzip_damaged_at_any_byte_never_ends_the_reader(tmp_path: Path) -> None:
 def test_other_compression_is_told(tmp_path: Path, magic: bytes) -> None:
     (tmp_path / "e").write_bytes(magic)
     with pytest.raises(Refused, match=r"e: a file in the format .*; unpack it"):
+        lines_of(tmp_path / "e")
+
+
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [(gzip.compress(b"a\n"), "gzip"), (b"PK\x03\x04....", "zip"), (b"\x28\xb5\x2f\xfd....", "zstd")],
+)
+def test_a_file_that_is_packed_twice_is_told(tmp_path: Path, content: bytes, form: str) -> None:
+    (tmp_path / "e").write_bytes(gzip.compress(content))
+    with pytest.raises(Refused, match=rf"e: a file in the format {form}.* within gzip; unpack it"):
         lines_of(tmp_path / "e")
 
 

@@ -20,6 +20,9 @@ WESTERN: Final = "cp1252"
 COUNTED_BYTES: Final = 256
 """Bytes in which zeros are counted; few, so that damage further on does not matter."""
 
+_BEGINNING_BYTES: Final = 32
+"""Bytes that are UTF-8 where all of them are ASCII without zeros: lines in UTF-16 were appended further on."""
+
 _MARKS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is its beginning
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -134,7 +137,8 @@ def _by_zeros(first: bytes) -> str | None:
     """Tells UTF-16 and UTF-32 without a mark: JSON and the head of a table are ASCII, so most of their high bytes are
     zeros, and none of their low bytes."""
     count = len(first) // 4
-    if not count:
+    beginning = first[:_BEGINNING_BYTES]
+    if not count or (beginning.isascii() and b"\0" not in beginning):
         return None
     zeros = [first[at::4][:count].count(0) / count for at in range(4)]
     if min(zeros[2:]) > 0.9 and zeros[0] < 0.1:

@@ -3,7 +3,7 @@
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,9 @@ _PACKED: Final = {
     b"\x28\xb5\x2f\xfd": "zstd",
 }
 """First bytes of compressed formats that are not read, by name of the format."""
+
+PACKED_TWICE: Final = {magic: f"{form} within gzip" for magic, form in (_PACKED | {b"\x1f\x8b\x08": "gzip"}).items()}
+"""The same of a content that was unpacked once."""
 
 PEEKED_BYTES: Final = 6
 """Bytes that tell a compressed format."""
@@ -73,11 +76,7 @@ class ByteFile:
     def chunks(self) -> Iterator[FileChunk]:
         """Yields the content; closes the file at the end. Blocks on a pipe until something comes. Raises Refused for a
         read that fails, and for a compressed format other than gzip."""
-        first, chunks = peek(self._pieces(), PEEKED_BYTES)
-        for magic, form in _PACKED.items():
-            if first.startswith(magic):
-                raise Refused(f"{self.name}: a file in the format {form}; unpack it, or save it as text")
-        yield from chunks
+        yield from refuse_packed(self._pieces(), self.name, _PACKED)
 
     @property
     def fraction(self) -> float | None:
@@ -95,6 +94,15 @@ class ByteFile:
         finally:
             if self.name != STDIN:
                 self._raw.close()
+
+
+def refuse_packed(chunks: Iterator[FileChunk], name: str, formats: Mapping[bytes, str]) -> Iterator[FileChunk]:
+    """Yields a content. Raises Refused where the first bytes are of one of the compressed `formats`."""
+    first, chunks = peek(chunks, PEEKED_BYTES)
+    for magic, form in formats.items():
+        if first.startswith(magic):
+            raise Refused(f"{name}: a file in the format {form}; unpack it, or save it as text")
+    yield from chunks
 
 
 def peek(chunks: Iterator[FileChunk], size: int) -> tuple[bytes, Iterator[FileChunk]]:

@@ -9,7 +9,7 @@ from typing import Final
 from pipeline.files.encodings import COUNTED_BYTES, UTF_8, guess_encoding, is_utf8, marked_encoding, to_utf8
 from pipeline.files.flaws import FileChunk, Flaw
 from pipeline.files.gunzip import gunzip
-from pipeline.files.opening import ByteFile, peek
+from pipeline.files.opening import PACKED_TWICE, ByteFile, peek, refuse_packed
 
 LINE_BYTES: Final = 1 << 20
 """Longest line that is read, and longest row of a table. A record of Kafka holds no more by default."""
@@ -60,7 +60,7 @@ class TextFile:
         A damaged gzip file ends with a notice and a Flaw, in place of the first line that is lost. Memory is bounded by
         the longest line that is allowed. Blocks on reading. Raises Refused where reading fails.
         """
-        chunks = gunzip(self._bytes.chunks(), self._notify)
+        chunks = refuse_packed(gunzip(self._bytes.chunks(), self._notify), self.name, PACKED_TWICE)
         encoding, chunks = self._detect(chunks)
         chunks = without_mark(chunks) if encoding == UTF_8 else to_utf8(chunks, encoding)
         for number, line in enumerate(bounded_lines(chunks, self._policy.line_bytes), start=1):
