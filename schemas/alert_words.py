@@ -61,6 +61,17 @@ def rate_in_words(per_minute: float) -> str:
     return f"{in_digits(per_minute * factor)} {unit}"
 
 
+def people_in_words(people: float) -> str:
+    """Writes a mean number of people as a whole number, because nobody has seen a tenth of a person.
+
+    >>> [people_in_words(people) for people in (0, 0.0938, 1.2, 29.6, 12_345.6)]
+    ['none', 'fewer than 1', '1', '30', '12,346']
+    """
+    if people <= 0:
+        return "none"
+    return "fewer than 1" if people < 1 else f"{round(people):,}"
+
+
 def usual_in_words(alert: SpikeAlert) -> str:
     """Writes what is usual for the conversation: a rate, or that there is none and what was seen before."""
     if alert["ratio"] is not None:

@@ -141,7 +141,7 @@ def test_the_posts_that_made_it_and_their_authors(store: StoreFixture) -> None:
     [
         (1, [7], "one loud account: 1 person for 100 comments and posts"),
         (2, [7, 8], "few loud accounts: 2 people for 100 comments and posts"),
-        (50, range(100), "many voices: 100 people, usually 0"),
+        (50, range(100), "many voices: 100 people, usually none"),
     ],
 )
 def test_one_loud_account_or_many_voices(store: StoreFixture, posts: int, voices: Sequence[int], said: str) -> None:

@@ -7,7 +7,7 @@ from processors.spikes.detection.life import Change
 from processors.spikes.policy import DETECTOR_VERSION, LEAST_USUAL
 from processors.spikes.ports import Evidence
 from processors.spikes.severity import severity_of
-from schemas.alert_words import count_in_words, counted_in, in_digits, usual_in_words
+from schemas.alert_words import count_in_words, counted_in, people_in_words, usual_in_words
 from schemas.alerts import SpikeAlert
 
 LOUD_POST: Final = 0.5
@@ -69,7 +69,7 @@ def _reasons(alert: SpikeAlert) -> list[str]:
     height = "at its height " if alert["state"] == "resolved" else ""
     reasons = [f"{height}{count_in_words(alert)}, {usual_in_words(alert)}"]
     if alert["voices"] is not None:
-        usual = "" if alert["voices_usual"] is None else f", usually {in_digits(alert['voices_usual'])}"
+        usual = "" if alert["voices_usual"] is None else f", usually {people_in_words(alert['voices_usual'])}"
         reasons.append(_voices(alert["voices"], count, counted_in(alert["conversation"], count)) + usual)
     if alert["concentration"] >= LOUD_POST:
         reasons.append(f"one post has {alert['concentration']:.0%} of them")
