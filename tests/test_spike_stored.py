@@ -141,7 +141,7 @@ def test_the_posts_that_made_it_and_their_authors(store: StoreFixture) -> None:
     [
         (1, [7], "one loud account: 1 person for 100 comments and posts"),
         (2, [7, 8], "few loud accounts: 2 people for 100 comments and posts"),
-        (50, range(100), "many voices: 100 people, usually none"),
+        (50, range(100), "many voices: 100 people wrote or shared, usually none"),
     ],
 )
 def test_one_loud_account_or_many_voices(store: StoreFixture, posts: int, voices: Sequence[int], said: str) -> None:
@@ -185,7 +185,7 @@ def test_what_is_too_much_for_the_server_is_left_out_with_a_reason(store: StoreF
         alert = alert_of(changes[0], large)
         assert (large.observed, large.voices, large.top_posts) == (6.0, 30, ("p",))
         assert large.voices_usual is None
-        assert "many voices: 30 people" in alert["reasons"]
+        assert "many voices: 30 people wrote or shared" in alert["reasons"]
         assert "how many voices are usual is not known: ClickHouse ran out of memory or time" in alert["reasons"]
         assert small == store.evidence(changes[1]), "nobody else's fault"
         [nothing] = ClickHouseEvidence(client, store.database, (2, 1)).collect([change_of()])

@@ -81,7 +81,7 @@ def _voices(voices: int, count: int, counted: str) -> str:
         return f"one loud account: 1 person for {count:,} {counted}"
     if count / voices >= LOUD_ACCOUNTS:
         return f"few loud accounts: {voices:,} people for {count:,} {counted}"
-    return f"many voices: {voices:,} people"
+    return f"many voices: {voices:,} people wrote or shared"
 
 
 def _share(evidence: Evidence) -> float:

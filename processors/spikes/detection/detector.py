@@ -75,17 +75,18 @@ def verdicts_of(verdicts: Verdicts, policy: SpikePolicy = DEFAULT_POLICY) -> lis
         young = age < policy.young_hours
         reasons = _reasons(observed, expected, level, scale, most) if score > 0.0 else ()
         if young:
-            reasons = (_warming(age, policy), *reasons)
+            reasons = (*_warming(age, policy), *reasons)
         readable.append(Verdict(score, expected, reasons, observed, level, scale, fires, young))
     return readable
 
 
-def _warming(age: float, policy: SpikePolicy) -> str:
+def _warming(age: float, policy: SpikePolicy) -> tuple[str, ...]:
+    """Says how much more a young series must show; nothing where this rounds to no more."""
     seen = f"warming up: {age:.1f} of {policy.young_hours:g} hours seen"
     if age < policy.silent_hours:
-        return f"{seen}, nothing fires before {policy.silent_hours:g} h"
-    factor = 1 + policy.young_factor * (1 - age / policy.young_hours)
-    return f"{seen}, so {factor:.1f} times as much is needed to stand out"
+        return (f"{seen}, nothing fires before {policy.silent_hours:g} h",)
+    factor = f"{1 + policy.young_factor * (1 - age / policy.young_hours):.1f}"
+    return () if factor == "1.0" else (f"{seen}, so {factor} times as much is needed to stand out",)
 
 
 def _reasons(observed: float, expected: float, level: float, scale: int, most: float) -> tuple[str, ...]:
