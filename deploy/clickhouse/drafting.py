@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from schemas.metrics import MEASURES, WeightSet
-from schemas.tables import NAN, NOT_A_TIME, STORED_AT, VERSION, Column, Table
+from schemas.tables import LABELS, NAN, NOT_A_TIME, STORED_AT, VERSION, Column, Table
 
 HIDDEN: Final = (VERSION.name, STORED_AT.name)
 """Columns by which a table keeps its newest row; views leave them out."""
@@ -15,6 +15,7 @@ SHOWN_AT: Final = Column(
 )
 TEXT_OR_NULL: Final = "Nullable(String)"
 REAL_OR_NULL: Final = "Nullable(Float64)"
+PLAIN_LABELS: Final = "Map(String, String)"
 
 NULL_WHERE_STORED: Final = {NAN: "if(isNaN({0}), NULL, {0})", NOT_A_TIME: "nullIf({0}, toDateTime(0, 'UTC'))"}
 """The value that a table stores for "not known" -> the SQL that turns it into NULL."""
@@ -90,7 +91,7 @@ def plain_view(table: Table, where: str = "") -> View:
 def shown_column(column: Column, source: str = "") -> Shown:
     """Shows a column of `source` (an alias; empty: the only table).
 
-    Enums, dictionaries and codes of reasons become text, unknown values NULL.
+    Enums, dictionaries and codes of reasons become text, also in maps, unknown values NULL.
 
     >>> from schemas.tables import Unknown
     >>> guests = Unknown("of guests", stored="0", flag="is_guest")
@@ -105,6 +106,8 @@ def shown_column(column: Column, source: str = "") -> Shown:
         type_, value = TEXT_OR_NULL, f"if({stored} = 0, NULL, {text})"
     elif type_.startswith("Enum8") or type_ == "LowCardinality(String)":
         type_, value = "String", f"toString({stored})"
+    elif type_ == LABELS:
+        type_, value = PLAIN_LABELS, f"CAST({stored}, '{PLAIN_LABELS}')"
     for case in column.unknown:
         value = (
             f"if({prefix}{case.flag} != 0, NULL, {value})"

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from deploy.clickhouse.drafting import REAL_OR_NULL, TEXT_OR_NULL, Shown, View, indent, view, weighted
+from deploy.clickhouse.drafting import REAL_OR_NULL, TEXT_OR_NULL, Shown, View, indent, shown_column, view, weighted
 from deploy.clickhouse.views_of_authors import AUTHOR
 from schemas.metrics import WEIGHT_SETS
 from schemas.tables import POSTS, Column
@@ -50,6 +50,7 @@ def _performance() -> list[Shown]:
             Column("age", "UInt16", f"Minutes from the minute of the post on: {', '.join(COMPARED_AGES.values())}"),
             "a.age",
         ),
+        shown_column(POSTS["labels"], "a"),
         (
             Column(
                 "posts_compared",
@@ -144,7 +145,7 @@ def _performance_tail(of_author: str, of_posts: str) -> str:
 FROM
 (
     SELECT
-        author_id, channel, post_id, created_at, age, {", ".join(WEIGHT_SETS)},
+        author_id, channel, post_id, created_at, age, labels, {", ".join(WEIGHT_SETS)},
         length(of_{next(iter(WEIGHT_SETS))}) AS n,
         intDiv(n, 4) AS k,
         n - 2 * k AS h,
@@ -153,7 +154,7 @@ FROM
     FROM
     (
         SELECT
-            author_id, channel, post_id, created_at, age, {", ".join(WEIGHT_SETS)},
+            author_id, channel, post_id, created_at, age, labels, {", ".join(WEIGHT_SETS)},
             {sorts}
         FROM
         (
@@ -212,7 +213,8 @@ def _engagement_by_age(of_author: str, of_posts: str) -> str:
         f"greatest(toFloat64(at.{number}), 0) AS {name}" for number, name in enumerate(WEIGHT_SETS, 2)
     )
     posts = f"""\
-SELECT post_id, author_id, toString(channel) AS channel, created_at, toStartOfMinute(created_at) AS born
+SELECT post_id, author_id, toString(channel) AS channel, created_at, toStartOfMinute(created_at) AS born,
+    labels
 FROM {{database}}.posts FINAL
 WHERE {_stands(of_author)}"""
     return f"""\
@@ -222,6 +224,7 @@ SELECT
     o.post_id AS post_id,
     o.created_at AS created_at,
     at.1 AS age,
+    o.labels AS labels,
     {values}
 FROM
 (

@@ -48,7 +48,7 @@ POST_COLUMNS: Final[tuple[Shown, ...]] = (
         ),
         "deleted_at",
     ),
-    (POSTS["labels"], "labels"),
+    shown_column(POSTS["labels"]),
 )
 
 

@@ -30,6 +30,10 @@ LINKED: Final = 0.5
 QUOTING: Final = 0.08
 """Posts that carry a link to a story, and posts that quote an earlier post."""
 
+CAMPAIGNS: Final = ("spring", "launch", "recruiting")
+FORMATS: Final = ("text", "image", "video")
+"""Labels of posts: every post has a format, `link` where it carries one, and every third post is of a campaign."""
+
 POSTS_A_STORY: Final = 8
 """Posts of the simulation for each story. Stories are not equally popular: the share of story n falls as 1 / (n + 3).
 """
@@ -69,6 +73,12 @@ def make_world(rng: np.random.Generator, authors: Ints) -> World:
     quotes = (rng.random(posts) * np.arange(posts)).astype(np.int64)
     quotes[(rng.random(posts) >= QUOTING) | (np.arange(posts) == 0)] = -1
     return World(channels, authors, followers[authors], tags, mentions, stories, quotes, most)
+
+
+def labels_of(post: int, *, has_link: bool) -> dict[str, str]:
+    """Returns the labels of a post by its number."""
+    labels = {"format": "link" if has_link else FORMATS[post // 2 % len(FORMATS)]}
+    return labels if post % 3 else labels | {"campaign": CAMPAIGNS[post // 3 % len(CAMPAIGNS)]}
 
 
 def tag_name(number: int) -> str:

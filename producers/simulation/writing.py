@@ -8,7 +8,7 @@ import numpy as np
 
 from producers.simulation.additions import default_id
 from producers.simulation.columns import COMMENT, NO_ROW, POST, Ints, SimulatedColumns
-from producers.simulation.world import BRANDS, CHANNEL_NAMES, CROSSING, World, actor_names, tag_name
+from producers.simulation.world import BRANDS, CHANNEL_NAMES, CROSSING, World, actor_names, labels_of, tag_name
 from producers.source import SourceRecord
 from schemas.topics import KINDS
 
@@ -75,6 +75,8 @@ class Writer:
         if (story := int(world.stories[post])) >= 0:
             came_by = CHANNEL_NAMES[world.channel[post]]
             text += f',"links":["https://news.example/{self._name}/{story}?utm_source={came_by}"]'
+        labels = ",".join(f'"{key}":"{value}"' for key, value in labels_of(post, has_link=story >= 0).items())
+        text += f',"labels":{{{labels}}}'
         if (quoted := int(world.quotes[post])) >= 0:
             text += f',"quotes":"{self._name}-{quoted}"'
         return text
