@@ -173,7 +173,7 @@ def test_mastodon(environment: dict[str, str], settings: Settings, tmp_path: Pat
     total = 30 + sum(status["favourites_count"] + status["reblogs_count"] for status in world.statuses.values())
     with mastodon_server(world) as server:
         arguments = ["mastodon", "--server", server, "--public", "--interval", "5", "--rounds", "4"]
-        arguments += ["--state", str(tmp_path / "state.sqlite"), "--rate", str(RATE)]
+        arguments += ["--state", str(tmp_path / "state.sqlite"), "--rate", str(RATE // 2)]
         last = run_killed(environment, settings, arguments, total, go_on)
     assert 0 < last["total"] < total, "the last run goes on, and does not begin anew"
     with Workers(tmp_path, environment) as workers:
