@@ -360,7 +360,10 @@ def test_a_partition_that_goes_to_another_agent_is_told_by_that_one() -> None:
         first = await bench.start()
         await bench.send(spike())
         await until(lambda: one.attempts)
+        waiting = 'engagement_alerts_waiting{receiver="hook"}'
+        await until(lambda: bench.metrics.snapshot()[waiting] == 1)
         await first.assign([], 1)
+        assert bench.metrics.snapshot()[waiting] == 0, "another agent tells of it"
         before = len(one.attempts)
         await asyncio.sleep(0.3)
         assert len(one.attempts) == before

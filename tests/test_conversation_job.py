@@ -12,6 +12,7 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 from threading import Event
 from typing import Any
 
@@ -327,7 +328,9 @@ def test_only_our_partitions_are_read_and_closed() -> None:
     bench.take(run(OWNER["hashtag:a"], record(marks={0: 101, 1: 101})))
     assert bench.closed == {("hashtag:a", 100): 1}
     assert bench.shelf.floors == {OWNER["hashtag:a"]: 101}
+    assert bench.metrics.snapshot()["engagement_watermark_age_seconds"] == NOW - 60 * 101
     bench.job.assign([], 1)
+    assert isnan(bench.metrics.snapshot()["engagement_watermark_age_seconds"]), "of partitions that are gone"
     assert bench.mark(200, 200)
     assert len(bench.closed) == 1
 

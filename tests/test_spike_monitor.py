@@ -226,12 +226,15 @@ def test_kinds_come_from_the_setting() -> None:
 
 def test_metrics_tell_series_spikes_and_time() -> None:
     metrics = WorkerMetrics()
-    shelf, _ = sent_by([*QUIET, 60, 60], metrics)
+    shelf, monitor = sent_by([*QUIET, 60, 60], metrics)
     seen = metrics.snapshot()
     assert seen["engagement_spike_series"] == 1
     assert seen["engagement_spikes_open"] == 1
     assert seen['engagement_spikes_total{state="opened"}'] == 1
     assert seen['engagement_spikes_total{state="resolved"}'] == 0
     assert seen["engagement_spike_detector_seconds_total"] > 0
+    monitor.forget()
+    gone = metrics.snapshot()
+    assert (gone["engagement_spike_series"], gone["engagement_spikes_open"]) == (0, 0), "of partitions that are gone"
     assert seen["engagement_spike_evidence_seconds_total"] > 0
     assert len(shelf.messages) == 1

@@ -164,6 +164,7 @@ class AlertAgent:
             with suppress(_GivenUp):
                 await self._save(queue, late)
         self._causes = Causes(self._policy.gather)
+        self._ports.metrics.set_waiting(dict.fromkeys(self._ports.receivers, 0))
 
     async def _open_queue(self, given_up: Event | None) -> DeliveryQueue:
         """Returns the deliveries in memory, read from the store at the first call of an assignment. Raises

@@ -80,6 +80,8 @@ class ConversationJob:
         self._shown: int | None = None
         self._closed = ClosedOnce(self._closings, self._retry)
         self._writer = MinuteWriter(self._ports, self._retry, self._closed)
+        # A worker that owns nothing any more must not show the age that it last had.
+        self._metrics.set_conversations(0, 0, float("nan"))
 
     def process(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
         """Folds and stores a batch, which may be empty. Returns True once all of the batch is stored and every minute

@@ -101,6 +101,7 @@ class SpikeMonitor:
         self._unsent: list[Change] = []
         self._stored: dict[str, StoredSpike] = {}  # open spikes only: rows of the others do not matter any more
         self._early_seen: dict[str, float] = {}
+        self._show_metrics()
 
     def load(self, floors: Mapping[int, int], of: int) -> None:
         """Takes over partitions, out of `of`, whose minutes before `floors` (by partition) are closed. Reads these
