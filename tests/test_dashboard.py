@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +134,33 @@ def test_promql_names_metrics_and_labels_that_exist(name: str) -> None:
         assert named or "ALERTS{" in expression
         grouped = {label for by in re.findall(r"\bby \(([^)]*)\)", expression) for label in by.split(", ")}
         assert grouped <= set().union(OF_THE_SCRAPE, *(known[metric] for metric in named)), expression
+
+
+@EACH
+def test_series_are_named_by_labels_that_they_have(name: str) -> None:
+    known = exposed_metrics()
+    for title, target in _targets(name):
+        named = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
+        by = {label for found in re.findall(r"\bby \(([^)]*)\)", target.get("expr", "")) for label in found.split(", ")}
+        whole = set().union(OF_THE_SCRAPE, *(known[metric] for metric in metrics_in(target.get("expr", ""))))
+        assert named <= (by or whole), title
+
+
+def test_promtool_reads_every_expression(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: apt-get install prometheus); PromQL was not parsed")
+    asked = [target["expr"] for name in DASHBOARDS for _, target in _targets(name) if "expr" in target]
+    intervals = {"$__rate_interval": "1m", "$__range": "1d"}
+    rules = [
+        {"record": f"panel:{number}", "expr": re.sub(r"\$\w+", lambda found: intervals[found[0]], expression)}
+        for number, expression in enumerate(asked)
+    ]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    done = subprocess.run([promtool, "check", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(asked)} rules found" in done.stdout
 
 
 @EACH
