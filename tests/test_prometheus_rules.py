@@ -59,6 +59,26 @@ def test_rules_and_their_tests_name_metrics_and_labels_that_exist() -> None:
         assert set(re.findall(r"\bjob:\w+:\w+", text)) <= set(RECORDED), text
 
 
+def test_jobs_that_rules_name_are_scraped() -> None:
+    scraped = {job["job_name"] for job in yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]}
+    named = [re.findall(r'\bjob=~?"([^"]+)"', rule["expr"]) for rules in RULES.values() for rule in rules]
+    assert {job for found in named for jobs in found for job in jobs.split("|")} == scraped
+
+
+def test_alertmanager_holds_back_alerts_that_exist_and_share_the_labels() -> None:
+    config = yaml.safe_load((ROOT / "deploy/alertmanager/alertmanager.yml").read_text())
+    known, alerts = exposed_metrics(), {rule["alert"]: rule["expr"] for rule in ALERTS}
+    for rule in config["inhibit_rules"]:
+        matchers = [*rule["source_matchers"], *rule["target_matchers"]]
+        names = {name for matcher in matchers for name in re.findall(r"\b(Engagement\w+)", matcher)}
+        assert len(names) >= 2
+        for name in names:
+            grouped = {label for by in re.findall(r"\bby \(([^)]*)\)", alerts[name]) for label in by.split(", ")}
+            whole = set().union(OF_THE_SCRAPE, *(known[metric] for metric in metrics_in(alerts[name])))
+            recorded = {"job"} if "job:" in alerts[name] else set()
+            assert set(rule.get("equal", [])) <= (recorded or grouped or whole), name
+
+
 def test_labels_that_alerts_are_grouped_and_worded_by_exist() -> None:
     known = exposed_metrics()
     for rule in ALERTS:
