@@ -21,6 +21,7 @@ def exposed_metrics() -> dict[str, set[str]]:
     SpikeMetrics(worker)
     AlertMetrics(worker).name_receivers(["team"])
     worker.count_dead_letters("schema")
+    worker.count_unknown_field("extra")
     worker.set_lag({("engagement.likes", 0): 1})
     source.set_totals(Counter({("skipped", "update"): 1}))
     collector.count_request("/v1/events", 202, "shop", 0.1)

@@ -56,6 +56,7 @@ def _add_charts(board: Board, title: str, charts: tuple[Chart, ...]) -> None:
 
 
 def _add_dead_letters(board: Board) -> None:
+    board.add_row("Dead letters and watermarks")
     by_reason = """\
 SELECT
   topic AS "Topic",

@@ -93,6 +93,12 @@ WORKERS_CHARTS: Final[tuple[Chart, ...]] = (
         ((rate_of("engagement_dead_letters_total", "reason_class"), "{{reason_class}}"),),
     ),
     (
+        "Fields that are not stored",
+        "Fields that events do not have, in a sample: one record of each partition and batch.",
+        "cps",
+        ((rate_of("engagement_unknown_fields_total", "field"), "{{field}}"),),
+    ),
+    (
         "Stores that fail",
         "Statements sent to ClickHouse again, and failed calls to Kafka.",
         "cps",
