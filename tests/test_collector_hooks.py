@@ -23,6 +23,7 @@ from producers.collector.inlets import make_inlets
 from producers.collector.mappers.hooks import HOOKS, HookSpec
 from producers.collector.mappers.mapped_hook import mapped_hook
 from producers.collector.mappers.port import MappedItem, RequestFacts
+from producers.collector.openapi import openapi_document
 from schemas.events import parse_event
 from tests.fakes_collector import LIKE, FakeCollector, like
 
@@ -301,6 +302,23 @@ def test_a_further_hook_is_one_line() -> None:
         Settings(), {**HOOKS, "shout": HookSpec(lambda _: Shout(), HOOKS["generic"].scheme, "s", "Shouts")}
     )
     assert [inlet.place for inlet in inlets][-1] == "/hooks/shout"
+
+
+def test_flaws_of_a_mapped_hook_are_named_by_the_number_of_the_row(tmp_path: Path) -> None:
+    rule = "{kind: KIND, event_id: {template: 'KIND-{id}'}, post_id: id, actor_id: who, occurred_at: at}"
+    rules = [rule.replace("KIND", kind) for kind in ("post", "like")]
+    (tmp_path / "shop.yaml").write_text("version: 1\nevents:\n" + "".join(f"  - {each}\n" for each in rules))
+    name, hook = mapped_hook(f"shop={tmp_path / 'shop.yaml'}")
+    collector = FakeCollector(hooks={**HOOKS, name: hook})
+    good = {"id": 1, "who": "ana", "at": "2026-01-01T00:00:00Z"}
+    answer = collector.post("/hooks/shop", json=[good, {**good, "at": "soon"}, {**good, "id": 3}])
+    assert answer.json()["accepted"] == 4
+    assert [each["index"] for each in answer.json()["rejected"]] == [1, 1]
+    assert [dict(each.headers)["offset"] for each in collector.sender.of("dead-letters")] == [b"1", b"1"]
+    document = openapi_document(
+        {inlet.place: inlet.summary for inlet in make_inlets(Settings(), {**HOOKS, name: hook})}
+    )
+    assert "shop.yaml" in document["paths"]["/hooks/shop"]["post"]["summary"]
 
 
 def signed_collector(tmp_path: Path) -> tuple[FakeCollector, str]:

@@ -34,7 +34,7 @@ class StatusPages:
 
     def __init__(self, ports: IntakePorts, inlets: list[Inlet]) -> None:
         self._ports = ports
-        self._document = openapi_document([inlet.place for inlet in inlets])
+        self._document = openapi_document({inlet.place: inlet.summary for inlet in inlets})
         self._openapi, self._docs = json.dumps(self._document).encode(), docs_page(self._document).encode()
 
     def routes(self) -> list[BaseRoute]:

@@ -29,6 +29,7 @@ def make_inlets(settings: Settings, hooks: Mapping[str, HookSpec] = HOOKS) -> li
         Inlet("/inbox", activities, STANDARD, INBOX_TYPES, FEDIVERSE),
     ]
     inlets += [
-        Inlet(f"/hooks/{name}", hook.make(known), hook.scheme, None, hook.channel) for name, hook in hooks.items()
+        Inlet(f"/hooks/{name}", hook.make(known), hook.scheme, None, hook.channel, hook.summary)
+        for name, hook in hooks.items()
     ]
     return inlets

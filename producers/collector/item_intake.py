@@ -6,7 +6,7 @@ The answer is made when Kafka has acked all of it.
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -42,13 +42,15 @@ class IntakePolicy:
 @dataclass(frozen=True)
 class Inlet:
     """An endpoint for events. `media_types`: those that are taken, None: any; `scheme`: how requests
-    are signed; `channel`: of events that name none, where the key has no lone channel."""
+    are signed; `channel`: of events that name none, where the key has no lone channel; `summary`: of a hook, for the
+    API's page."""
 
     place: str
     mapper: Mapper
     scheme: SignatureScheme
     media_types: frozenset[str] | None = None
     channel: str | None = None
+    summary: str = ""
 
 
 class ItemIntake:
@@ -102,7 +104,7 @@ class ItemIntake:
         accepted = len(origin)
         ignored = len(items) - accepted - len(rejected)
         self._metrics.count_items(sender.source, accepted, len(rejected), ignored)
-        return items_reply(accepted, ignored, rejected)
+        return items_reply(accepted, ignored, [_placed(each, items) for each in rejected])
 
     def _items(self, body: bytes, facts: RequestFacts) -> Iterator[MappedItem]:
         """Yields the items of a body; a body that cannot be read is one item with a flaw."""
@@ -135,7 +137,15 @@ class ItemIntake:
         topic, place = self._policy.topics.dead_letters, f"collector{self._inlet.place}"
         received, limit = int(now.timestamp() * 1000), self._policy.record_limit
         return [
-            dead_record(topic, place, sender.source, items[each.index].raw, each, received_ms=received, limit=limit)
+            dead_record(
+                topic,
+                place,
+                sender.source,
+                items[each.index].raw,
+                _placed(each, items),
+                received_ms=received,
+                limit=limit,
+            )
             for each in rejected
         ]
 
@@ -146,3 +156,9 @@ class ItemIntake:
             raise SlowDown(429, str(error), 1) from None
         except EngagementError as error:
             raise SlowDown(503, str(error), AWAY_SECONDS) from None
+
+
+def _placed(rejection: Rejection, items: list[MappedItem]) -> Rejection:
+    """Returns a rejection by its place in the request, where items are numbered otherwise."""
+    row = items[rejection.index].row
+    return rejection if row is None else replace(rejection, index=row)

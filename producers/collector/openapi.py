@@ -1,12 +1,11 @@
 """The OpenAPI document of the collector, and a page for people without scripts and assets."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 from importlib.metadata import version
 from typing import Final
 
 from producers.collector.mappers.fields import Json
-from producers.collector.mappers.hooks import HOOKS
 from schemas.events import event_json_schema
 
 DESCRIPTION: Final = """Takes events of social media over HTTP and answers once Kafka has acked them.
@@ -106,17 +105,16 @@ SUMMARIES: Final[Mapping[str, tuple[str, Mapping[str, Json]]]] = {
         "Activities of ActivityStreams 2.0: Like, Announce, Create, Update, Undo, Delete",
         {"application/activity+json": {"schema": {"$ref": "#/components/schemas/Activity"}}},
     ),
-    **{f"/hooks/{name}": (hook.summary, ANY_JSON) for name, hook in HOOKS.items()},
 }
-"""What each endpoint takes: its summary and its bodies."""
+"""What each endpoint that is no hook takes: its summary and its bodies."""
 
 
-def openapi_document(places: Iterable[str]) -> Json:
-    """Returns the OpenAPI 3.1 document of the endpoints."""
+def openapi_document(endpoints: Mapping[str, str]) -> Json:
+    """Returns the OpenAPI 3.1 document of the endpoints, given by place, each with its summary where it is a hook."""
     event = event_json_schema()
     event.pop("$schema")
     definitions = event.pop("$defs", {})
-    paths: Json = {place: {"post": _post(place)} for place in places}
+    paths: Json = {place: {"post": _post(place, summary)} for place, summary in endpoints.items()}
     paths |= {
         "/healthz": _get("Is the process alive?", "application/json", {"type": "object"}),
         "/readyz": _get("Does Kafka take records?", "application/json", {"type": "object"}, unready=True),
@@ -190,8 +188,8 @@ STYLE: Final = (
 )
 
 
-def _post(place: str) -> Json:
-    summary, bodies = SUMMARIES.get(place, ("Webhooks", ANY_JSON))
+def _post(place: str, summary: str) -> Json:
+    summary, bodies = SUMMARIES.get(place, (summary, ANY_JSON))
     items = {"application/json": {"schema": {"$ref": "#/components/schemas/Items"}}}
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     answers: Json = {

@@ -21,20 +21,21 @@ class MappedHook:
         self._map = event_map
 
     def map(self, body: bytes, facts: RequestFacts) -> Iterator[MappedItem]:
-        for raw in split_items(body):
+        media_type = facts.headers.get("content-type", "").partition(";")[0].strip().lower()
+        for number, raw in enumerate(split_items(body, media_type)):
             try:
                 row = from_json(raw)
             except ValueError as error:
-                yield MappedItem(raw, flaw=InvalidEvent("", f"Invalid JSON: {error}"))
+                yield MappedItem(raw, flaw=InvalidEvent("", f"Invalid JSON: {error}"), row=number)
                 continue
             found = list(self._map.map_row(row))
             if not found:
-                yield MappedItem(raw)
+                yield MappedItem(raw, row=number)
             for mapped in found:
                 if isinstance(mapped, InvalidEvent):
-                    yield MappedItem(raw, flaw=mapped)
+                    yield MappedItem(raw, flaw=mapped, row=number)
                 else:
-                    yield MappedItem(raw, mapped.value)
+                    yield MappedItem(raw, mapped.value, row=number)
 
 
 def mapped_hook(option: str) -> tuple[str, HookSpec]:

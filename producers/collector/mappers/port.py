@@ -14,12 +14,14 @@ from schemas.events import InvalidEvent
 class MappedItem:
     """An item of a request. `raw`: its bytes as they came; `value`: an event as JSON; `flaw`: why there is none.
 
-    An item with neither counts as ignored: it says nothing about engagement.
+    An item with neither counts as ignored: it says nothing about engagement. `row`: the place in the request, where it
+    is not the number of the item because a row may give several.
     """
 
     raw: bytes
     value: bytes | None = None
     flaw: InvalidEvent | None = None
+    row: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
