@@ -107,6 +107,11 @@ def test_a_map_may_name_the_delimiter(tmp_path: Path) -> None:
     assert list(read_rows(str(tmp_path / "a.csv"), InputRule(delimiter=";"))) == [(2, {"post": "1", "who,at": "2,3"})]
 
 
+def test_an_empty_table_has_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\n\n")
+    assert list(read_rows(str(tmp_path / "a.csv"), InputRule())) == []
+
+
 def test_ndjson_gzipped_or_not(tmp_path: Path) -> None:
     lines = b'{"a": 1}\n\n{broken\n[1]\n{"a": NaN}\n'
     (tmp_path / "a.jsonl").write_bytes(lines)

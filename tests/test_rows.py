@@ -24,12 +24,15 @@ def _fold() -> Fold:
     return fold
 
 
+FACTS = Facts("a", "x", 1, "", [], [], [], "", None, None, ["campaign", "spring"], "Hello")
+
+
 @pytest.mark.parametrize(
     ("table", "columns"),
     [
         (POST_METRICS, Spreading(load_parameters()).rows(_fold(), np.arange(2), np.full(2, 29_539_351))),
         (POST_MINUTES, post_rows.of_panes(_fold(), _fold().panes_of(np.arange(2)))),
-        (POSTS, post_rows.posts(["p"], [Facts("a", "x", 1, "", [], [], [], "", None, None)], np.array([1], np.uint64))),
+        (POSTS, post_rows.posts(["p"], [FACTS], np.array([1], np.uint64))),
         (POSTS, post_rows.posts([], [], np.array([], np.uint64))),
     ],
     ids=["post_metrics", "post_minutes", "posts", "no posts"],

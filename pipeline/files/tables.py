@@ -24,12 +24,17 @@ Row = dict[str, str]
 
 
 def read_table(
-    name: str, columns: tuple[str, ...], policy: ReadPolicy = DEFAULT_READING, delimiters: str = DELIMITERS
+    name: str,
+    columns: tuple[str, ...],
+    policy: ReadPolicy = DEFAULT_READING,
+    delimiters: str = DELIMITERS,
+    *,
+    as_written: bool = False,
 ) -> Iterator[tuple[int, Row | Flaw]]:
     """Yields number of the first line and values of every filled row, or the row's Flaw.
 
     The head is the first line that names all `columns` in any case, whatever it names besides; it is separated by one
-    of `delimiters`, and tells which. Names of columns are yielded in lower case.
+    of `delimiters`, and tells which. Names of columns are yielded in lower case, or `as_written`, where case counts.
 
     Raises Refused for a file that cannot be read, where no head names the columns, and where one is named twice.
     """
@@ -42,13 +47,15 @@ def read_table(
         if isinstance(line, str) and not line.strip():
             continue
         if line is None or len(passed) == MOST_LINES_BEFORE_HEAD:
-            best = _best_head(passed, columns)
-            missing = next(column for column in columns if column not in best)
+            best = _best_head(passed, columns, as_written)
+            missing = next((column for column in columns if column not in best), None)
+            if missing is None:  # nothing is asked for, and nothing is there
+                return
             at = passed[0][0] if passed else 1
             raise Refused(f"{name}:{at}: no column {missing}; the first line must name {', '.join(columns)}")
         if isinstance(line, Flaw):
             yield number, line
-        elif head := _head_of(line, columns, delimiters, records):
+        elif head := _head_of(line, columns, delimiters, records, as_written):
             if twice := next((column for column in columns if head.count(column) > 1), None):
                 raise Refused(f"{name}:{number}: column {twice} is there twice; rename or leave out one of them")
             yield from ((at, Flaw(f"not the head with the columns {', '.join(columns)}")) for at, _ in passed)
@@ -64,10 +71,10 @@ def read_table(
             yield number, _row_of(head, values)
 
 
-def _head_of(line: str, columns: tuple[str, ...], delimiters: str, records: "_Records") -> list[str]:
+def _head_of(line: str, columns: tuple[str, ...], delimiters: str, records: "_Records", as_written: bool) -> list[str]:
     """Returns the names in a head and keeps the delimiter that gives most names; nothing for a line that lacks a
     column."""
-    found = [(delimiter, _names_in(line, delimiter)) for delimiter in delimiters]
+    found = [(delimiter, _names_in(line, delimiter, as_written)) for delimiter in delimiters]
     delimiter, names = max(found, key=lambda pair: (set(columns) <= set(pair[1]), len(pair[1])))
     if not set(columns) <= set(names):
         return []
@@ -75,16 +82,17 @@ def _head_of(line: str, columns: tuple[str, ...], delimiters: str, records: "_Re
     return names
 
 
-def _names_in(line: str, delimiter: str) -> list[str]:
+def _names_in(line: str, delimiter: str, as_written: bool) -> list[str]:
     try:
-        return [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
+        names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+        return names if as_written else list(map(str.lower, names))
     except csv.Error:
         return []
 
 
-def _best_head(passed: list[tuple[int, str]], columns: tuple[str, ...]) -> set[str]:
+def _best_head(passed: list[tuple[int, str]], columns: tuple[str, ...], as_written: bool) -> set[str]:
     """Returns the names in the line with most of the columns, which a person meant as the head."""
-    heads = [set(_names_in(line, delimiter)) for _, line in passed for delimiter in DELIMITERS]
+    heads = [set(_names_in(line, delimiter, as_written)) for _, line in passed for delimiter in DELIMITERS]
     return max(heads, key=lambda head: len(head & set(columns)), default=set())
 
 

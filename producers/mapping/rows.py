@@ -49,7 +49,7 @@ def read_rows(
     policy = ReadPolicy(rule.encoding or policy.encoding, policy.notify, policy.line_bytes)
     match format_of(name, rule):
         case "csv":
-            yield from read_table(name, columns, policy, rule.delimiter or DELIMITERS)
+            yield from read_table(name, columns, policy, rule.delimiter or DELIMITERS, as_written=True)
         case "ndjson":
             yield from _json_rows(name, policy)
         case "parquet":
