@@ -3,15 +3,15 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
 from pipeline.errors import Unavailable
-from producers.event_lines import dump
 from producers.mastodon.api import BATCH, StatusApi
 from producers.mastodon.counters import CounterState, counter_event
+from producers.mastodon.items import Made, dump_item, load_item, record_of
 from producers.mastodon.statuses import (
     Status,
     actor_of,
@@ -23,8 +23,8 @@ from producers.mastodon.statuses import (
 )
 from producers.mastodon.streaming import Stream
 from producers.mastodon.tracked import Tracked, TrackedStatuses
-from producers.source import IDLE, BadInput, Source, SourceItem, SourceRecord
-from schemas.events import InvalidEvent, isoformat, parse_event
+from producers.source import IDLE, BadInput, Source, SourceItem
+from schemas.events import InvalidEvent, isoformat
 
 COUNTERS: Final = {"like": "favourites_count", "share": "reblogs_count"}
 PAGES_A_ROUND: Final = 10
@@ -71,16 +71,22 @@ class MastodonSource(Source):
         self._api, self._tracked, self._policy, self._stream = api, tracked, policy, stream
         self._clock, self._sleep = clock, sleep
         self._notes: Counter[str] = Counter()
+        self._yielded = 0
+        """Number in the outbox of the last item that was yielded."""
 
     @property
     def notes(self) -> Mapping[str, int]:
         return self._notes
 
     def save_position(self) -> None:
+        self._tracked.release(self._yielded)
         self._tracked.commit()
 
     def items(self) -> Iterator[SourceItem]:
         self._tracked.begin()
+        for number, item in self._tracked.outbox():
+            self._yielded = number
+            yield load_item(item)
         done, failures = 0, 0
         while self._policy.rounds is None or done < self._policy.rounds:
             started = self._clock()
@@ -103,10 +109,13 @@ class MastodonSource(Source):
                 self._sleep(min(left, 1.0))
             else:
                 for name, item in self._stream.take(min(left, 1.0)):
-                    yield from self._streamed(name, item)
+                    try:
+                        yield from self._kept(self._streamed(name, item))
+                    except Unavailable:  # the timeline brings the status again
+                        self._notes["failed_rounds"] += 1
                 self._notes["dropped_from_stream"] = self._stream.dropped
 
-    def _streamed(self, name: str, item: Any) -> Iterator[SourceItem]:
+    def _streamed(self, name: str, item: Any) -> Iterator[Made]:
         """Yields the events of an item of the stream."""
         try:
             if name == "update":
@@ -115,8 +124,6 @@ class MastodonSource(Source):
             watched = self._tracked.get(item if name == "delete" else str(item["id"]))
             if watched is not None:
                 yield from self._take_back(watched) if name == "delete" else self._count(watched, item)
-        except Unavailable:  # the timeline brings the status again
-            self._notes["failed_rounds"] += 1
         except UNREADABLE as error:
             yield _bad(item, error)
 
@@ -125,15 +132,30 @@ class MastodonSource(Source):
             for _ in range(PAGES_A_ROUND):
                 page = self._api.timeline(name, self._tracked.position(name))
                 for status in page:
-                    yield from self._read(status)
-                    self._tracked.set_position(name, str(status["id"]))
+                    yield from self._kept(self._read(status), then=(name, str(status["id"])))
                 if not page:
                     break
         while due := self._tracked.due(self._clock(), BATCH):
             yield from self._look_again(due)
         self._tracked.prune(self._clock() - self._policy.watch_days * 86_400, self._policy.most)
 
-    def _read(self, status: Status) -> Iterator[SourceItem]:
+    def _kept(self, items: Iterable[Made], then: tuple[str, str] | None = None) -> Iterator[SourceItem]:
+        """Yields items that are made together, once they are in the outbox and the state behind them is on
+        disk. `then`: name and new position of a timeline. Where making them fails, no state changes."""
+        try:
+            made = list(items)
+        except BaseException:
+            self._tracked.rollback()
+            raise
+        numbers = [self._tracked.keep(dump_item(item)) for item in made]
+        if then is not None:
+            self._tracked.set_position(*then)
+        self._tracked.commit()
+        for number, item in zip(numbers, made, strict=True):
+            self._yielded = number
+            yield item
+
+    def _read(self, status: Status) -> Iterator[Made]:
         """Yields the events of a status that was not seen before."""
         try:
             status = status.get("reblog") or status
@@ -144,7 +166,7 @@ class MastodonSource(Source):
         except UNREADABLE as error:
             yield _bad(status, error)
 
-    def _events_of_new(self, status: Status) -> Iterator[SourceItem]:
+    def _events_of_new(self, status: Status) -> Iterator[Made]:
         if status.get("in_reply_to_id") is None:
             yield from self._begin(status, post_event(status), str(status["uri"]))
             return
@@ -155,9 +177,9 @@ class MastodonSource(Source):
         root = str(above[0]["uri"])
         yield from self._begin(status, comment_event(status, root, str(above[-1]["uri"])), root)
 
-    def _begin(self, status: Status, event: dict[str, Any], root: str) -> Iterator[SourceItem]:
+    def _begin(self, status: Status, event: dict[str, Any], root: str) -> Iterator[Made]:
         """Yields the events of a status and its counters, and begins to watch the status."""
-        yield _record(event)
+        yield record_of(event)
         watched = Tracked(
             id=str(status["id"]),
             uri=str(status["uri"]),
@@ -169,7 +191,7 @@ class MastodonSource(Source):
         )
         yield from self._count(watched, status)
 
-    def _count(self, watched: Tracked, status: Status) -> Iterator[SourceItem]:
+    def _count(self, watched: Tracked, status: Status) -> Iterator[Made]:
         """Yields the events by which the counters moved, and keeps the status with its next look."""
         now = self._clock()
         at = isoformat(datetime.fromtimestamp(max(now, watched.created), UTC))
@@ -177,7 +199,7 @@ class MastodonSource(Source):
             kept = f"{kind}s"
             state = CounterState.load(getattr(watched, kept))
             for is_new, number in state.move_to(max(0, int(status.get(name) or 0))):
-                yield _record(counter_event({"uri": watched.uri}, kind, is_new, number) | {"occurred_at": at})
+                yield record_of(counter_event({"uri": watched.uri}, kind, is_new, number) | {"occurred_at": at})
             setattr(watched, kept, state.dump())
         watched.due = now + max(self._policy.interval, (now - watched.created) / AGE_PER_LOOK)
         self._tracked.put(watched)
@@ -185,22 +207,25 @@ class MastodonSource(Source):
     def _look_again(self, due: list[Tracked]) -> Iterator[SourceItem]:
         found = {str(status["id"]): status for status in self._api.statuses([watched.id for watched in due])}
         for watched in due:
-            status = found.get(watched.id)
-            if status is None:
-                yield from self._take_back(watched)
-                continue
-            try:
-                replies = int(status.get("replies_count") or 0)
-                if replies > watched.replies:
-                    yield from self._read_replies(watched)
-                watched.replies = replies
-                yield from self._count(watched, status)
-            except UNREADABLE as error:
-                yield _bad(status, error)
-                watched.due = self._clock() + self._policy.interval
-                self._tracked.put(watched)
+            yield from self._kept(self._again(watched, found.get(watched.id)))
 
-    def _read_replies(self, watched: Tracked) -> Iterator[SourceItem]:
+    def _again(self, watched: Tracked, status: Status | None) -> Iterator[Made]:
+        """Yields what became of a status since the last look."""
+        if status is None:
+            yield from self._take_back(watched)
+            return
+        try:
+            replies = int(status.get("replies_count") or 0)
+            if replies > watched.replies:
+                yield from self._read_replies(watched)
+            watched.replies = replies
+            yield from self._count(watched, status)
+        except UNREADABLE as error:
+            yield _bad(status, error)
+            watched.due = self._clock() + self._policy.interval
+            self._tracked.put(watched)
+
+    def _read_replies(self, watched: Tracked) -> Iterator[Made]:
         """Yields the answers below a status that were not seen before."""
         _, below = self._api.context(watched.id)
         uris = {watched.id: watched.uri} | {str(status["id"]): str(status["uri"]) for status in below}
@@ -210,19 +235,12 @@ class MastodonSource(Source):
                 continue
             yield from self._begin(status, comment_event(status, watched.root, parent), watched.root)
 
-    def _take_back(self, watched: Tracked) -> Iterator[SourceItem]:
+    def _take_back(self, watched: Tracked) -> Iterator[Made]:
         """Yields the retraction of a deleted status, and ends the watch."""
         self._tracked.drop(watched.id)
         self._notes["deleted"] += 1
         at = datetime.fromtimestamp(max(self._clock(), watched.created), UTC)
-        yield _record(retraction(watched.uri, watched.root, watched.kind, watched.actor, at))
-
-
-def _record(event: dict[str, Any]) -> SourceRecord:
-    """Returns the record of an event. Raises InvalidEvent."""
-    value = dump(event)
-    parsed = parse_event(value)
-    return SourceRecord(parsed["kind"], parsed["post_id"].encode(), value, parsed["occurred_at"])
+        yield record_of(retraction(watched.uri, watched.root, watched.kind, watched.actor, at))
 
 
 def _bad(status: Any, error: Exception) -> BadInput:

@@ -1,7 +1,7 @@
-"""The statuses that are watched, on disk: their counters, and when each is looked at again.
+"""The statuses that are watched, on disk: their counters, when each is looked at again, and an outbox.
 
-A transaction stays open until the caller commits, once all events are acked: after a crash the file is as it was then,
-and what was sent since is made again with the same numbers.
+Events and the change of state that they tell are kept in one transaction before the events are sent, and leave the
+outbox once they are acked. After a crash the outbox is sent again: nothing is lost, whatever the server says by then.
 """
 
 import sqlite3
@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS tracked (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS tracked_by_due ON tracked (due);
 CREATE INDEX IF NOT EXISTS tracked_by_created ON tracked (created);
+CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, item TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS positions (name TEXT PRIMARY KEY, last TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -66,6 +67,25 @@ class TrackedStatuses:
         """Makes all changes durable."""
         self._database.execute("COMMIT")
         self._database.execute("BEGIN IMMEDIATE")
+
+    def rollback(self) -> None:
+        """Drops the changes since the last commit."""
+        self._database.execute("ROLLBACK")
+        self._database.execute("BEGIN IMMEDIATE")
+
+    def keep(self, item: str) -> int:
+        """Puts an item into the outbox, and returns its number there; numbers rise."""
+        number = self._database.execute("INSERT INTO outbox (item) VALUES (?)", (item,)).lastrowid
+        assert number is not None, "an INSERT of one row"
+        return number
+
+    def outbox(self) -> list[tuple[int, str]]:
+        """Returns numbers and items of the outbox, in order."""
+        return self._database.execute("SELECT number, item FROM outbox ORDER BY number").fetchall()
+
+    def release(self, number: int) -> None:
+        """Removes the items up to a number from the outbox."""
+        self._database.execute("DELETE FROM outbox WHERE number <= ?", (number,))
 
     def close(self) -> None:
         """Drops changes since the last commit, and closes the file."""
