@@ -97,5 +97,5 @@ def test_the_server_can_parse_the_sql_of_roles(settings: Settings) -> None:
         for statement in filter(None, statements):
             client.select("EXPLAIN AST " + statement)
     granted = re.findall(r"^GRANT (.+) ON (\S+) TO (\w+);", USERS, re.MULTILINE)
-    assert [rights for rights, _, role in granted if role == "engagement_reader"] == ["SELECT"]
+    assert {rights for rights, _, role in granted if role == "engagement_reader"} == {"SELECT"}
     assert {rights for rights, where, _ in granted if where == "engagement.*"} == {"SELECT", "SELECT, INSERT", "ALL"}

@@ -175,24 +175,28 @@ def undurable_tables(clickhouse: ClickHouse) -> list[str]:
 def verify_tables(clickhouse: ClickHouse) -> None:
     """Checks every table against schemas/tables.py; additional columns are allowed.
 
-    Raises SchemaDrift that names the first table or column that is not, with the cure.
+    Raises SchemaDrift that names missing migrations, else the first table or column that is not as declared.
     """
+    try:
+        _verify_declared(clickhouse)
+    except SchemaDrift:
+        if pending := pending_migrations(clickhouse):
+            names = ", ".join(migration.name for migration in pending)
+            raise SchemaDrift(f"the tables lack the migrations {names}: run `engagement init`") from None
+        raise
+
+
+def _verify_declared(clickhouse: ClickHouse) -> None:
     columns: dict[str, dict[str, str]] = {}
     for table, name, type_ in zip(
         *clickhouse.select("SELECT table, name, type FROM system.columns WHERE database = currentDatabase()"),
         strict=True,
     ):
         columns.setdefault(table, {})[name] = type_
-    shapes = {
-        table: (engine, sorting, partition)
-        for table, engine, sorting, partition in zip(
-            *clickhouse.select(
-                "SELECT name, engine_full, sorting_key, partition_key FROM system.tables "
-                "WHERE database = currentDatabase()"
-            ),
-            strict=True,
-        )
-    }
+    found = clickhouse.select(
+        "SELECT name, engine_full, sorting_key, partition_key FROM system.tables WHERE database = currentDatabase()"
+    )
+    shapes = {table: shape for table, *shape in zip(*found, strict=True)}
     for declared in TABLES:
         if declared.name not in columns:
             raise SchemaDrift(f"ClickHouse has no table {declared.name}: run `engagement init`")
