@@ -14,6 +14,7 @@ from pipeline.demo.stage import Worker, freshness, run_command
 from pipeline.embedded.stack import Stack
 from pipeline.errors import CheckFailed
 from pipeline.settings import Settings
+from schemas.alert_words import in_digits, rate_in_words
 from schemas.topics import KINDS
 
 FOLDER: Final = Path(".engagement/demo")
@@ -75,11 +76,12 @@ TALKED_ABOUT_HEADS: Final = (
     "conversation", "posts", "comments", "shares", "likes", "voices", "channels", "posts + comments 1h", "minutes",
 )  # fmt: skip
 SPIKES: Final = """
-SELECT conversation, toString(started_at), state, round(observed, 1), round(expected, 1), round(ratio, 1),
-       scale_minutes, voices
+SELECT conversation, toString(started_at), state, severity, observed, expected, ratio, scale_minutes, voices
 FROM conversation_spikes_v ORDER BY startsWith(conversation, 'hashtag:') DESC, ratio DESC, conversation LIMIT 5
 """
-SPIKES_HEADS: Final = ("conversation", "began", "now", "a minute", "usual", "ratio", "over minutes", "voices")
+SPIKES_HEADS: Final = (
+    "conversation", "began", "now", "severity", "comments and posts", "usual", "times", "over minutes", "voices",
+)  # fmt: skip
 EVENTS_BY_KIND: Final = """
 SELECT toString(kind), countIf(action = 'add'), countIf(action = 'retract')
 FROM events FINAL GROUP BY kind ORDER BY kind
@@ -194,7 +196,22 @@ def _show_tables(clickhouse: ClickHouse) -> None:
         ("What is suddenly talked about (SELECT ... FROM conversation_spikes_v)", SPIKES_HEADS, SPIKES),
     ):
         _title(title)
-        _table(heads, _rows(clickhouse, sql))
+        rows = _rows(clickhouse, sql)
+        _table(heads, _with_words(rows) if sql is SPIKES else rows)
+
+
+def _with_words(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Returns rows of SPIKES with rates and ratio as people write them."""
+    return [
+        [
+            *row[:4],
+            rate_in_words(row[4]),
+            "none" if row[6] is None else rate_in_words(row[5]),
+            "" if row[6] is None else in_digits(row[6]),
+            *row[7:],
+        ]
+        for row in rows
+    ]
 
 
 def _show_speed(work: _Work, records: int) -> None:
