@@ -153,7 +153,7 @@ def test_cycles_are_collected_now_and_then() -> None:
             self.me = self
 
     def alive() -> int:
-        return sum(isinstance(each, Node) for each in gc.get_objects())
+        return sum(type(each) is Node for each in gc.get_objects())
 
     state = TidyState(100.0)
     for _ in range(1000):
