@@ -1,15 +1,16 @@
 """A local server that answers as Mastodon's API does, also badly."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from local_http import QuietHandler, serving
+
+JSON_TYPE = {"Content-Type": "application/json"}
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -104,52 +105,35 @@ class MastodonWorld:
 def mastodon_server(world: MastodonWorld) -> Iterator[str]:
     """Runs a server on loopback; yields its address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(QuietHandler):
+        def respond(self) -> None:
             url = urlsplit(self.path)
             world.asked.append(url.path)
             world.agents.add(self.headers["User-Agent"])
             if url.path == "/robots.txt":
-                self.give(200, world.robots.encode(), "text/plain")
+                self.give(200, world.robots.encode(), {"Content-Type": "text/plain"})
             elif url.path.startswith(("/api/v1/instance", "/api/v2/instance")):
                 urls = {"streaming": f"ws://{self.headers['Host']}"}
                 instance = {"version": "4.4.0", "api_versions": {"mastodon": 6}, "configuration": {"urls": urls}}
-                self.give(200, json.dumps(instance).encode())
+                self.give(200, json.dumps(instance).encode(), JSON_TYPE)
             elif url.path.startswith("/api/v1/streaming"):
                 self.give_stream(url.path)
             elif world.failures:
-                self.give(*world.failures.pop(0))
+                self.give(*world.failures.pop(0), JSON_TYPE)
             else:
                 content = world.answer(url.path, parse_qs(url.query))
                 body = json.dumps({"error": "Record not found"} if content is None else content).encode()
-                self.give(404 if content is None else 200, body)
+                self.give(404 if content is None else 200, body, JSON_TYPE)
 
         def give_stream(self, path: str) -> None:
             """Says the next item of the stream and closes, as a server that is restarted does."""
             if path.endswith("/health"):
-                self.give(200, b"OK", "text/plain")
+                self.give(200, b"OK", {"Content-Type": "text/plain"})
                 return
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
             self.wfile.write(b":)\n\n:thump\n\n" + (world.stream.pop(0) if world.stream else b""))
 
-        def give(self, status: int, body: bytes, kind: str = "application/json") -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Handler) as address:
+        yield address

@@ -4,11 +4,9 @@ import gzip
 import json
 import re
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from local_http import QuietHandler, serving
 from pyarrow import parquet
 
 from pipeline.cli import engagement
@@ -206,28 +205,14 @@ def answering(*answers: tuple[int, bytes, dict[str, str]]) -> Iterator[tuple[str
     """Runs a server that gives these answers, one a request; yields its address and the paths that were asked for."""
     left, asked = list(answers), []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(QuietHandler):
+        def respond(self) -> None:
             asked.append(self.path)
             status, body, headers = left.pop(0) if left else (404, b"", {})
-            self.send_response(status)
-            for name, value in ({"Content-Length": str(len(body))} | headers).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            self.give(status, body, headers)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Handler) as address:
+        yield address, asked
 
 
 def test_an_hour_is_fetched_once_and_whole(tmp_path: Path) -> None:
@@ -271,29 +256,16 @@ def encoded(row: dict[str, Any]) -> bytes:
 
 @contextmanager
 def registry() -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(QuietHandler):
+        def respond(self) -> None:
             found = "/schemas/ids/1" in self.path
             missing = {"error_code": 40403, "message": "Schema not found"}
             body = json.dumps({"schema": json.dumps(SCHEMA)} if found else missing).encode()
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            kind = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
+            self.give(200 if found else 404, body, kind)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Handler) as address:
+        yield address
 
 
 def test_avro_with_a_registry() -> None:
