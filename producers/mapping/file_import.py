@@ -7,20 +7,17 @@ from typing import Any
 
 from pipeline.files.flaws import Flaw
 from pipeline.files.text_file import DEFAULT_READING, ReadPolicy
-from producers.bookmark import Bookmark, FilePosition
+from producers.bookmark import Bookmark
+from producers.bookmarked_files import BookmarkedFiles
 from producers.event_lines import ParsedLine
 from producers.mapping.mapper import EventMap
 from producers.mapping.rows import read_rows
-from producers.source import SKIPPED, BadInput, Source, SourceItem, SourceRecord
+from producers.source import SKIPPED, BadInput, SourceItem, SourceRecord
 from schemas.events import InvalidEvent
 
 
-class FileImport(Source):
-    """The events of foreign files in order. With a bookmark the source is resumable.
-
-    `locate` returns the file of a name, and may fetch it. `has_events`: some row was an event, or was sent by an
-    earlier import.
-    """
+class FileImport(BookmarkedFiles):
+    """The events of foreign files in order. `locate` returns the file of a name, and may fetch it."""
 
     verb = "imported"
 
@@ -32,10 +29,8 @@ class FileImport(Source):
         policy: ReadPolicy = DEFAULT_READING,
         locate: Callable[[str], str] = str,
     ) -> None:
-        self._names, self._map, self._bookmark, self._policy, self._locate = names, event_map, bookmark, policy, locate
-        self.is_resumable = bookmark is not None
-        self.has_events = False
-        self._position = (0, 0)
+        super().__init__(names, bookmark)
+        self._map, self._policy, self._locate = event_map, policy, locate
         self._notes: Counter[str] = Counter()
 
     @property
@@ -43,18 +38,8 @@ class FileImport(Source):
         return self._notes
 
     def items(self) -> Iterator[SourceItem]:
-        start = self._bookmark.read() if self._bookmark else FilePosition()
-        self._position = (start.file, start.line)
-        for number in range(start.file, len(self._names)):
-            yield from self._items_of_file(number, start.line if number == start.file else 0)
-
-    def save_position(self) -> None:
-        if self._bookmark is not None:
-            self._bookmark.write(FilePosition(*self._position))
-
-    def forget_position(self) -> None:
-        if self._bookmark is not None:
-            self._bookmark.remove()
+        for number, sent_rows in self._unsent_files():
+            yield from self._items_of_file(number, sent_rows)
 
     def _items_of_file(self, number: int, sent_rows: int) -> Iterator[SourceItem]:
         """Yields the items of file `number`, whose rows up to line `sent_rows` an earlier import has sent."""

@@ -13,19 +13,19 @@ from pipeline.files.opening import check_inputs, is_regular
 from pipeline.files.options import ENCODING_OPTION, STRICT_OPTION, reading
 from pipeline.files.text_file import DEFAULT_READING, ReadPolicy, TextFile
 from pipeline.settings import Settings, load_settings
-from producers.bookmark import Bookmark, FilePosition
+from producers.bookmark import Bookmark
+from producers.bookmarked_files import BookmarkedFiles
 from producers.command import JSON_OPTION, RATE_OPTION, print_summary, send_to_kafka
 from producers.event_lines import ParsedLine, PostTable, parse_line, read_post_csv
 from producers.pacing import PacePolicy
 from producers.sending import SendPolicy
-from producers.source import SKIPPED, BadInput, Source, SourceItem, SourceRecord
+from producers.source import SKIPPED, BadInput, SourceItem, SourceRecord
 from producers.state_files import default_state_file
 from schemas.events import InvalidEvent
 
 
-class ReplaySource(Source):
-    """The events of files in order, each post of `posts` before its first event. With a bookmark the source is
-    resumable. `has_events`: some line was an event, or was sent by an earlier replay."""
+class ReplaySource(BookmarkedFiles):
+    """The events of files in order, each post of `posts` before its first event."""
 
     verb = "replayed"
 
@@ -36,33 +36,22 @@ class ReplaySource(Source):
         bookmark: Bookmark | None = None,
         policy: ReadPolicy = DEFAULT_READING,
     ) -> None:
-        self._names, self._posts, self._bookmark, self._policy = names, posts or PostTable(), bookmark, policy
-        self.is_resumable = bookmark is not None
-        self.has_events = False
-        self._position = (0, 0)
+        super().__init__(names, bookmark)
+        self._posts, self._policy = posts or PostTable(), policy
         self._file: TextFile | None = None
 
     def items(self) -> Iterator[SourceItem]:
-        start = self._bookmark.read() if self._bookmark else FilePosition()
-        self._position = (start.file, start.line)
+        unsent_files = list(self._unsent_files())
         yield from self._posts.bad
         unsent_posts = dict(self._posts.posts)
-        for number in range(start.file, len(self._names)):
-            yield from self._items_of_file(number, start.line if number == start.file else 0, unsent_posts)
+        for number, sent_lines in unsent_files:
+            yield from self._items_of_file(number, sent_lines, unsent_posts)
         for post in unsent_posts.values():
             yield _record(post, goes_along=True)
 
     @property
     def fraction(self) -> float | None:
         return None if self._file is None else self._file.fraction
-
-    def save_position(self) -> None:
-        if self._bookmark is not None:
-            self._bookmark.write(FilePosition(*self._position))
-
-    def forget_position(self) -> None:
-        if self._bookmark is not None:
-            self._bookmark.remove()
 
     def _items_of_file(self, number: int, sent_lines: int, unsent_posts: dict[str, ParsedLine]) -> Iterator[SourceItem]:
         """Yields the items of file `number`, whose first `sent_lines` lines an earlier replay has sent."""
