@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from deploy.grafana.expansion import DASHBOARDS
 from processors.alerts.config import load_alerts
 from processors.alerts.receivers.wording import link_to
 from tests.fakes_alerts import NOON, spike
-from tests.grafana import DASHBOARDS
 from tests.hostile_names import HOSTILE
 from tests.test_alert_config import EXAMPLE, SECRETS
 

@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from deploy.clickhouse.views import all_views
+from deploy.grafana.expansion import DASHBOARDS, as_the_data_source_sends_it, sql_of
 from deploy.grafana.generated import generated_dashboards
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
-from tests.grafana import DASHBOARDS, as_the_data_source_sends_it, sql_of
 from tests.metric_names import OF_THE_SCRAPE, exposed_metrics, metrics_in
 
 DEPLOY = Path(__file__).parent.parent / "deploy"

@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from deploy.grafana.expansion import DASHBOARDS, Value, as_the_data_source_sends_it, as_the_link_leads, sql_of
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
-from tests.grafana import DASHBOARDS, Value, as_the_data_source_sends_it, as_the_link_leads, sql_of
 from tests.hostile_names import HOSTILE
 
 FROM, TO = 1_767_225_600, 1_767_232_800

@@ -1,8 +1,8 @@
-"""The expander of tests/grafana.py against the examples of Grafana's documentation and of its own tests."""
+"""The expander of deploy/grafana/expansion.py against the examples of Grafana's documentation and of its own tests."""
 
 import pytest
 
-from tests.grafana import (
+from deploy.grafana.expansion import (
     Value,
     as_the_data_source_sends_it,
     as_the_link_leads,

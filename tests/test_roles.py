@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 import pytest
 
 from deploy.clickhouse.views import all_views
+from deploy.grafana.expansion import DASHBOARDS, as_the_data_source_sends_it, sql_of
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate, verify_tables
 from pipeline.embedded.state import StackState
 from pipeline.errors import Exhausted, Refused
-from tests.grafana import DASHBOARDS, as_the_data_source_sends_it, sql_of
 from tests.roles_server import as_user, profile_of_compose, profile_of_embedded, profile_of_sql, roles_server
 
 READERS = ["reader", "compose", "embedded"]

@@ -13,8 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 DASHBOARDS: Final[Mapping[str, dict[str, Any]]] = {
-    path.stem: json.loads(path.read_text())
-    for path in (Path(__file__).parent.parent / "deploy/grafana/dashboards").glob("*.json")
+    path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "dashboards").glob("*.json")
 }
 
 Value = str | list[str]
