@@ -1,4 +1,4 @@
-"""What Grafana and its ClickHouse data source make of a query or a link before anybody reads it.
+"""The text that Grafana and its ClickHouse data source make of a query or a link before anybody reads it.
 
 Written after grafana/scenes (`constants.ts`, `sceneInterpolator.ts`, `formatRegistry.ts`), Grafana's links
 (`fieldOverrides.ts`) and grafana-clickhouse-datasource 4.20 (`CHDatasource.ts`, `macros.go`). The browser replaces
@@ -27,7 +27,7 @@ VARIABLE: Final = re.compile(
 
 
 def sql_of(dashboard: Mapping[str, Any]) -> dict[str, str]:
-    """Every SQL of a dashboard by the title of its panel, `$name` of its variable, or `@name` of its annotation."""
+    """Returns each SQL of a dashboard by the title of its panel, `$name` of its variable or `@name` of its annotation."""
     queries = {
         panel["title"]: target["rawSql"]
         for panel in dashboard["panels"]
@@ -63,7 +63,7 @@ def interpolate(text: str, variables: Mapping[str, Value], default: Format = "gl
 def as_the_data_source_sends_it(
     query: str, variables: Mapping[str, Value], start: int, end: int, interval: int = 15
 ) -> str:
-    """The SQL that reaches ClickHouse; `start` and `end` of the dashboard in Unix seconds."""
+    """Writes the SQL that reaches ClickHouse; `start` and `end` of the dashboard in Unix seconds."""
     query = interpolate(query, variables, _quoted_without_escapes)
     since, until = f"toDateTime({start})", f"toDateTime({end})"
     query = re.sub(
@@ -75,7 +75,7 @@ def as_the_data_source_sends_it(
 
 
 def as_the_link_leads(url: str, variables: Mapping[str, Value]) -> str:
-    """The address behind a data link."""
+    """Writes the address behind a data link."""
     return interpolate(url, variables, "uriencode")
 
 
@@ -86,12 +86,12 @@ def _glob(value: Value, _: str) -> str:
 
 
 def _percentencode(value: Value, _: str) -> str:
-    """`encodeURIComponent`, and what it leaves of RFC 3986's reserved characters: ! ' ( ) *."""
+    """Encodes as `encodeURIComponent`, and also the reserved characters ! ' ( ) * of RFC 3986."""
     return quote(value if isinstance(value, str) else "{" + ",".join(value) + "}", safe="")
 
 
 def _uriencode(value: Value, _: str) -> str:
-    """`encodeURI`, and ! ' ( ) *: what has a meaning in an address stays."""
+    """Encodes as `encodeURI`, and also ! ' ( ) *: characters with a meaning in an address stay."""
     return quote(value if isinstance(value, str) else "{" + ",".join(value) + "}", safe=";/?:@&=+$,#")
 
 
@@ -118,7 +118,7 @@ def _queryparam(value: Value, name: str) -> str:
 
 
 def _quoted_without_escapes(value: Value) -> str:
-    """The data source's own format, for a variable without one."""
+    """Writes a value in the data source's own format, for a variable without a format."""
     return value if isinstance(value, str) else "'" + "','".join(value) + "'"
 
 
