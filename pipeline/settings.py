@@ -27,6 +27,9 @@ FILES: Final = {
 }
 """What each setting that is a file wants."""
 
+KEY_LENGTH: Final = 32
+"""The least length of a secret under which accounts are hashed, so that nobody finds it by trying."""
+
 
 class Settings(HoldsSecrets, BaseSettings):
     """All settings. A field is the variable `ENGAGEMENT_<NAME>`; docs/settings.md is generated from this class."""
@@ -163,6 +166,13 @@ class Settings(HoldsSecrets, BaseSettings):
     producer_compression: Literal["lz4", "none"] = Field("lz4", description="Compression of what producers send")
     record_limit: int = Field(1_000_000, ge=1024, description="Largest record that is sent, bytes")
 
+    # Privacy
+    pseudonym_key: SecretStr | None = Field(
+        None,
+        description="Secret of 32 characters or more, under which producers replace accounts by keyed hashes before "
+        "Kafka (docs/privacy.md); accounts stay as they are where not given",
+    )
+
     # Collector
     collect_keys: Path | None = Field(
         None,
@@ -199,6 +209,13 @@ class Settings(HoldsSecrets, BaseSettings):
     def _file_is_there(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None and not value.is_file():
             raise ValueError(f"{value} is not a file; name {FILES[info.field_name or '']}")
+        return value
+
+    @field_validator("pseudonym_key")
+    @classmethod
+    def _key_is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < KEY_LENGTH:
+            raise ValueError(f"must have {KEY_LENGTH} characters or more: make one by `openssl rand -hex 32`")
         return value
 
     @field_validator("business_hours")

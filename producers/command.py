@@ -12,6 +12,7 @@ import click
 from pipeline.command_group import FiniteRange
 from pipeline.files.bad_lines import count_bad_lines
 from pipeline.kafka.publisher import open_publisher
+from pipeline.privacy.pseudonyms import load_pseudonyms
 from pipeline.settings import Settings
 from producers.destinations import Destination, KafkaDestination
 from producers.progress import Progress
@@ -29,8 +30,10 @@ JSON_OPTION: Final[Decorator] = click.option("--json", "as_json", is_flag=True, 
 
 def send_to_kafka(source: Source, settings: Settings, policy: SendPolicy) -> Summary:
     """Sends a source into the topics of the settings. Raises as `send_all` and `open_publisher` do."""
+    pseudonyms = load_pseudonyms(settings)
     with open_publisher(settings) as publisher:
-        return send_to(source, KafkaDestination(publisher, settings.topics, settings.partitions), policy)
+        destination = KafkaDestination(publisher, settings.topics, settings.partitions, pseudonyms)
+        return send_to(source, destination, policy)
 
 
 def send_to(source: Source, destination: Destination, policy: SendPolicy) -> Summary:

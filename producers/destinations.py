@@ -13,6 +13,7 @@ from pipeline.dead_letters import DeadLetter
 from pipeline.errors import RecordTooLarge, Refused
 from pipeline.files.opening import STDIN
 from pipeline.kafka.topics import partition_of
+from pipeline.privacy.pseudonyms import WITHHELD_HEADER, Pseudonyms
 from pipeline.record_producer import RecordProducer
 from producers.source import BadInput, SourceRecord
 from schemas.topics import Topics
@@ -40,10 +41,17 @@ class Destination(Protocol):
 class KafkaDestination:
     """The topics of events. With one partition a record meant for the wrong partition becomes a duplicate."""
 
-    def __init__(self, producer: RecordProducer, topics: Topics, partitions: int) -> None:
+    def __init__(
+        self, producer: RecordProducer, topics: Topics, partitions: int, pseudonyms: Pseudonyms | None = None
+    ) -> None:
+        """With `pseudonyms` accounts are replaced, and the bytes of bad inputs are left out."""
         self._producer, self._topics, self._partitions = producer, topics, partitions
+        self._pseudonyms = pseudonyms
 
     def add(self, record: SourceRecord) -> None:
+        if self._pseudonyms is not None and record.is_event and record.value is not None:
+            key, value = self._pseudonyms.record(record.value)
+            record = record._replace(key=key, value=value)
         partition = None
         if record.partition_shift:
             right = partition_of(record.key or b"", self._partitions)
@@ -66,6 +74,9 @@ class KafkaDestination:
         )
         headers = [*letter.headers, ("source", bad.place.encode("utf-8", "replace"))]
         topic, value = self._topics.dead_letters, bad.value or b""
+        if self._pseudonyms is not None:
+            headers.append((WITHHELD_HEADER, str(len(value)).encode()))
+            value = b""
         try:
             self._producer.send(topic, None, value, headers=headers)
         except RecordTooLarge:

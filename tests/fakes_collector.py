@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from pipeline.errors import Unavailable
+from pipeline.privacy.pseudonyms import load_pseudonyms
 from pipeline.settings import Settings
 from producers.collector.access.grants import Access, AccessPolicy
 from producers.collector.access.origins import OriginPolicy
@@ -97,7 +98,11 @@ class FakeCollector:
             CollectorMetrics(),
         )
         policy = IntakePolicy(
-            settings.topics, settings.future_limit_seconds, settings.record_limit, settings.collect_body_limit
+            settings.topics,
+            settings.future_limit_seconds,
+            settings.record_limit,
+            settings.collect_body_limit,
+            load_pseudonyms(settings),
         )
         self.app = build_app(make_inlets(settings, hooks), self.ports, policy)
 

@@ -18,6 +18,7 @@ from pipeline.dead_letters.reader import Choice, in_order, newest, plan_retry
 from pipeline.dead_letters.reader import retry as send_again
 from pipeline.errors import Refused
 from pipeline.kafka.publisher import open_publisher
+from pipeline.privacy.pseudonyms import load_pseudonyms
 from pipeline.settings import load_settings
 
 AGE_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
@@ -140,7 +141,7 @@ def replay(
         producer = None if dry_run else stack.enter_context(open_publisher(settings))
         letters = in_order(clickhouse, Choice(topic=topic, reason=reason, since=since))
         plans = (plan_retry(letter, settings.topics, now, settings.future_limit_seconds) for letter in letters)
-        counts = send_again(plans, producer, force)
+        counts = send_again(plans, producer, force, load_pseudonyms(settings))
     if as_json:
         click.echo(json.dumps({**counts, "dry_run": dry_run}))
         return

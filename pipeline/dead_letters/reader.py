@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters.letter import DeadLetter
+from pipeline.privacy.pseudonyms import Pseudonyms
 from pipeline.record_producer import RecordProducer
 from schemas.events import InvalidEvent, parse_event
 from schemas.topics import Topics
@@ -84,10 +85,13 @@ def plan_retry(letter: DeadLetter, topics: Topics, now: datetime, future_limit_s
     return Retry(letter, topics.of(event["kind"]), event["post_id"].encode(), None)
 
 
-def retry(retries: Iterable[Retry], producer: RecordProducer | None, force: bool) -> Counter[str]:
+def retry(
+    retries: Iterable[Retry], producer: RecordProducer | None, force: bool, pseudonyms: Pseudonyms | None = None
+) -> Counter[str]:
     """Sends letters again and waits for all acks; without a producer only counts.
 
-    Letters that would die again are sent only with `force`. Returns the counts `sent` and `kept` (not sent).
+    Letters that would die again are sent only with `force`. With `pseudonyms` the accounts of events are replaced, as a
+    source does. Returns the counts `sent` and `kept` (not sent).
     """
     counts: Counter[str] = Counter(sent=0, kept=0)
     for planned in retries:
@@ -95,7 +99,10 @@ def retry(retries: Iterable[Retry], producer: RecordProducer | None, force: bool
             counts["kept"] += 1
             continue
         if producer is not None:
-            producer.send(planned.topic, planned.key, planned.letter.value)
+            key, value = planned.key, planned.letter.value
+            if pseudonyms is not None and planned.flaw is None:
+                key, value = pseudonyms.record(value or b"")
+            producer.send(planned.topic, key, value)
         counts["sent"] += 1
     if producer is not None:
         producer.flush()

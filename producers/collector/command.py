@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from pipeline.errors import Refused, SettingsError
 from pipeline.observability.logs import configure_logs
+from pipeline.privacy.pseudonyms import load_pseudonyms
 from pipeline.settings import Settings, load_settings
 from producers.collector.access.grants import Access, AccessPolicy
 from producers.collector.access.keys_file import KeysDocument, SecretPlace, new_key, new_secret, read_keys, write_keys
@@ -96,9 +97,13 @@ def open_ports(settings: Settings, origins: OriginPolicy) -> IntakePorts:
 
 
 def intake_policy(settings: Settings) -> IntakePolicy:
-    """Returns the limits of events by the settings."""
+    """Returns the limits of events by the settings. Raises SettingsError for a file of brands that cannot be used."""
     return IntakePolicy(
-        settings.topics, settings.future_limit_seconds, settings.record_limit, settings.collect_body_limit
+        settings.topics,
+        settings.future_limit_seconds,
+        settings.record_limit,
+        settings.collect_body_limit,
+        load_pseudonyms(settings),
     )
 
 

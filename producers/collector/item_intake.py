@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from pipeline.errors import EngagementError
+from pipeline.errors import EngagementError, Refused
+from pipeline.privacy.pseudonyms import Pseudonyms
 from producers.collector.access.senders import EventSender
 from producers.collector.access.signatures import SignatureScheme
 from producers.collector.mappers.port import MappedItem, Mapper, RequestFacts
@@ -31,12 +32,14 @@ AWAY_SECONDS: Final = 5.0
 
 @dataclass(frozen=True)
 class IntakePolicy:
-    """Limits of events. `future_limit_seconds`: how far ahead an event time may be; `record_limit`: bytes."""
+    """Limits of events. `future_limit_seconds`: how far ahead an event time may be; `record_limit`: bytes. With
+    `pseudonyms` accounts are replaced, and the bytes of rejected items are left out."""
 
     topics: Topics
     future_limit_seconds: float = 600.0
     record_limit: int = 1_000_000
     body_limit: int = 5 * 1024 * 1024
+    pseudonyms: Pseudonyms | None = None
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,16 @@ class ItemIntake:
                 if item.value is None:
                     continue
                 event, value = rules.take(item.value, index)
+                key = event["post_id"].encode()
+                if self._policy.pseudonyms is not None:
+                    key, value = self._policy.pseudonyms.record(value)
             except InvalidEvent as flaw:
                 rejected.append(Rejection(index, flaw.field, flaw.reason))
                 continue
-            records.append(OutgoingRecord(topics.of(event["kind"]), event["post_id"].encode(), value))
+            except Refused as error:
+                rejected.append(Rejection(index, "", str(error)))
+                continue
+            records.append(OutgoingRecord(topics.of(event["kind"]), key, value))
             origin.append(index)
         await self._send(records, origin, items, rejected, sender, now)
         accepted = len(origin)
@@ -145,6 +154,7 @@ class ItemIntake:
                 _placed(each, items),
                 received_ms=received,
                 limit=limit,
+                is_withheld=self._policy.pseudonyms is not None,
             )
             for each in rejected
         ]

@@ -16,6 +16,7 @@ from pipeline.dead_letters.from_sources import adopt_letters
 from pipeline.dead_letters.letter import DeadLetter
 from pipeline.dead_letters.reader import Choice, in_order
 from pipeline.kafka.publisher import open_publisher
+from pipeline.privacy.pseudonyms import load_pseudonyms
 from pipeline.settings import load_settings
 from producers.event_lines import ParsedLine, dump
 from producers.mapping.mapper import EventMap, Mapped, load_map
@@ -96,7 +97,7 @@ def edit(
     """
     change = _edit_of(map_name, zone, form, changes)
     settings = load_settings()
-    counts, shown = {"sent": 0, "kept": 0}, 0
+    counts, shown, pseudonyms = {"sent": 0, "kept": 0}, 0, load_pseudonyms(settings)
     with ExitStack() as stack:
         clickhouse = stack.enter_context(ClickHouse(settings))
         adopt_letters(settings, clickhouse)
@@ -111,7 +112,10 @@ def edit(
                     continue
                 counts["sent"] += 1
                 if producer is not None:
-                    producer.send(settings.topics.of(event.event["kind"]), _key(event.event), event.value)
+                    key, value = _key(event.event), event.value
+                    if pseudonyms is not None:
+                        key, value = pseudonyms.record(value)
+                    producer.send(settings.topics.of(event.event["kind"]), key, value)
         if producer is not None:
             producer.flush()
     if as_json:

@@ -1,0 +1,1 @@
+"""Pseudonyms of accounts, and the keyed hashes by which erased people are known."""
