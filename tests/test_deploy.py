@@ -4,6 +4,7 @@ names only settings that exist. Whether the images run is not tried here."""
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,6 +15,7 @@ import yaml
 from pipeline.cli import all_commands, load_attribute
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
+from processors.alerts.config import known_conversations, load_alerts
 from producers.sources import SOURCES
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -52,7 +54,9 @@ def test_published_ports_are_bound_to_loopback() -> None:
 
 def test_whoever_serves_says_whether_it_is_well() -> None:
     for name, service in SERVICES.items():
-        assert ("healthcheck" in service) == (name != "init"), name
+        is_silent = service.get("healthcheck") == {"disable": True}
+        assert "healthcheck" in service
+        assert is_silent == (name in ("init", "simulation", "mastodon")), name
         for other, wait in service.get("depends_on", {}).items():
             assert other in SERVICES
             assert wait["condition"] in ("service_healthy", "service_completed_successfully")
@@ -60,10 +64,44 @@ def test_whoever_serves_says_whether_it_is_well() -> None:
 
 def test_mounted_files_exist() -> None:
     volumes = [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
-    paths = [volume.split(":")[0] for volume in volumes if volume.startswith(".")]
-    assert len(paths) == 6
+    # ${NAME:-default}: the default is what is mounted where nobody says otherwise.
+    sources = [re.sub(r"^\$\{\w+:-([^}]*)\}", r"\1", volume).split(":")[0] for volume in volumes]
+    paths = [path for path in sources if path.startswith(".")]
+    assert len(paths) == 12
     assert all((DEPLOY / "compose" / path).exists() for path in paths), paths
-    assert {volume.split(":")[0] for volume in volumes if not volume.startswith(".")} == set(COMPOSE["volumes"])
+    assert {name for name in sources if not name.startswith(".")} == set(COMPOSE["volumes"])
+
+
+def test_everything_comes_back_and_stays_within_bounds() -> None:
+    for name, service in SERVICES.items():
+        assert service["restart"] == ("on-failure:5" if name == "init" else "unless-stopped"), name
+        assert re.fullmatch(r"\d+[mg]", service["mem_limit"]), name
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, "a log must not fill the disk"
+
+
+def test_compose_is_what_the_specification_allows(tmp_path: Path) -> None:
+    """Checked by the schema of compose-spec, as check-jsonschema ships it; docker is not asked."""
+    checker = Path(sys.executable).with_name("check-jsonschema")
+    command = [checker, "--builtin-schema", "vendor.compose-spec"]
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text(yaml.safe_dump(COMPOSE | {"services": {"a": {"image": "b:1", "healthchek": {}}}}))
+    for file, code in ((DEPLOY / "compose/compose.yaml", 0), (wrong, 1)):
+        done = subprocess.run([*command, file], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+
+
+def test_spikes_and_faults_reach_alertmanager() -> None:
+    """The mounted alerts file is one that `engagement alerts check` takes, and tells the Alertmanager of these
+    containers; brands of its routes are tracked."""
+    volumes = [re.sub(r"^\$\{\w+:-([^}]*)\}", r"\1", volume) for volume in SERVICES["worker"]["volumes"]]
+    mounted = {volume.split(":")[1]: volume.split(":")[0] for volume in volumes}
+    environment = SERVICES["worker"]["environment"]
+    brands, alerts = (DEPLOY / "compose" / mounted[environment[f"ENGAGEMENT_{name}"]] for name in ("BRANDS", "ALERTS"))
+    config = load_alerts(alerts, {}, known_conversations(Settings(brands=brands)))
+    [pager] = config.receivers.values()
+    assert [address.get_secret_value() for address in pager.addresses] == ["http://alertmanager:9093/api/v2/alerts"]
+    assert "alertmanager" in SERVICES
+    assert {name for route in config.routes for name in route.to} == config.receivers.keys()
 
 
 def test_secrets_come_from_outside() -> None:
@@ -103,7 +141,7 @@ def test_settings_and_commands_are_known() -> None:
     assert named <= fields
     commands = [service["command"][0] for service in SERVICES.values() if "build" in service]
     commands += [c["args"][0] for doc in KUBERNETES if doc["kind"] == "StatefulSet" for c in _containers(doc)]
-    assert set(commands) == {"init", "work", "bluesky", "collect"} <= all_commands().keys()
+    assert set(commands) == {"init", "work", "simulate", "bluesky", "mastodon", "collect"} <= all_commands().keys()
 
 
 def test_what_a_source_remembers_is_on_a_volume_that_its_user_owns() -> None:
