@@ -11,7 +11,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint format bench soak clean
+.PHONY: help setup tools demo test test-unit lint format bench soak clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ setup: $(READY) ## .venv with all extras, the jars of Kafka, compiled kernels (P
 
 $(READY): pyproject.toml pipeline/embedded/jars.lock scripts/setup
 	@PYTHON="$(PYTHON)" scripts/setup
+
+tools: $(READY) ## helm and hadolint into .venv, for the tests of deploy/ (50 MB; Linux on x86-64)
+	@scripts/tools
 
 demo: $(READY) ## Set up, then everything on a real Kafka and ClickHouse, checked against a recount
 	@$(BIN)/engagement demo $(ARGS)
