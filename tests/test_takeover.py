@@ -40,7 +40,7 @@ LATER = tuple(migration.name for migration in all_migrations() if migration.name
 def old(settings: Settings) -> Iterator[ClickHouse]:
     """A connection to a database as the versions before the baseline made it, with rows in every table."""
     with ClickHouse(settings) as client:
-        _apply_old(client, settings, [path.name for path in OLD])
+        apply_old(client, settings, [path.name for path in OLD])
         _fill(client)
         yield client
 
@@ -120,14 +120,14 @@ def test_a_view_of_then_that_is_not_defined_any_more_is_dropped_and_one_of_someb
 def test_views_of_then_may_be_missing(settings: Settings) -> None:
     """Where 0005_views.sql was cut off, or was not there yet, all tables are what they have to be."""
     with ClickHouse(settings) as client:
-        _apply_old(client, settings, [path.name for path in OLD if path.name != "0005_views.sql"])
+        apply_old(client, settings, [path.name for path in OLD if path.name != "0005_views.sql"])
     assert migrate(settings).taken_over == (BASELINE,)
     assert not migrate(settings)
 
 
 def test_a_database_without_all_tables_of_then_is_refused_with_the_cure(settings: Settings) -> None:
     with ClickHouse(settings) as client:
-        _apply_old(client, settings, [path.name for path in OLD[:3]])
+        apply_old(client, settings, [path.name for path in OLD[:3]])
         with pytest.raises(SchemaDrift, match=r"has had migration 0003_views.sql, but not 0004_.* of the version that"):
             migrate(settings)
         assert client.select("SHOW TABLES LIKE 'conversation_marks'") == [[]]
@@ -160,7 +160,7 @@ def test_the_old_files_are_those_that_the_baseline_stands_for() -> None:
     assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in OLD} == BEFORE_BASELINE
 
 
-def _apply_old(client: ClickHouse, settings: Settings, names: list[str]) -> None:
+def apply_old(client: ClickHouse, settings: Settings, names: list[str]) -> None:
     """Applies old migrations and records them, as the versions of then did, without a cluster."""
     client.execute(OLD_RECORD)
     for path in OLD:
