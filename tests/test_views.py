@@ -17,7 +17,7 @@ Pane = tuple[int, ...]
 Panes = dict[tuple[str, int], Pane]
 """(post, minute in seconds) -> likes, shares, comments, and the same retracted."""
 
-COMPUTED = {"authors_v", "over_performance_v", "conversations_v", "share_of_voice_v"}
+COMPUTED = {"authors_v", "over_performance_v", "conversations_v", "share_of_voice_v", "storage_v", "merges_v"}
 """Views that stand beside no table."""
 
 COUNTS = (*MEASURES, *(f"{measure}_retracted" for measure in MEASURES))
@@ -67,6 +67,55 @@ def test_only_the_newest_row_is_shown_as_plain_values(client: ClickHouse) -> Non
         ["add"],
     ]
     assert client.select("SELECT author_id FROM posts_v") == [["2"]]
+
+
+def test_several_values_are_also_one_text(client: ClickHouse) -> None:
+    keys = ["hashtag:a", "brand:it's"]
+    columns = {"post_id": ["p", "q"], "conversations": [keys, []], "labels": [["campaign", "spring", "x", "1"], []]}
+    client.insert("posts", columns | {"version": [1, 1]})
+    client.insert("post_metrics", {"post_id": ["p"], "as_of": [60], "share_levels": [[3, 1]], "version": [1]})
+    told = client.select("SELECT conversations_text, labels_text, links_text FROM posts_v ORDER BY post_id")
+    assert told == [["hashtag:a, brand:it's", ""], ["campaign=spring, x=1", ""], ["", ""]]
+    assert client.select("SELECT share_levels_text, labels_text FROM post_metrics_v") == [
+        ["3, 1"],
+        ["campaign=spring, x=1"],
+    ]
+
+
+def test_a_pane_has_the_author_and_the_channel_of_its_post_and_its_hour_and_day(client: ClickHouse) -> None:
+    client.insert(
+        "post_minutes", {"post_id": ["p", "q"], "minute": [90_060, 7_260], "likes": [1, 2], "version": [1, 1]}
+    )
+    client.insert("posts", {"post_id": ["p"], "author_id": ["ana"], "channel": ["bluesky"], "version": [1]})
+    rows = client.select(
+        "SELECT post_id, author_id, channel, toUnixTimestamp(hour), toString(day), likes FROM post_minutes_v "
+        "WHERE minute >= toDateTime(0, 'UTC') ORDER BY post_id"
+    )
+    assert list(zip(*rows, strict=True)) == [
+        ("p", "ana", "bluesky", 90_000, "1970-01-02", 1),
+        ("q", None, None, 7_200, "1970-01-01", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        "conversation_posts_v",
+        "conversation_minutes_v",
+        "conversation_closed_v",
+        "conversations_v",
+        "conversation_spikes_v",
+    ],
+)
+def test_views_of_conversations_tell_the_kind(client: ClickHouse, view: str) -> None:
+    keys = ["hashtag:a:b", "author:bluesky/ana", "label:campaign=spring", "thread:p"]
+    minutes = {"conversation": keys, "minute": [60] * len(keys)}
+    client.insert("conversation_posts", minutes | {"post_id": ["p"] * 4, "posts": [1] * 4, "version": [1] * 4})
+    client.insert("conversation_minutes", minutes | {"posts": [1] * 4, "version": [1] * 4})
+    client.insert("conversation_closed", minutes)
+    client.insert("conversation_spikes", {"spike_id": keys, "conversation": keys, "version": [1] * 4})
+    kinds = dict(zip(*client.select(f"SELECT conversation, kind FROM conversation{of}_v"), strict=True))
+    assert kinds == dict(zip(keys, ["hashtag", "author", "label", "thread"], strict=True))
 
 
 def test_a_pane_of_zeros_is_none(client: ClickHouse) -> None:

@@ -16,6 +16,15 @@ SHOWN_AT: Final = Column(
 TEXT_OR_NULL: Final = "Nullable(String)"
 REAL_OR_NULL: Final = "Nullable(Float64)"
 PLAIN_LABELS: Final = "Map(String, String)"
+RIGHTS: Final = "DEFINER = CURRENT_USER SQL SECURITY DEFINER"
+"""A view reads its tables with the rights of the user who ran `init`: a reader needs no grant on any table."""
+
+AS_TEXT: Final = {
+    "Array(String)": "arrayStringConcat({0}, ', ')",
+    "Array(UInt32)": "arrayStringConcat(arrayMap(number -> toString(number), {0}), ', ')",
+    PLAIN_LABELS: "arrayStringConcat(arrayMap((k, v) -> concat(k, '=', v), mapKeys({0}), mapValues({0})), ', ')",
+}
+"""Type of several values -> the SQL of one text for tools that cannot show such a type."""
 
 NULL_WHERE_STORED: Final = {NAN: "if(isNaN({0}), NULL, {0})", NOT_A_TIME: "nullIf({0}, toDateTime(0, 'UTC'))"}
 """The value that a table stores for "not known" -> the SQL that turns it into NULL."""
@@ -70,21 +79,23 @@ def view(
     """Writes a view from the columns shown and `tail`, the FROM clause up to the end.
 
     With `typed` the columns have declared types and comments, which ClickHouse refuses for a view with parameters.
-    `given` are names, each with its SQL, that the SQL of columns and of later names may use.
+    Behind each column of several values comes the same as one text. `given` are names, each with its SQL, that the SQL
+    of columns and of later names may use.
     """
+    shown = [each for one in shown for each in (one, *_as_text(one))]
     types = ",\n".join(f"    `{c.name}` {c.type} COMMENT '{escaped_text(c.comment)}'" for c, _ in shown)
     values = ",\n".join(f"    {value}" if value == c.name else f"    {value} AS `{c.name}`" for c, value in shown)
     create = f"CREATE OR REPLACE VIEW {{database}}.{name} {{cluster}}"
-    columns = f"\n(\n{types}\n)\nAS" if typed else " AS"
+    columns = f"\n(\n{types}\n)\n{RIGHTS}\nAS" if typed else f"\n{RIGHTS}\nAS"
     names = ",\n".join(f"    {sql} AS {each}" for each, sql in given)
     before = f"WITH\n{names}\n" if given else ""
     return View(name, f"{create}{columns}\n{before}SELECT\n{values}\n{tail}\nCOMMENT '{escaped_text(comment)}'")
 
 
-def plain_view(table: Table, where: str = "") -> View:
-    """Shows the current rows of a table, those for which the condition `where` holds."""
-    shown = [shown_column(column) for column in table.columns if column.name not in HIDDEN]
-    tail = f"FROM {{database}}.{table.name} FINAL" + (f"\nWHERE {where}" if where else "")
+def plain_view(table: Table) -> View:
+    """Shows the current rows of a table."""
+    shown = with_buckets([shown_column(column) for column in table.columns if column.name not in HIDDEN])
+    tail = f"FROM {{database}}.{table.name} FINAL"
     return view(f"{table.name}_v", table.comment, shown, tail)
 
 
@@ -119,6 +130,37 @@ def shown_column(column: Column, source: str = "") -> Shown:
     return Column(column.name, type_, column.comment_in_view()), value
 
 
+def with_buckets(shown: list[Shown]) -> list[Shown]:
+    """Adds the kind of a `conversation`, and the hour and the day of a `minute`, behind these columns.
+
+    ClickHouse takes a bucket that is called `minute` like its column for the column in WHERE (docs/bi.md), so tools get
+    buckets with names of their own.
+    """
+    names = {column.name for column, _ in shown}
+    added: list[Shown] = []
+    for column, value in shown:
+        added.append((column, value))
+        if column.name == "conversation":
+            added.append(kind_of(value))
+        if column.name == "minute":
+            buckets = (
+                ("hour", "DateTime('UTC')", f"toStartOfHour({value})"),
+                ("day", "Date", f"toDate({value}, 'UTC')"),
+            )
+            added += [
+                (Column(name, type_, f"The {name} in UTC that the minute is in"), sql)
+                for name, type_, sql in buckets
+                if name not in names
+            ]
+    return added
+
+
+def kind_of(conversation: str) -> Shown:
+    """Shows the kind of a conversation from the SQL of its key."""
+    said = "hashtag, mention, brand, author, thread or label: a post counts in several, so add up within one kind"
+    return Column("kind", "String", said), f"substring({conversation}, 1, position({conversation}, ':') - 1)"
+
+
 def weighted(weights: WeightSet, form: str) -> str:
     """Writes the weighted sum of the measures; `form` is the SQL of a measure, with `{}` for its name."""
     terms = zip(MEASURES, weights.weights, strict=True)
@@ -133,6 +175,14 @@ def ratio_or_null(upper: str, lower: str, factor: str = "") -> str:
 def any_count() -> str:
     """Writes the condition of a pane with content: an emptied pane stays as a row of zeros."""
     return " + ".join(f"{measure} + {measure}_retracted" for measure in MEASURES) + " > 0"
+
+
+def _as_text(shown: Shown) -> tuple[Shown, ...]:
+    column, _ = shown
+    form = AS_TEXT.get(column.type)
+    if form is None:
+        return ()
+    return ((Column(f"{column.name}_text", "String", f"{column.name} as one text"), form.format(f"`{column.name}`")),)
 
 
 def indent(text: str) -> str:

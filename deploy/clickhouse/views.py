@@ -8,7 +8,7 @@ import re
 from graphlib import TopologicalSorter
 from typing import Final
 
-from deploy.clickhouse.drafting import View, any_count, plain_view
+from deploy.clickhouse.drafting import View, plain_view
 from deploy.clickhouse.views_of_authors import authors_view
 from deploy.clickhouse.views_of_conversations import (
     conversation_minutes_view,
@@ -17,9 +17,11 @@ from deploy.clickhouse.views_of_conversations import (
     share_of_voice_view,
 )
 from deploy.clickhouse.views_of_messages import carry_over_view
+from deploy.clickhouse.views_of_minutes import post_minutes_view
 from deploy.clickhouse.views_of_performance import over_performance_of_author_view, over_performance_view
 from deploy.clickhouse.views_of_posts import metrics_at_view, post_history_view, post_metrics_view
 from deploy.clickhouse.views_of_spikes import conversation_spikes_view
+from deploy.clickhouse.views_of_storage import merges_view, storage_view
 from schemas.tables import (
     CARRY_OVER,
     CONVERSATION_MINUTES,
@@ -46,6 +48,8 @@ def all_views() -> list[View]:
             conversations_view(),
             share_of_voice_view(),
             share_of_voice_between_view(),
+            storage_view(),
+            merges_view(),
         ]
     )
 
@@ -76,7 +80,9 @@ def _beside(table: Table) -> View:
         return conversation_spikes_view()
     if table is CONVERSATION_MINUTES:
         return conversation_minutes_view()
-    return plain_view(table, any_count() if table is POST_MINUTES else "")
+    if table is POST_MINUTES:
+        return post_minutes_view()
+    return plain_view(table)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ from deploy.clickhouse.drafting import (
     SHOWN_AT,
     Shown,
     View,
+    kind_of,
     shown_column,
     time_parameter,
     view,
+    with_buckets,
 )
 from schemas.metrics import MEASURES, VOICES, WINDOWS
 from schemas.tables import CONVERSATION, CONVERSATION_MINUTES, Column
@@ -40,7 +42,7 @@ def conversation_minutes_view() -> View:
     columns = [column for column in CONVERSATION_MINUTES.columns if column.name not in HIDDEN]
     shown = [(column, IS_FINAL) if column.name == "is_final" else shown_column(column) for column in columns]
     tail = f"FROM {{database}}.{CONVERSATION_MINUTES.name} FINAL"
-    return view("conversation_minutes_v", CONVERSATION_MINUTES.comment, shown, tail)
+    return view("conversation_minutes_v", CONVERSATION_MINUTES.comment, with_buckets(shown), tail)
 
 
 def conversations_view() -> View:
@@ -52,6 +54,7 @@ def conversations_view() -> View:
 def _conversation_columns() -> list[Shown]:
     shown: list[Shown] = [
         (CONVERSATION, "c.conversation"),
+        kind_of("c.conversation"),
         (Column("as_of", "DateTime('UTC')", "End of its newest minute (conversation_minutes)"), "c.as_of"),
         (
             Column("first_minute", "DateTime('UTC')", "Start of its oldest minute (conversation_minutes)"),

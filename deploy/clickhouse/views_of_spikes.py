@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from deploy.clickhouse.drafting import HIDDEN, View, shown_column, view
+from deploy.clickhouse.drafting import HIDDEN, View, kind_of, shown_column, view
 from schemas.tables import CONVERSATION_SPIKES, STRING, Column
 
 GROUP_ID: Final = Column(
@@ -13,6 +13,7 @@ GROUP_ID: Final = Column(
 def conversation_spikes_view() -> View:
     """Shows the last state of each spike, with the id of its group."""
     shown = [shown_column(column, "spikes") for column in CONVERSATION_SPIKES.columns if column.name not in HIDDEN]
+    shown.insert(2, kind_of("spikes.conversation"))
     group = (GROUP_ID, "if(groups.group_id = '', spikes.spike_id, groups.group_id)")
     tail = (
         f"FROM (SELECT * FROM {{database}}.{CONVERSATION_SPIKES.name} FINAL) AS spikes\n"

@@ -27,7 +27,7 @@ VARIABLE: Final = re.compile(
 
 
 def sql_of(dashboard: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the SQL of a dashboard by the title of its panel, `$name` of its variable, or `@name` of its annotation."""
+    """Returns each SQL of a dashboard by title of its panel, `$name` of its variable, or `@name` of its annotation."""
     queries = {
         panel["title"]: target["rawSql"]
         for panel in dashboard["panels"]
