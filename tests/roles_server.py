@@ -14,6 +14,7 @@ from typing import Final
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from deploy.clickhouse.reader_grants import reader_grants
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.embedded.clickhouse import ACCESS_PROFILES, DATABASE, READER, start_clickhouse
 from pipeline.embedded.clickhouse import USERS as EMBEDDED_USERS
@@ -100,8 +101,9 @@ def users_xml() -> str:
 
 def _grants_of_embedded() -> str:
     """The reader's grants in the embedded stack."""
-    values = dict.fromkeys(("user", "password", "reader_password"), "x") | {"profiles": "", "database": DATABASE}
-    users = ElementTree.fromstring(EMBEDDED_USERS.format(reader=READER, **values))
+    values = dict.fromkeys(("user", "password", "reader_password"), "x") | {"profiles": "", "reader": READER}
+    grants = "".join(f"<query>{grant}</query>" for grant in reader_grants(DATABASE))
+    users = ElementTree.fromstring(EMBEDDED_USERS.format(grants=grants, **values))
     return "".join(f"<query>{grant.text}</query>" for grant in users.iterfind(f"users/{READER}/grants/query"))
 
 

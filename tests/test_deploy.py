@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from deploy.clickhouse.views import all_views
 from pipeline.cli import all_commands, load_attribute
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import Settings
@@ -124,9 +125,11 @@ def test_the_reader_may_only_read() -> None:
     password = users.find("users/reader/password")
     assert password is not None
     assert (password.get("from_env"), password.text) == ("READER_PASSWORD", None)
-    assert [grant.text for grant in users.iterfind("users/reader/grants/query")] == [
-        f"GRANT SELECT ON {what}" for what in ("engagement.*", "system.parts", "system.merges")
-    ]
+    views = sorted(view.name for view in all_views())
+    granted = [f"GRANT SELECT ON engagement.{name}" for name in views]
+    assert [grant.text for grant in users.iterfind("users/reader/grants/query")] == granted
+    sql = re.findall(r"^(GRANT .*) TO engagement_reader;", (DEPLOY / "clickhouse/users.sql").read_text(), re.MULTILINE)
+    assert sql == granted, "run python -m deploy.clickhouse.reader_grants"
     assert users.findtext("profiles/reader/readonly") == "2"
 
 

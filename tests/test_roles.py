@@ -13,6 +13,7 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate, verify_tables
 from pipeline.embedded.state import StackState
 from pipeline.errors import Exhausted, Refused
+from schemas.tables import TABLES
 from tests.roles_server import as_user, profile_of_compose, profile_of_embedded, profile_of_sql, roles_server
 
 READERS = ["reader", "compose", "embedded"]
@@ -125,17 +126,35 @@ def test_a_reader_sees_each_view_and_each_panel_of_the_dashboards(server: StackS
 
 
 @pytest.mark.parametrize("user", READERS)
-def test_a_reader_sees_parts_and_merges_of_its_own_tables_alone(server: StackState, user: str) -> None:
-    with ClickHouse(as_user(server, "default")) as client:
-        client.execute("INSERT INTO other.secrets VALUES (1)")
-        assert client.select("SELECT count() FROM system.parts WHERE active AND database = 'other'")[0][0] > 0
+def test_a_reader_lists_each_view_once_and_no_table(server: StackState, user: str) -> None:
+    views = sorted(view.name for view in all_views())
     with ClickHouse(as_user(server, user)) as client:
-        for table in ("system.parts", "system.merges", "system.tables"):
-            assert client.select(f"SELECT count() FROM {table} WHERE database = 'other'") == [[0]]
+        listed = client.select("SELECT name FROM system.tables WHERE database = currentDatabase() ORDER BY name")
+        assert listed == [views]
+        described = "SELECT DISTINCT table FROM system.columns WHERE database = currentDatabase() ORDER BY table"
+        assert client.select(described) == [[name for name in views if name.endswith("_v")]]
+        for table in TABLES:
+            with pytest.raises(Refused, match="Not enough privileges"):
+                client.select(f"SELECT count() FROM {table.name}")
 
 
 @pytest.mark.parametrize("user", READERS)
-@pytest.mark.parametrize("statement", [*WRITES, *ELSEWHERE, "CREATE TEMPORARY TABLE x (a UInt8)"])
+def test_a_reader_sees_the_sizes_of_the_tables_of_its_database_alone(server: StackState, user: str) -> None:
+    with ClickHouse(as_user(server, "default")) as client:
+        client.execute("INSERT INTO other.secrets VALUES (1)")
+        client.execute("INSERT INTO engagement.posts (post_id, version) VALUES ('sized', 1)")
+    with ClickHouse(as_user(server, user)) as client:
+        rows = dict(zip(*client.select("SELECT table_name, rows FROM storage_v"), strict=True))
+        assert rows["posts"] >= 1
+        assert "secrets" not in rows
+        assert {table.name for table in TABLES} <= rows.keys()
+        assert client.select("SELECT count() FROM merges_v WHERE table_name = 'secrets'") == [[0]]
+
+
+@pytest.mark.parametrize("user", READERS)
+@pytest.mark.parametrize(
+    "statement", [*WRITES, *ELSEWHERE, "SELECT * FROM system.parts", "CREATE TEMPORARY TABLE x (a UInt8)"]
+)
 def test_a_reader_writes_nothing_and_reads_nothing_else(server: StackState, user: str, statement: str) -> None:
     with ClickHouse(as_user(server, user)) as client, pytest.raises(Refused, match=r"Not enough privileges|READONLY"):
         client.execute(statement)

@@ -42,13 +42,59 @@ ALTER SETTINGS PROFILE engagement_reader SETTINGS
 
 CREATE ROLE IF NOT EXISTS engagement_reader SETTINGS PROFILE engagement_reader;
 
--- All views and tables, because ClickHouse reads the tables of a view with the rights of the user who asks.
-GRANT SELECT ON engagement.* TO engagement_reader;
+-- Every view and no table: a view reads with the rights of the user who ran `engagement init`. The list is written by
+-- `python -m deploy.clickhouse.reader_grants`; after an update run this file again.
+GRANT SELECT ON engagement.alert_deliveries_v TO engagement_reader;
 
--- The dashboard of the pipeline's health shows parts and merges. ClickHouse shows a user those of the tables that the user may see.
-GRANT SELECT ON system.parts TO engagement_reader;
+GRANT SELECT ON engagement.authors_v TO engagement_reader;
 
-GRANT SELECT ON system.merges TO engagement_reader;
+GRANT SELECT ON engagement.carry_over_v TO engagement_reader;
+
+GRANT SELECT ON engagement.conversation_closed_v TO engagement_reader;
+
+GRANT SELECT ON engagement.conversation_marks_v TO engagement_reader;
+
+GRANT SELECT ON engagement.conversation_minutes_v TO engagement_reader;
+
+GRANT SELECT ON engagement.conversation_posts_v TO engagement_reader;
+
+GRANT SELECT ON engagement.conversation_spikes_v TO engagement_reader;
+
+GRANT SELECT ON engagement.conversations_v TO engagement_reader;
+
+GRANT SELECT ON engagement.dead_letters_v TO engagement_reader;
+
+GRANT SELECT ON engagement.events_v TO engagement_reader;
+
+GRANT SELECT ON engagement.known_posts_v TO engagement_reader;
+
+GRANT SELECT ON engagement.merges_v TO engagement_reader;
+
+GRANT SELECT ON engagement.over_performance TO engagement_reader;
+
+GRANT SELECT ON engagement.over_performance_v TO engagement_reader;
+
+GRANT SELECT ON engagement.post_history_v TO engagement_reader;
+
+GRANT SELECT ON engagement.post_metrics_at TO engagement_reader;
+
+GRANT SELECT ON engagement.post_metrics_v TO engagement_reader;
+
+GRANT SELECT ON engagement.post_minutes_v TO engagement_reader;
+
+GRANT SELECT ON engagement.posts_v TO engagement_reader;
+
+GRANT SELECT ON engagement.row_settings_v TO engagement_reader;
+
+GRANT SELECT ON engagement.share_of_voice TO engagement_reader;
+
+GRANT SELECT ON engagement.share_of_voice_v TO engagement_reader;
+
+GRANT SELECT ON engagement.source_marks_v TO engagement_reader;
+
+GRANT SELECT ON engagement.spike_groups_v TO engagement_reader;
+
+GRANT SELECT ON engagement.storage_v TO engagement_reader;
 
 CREATE ROLE IF NOT EXISTS engagement_admin;
 
@@ -64,5 +110,10 @@ GRANT SELECT ON system.columns TO engagement_admin;
 GRANT SELECT ON system.tables TO engagement_admin;
 
 GRANT SELECT ON system.disks TO engagement_admin;
+
+-- The views storage_v and merges_v show readers parts and merges with the rights of this role.
+GRANT SELECT ON system.parts TO engagement_admin;
+
+GRANT SELECT ON system.merges TO engagement_admin;
 
 GRANT CREATE TEMPORARY TABLE ON *.* TO engagement_admin;

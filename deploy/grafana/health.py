@@ -90,51 +90,39 @@ def _add_clickhouse(board: Board) -> None:
     board.add(ask(away, (rate_of("engagement_clickhouse_retries_total", "instance"), "{{instance}}")), 8)
     numbers = (
         ("Parts", "Active parts of all tables. Beyond 3,000 in one partition inserts are refused.", "active_parts"),
-        ("Rows", "Rows of all tables, versions that a merge will remove included.", "total_rows"),
-        ("Bytes", "Compressed bytes of all tables.", "total_bytes"),
+        ("Rows", "Rows of all tables, versions that a merge will remove included.", "rows"),
+        ("Bytes", "Compressed bytes of all tables.", "bytes"),
     )
     for title, description, column in numbers:
-        sql = f"SELECT ifNull(sum({column}), 0) FROM system.tables WHERE database = currentDatabase()"
+        sql = f"SELECT sum({column}) FROM storage_v"
         unit = "bytes" if title == "Bytes" else "short"
         panel = stat(f"{title} in ClickHouse", description, unit).datasource(CLICKHOUSE)
         board.add(panel.with_target(SqlQuery(sql)), 4)
-    merges = "SELECT count() FROM system.merges WHERE database = currentDatabase()"
+    merges = "SELECT count() FROM merges_v"
     panel = stat("Merges now", "Merges and mutations that run.", "none").datasource(CLICKHOUSE)
     board.add(panel.with_target(SqlQuery(merges)), 4)
     tables = """\
 SELECT
-  name AS "Table",
-  total_rows AS "Rows",
-  total_bytes AS "Bytes",
+  table_name AS "Table",
+  rows AS "Rows",
+  bytes AS "Bytes",
   active_parts AS "Active parts",
-  parts - active_parts AS "Parts to be removed",
-  most AS "Most in one partition"
-FROM system.tables
-LEFT JOIN (
-  SELECT table AS name, max(together) AS most
-  FROM (
-    SELECT table, partition, count() AS together
-    FROM system.parts
-    WHERE active AND database = currentDatabase()
-    GROUP BY table, partition
-  )
-  GROUP BY table
-) AS crowded USING (name)
-WHERE database = currentDatabase() AND engine LIKE '%MergeTree'
-ORDER BY active_parts DESC, name"""
+  parts_to_remove AS "Parts to be removed",
+  most_in_partition AS "Most in one partition"
+FROM storage_v
+ORDER BY active_parts DESC, table_name"""
     words = "Tables by parts. Parts that keep growing mean that merges do not keep up."
     board.add(table("Tables", words, tables, units={"Bytes": "bytes"}), 14)
     running = """\
 SELECT
-  table AS "Table",
-  elapsed AS "Running for",
+  table_name AS "Table",
+  elapsed_seconds AS "Running for",
   progress AS "Done",
-  num_parts AS "Parts",
-  total_size_bytes_compressed AS "Bytes",
+  parts AS "Parts",
+  bytes AS "Bytes",
   is_mutation AS "Mutation"
-FROM system.merges
-WHERE database = currentDatabase()
-ORDER BY elapsed DESC
+FROM merges_v
+ORDER BY elapsed_seconds DESC
 LIMIT 50"""
     words = "Merges that run now, longest first."
     units = {"Running for": "s", "Done": "percentunit", "Bytes": "bytes"}

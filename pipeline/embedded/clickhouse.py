@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 
 from pydantic import SecretStr
 
+from deploy.clickhouse.reader_grants import reader_grants
 from pipeline.embedded.ports import HOST
 from pipeline.embedded.processes import ProcessIdentity, spawn
 from pipeline.embedded.state import StackState, make_private_folder, write_private
@@ -101,9 +102,7 @@ USERS: Final = """<clickhouse>
       <quota>default</quota>
       <!-- Without grants of its own a user may read each file of this machine by file(), and addresses by url(). -->
       <grants>
-        <query>GRANT SELECT ON {database}.*</query>
-        <query>GRANT SELECT ON system.parts</query>
-        <query>GRANT SELECT ON system.merges</query>
+{grants}
       </grants>
     </{reader}>
   </users>
@@ -170,7 +169,7 @@ def _users_of(state: StackState) -> str:
         user=USER,
         password=_hash(state.password),
         reader=READER,
-        database=DATABASE,
+        grants="\n".join(f"        <query>{grant}</query>" for grant in reader_grants(DATABASE)),
         reader_password=_hash(state.reader_password),
     )
 

@@ -31,7 +31,7 @@ def evidence_sql(database: str, conversation: str, until: int, scale: int) -> st
     SELECT sum(count) / 5 AS observed
     FROM (
         SELECT minute, greatest(sum(toInt64(posts) + comments - comments_retracted), 0) AS count
-        FROM engagement.conversation_posts FINAL
+        FROM engagement.conversation_posts_v
         WHERE conversation = 'hashtag:it\\'s'
             AND minute >= toDateTime('2025-02-19 21:20:00', 'UTC') AND minute < toDateTime('2025-02-19 21:25:00', 'UTC')
         GROUP BY minute
@@ -41,7 +41,7 @@ def evidence_sql(database: str, conversation: str, until: int, scale: int) -> st
         f"SELECT sum(count) / {scale} AS observed\n"
         "FROM (\n"
         "    SELECT minute, greatest(sum(toInt64(posts) + comments - comments_retracted), 0) AS count\n"
-        f"    FROM {database}.{CONVERSATION_POSTS.name} FINAL\n"
+        f"    FROM {database}.{CONVERSATION_POSTS.name}_v\n"
         f"    WHERE conversation = {string_literal(conversation)}\n"
         f"        AND minute >= {_time(until - scale)} AND minute < {_time(until)}\n"
         "    GROUP BY minute\n"
