@@ -97,17 +97,8 @@ def test_a_pane_has_the_author_and_the_channel_of_its_post_and_its_hour_and_day(
     ]
 
 
-@pytest.mark.parametrize(
-    "view",
-    [
-        "conversation_posts_v",
-        "conversation_minutes_v",
-        "conversation_closed_v",
-        "conversations_v",
-        "conversation_spikes_v",
-    ],
-)
-def test_views_of_conversations_tell_the_kind(client: ClickHouse, view: str) -> None:
+@pytest.mark.parametrize("of", ["_posts", "_minutes", "_closed", "s", "_spikes"])
+def test_views_of_conversations_tell_the_kind(client: ClickHouse, of: str) -> None:
     keys = ["hashtag:a:b", "author:bluesky/ana", "label:campaign=spring", "thread:p"]
     minutes = {"conversation": keys, "minute": [60] * len(keys)}
     client.insert("conversation_posts", minutes | {"post_id": ["p"] * 4, "posts": [1] * 4, "version": [1] * 4})
