@@ -40,6 +40,11 @@ CONFIG: Final = """<clickhouse>
   <background_schedule_pool_size>16</background_schedule_pool_size>
   <background_common_pool_size>4</background_common_pool_size>
   <send_crash_reports><enabled>false</enabled></send_crash_reports>
+  <!-- Where BACKUP and RESTORE may write and read; for containers: deploy/compose/clickhouse/backups.xml. -->
+  <storage_configuration>
+    <disks><backups><type>local</type><path>{folder}/backups/</path></backups></disks>
+  </storage_configuration>
+  <backups><allowed_disk>backups</allowed_disk></backups>
 </clickhouse>
 """
 
