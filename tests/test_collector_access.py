@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import engagement
 from pipeline.errors import EngagementError, SettingsError
+from pipeline.serving.listening import bind_listener
 from pipeline.settings import Settings
 from producers.collector.access.grants import Access, AccessPolicy
 from producers.collector.access.keys_file import KeysDocument, new_key, read_keys, write_keys
@@ -20,7 +21,7 @@ from producers.collector.access.origins import OriginPolicy
 from producers.collector.access.senders import SenderLimits, SenderLoad
 from producers.collector.command import check_exposure
 from producers.collector.refusals import SlowDown
-from producers.collector.server import ListenPolicy, bind_listener, run_server
+from producers.collector.server import ListenPolicy, run_server
 from schemas.events import parse_event
 from tests.fakes_collector import LIKE, FakeCollector, like
 
@@ -269,12 +270,12 @@ def test_loopback_needs_none_and_tls_needs_both(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_and_a_certificate_that_is_none(tmp_path: Path) -> None:
-    with bind_listener(ListenPolicy("127.0.0.1", 0)) as taken, pytest.raises(SettingsError, match="--port"):
-        bind_listener(ListenPolicy("127.0.0.1", taken.getsockname()[1]))
+    with bind_listener("127.0.0.1", 0) as taken, pytest.raises(SettingsError, match="--port"):
+        bind_listener("127.0.0.1", taken.getsockname()[1])
     empty = tmp_path / "empty.pem"
     empty.touch()
     with (
-        bind_listener(ListenPolicy("127.0.0.1", 0)) as listener,
+        bind_listener("127.0.0.1", 0) as listener,
         pytest.raises(SettingsError, match="COLLECT_CERTIFICATE"),
     ):
         run_server(FakeCollector().app, ListenPolicy("127.0.0.1", 0, empty, empty), listener)

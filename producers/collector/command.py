@@ -11,10 +11,11 @@ from pydantic import SecretStr
 from pipeline.errors import Refused, SettingsError
 from pipeline.observability.logs import configure_logs
 from pipeline.privacy.pseudonyms import load_pseudonyms
+from pipeline.serving.listening import bind_listener, is_loopback
 from pipeline.settings import Settings, load_settings
 from producers.collector.access.grants import Access, AccessPolicy
 from producers.collector.access.keys_file import KeysDocument, SecretPlace, new_key, new_secret, read_keys, write_keys
-from producers.collector.access.origins import OriginPolicy, is_loopback
+from producers.collector.access.origins import OriginPolicy
 from producers.collector.access.senders import SenderLimits
 from producers.collector.app import build_app
 from producers.collector.batch_sender import BatchPolicy, BatchSender
@@ -26,7 +27,7 @@ from producers.collector.mappers.mapped_hook import mapped_hook
 from producers.collector.metrics import CollectorMetrics
 from producers.collector.reading.body import BodyBudget, BodyPolicy
 from producers.collector.reading.idempotency import IdempotencyPolicy, IdempotencyStore
-from producers.collector.server import ListenPolicy, bind_listener, run_server
+from producers.collector.server import ListenPolicy, run_server
 
 _MEBIBYTE: Final = 1024 * 1024
 
@@ -66,7 +67,7 @@ def collect_events(host: str, port: int, origins: tuple[str, ...], maps: tuple[s
     )
     ports = open_ports(settings, OriginPolicy(frozenset(origins), loopback_only=settings.collect_keys is None))
     inlets = make_inlets(settings, {**HOOKS, **dict(map(mapped_hook, maps))})
-    listener = bind_listener(policy)
+    listener = bind_listener(host, port)
     run_server(build_app(inlets, ports, intake_policy(settings)), policy, listener)
 
 

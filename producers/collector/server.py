@@ -3,10 +3,7 @@
 import asyncio
 import gc
 import logging
-import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +11,10 @@ from typing import Any, Final
 import uvicorn
 
 from pipeline.errors import SettingsError
+from pipeline.serving.asgi_server import SignalledServer
+from pipeline.serving.listening import ACCEPT_BACKLOG, listener_url
 from producers.collector.http_protocol import BoundedHttp
 
-BACKLOG: Final = 1024
 KEEP_ALIVE_SECONDS: Final = 15
 ANSWER_GRACE_SECONDS: Final = 5.0
 """What answers may take to reach their clients, beyond the wait for acks, after SIGTERM."""
@@ -39,18 +37,6 @@ class ListenPolicy:
     ack_seconds: float = 10.0
 
 
-def bind_listener(policy: ListenPolicy) -> socket.socket:
-    """Binds the address. Raises SettingsError when it cannot be bound."""
-    try:
-        family = socket.AF_INET6 if ":" in policy.host else socket.AF_INET
-        return socket.create_server((policy.host, policy.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise SettingsError(
-            f"--host and --port: cannot listen on {policy.host}:{policy.port} ({error.strerror or error}); "
-            "give a free port, or 0 to take any"
-        ) from None
-
-
 def run_server(app: Any, policy: ListenPolicy, listener: socket.socket) -> None:
     """Serves until SIGTERM or SIGINT; then no connection is accepted, and all requests in progress are answered.
 
@@ -69,7 +55,7 @@ def run_server(app: Any, policy: ListenPolicy, listener: socket.socket) -> None:
         ssl_certfile=policy.certificate,
         ssl_keyfile=policy.private_key,
         limit_concurrency=policy.connections,
-        backlog=BACKLOG,
+        backlog=ACCEPT_BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(policy.ack_seconds + ANSWER_GRACE_SECONDS),
     )
@@ -85,22 +71,8 @@ def run_server(app: Any, policy: ListenPolicy, listener: socket.socket) -> None:
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
     scheme = "https" if policy.certificate else "http"
-    host = f"[{policy.host}]" if ":" in policy.host else policy.host
-    log.info("listening on %s://%s:%d", scheme, host, listener.getsockname()[1])
-    server = _Server(config)
+    log.info("listening on %s", listener_url(scheme, policy.host, listener))
+    server = SignalledServer(config)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[listener]))
     log.info("stopped; every answered event is in Kafka")
-
-
-class _Server(uvicorn.Server):
-    """Ends with exit code 0 at SIGTERM; uvicorn raises the signal again."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        kept = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in kept.items():
-                signal.signal(number, handler)

@@ -4,10 +4,10 @@ A page on any site can make its reader's browser post to 127.0.0.1. Browsers say
 with an origin that is not allowed is refused; a page whose name was pointed at 127.0.0.1 is known by the header Host.
 """
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.serving.listening import host_name, is_loopback
 from producers.collector.refusals import RequestRefused
 
 
@@ -31,20 +31,3 @@ class OriginPolicy:
                 403, "Host: a collector without keys answers to 127.0.0.1 and localhost only; make a key by "
                 "`engagement collect-keys add`"
             )  # fmt: skip
-
-
-def host_name(authority: str) -> str:
-    """Returns the host of a Host header, without port and brackets."""
-    if authority.startswith("["):
-        return authority[1:].partition("]")[0]
-    return authority.partition(":")[0]
-
-
-def is_loopback(host: str) -> bool:
-    """Tells whether a host is this machine: localhost, 127.0.0.0/8 or ::1; an empty one too (HTTP/1.0)."""
-    if host.lower() in ("localhost", ""):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
