@@ -61,6 +61,7 @@ PROCESSING_COMMANDS: Final[CommandTable] = {
         "processors.spikes.commands:spikes",
         "Backtest the spike detector: which spikes it would have reported, and how well.",
     ),
+    "serve": ("pipeline.page.command:serve_page", "The live page: what rises now and why, in a browser."),
     "schema": ("pipeline.commands:schema", "JSON Schema of events, or AsyncAPI of all topics."),
 }
 

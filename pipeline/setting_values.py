@@ -7,6 +7,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, SecretStr
 
+FILES: Final = {
+    "kafka_ca": "a PEM file of CA certificates",
+    "clickhouse_ca": "a PEM file of CA certificates",
+    "brands": "a YAML file like deploy/brands.example.yaml",
+    "alerts": "a YAML file like deploy/alerts.example.yaml",
+    "collect_certificate": "a PEM file of a certificate chain",
+    "collect_private_key": "a PEM file of a private key",
+}
+"""What each setting that is a file wants."""
+
+KEY_LENGTH: Final = 32
+"""The least length of a secret under which accounts are hashed, so that nobody finds it by trying."""
+
 SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):\d{1,5}")
 
 

@@ -5,7 +5,7 @@ A program reads its settings once where it starts and passes them on; they are f
 
 import os
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,22 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipeline.clickhouse.url import ClickHouseUrl
 from pipeline.errors import SettingsError
 from pipeline.holds_secrets import HoldsSecrets
-from pipeline.setting_values import ClickHouseAddress, Servers, Zone, servers_of
+from pipeline.setting_values import FILES, KEY_LENGTH, ClickHouseAddress, Servers, Zone, servers_of
 from pipeline.unknown_settings import warn_of_unknown_variables
 from schemas.topics import Topics
-
-FILES: Final = {
-    "kafka_ca": "a PEM file of CA certificates",
-    "clickhouse_ca": "a PEM file of CA certificates",
-    "brands": "a YAML file like deploy/brands.example.yaml",
-    "alerts": "a YAML file like deploy/alerts.example.yaml",
-    "collect_certificate": "a PEM file of a certificate chain",
-    "collect_private_key": "a PEM file of a private key",
-}
-"""What each setting that is a file wants."""
-
-KEY_LENGTH: Final = 32
-"""The least length of a secret under which accounts are hashed, so that nobody finds it by trying."""
 
 
 class Settings(HoldsSecrets, BaseSettings):
@@ -190,6 +177,17 @@ class Settings(HoldsSecrets, BaseSettings):
     collect_connections: int = Field(1000, ge=1, description="Open connections; more get 503")
     collect_idempotency_keys: int = Field(
         100_000, ge=1, description="Answers that are kept for a repeated Idempotency-Key, a day at most"
+    )
+
+    # Live page
+    page_clickhouse: ClickHouseAddress | None = Field(
+        None,
+        description="ClickHouse for `engagement serve`, by a user who reads only; else ENGAGEMENT_CLICKHOUSE",
+    )
+    page_token: SecretStr | None = Field(None, description="Beyond loopback: what viewers give, 16 characters or more")
+    page_proxy_header: str | None = Field(None, description="... or a header in which a proxy names them: X-User")
+    page_proxies: str = Field(
+        "127.0.0.1,::1", description="Addresses or networks of proxies whose header counts, with commas between"
     )
 
     # What people look at

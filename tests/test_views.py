@@ -17,7 +17,15 @@ Pane = tuple[int, ...]
 Panes = dict[tuple[str, int], Pane]
 """(post, minute in seconds) -> likes, shares, comments, and the same retracted."""
 
-COMPUTED = {"authors_v", "over_performance_v", "conversations_v", "share_of_voice_v", "storage_v", "merges_v"}
+COMPUTED = {
+    "authors_v",
+    "over_performance_v",
+    "conversations_v",
+    "share_of_voice_v",
+    "freshness_v",
+    "storage_v",
+    "merges_v",
+}
 """Views that stand beside no table."""
 
 COUNTS = (*MEASURES, *(f"{measure}_retracted" for measure in MEASURES))
@@ -277,3 +285,15 @@ def _rows(client: ClickHouse, sql: str, names: list[str]) -> dict[str, dict[str,
 
 def _utc(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+
+
+def test_freshness_has_one_row_also_of_nothing(client: ClickHouse) -> None:
+    sql = "SELECT changed_at IS NULL, toUnixTimestamp(as_of), toUnixTimestamp(final_until) FROM freshness_v"
+    assert client.select(sql) == [[1], [None], [None]]
+    client.insert("post_metrics", {"post_id": ["a", "b"], "as_of": [T, T + 60], "version": [1, 1]})
+    client.insert(
+        "conversation_marks",
+        {"partition": [0, 0, 1], "closed_until": [T, T + 300, T + 120]},
+    )
+    assert client.select(sql) == [[0], [T + 60], [T + 120]]
+    assert client.select("SELECT asked_at >= changed_at FROM freshness_v") == [[1]]

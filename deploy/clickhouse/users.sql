@@ -66,6 +66,8 @@ GRANT SELECT ON engagement.dead_letters_v TO engagement_reader;
 
 GRANT SELECT ON engagement.events_v TO engagement_reader;
 
+GRANT SELECT ON engagement.freshness_v TO engagement_reader;
+
 GRANT SELECT ON engagement.known_posts_v TO engagement_reader;
 
 GRANT SELECT ON engagement.merges_v TO engagement_reader;

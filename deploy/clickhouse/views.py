@@ -16,6 +16,7 @@ from deploy.clickhouse.views_of_conversations import (
     share_of_voice_between_view,
     share_of_voice_view,
 )
+from deploy.clickhouse.views_of_freshness import freshness_view
 from deploy.clickhouse.views_of_messages import carry_over_view
 from deploy.clickhouse.views_of_minutes import post_minutes_view
 from deploy.clickhouse.views_of_performance import over_performance_of_author_view, over_performance_view
@@ -48,6 +49,7 @@ def all_views() -> list[View]:
             conversations_view(),
             share_of_voice_view(),
             share_of_voice_between_view(),
+            freshness_view(),
             storage_view(),
             merges_view(),
         ]

@@ -63,8 +63,18 @@ class ClickHouse:
     Connecting may take CLICKHOUSE_CONNECT_SECONDS, and silence of the server SILENCE_SECONDS.
     """
 
-    def __init__(self, settings: Settings, *, numpy: bool = False, database: str | None = None) -> None:
-        """With `numpy`, columns are arrays, else lists. `database` overrides the database of the settings."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        numpy: bool = False,
+        database: str | None = None,
+        reads_for_seconds: int | None = None,
+    ) -> None:
+        """With `numpy`, columns are arrays, else lists. `database` overrides the database of the settings.
+
+        With `reads_for_seconds`, the server refuses everything but reading, and ends a query after as long.
+        """
         self._url = settings.clickhouse_url
         self._numpy = numpy
         self._stream: object | None = None
@@ -82,6 +92,9 @@ class ClickHouse:
             # A cold read must see what any worker has stored (law 3).
             self._insert_settings |= {"insert_quorum": "auto", "insert_quorum_parallel": 0}
             query_settings |= {"select_sequential_consistency": 1}
+        if reads_for_seconds is not None:
+            # A user who reads only has these already: ClickHouse takes a setting that changes nothing.
+            query_settings |= {"readonly": 2, "max_execution_time": reads_for_seconds}
         self._client = Client(
             host=self._url.host,
             port=self._url.port,
