@@ -86,11 +86,19 @@ class Column:
         return "; ".join([said, *(case.said("NULL") for case in self.unknown)]).replace(MOMENT, moment)
 
 
+BY_DAY: Final = "toDate(minute)"
+BY_MINUTE: Final = "toUnixTimestamp(minute)"
+IDENTIFYING: Final = {BY_MINUTE: "minute"}
+"""Expression in a sorting key -> the column that it stands for."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table with columns and keys; the comment says what a row is.
 
-    `version` names the column whose largest value decides which row is current.
+    `version` names the column whose largest value decides which row is current. `order_by` is the sorting key, column
+    names or SQL. A sorting key that begins with BY_DAY ends in `toUnixTimestamp(minute)`: ClickHouse then applies a
+    condition on `minute` to the days, so that a query reads the days of its range alone (docs/architecture.md).
     """
 
     name: str
@@ -100,6 +108,15 @@ class Table:
     version: str | None = "version"
     partition_by: str | None = None
     indexes: tuple[str, ...] = field(default=())
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The names of the columns that identify a row: those of the sorting key, each once.
+
+        >>> POST_MINUTES.order_by, POST_MINUTES.key
+        (('toDate(minute)', 'post_id', 'toUnixTimestamp(minute)'), ('post_id', 'minute'))
+        """
+        return tuple(IDENTIFYING.get(part, part) for part in self.order_by if part != BY_DAY)
 
     @property
     def sent(self) -> tuple[str, ...]:
@@ -487,8 +504,8 @@ POST_MINUTES: Final = Table(
         VERSION,
         STORED_AT,
     ),
-    ("post_id", "minute"),
-    partition_by="toYear(minute)",
+    (BY_DAY, "post_id", BY_MINUTE),
+    partition_by="toYYYYMM(minute)",
 )
 
 POST_METRICS: Final = Table(
@@ -530,8 +547,8 @@ CONVERSATION_POSTS: Final = Table(
         VERSION,
         STORED_AT,
     ),
-    ("conversation", "minute", "post_id"),
-    partition_by="toYear(minute)",
+    (BY_DAY, "conversation", BY_MINUTE, "post_id"),
+    partition_by="toYYYYMM(minute)",
 )
 
 CONVERSATION_MINUTES: Final = Table(
@@ -549,8 +566,8 @@ CONVERSATION_MINUTES: Final = Table(
         VERSION,
         STORED_AT,
     ),
-    ("conversation", "minute"),
-    partition_by="toYear(minute)",
+    (BY_DAY, "conversation", BY_MINUTE),
+    partition_by="toYYYYMM(minute)",
 )
 
 CONVERSATION_CLOSED: Final = Table(
@@ -562,9 +579,9 @@ CONVERSATION_CLOSED: Final = Table(
         Column("count", COUNT, "Comments + posts at closing"),
         Column("closed_at", CLOCK, "When the minute closed"),
     ),
-    ("conversation", "minute"),
+    (BY_DAY, "conversation", BY_MINUTE),
     version=None,
-    partition_by="toYear(minute)",
+    partition_by="toYYYYMM(minute)",
 )
 
 CONVERSATION_MARKS: Final = Table(

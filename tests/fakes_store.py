@@ -24,7 +24,7 @@ from processors.engagement.state import Tagged
 from schemas.tables import TABLES, Table
 from schemas.topics import KINDS
 
-KEYS = {table.name: table.order_by for table in TABLES}
+KEYS = {table.name: table.key for table in TABLES}
 
 PACKED = ("Array(String)", "Array(UInt64)")
 """What travels as text within a column (pipeline/clickhouse/insert_format.py), and is kept as lists."""

@@ -49,9 +49,9 @@ def test_lists_of_every_declared_column_come_back(lists: ClickHouse, table: Tabl
         sent[table.version] = sorted(sent[table.version])
     assert lists.insert(table.name, sent) == rows
     back = lists.select(
-        f"SELECT {', '.join(_ticks(c) for c in table.columns)} FROM {table.name} ORDER BY {', '.join(table.order_by)}"
+        f"SELECT {', '.join(_ticks(c) for c in table.columns)} FROM {table.name} ORDER BY {', '.join(table.key)}"
     )
-    order = sorted(range(rows), key=lambda row: [sent[name][row] for name in table.order_by])
+    order = sorted(range(rows), key=lambda row: [sent[name][row] for name in table.key])
     for column, values in zip(table.columns, back, strict=True):
         assert values == [_as_read(column, sent[column.name][row]) for row in order], column.name
 
@@ -63,7 +63,7 @@ def test_arrays_come_back(arrays: ClickHouse, name: str) -> None:
     sent = {c.name: _array([_value(c, row) for row in range(3)], c) for c in table.columns if c.default is None}
     assert arrays.insert(name, sent) == 3
     columns = [table[name] for name in sent]
-    back = arrays.select(f"SELECT {', '.join(map(_ticks, columns))} FROM {name} ORDER BY {', '.join(table.order_by)}")
+    back = arrays.select(f"SELECT {', '.join(map(_ticks, columns))} FROM {name} ORDER BY {', '.join(table.key)}")
     for column, values in zip(columns, back, strict=True):
         assert list(values) == sent[column.name].tolist(), column.name
 

@@ -118,4 +118,9 @@ GRANT SELECT ON system.parts TO engagement_admin;
 
 GRANT SELECT ON system.merges TO engagement_admin;
 
+-- A migration that moves rows waits for inserts that began before, on this server.
+GRANT SELECT ON system.processes TO engagement_admin;
+
+GRANT SELECT ON system.clusters TO engagement_admin;
+
 GRANT CREATE TEMPORARY TABLE ON *.* TO engagement_admin;

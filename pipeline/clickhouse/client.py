@@ -150,7 +150,7 @@ class ClickHouse:
         return rows
 
     def insert_missing(self, table: str, columns: Mapping[str, Any]) -> int:
-        """Inserts the rows whose key (the table's ORDER BY) the table does not have; existing rows stay unchanged.
+        """Inserts the rows whose key (Table.key) the table does not have; existing rows stay unchanged.
         Returns the number of rows that were written, or fewer where the server does not say so.
 
         The server decides while it writes, in one statement, so a delayed INSERT overwrites nothing. Meant for

@@ -101,8 +101,8 @@ def encode_missing(
     values = [_plain(declared[name].type, column) for name, column in columns.items()]
     structure = ", ".join(f"{name} {_wire_type(declared[name].type).number or 'String'}" for name in columns)
     converted = {name: _wire_type(declared[name].type).sql.replace("{}", f"`{name}`") for name in columns}
-    into, key = ", ".join(f"`{name}`" for name in columns), ", ".join(f"`{name}`" for name in declared.order_by)
-    sent_key = ", ".join(converted[name] for name in declared.order_by)
+    into, key = ", ".join(f"`{name}`" for name in columns), ", ".join(f"`{name}`" for name in declared.key)
+    sent_key = ", ".join(converted[name] for name in declared.key)
     there = f"SELECT {key} FROM `{table}` WHERE ({key}) IN (SELECT {sent_key} FROM sent)"
     how = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
     return (

@@ -40,13 +40,13 @@ class Difference:
 
 
 def difference(table: Table, key: Key, column: str, stored: Any, expected: Any) -> Difference:
-    minutes = [place for place, name in enumerate(table.order_by) if table[name].type == MINUTE_TIME]
+    minutes = [place for place, name in enumerate(table.key) if table[name].type == MINUTE_TIME]
     return Difference(table.name, key, column, stored, expected, minutes[0] if minutes else None)
 
 
 def compare(table: Table, expected: Columns, stored: Columns, into: list[Difference]) -> list[Key]:
     """Appends the differences to `into`; returns the keys of stored rows that the log does not explain."""
-    keys = table.order_by
+    keys = table.key
     columns = [name for name in expected if name != "version" and name not in keys]
     ours, theirs = (_by_key(table, side, columns) for side in (expected, stored))
     into += [difference(table, key, "row", None, "a row") for key in ours.keys() - theirs.keys()]
@@ -65,7 +65,7 @@ def compare(table: Table, expected: Columns, stored: Columns, into: list[Differe
 
 def keys_of(table: Table, columns: Columns) -> list[Key]:
     """Returns the key of each row."""
-    return list(zip(*(plain(columns[name]) for name in table.order_by), strict=True))
+    return list(zip(*(plain(columns[name]) for name in table.key), strict=True))
 
 
 def emptied(table: Table, keys: Sequence[Key], versions: Sequence[int]) -> Columns:
@@ -77,7 +77,7 @@ def emptied(table: Table, keys: Sequence[Key], versions: Sequence[int]) -> Colum
             columns[name] = np.full(len(keys), b"" if type_ == "Array(UInt64)" else "", object)
         else:
             columns[name] = np.full(len(keys), int(name == "voices_exact"), np.uint32)
-    for place, name in enumerate(table.order_by):
+    for place, name in enumerate(table.key):
         columns[name][:] = [key[place] for key in keys]
     return columns | {"version": np.array(versions, np.uint64)}
 

@@ -52,7 +52,8 @@ class StoredMinutes:
         values = self._arrays.select(
             f"SELECT {', '.join('toUInt32(minute)' if name == 'minute' else name for name in names)} "
             f"FROM {CONVERSATION_MINUTES.name} FINAL "
-            f"WHERE minute >= toDateTime({since * 60}, 'UTC') AND toUInt32(minute) < {min(until * 60, (1 << 32) - 1)}"
+            f"WHERE minute >= toDateTime({since * 60}, 'UTC') "
+            f"AND minute < toDateTime({min(until * 60, (1 << 32) - 1)}, 'UTC')"
         )
         return dict(zip(names, values or [[] for _ in names], strict=True))
 

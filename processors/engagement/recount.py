@@ -61,7 +61,7 @@ class Stored(Protocol):
         ...
 
     def remove(self, table: Table, keys: Sequence[Key], versions: Sequence[int]) -> None:
-        """Removes these rows, each in the given version alone. Keys are those of the table's ORDER BY."""
+        """Removes these rows, each in the given version alone. Keys are those of Table.key."""
         ...
 
 
@@ -86,7 +86,7 @@ class _Expected:
         where none is expected; -1 where no row can be."""
         versions = dict.fromkeys(keys, -1)
         if table in EMPTIED:
-            position = table.order_by.index("post_id")
+            position = table.key.index("post_id")
             known = [key for key in keys if key[position] in self.post_events]
             # The version of an empty pane counts no events, that of an empty cell the post's own events.
             seen = [self.post_events[key[position]] if table is CONVERSATION_POSTS else 0 for key in known]

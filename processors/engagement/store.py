@@ -149,7 +149,7 @@ class ClickHouseLog:
         return rows
 
     def remove(self, table: Table, keys: Sequence[tuple[Any, ...]], versions: Sequence[int]) -> None:
-        names = [_as_ticks(table[name]) for name in (*table.order_by, "version")]
+        names = [_as_ticks(table[name]) for name in (*table.key, "version")]
         rows = [(*key, version) for key, version in zip(keys, versions, strict=True)]
         for start in range(0, len(rows), _REMOVED_AT_ONCE):
             self._lists.execute(
