@@ -523,6 +523,15 @@ POST_HISTORY: Final = Table(
     partition_by="toYear(as_of)",
 )
 
+POST_METRICS_ACTIVE: Final = Table(
+    "post_metrics_active",
+    "post_metrics, without windows, of posts whose newest event is at most three days old; fed by post_metrics itself",
+    tuple(column for column in POST_METRICS.columns if column.window is None),
+    ("post_id",),
+)
+"""A post is active while its newest event is at most ACTIVE_DAYS old: until then its windows may hold something. The
+table keeps rows a day longer, and leaves out those that are older already when they are written."""
+
 CONVERSATION: Final = Column(
     "conversation", STRING, "hashtag:, mention:, brand:, author:<channel>/<id> or thread:<post_id>"
 )
@@ -740,6 +749,7 @@ TABLES: Final = (
     POSTS,
     POST_MINUTES,
     POST_METRICS,
+    POST_METRICS_ACTIVE,
     POST_HISTORY,
     CONVERSATION_POSTS,
     CONVERSATION_MINUTES,

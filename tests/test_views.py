@@ -11,20 +11,16 @@ import pytest
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
 from schemas.metrics import MEASURES, WEIGHT_SETS, WINDOWS
-from schemas.tables import CARRY_OVER, POST_METRICS, TABLES
+from schemas.tables import CARRY_OVER, POST_METRICS, POST_METRICS_ACTIVE, TABLES
 
 Pane = tuple[int, ...]
 Panes = dict[tuple[str, int], Pane]
 """(post, minute in seconds) -> likes, shares, comments, and the same retracted."""
 
 COMPUTED = {
-    "authors_v",
-    "over_performance_v",
-    "conversations_v",
-    "share_of_voice_v",
-    "freshness_v",
-    "storage_v",
-    "merges_v",
+    *("authors_v", "over_performance_v", "share_of_voice_v"),
+    *("conversations_v", "conversations_active_v"),
+    *("freshness_v", "storage_v", "merges_v"),
 }
 """Views that stand beside no table."""
 
@@ -50,7 +46,7 @@ def test_every_table_has_a_view_with_plain_types_and_a_comment_on_each_column(cl
     assert views.keys() == {f"{table.name}_v" for table in TABLES} | COMPUTED
     for table in TABLES:
         shown = views[f"{table.name}_v"]
-        hidden = {"version"} if table is POST_METRICS else {"version", "stored_at"}
+        hidden = {"version"} if table in (POST_METRICS, POST_METRICS_ACTIVE) else {"version", "stored_at"}
         # What carries a message no more is not shown.
         hidden |= {"is_current"} if table is CARRY_OVER else set()
         assert {column.name for column in table.columns} - hidden <= shown.keys()
@@ -141,6 +137,40 @@ def test_windows_at_any_time_equal_brute_force(client: ClickHouse, seed: int) ->
         for post, row in truth.items():
             _assert_equal(found[post], row)
             assert found[post]["windows_at"].timestamp() == end
+        _assert_active_at(client, t, panes, found)
+
+
+def _assert_active_at(client: ClickHouse, t: int, panes: Panes, everything: dict[str, dict[str, Any]]) -> None:
+    """Compares post_metrics_active_at(t) with the rows of post_metrics_at of posts with a pane in the two days before
+    t."""
+    end = -(-t // 60) * 60
+    active = {post for (post, minute), counts in panes.items() if end - 172_800 <= minute < end and any(counts)}
+    view = f"post_metrics_active_at(t = '{_utc(t)}')"
+    found = _rows(client, f"SELECT * FROM {view}", _names(client, view))
+    assert found.keys() == active
+    for post, row in found.items():
+        assert {name: everything[post][name] for name in row} == row
+
+
+def test_only_posts_with_an_event_in_the_last_two_days_are_active(client: ClickHouse) -> None:
+    """Also of rows that were active once, and whichever of its rows was written last."""
+    now = int(time.time()) // 60 * 60
+    day = 86_400
+    ends = {"new": now, "day": now - day, "edge": now - 2 * day + 300, "gone": now - 2 * day - 60, "old": now - 9 * day}
+    for version, shift in ((2, 0), (1, -day)):
+        client.insert(
+            "post_metrics",
+            {
+                "post_id": list(ends),
+                "as_of": [end + shift for end in ends.values()],
+                "likes": [version] * len(ends),
+                "version": [version] * len(ends),
+            },
+        )
+    assert client.select("SELECT DISTINCT post_id FROM post_metrics_active WHERE post_id = 'old'") in ([], [[]])
+    [posts, likes] = client.select("SELECT post_id, likes FROM post_metrics_active_v ORDER BY post_id")
+    assert dict(zip(posts, likes, strict=True)) == {"new": 2, "day": 2, "edge": 2}
+    assert len(client.select("SELECT post_id FROM post_metrics_v")[0]) == len(ends)
 
 
 def test_windows_as_of_now_equal_brute_force(client: ClickHouse) -> None:
@@ -165,6 +195,14 @@ def test_windows_as_of_now_equal_brute_force(client: ClickHouse) -> None:
     )
     found = _rows(client, "SELECT * FROM post_metrics_v", _names(client, "post_metrics_v"))
     assert found.keys() == set(posts)
+    active = _rows(client, "SELECT * FROM post_metrics_active_v", _names(client, "post_metrics_active_v"))
+    assert active.keys() == found.keys()
+    ages = {"stored_seconds_ago", "windows_at"}
+    if active["without panes"]["windows_at"] == found["without panes"]["windows_at"]:
+        for post, row in found.items():
+            assert {name: value for name, value in active[post].items() if name not in ages} == {
+                name: value for name, value in row.items() if name not in ages
+            }
     # The minute may have ended meanwhile: one query has one time, which it tells.
     [end] = {int(row["windows_at"].timestamp()) for row in found.values()}
     assert end % 60 == 0
@@ -209,7 +247,13 @@ def test_facts_of_the_post_stand_beside_its_metrics(client: ClickHouse) -> None:
 )
 def test_a_condition_on_the_post_reaches_every_table(client: ClickHouse, where: str) -> None:
     """Else each look at a post would read all posts."""
-    for view in ("post_metrics_v", "post_metrics_at(t = '2026-01-01 00:00:00')", "post_minutes_v", "post_history_v"):
+    for view in (
+        "post_metrics_v",
+        "post_metrics_active_v",
+        "post_metrics_at(t = '2026-01-01 00:00:00')",
+        "post_minutes_v",
+        "post_history_v",
+    ):
         client.insert(
             "post_minutes", {"post_id": ["p"], "minute": [int(time.time()) // 60 * 60], "likes": [1], "version": [1]}
         )

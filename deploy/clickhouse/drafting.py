@@ -64,7 +64,9 @@ def time_parameter(name: str) -> str:
     refused = f"throwIf({is_none}, '{name} must be a time such as 2026-01-01T12:00:00Z')"
     rounded_up = f"addMicroseconds(assumeNotNull({parsed}), 999999 + {refused})"
     earliest, latest = "toDateTime64(0, 6, 'UTC')", f"toDateTime64('{LAST_TIME}', 6, 'UTC')"
-    return f"toDateTime(least(greatest({rounded_up}, {earliest}), {latest}), 'UTC')"
+    moment = f"toDateTime(least(greatest({rounded_up}, {earliest}), {latest}), 'UTC')"
+    # A scalar subquery is a constant before tables are read; throwIf alone is none, and would prune no day.
+    return f"assumeNotNull((SELECT {moment}))"
 
 
 def view(

@@ -20,7 +20,19 @@ from deploy.clickhouse.views_of_freshness import freshness_view
 from deploy.clickhouse.views_of_messages import carry_over_view
 from deploy.clickhouse.views_of_minutes import post_minutes_view
 from deploy.clickhouse.views_of_performance import over_performance_of_author_view, over_performance_view
-from deploy.clickhouse.views_of_posts import metrics_at_view, post_history_view, post_metrics_view
+from deploy.clickhouse.views_of_posts import (
+    metrics_active_at_view,
+    metrics_at_view,
+    post_history_view,
+    post_metrics_active_view,
+    post_metrics_view,
+)
+from deploy.clickhouse.views_of_ranges import (
+    authors_between_view,
+    conversations_active_view,
+    conversations_between_view,
+    post_metrics_between_view,
+)
 from deploy.clickhouse.views_of_spikes import conversation_spikes_view
 from deploy.clickhouse.views_of_storage import merges_view, storage_view
 from schemas.tables import (
@@ -29,6 +41,7 @@ from schemas.tables import (
     CONVERSATION_SPIKES,
     POST_HISTORY,
     POST_METRICS,
+    POST_METRICS_ACTIVE,
     POST_MINUTES,
     TABLES,
     Table,
@@ -43,10 +56,15 @@ def all_views() -> list[View]:
         [
             *map(_beside, TABLES),
             metrics_at_view(),
+            metrics_active_at_view(),
             authors_view(),
             over_performance_view(),
             over_performance_of_author_view(),
             conversations_view(),
+            conversations_active_view(),
+            conversations_between_view(),
+            authors_between_view(),
+            post_metrics_between_view(),
             share_of_voice_view(),
             share_of_voice_between_view(),
             freshness_view(),
@@ -74,6 +92,8 @@ def in_order_of_reading(views: list[View]) -> list[View]:
 def _beside(table: Table) -> View:
     if table is POST_METRICS:
         return post_metrics_view()
+    if table is POST_METRICS_ACTIVE:
+        return post_metrics_active_view()
     if table is POST_HISTORY:
         return post_history_view()
     if table is CARRY_OVER:

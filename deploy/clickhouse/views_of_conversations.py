@@ -18,8 +18,8 @@ from deploy.clickhouse.drafting import (
 from schemas.metrics import MEASURES, VOICES, WINDOWS
 from schemas.tables import CONVERSATION, CONVERSATION_MINUTES, Column
 
-_NET_COUNTS: Final = ("posts", *MEASURES)
-SAID: Final = " OR ".join([*(f"{count} != 0" for count in _NET_COUNTS), "voices > 0"])
+NET_COUNTS: Final = ("posts", *MEASURES)
+SAID: Final = " OR ".join([*(f"{count} != 0" for count in NET_COUNTS), "voices > 0"])
 """The condition of a minute with content: a minute that all its posts have left stays as a row of zeros."""
 
 ALL_HASHES: Final = 2**64 - 1
@@ -69,7 +69,7 @@ def _conversation_columns() -> list[Shown]:
             "c.is_final",
         ),
     ]
-    for count in _NET_COUNTS:
+    for count in NET_COUNTS:
         net = "Posts" if count == "posts" else f"Net {count}"
         shown.append((Column(count, "Int64", f"{net} in all (conversation_minutes)"), f"c.{count}_all"))
         for window in WINDOWS:
@@ -84,7 +84,7 @@ def _conversation_columns() -> list[Shown]:
                     "UInt64",
                     f"Distinct people who posted, shared or commented{when} ({EXACT}); {ESTIMATE} {name}_error",
                 ),
-                f"toUInt64(round({_estimate(f'v.heard_{window}', f'v.theta_{window}')}))",
+                f"toUInt64(round({estimate(f'v.heard_{window}', f'v.theta_{window}')}))",
             ),
             (
                 Column(
@@ -93,7 +93,7 @@ def _conversation_columns() -> list[Shown]:
                     f"Relative standard error of {name}, sqrt((1 - p) / kept) of a theta sketch (Dasgupta et al. "
                     "2015); 0: exact",
                 ),
-                _error(f"v.heard_{window}", f"v.theta_{window}"),
+                error_of(f"v.heard_{window}", f"v.theta_{window}"),
             ),
         ]
     shown += [
@@ -109,17 +109,14 @@ def _conversation_columns() -> list[Shown]:
 def _conversation_tail() -> str:
     sums = ",\n        ".join(
         line
-        for count in _NET_COUNTS
+        for count in NET_COUNTS
         for line in (
             f"sum(toInt64({count})) AS {count}_all",
-            *(
-                f"sumIf(toInt64({count}), {_recent(minutes)}) AS {count}_{window}"
-                for window, minutes in WINDOWS.items()
-            ),
+            *(f"sumIf(toInt64({count}), {recent(minutes)}) AS {count}_{window}" for window, minutes in WINDOWS.items()),
         )
     )
     voices = ",\n        ".join(
-        _heard(window, _recent(WINDOWS[window]) if window in WINDOWS else "1") for window in ("all", *WINDOWS)
+        heard_sets(window, recent(WINDOWS[window]) if window in WINDOWS else "1") for window in ("all", *WINDOWS)
     )
     return f"""\
 FROM
@@ -164,7 +161,7 @@ def share_of_voice_between_view() -> View:
 
 
 def _brand_columns() -> list[Shown]:
-    spoken, heard = "greatest(c.posts + c.comments, 0)", f"toUInt64(round({_estimate('v.heard_all', 'v.theta_all')}))"
+    spoken, heard = "greatest(c.posts + c.comments, 0)", f"toUInt64(round({estimate('v.heard_all', 'v.theta_all')}))"
     shown: list[Shown] = [
         (
             Column("brand", "String", "Name of the brand, as the file of brands has it"),
@@ -180,7 +177,7 @@ def _brand_columns() -> list[Shown]:
                 ),
                 f"c.{count}",
             )
-            for count in _NET_COUNTS
+            for count in NET_COUNTS
         ),
         (Column("count", "Int64", "Posts + comments"), spoken),
         (
@@ -199,7 +196,7 @@ def _brand_columns() -> list[Shown]:
         ),
         (
             Column("voices_error", "Float64", "Relative standard error of voices; 0: exact"),
-            _error("v.heard_all", "v.theta_all"),
+            error_of("v.heard_all", "v.theta_all"),
         ),
         (
             Column(
@@ -214,7 +211,7 @@ def _brand_columns() -> list[Shown]:
 
 
 def _brand_tail(since: str, until: str) -> str:
-    sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}" for count in _NET_COUNTS)
+    sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}" for count in NET_COUNTS)
     when = f"startsWith(conversation, '{BRAND}') AND minute >= {since} AND minute < {until}"
     return f"""\
 FROM
@@ -235,18 +232,18 @@ LEFT ANY JOIN
 (
     SELECT
         conversation,
-        {_heard("all", "1")}
+        {heard_sets("all", "1")}
     FROM {{database}}.conversation_posts FINAL
     PREWHERE {when}
     GROUP BY conversation
 ) AS v ON v.conversation = c.conversation"""
 
 
-def _recent(minutes: int) -> str:
+def recent(minutes: int) -> str:
     return f"minute >= {NOW} - {minutes * 60} AND minute < {NOW}"
 
 
-def _heard(window: str, when: str) -> str:
+def heard_sets(window: str, when: str) -> str:
     """Writes the columns heard_* and theta_*: all hashes of the rows where `when` holds, and the least threshold below
     which every sketch has all hashes."""
     return (
@@ -255,15 +252,15 @@ def _heard(window: str, when: str) -> str:
     )
 
 
-def _estimate(heard: str, theta: str) -> str:
+def estimate(heard: str, theta: str) -> str:
     """Writes the number of voices: the count of all hashes, or with a sketch among the rows the count of hashes below
     theta, divided by the share of the hash space below theta."""
     sketched = f"{_kept(heard, theta)} / ({theta} / {ALL_HASHES + 1}.)"
     return f"if({_whole(theta)}, length({heard}), {sketched})"
 
 
-def _error(heard: str, theta: str) -> str:
-    """Writes the relative standard error of `_estimate`."""
+def error_of(heard: str, theta: str) -> str:
+    """Writes the relative standard error of `estimate`."""
     kept = f"greatest({_kept(heard, theta)}, 1)"
     return f"if({_whole(theta)}, 0, sqrt((1 - {theta} / {ALL_HASHES + 1}.) / {kept}))"
 

@@ -52,9 +52,33 @@ POST_COLUMNS: Final[tuple[Shown, ...]] = (
 )
 
 
+ACTIVE: Final = f"as_of > toDateTime(toUnixTimestamp({NOW}) - {LONGEST_LOOK_BACK}, 'UTC')"
+"""The condition of a post that had an event in the two days that its windows look back over."""
+
+
 def post_metrics_view() -> View:
     """Shows post_metrics with windows, R_t and the forecast of the next hour as of now: windows from the panes of the
     last two days, the others from the stored state of the spread."""
+    comment = (
+        "One row per post: its totals, trees and thread as last stored, forecasts of the end as of spread_as_of, "
+        "windows, R_t and the next hour as of now. Reads all posts: post_metrics_active_v those of the last two days"
+    )
+    return _now_view("post_metrics_v", comment, "{database}.post_metrics AS m FINAL", "")
+
+
+def post_metrics_active_view() -> View:
+    """Shows the rows of post_metrics_v of active posts; reads nothing of other posts but the facts beside theirs."""
+    comment = (
+        "post_metrics_v of active posts, those that had an event in the last two days: however many posts there are, "
+        "this costs what the active ones do. All other posts have zeros in every window"
+    )
+    active = f"(\n    SELECT *\n    FROM {{database}}.post_metrics_active FINAL\n    WHERE {ACTIVE}\n) AS m"
+    facts = "\n    WHERE post_id IN (SELECT post_id FROM {database}.post_metrics_active)"
+    return _now_view("post_metrics_active_v", comment, active, facts)
+
+
+def _now_view(name: str, comment: str, metrics: str, which_facts: str) -> View:
+    """Writes a view of posts as of now from `metrics`, the rows of post_metrics AS m, and the facts of posts."""
     shown = metric_columns(NOW, windows=False)
     half_life = f"hot_{HOT_HALF_LIFE[0]}"
     at = next(number for number, (column, _) in enumerate(shown) if column.name == half_life) + 1
@@ -75,7 +99,7 @@ def post_metrics_view() -> View:
     ]
     of_posts = ", ".join(f"{value} AS {column.name}" for column, value in POST_COLUMNS)
     tail = f"""\
-FROM {{database}}.post_metrics AS m FINAL
+FROM {metrics}
 LEFT ANY JOIN
 (
 {indent(window_sums(NOW))}
@@ -83,13 +107,9 @@ LEFT ANY JOIN
 LEFT ANY JOIN
 (
     SELECT post_id, {of_posts}
-    FROM {{database}}.posts FINAL
+    FROM {{database}}.posts FINAL{which_facts}
 ) AS p ON p.post_id = m.post_id"""
-    comment = (
-        "One row per post: its totals, trees and thread as last stored, forecasts of the end as of spread_as_of, "
-        "windows, R_t and the next hour as of now"
-    )
-    return view("post_metrics_v", comment, shown, tail, given=GIVEN)
+    return view(name, comment, shown, tail, given=GIVEN)
 
 
 def post_history_view() -> View:
@@ -102,8 +122,7 @@ def post_history_view() -> View:
 def metrics_at_view() -> View:
     """Shows counts, windows and scores as of any time, computed from the panes; a view with the parameter `t`."""
     shown: list[Shown] = [
-        (POST_METRICS["post_id"], "w.post_id"),
-        (Column("windows_at", "DateTime('UTC')", "t, or the end of the minute that t is in"), AT),
+        *_at_columns(),
         *((Column(m, "Int64", f"Net {m} before t: added less taken back by then"), f"w.{m}_total") for m in MEASURES),
     ]
     for name, weights in WEIGHT_SETS.items():
@@ -111,10 +130,25 @@ def metrics_at_view() -> View:
     shown += window_columns("t")
     tail = f"FROM\n(\n{indent(window_sums(AT, totals=True))}\n) AS w"
     comment = (
-        f"One row per post that had a {in_words(MEASURE_KINDS, 'or')} before t: "
-        "SELECT * FROM post_metrics_at(t = '2026-01-01T00:00:00Z')"
+        f"One row per post that had a {in_words(MEASURE_KINDS, 'or')} before t. Reads all panes before t, for totals: "
+        "post_metrics_active_at those of two days. SELECT * FROM post_metrics_at(t = '2026-01-01T00:00:00Z')"
     )
     return view("post_metrics_at", comment, shown, tail, typed=False)
+
+
+def metrics_active_at_view() -> View:
+    """Shows windows as of any time of the posts that were active then; a view with the parameter `t`."""
+    comment = (
+        f"One row per post that had a {in_words(MEASURE_KINDS, 'or')} in the two days before t: its windows as of t. "
+        "SELECT * FROM post_metrics_active_at(t = '2026-01-01T00:00:00Z')"
+    )
+    tail = f"FROM\n(\n{indent(window_sums(AT))}\n) AS w"
+    return view("post_metrics_active_at", comment, [*_at_columns(), *window_columns("t")], tail, typed=False)
+
+
+def _at_columns() -> list[Shown]:
+    at = Column("windows_at", "DateTime('UTC')", "t, or the end of the minute that t is in")
+    return [(POST_METRICS["post_id"], "w.post_id"), (at, AT)]
 
 
 def metric_columns(now: str, *, windows: bool = True) -> list[Shown]:
@@ -145,7 +179,7 @@ def window_sums(at: str, *, totals: bool = False) -> str:
             sums.append(f"sumIf({net}, age <= {w}) AS {measure}_{window}_new")
             sums.append(f"sumIf({net}, age > {w} AND age <= {2 * w}) AS {measure}_{window}_old")
     lines = ",\n    ".join(sums)
-    # A condition on the sorting key leaves rows out before FINAL chooses among versions: that spares years of panes.
+    # A condition on the sorting key leaves rows out before FINAL chooses among versions, and reads the days alone.
     since = (
         "" if totals else f"minute >= toDateTime(greatest(toUnixTimestamp({at}) - {LONGEST_LOOK_BACK}, 0), 'UTC') AND "
     )

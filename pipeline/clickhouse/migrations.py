@@ -21,7 +21,7 @@ from typing import Final
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.ddl import render
-from pipeline.clickhouse.moves import MOVES, move_rows
+from pipeline.clickhouse.moves import run_statements
 from pipeline.clickhouse.views import ViewChanges, make_record_of_views, pending_views, record_views, write_views
 from pipeline.errors import Refused, SchemaDrift
 from pipeline.settings import Settings
@@ -249,12 +249,7 @@ def _take_over(clickhouse: ClickHouse) -> tuple[str, ...]:
 
 
 def _apply(migration: Migration, clickhouse: ClickHouse, settings: Settings) -> None:
-    statements = migration.statements(settings)
-    if migration.name in MOVES:
-        move_rows(migration.name, statements, clickhouse, settings)
-    else:
-        for statement in statements:
-            clickhouse.execute(statement)
+    run_statements(migration.name, migration.statements(settings), clickhouse, settings)
     _record(migration, clickhouse)
 
 

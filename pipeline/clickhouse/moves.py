@@ -62,14 +62,17 @@ def table_to_be(table: str, migration: str) -> str:
     return f"{table}_{migration.partition('_')[0]}"
 
 
-def move_rows(migration: str, statements: Sequence[str], clickhouse: ClickHouse, settings: Settings) -> None:
-    """Runs the statements of a migration, which create tables to be, and moves the rows; may be repeated. Blocks.
+def run_statements(migration: str, statements: Sequence[str], clickhouse: ClickHouse, settings: Settings) -> None:
+    """Runs the statements of a migration, and moves rows where it is one that does; may be repeated. Blocks.
 
-    Raises Refused where another client moves the same rows at this moment; Unavailable.
+    Raises Refused, also where another client moves the same rows at this moment; Unavailable.
     """
-    moves = MOVES[migration]
-    for table, statement in zip(moves.tables, statements, strict=True):
-        _Move(table, table_to_be(table, migration), moves.sorted_by, clickhouse, settings).run(statement)
+    if moves := MOVES.get(migration):
+        for table, statement in zip(moves.tables, statements, strict=True):
+            _Move(table, table_to_be(table, migration), moves.sorted_by, clickhouse, settings).run(statement)
+    else:
+        for statement in statements:
+            clickhouse.execute(statement)
 
 
 class _Move:

@@ -35,7 +35,7 @@ BOUNDS: Final = f"""
 WITH cells AS (
     SELECT conversation, minute, post_id, toInt64(posts) + comments - comments_retracted AS part
     FROM {CONVERSATION_POSTS.name} FINAL
-    WHERE minute >= toDateTime(%(since)s, 'UTC') AND minute < toDateTime(%(until)s, 'UTC')
+    PREWHERE minute >= toDateTime(%(since)s, 'UTC') AND minute < toDateTime(%(until)s, 'UTC')
 ), told AS (
     SELECT post_id, kind, action, event_id, target_id, toStartOfMinute(toDateTime(occurred_at, 'UTC')) AS minute,
            toDateTime64(received_at, 3, 'UTC') AS received
@@ -67,7 +67,7 @@ WITH cells AS (
     GROUP BY conversation, minute
 ), closed AS (
     SELECT conversation, minute, toInt64(count) AS count FROM {CONVERSATION_CLOSED.name} FINAL
-    WHERE minute >= toDateTime(%(since)s, 'UTC') AND minute < toDateTime(%(until)s, 'UTC')
+    PREWHERE minute >= toDateTime(%(since)s, 'UTC') AND minute < toDateTime(%(until)s, 'UTC')
 ), floors AS (
     SELECT partition, max(closed_until) AS closed_until FROM {CONVERSATION_MARKS.name} GROUP BY partition
 )

@@ -1,0 +1,227 @@
+"""Views that cost what their range holds: active conversations, and conversations, authors and posts between two
+times."""
+
+from typing import Final
+
+from deploy.clickhouse.drafting import (
+    NOW,
+    REAL_OR_NULL,
+    SHOWN_AT,
+    TEXT_OR_NULL,
+    Shown,
+    View,
+    any_count,
+    ratio_or_null,
+    time_parameter,
+    view,
+    weighted,
+)
+from deploy.clickhouse.views_of_authors import KAUSHIK
+from deploy.clickhouse.views_of_conversations import (
+    ESTIMATE,
+    EXACT,
+    IS_FINAL,
+    NET_COUNTS,
+    SAID,
+    error_of,
+    estimate,
+    heard_sets,
+    recent,
+)
+from schemas.metrics import MEASURES, WEIGHT_SETS, WINDOWS, in_words
+from schemas.tables import CONVERSATION, POST_METRICS, Column
+
+LAST_DAY: Final = recent(max(WINDOWS.values()))
+"""The condition of the minutes of the longest window of a conversation."""
+
+BETWEEN: Final = f"minute >= {time_parameter('since')} AND minute < {time_parameter('until')}"
+EXAMPLE: Final = "(since = '2026-01-01T00:00:00Z', until = '2026-01-08T00:00:00Z')"
+
+AUTHOR: Final = "author:"
+THREAD: Final = "thread:"
+
+
+def conversations_active_view() -> View:
+    """Shows one row per conversation of which something was said or liked in the last 24 hours."""
+    comment = (
+        "conversations_v of active conversations, those of the last 24 h: their windows as of now. Reads nothing "
+        "older, so it has no totals of all time"
+    )
+    shown: list[Shown] = [
+        (CONVERSATION, "c.conversation"),
+        (Column("as_of", "DateTime('UTC')", "End of its newest minute (conversation_minutes)"), "c.as_of"),
+        (
+            Column("is_final", "UInt8", "1 where its newest minute is closed: no event of it is expected any more"),
+            "c.is_final",
+        ),
+    ]
+    for count in NET_COUNTS:
+        for window in WINDOWS:
+            said = f"{_net(count)} in the {window} before now (conversation_minutes)"
+            shown.append((Column(f"{count}_{window}", "Int64", said), f"c.{count}_{window}"))
+    for window in WINDOWS:
+        shown += _voices(f"voices_{window}", window, f" in the {window} before now")
+    for window in WINDOWS:
+        said = f"Distinct channels of posts, shares and comments in the {window} before now (conversation_posts)"
+        shown.append((Column(f"channels_{window}", "UInt64", said), f"v.channels_{window}"))
+    shown.append((SHOWN_AT, NOW))
+    sums = ",\n        ".join(
+        f"sumIf(toInt64({count}), {recent(minutes)}) AS {count}_{window}"
+        for count in NET_COUNTS
+        for window, minutes in WINDOWS.items()
+    )
+    people = ",\n        ".join(
+        f"{heard_sets(window, recent(minutes))},\n        "
+        f"uniqExactArrayIf(channels, {recent(minutes)}) AS channels_{window}"
+        for window, minutes in WINDOWS.items()
+    )
+    newest = f"max(minute) + 60 AS as_of,\n        argMax({IS_FINAL}, minute) AS is_final"
+    return view("conversations_active_v", comment, shown, _tail(LAST_DAY, f"{newest},\n        {sums}", people))
+
+
+def conversations_between_view() -> View:
+    """Shows one row per conversation of which something was said or liked between two times."""
+    comment = f"One row per conversation, minutes from `since` on and before `until`: conversations_between{EXAMPLE}"
+    shown = [(CONVERSATION, "c.conversation"), *_between_columns()]
+    return view("conversations_between", comment, shown, _between_tail(""), typed=False)
+
+
+def authors_between_view() -> View:
+    """Shows one row per author and channel whose posts got something between two times, from the conversations
+    `author:<channel>/<id>`."""
+    comment = (
+        "One row per author and channel: what happened to their posts, old ones too, in minutes from `since` on and "
+        f"before `until`: authors_between{EXAMPLE}"
+    )
+    key = f"substring(c.conversation, {len(AUTHOR) + 1})"
+    shown: list[Shown] = [
+        (
+            Column("author_id", "String", "Author (posts.author_id)"),
+            f"substring({key}, position({key}, '/') + 1)",
+        ),
+        (
+            Column("channel", "String", "Where it was posted (posts.channel); empty: not known"),
+            f"substring({key}, 1, position({key}, '/') - 1)",
+        ),
+        *_between_columns(),
+    ]
+    for rate, measure in KAUSHIK.items():
+        said = f"{measure} / posts of the range (Kaushik 2011, by the time of the {measure}); NULL without posts"
+        shown.append((Column(rate, REAL_OR_NULL, said), ratio_or_null(f"c.{measure}_sum", "c.posts_sum")))
+    return view(
+        "authors_between", comment, shown, _between_tail(f"startsWith(conversation, '{AUTHOR}') AND "), typed=False
+    )
+
+
+def post_metrics_between_view() -> View:
+    """Shows one row per post to which something happened between two times."""
+    comment = (
+        f"One row per post that had a {in_words(tuple(measure[:-1] for measure in MEASURES), 'or')} in minutes from "
+        f"`since` on and before `until`: post_metrics_between{EXAMPLE}"
+    )
+    shown: list[Shown] = [
+        (POST_METRICS["post_id"], "w.post_id"),
+        *((Column(m, "Int64", f"Net {m} of the range: added less taken back"), f"w.{m}_sum") for m in MEASURES),
+    ]
+    for name, weights in WEIGHT_SETS.items():
+        shown.append((Column(f"score_{name}", "Float64", "Weighted net engagement"), weighted(weights, "w.{}_sum")))
+    shown += [
+        *_voices("voices", "all", " of the range, of the post's thread"),
+        (Column("author_id", TEXT_OR_NULL, "Author; NULL until the post itself has come"), "nullIf(p.author_id, '')"),
+        (Column("channel", TEXT_OR_NULL, "Where it was posted; NULL: not known"), "nullIf(p.channel, '')"),
+    ]
+    sums = ",\n        ".join(f"sum(toInt64({measure}) - {measure}_retracted) AS {measure}_sum" for measure in MEASURES)
+    panes = f"FROM {{database}}.post_minutes FINAL\n    PREWHERE {BETWEEN}\n    WHERE {any_count()}"
+    tail = f"""\
+FROM
+(
+    SELECT
+        post_id,
+        {sums}
+    {panes}
+    GROUP BY post_id
+) AS w
+LEFT ANY JOIN
+(
+    SELECT
+        substring(conversation, {len(THREAD) + 1}) AS post_id,
+        {heard_sets("all", "1")}
+    FROM {{database}}.conversation_posts FINAL
+    PREWHERE startsWith(conversation, '{THREAD}') AND {BETWEEN}
+    GROUP BY conversation
+) AS v ON v.post_id = w.post_id
+LEFT ANY JOIN
+(
+    SELECT post_id, author_id, toString(channel) AS channel
+    FROM {{database}}.posts FINAL
+    WHERE post_id IN (SELECT post_id FROM {{database}}.post_minutes WHERE {BETWEEN})
+) AS p ON p.post_id = w.post_id"""
+    return view("post_metrics_between", comment, shown, tail, typed=False)
+
+
+def _between_columns() -> list[Shown]:
+    return [
+        *((Column(count, "Int64", f"{_net(count)} of the range"), f"c.{count}_sum") for count in NET_COUNTS),
+        *_voices("voices", "all", " in the range"),
+        (Column("channels", "UInt64", "Distinct channels of posts, shares and comments"), "v.channels_all"),
+        (Column("first_minute", "DateTime('UTC')", "Start of its first minute in the range"), "c.first_minute"),
+        (Column("as_of", "DateTime('UTC')", "End of its last minute in the range"), "c.as_of"),
+    ]
+
+
+def _between_tail(which: str) -> str:
+    sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}_sum" for count in NET_COUNTS)
+    people = f"{heard_sets('all', '1')},\n        uniqExactArray(channels) AS channels_all"
+    return _tail(
+        which + BETWEEN, f"min(minute) AS first_minute,\n        max(minute) + 60 AS as_of,\n        {sums}", people
+    )
+
+
+def _tail(when: str, sums: str, people: str) -> str:
+    """Writes the FROM clause of conversations: `sums` of their minutes AS c, `people` of their cells AS v."""
+    return f"""\
+FROM
+(
+    SELECT
+        conversation,
+        {sums}
+    FROM
+    (
+        SELECT *
+        FROM {{database}}.conversation_minutes FINAL
+        PREWHERE {when}
+        WHERE {SAID}
+    )
+    GROUP BY conversation
+) AS c
+LEFT ANY JOIN
+(
+    SELECT
+        conversation,
+        {people}
+    FROM {{database}}.conversation_posts FINAL
+    PREWHERE {when}
+    GROUP BY conversation
+) AS v ON v.conversation = c.conversation"""
+
+
+def _net(count: str) -> str:
+    return "Posts" if count == "posts" else f"Net {count}"
+
+
+def _voices(name: str, window: str, when: str) -> list[Shown]:
+    heard, theta = f"v.heard_{window}", f"v.theta_{window}"
+    return [
+        (
+            Column(
+                name,
+                "UInt64",
+                f"Distinct people who posted, shared or commented{when} ({EXACT}); {ESTIMATE} {name}_error",
+            ),
+            f"toUInt64(round({estimate(heard, theta)}))",
+        ),
+        (
+            Column(f"{name}_error", "Float64", f"Relative standard error of {name}; 0: exact"),
+            error_of(heard, theta),
+        ),
+    ]
