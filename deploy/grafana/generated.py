@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from deploy.grafana.health import health_board
-from deploy.grafana.spikes import spikes_board
+from deploy.grafana.boards.health import health_board
+from deploy.grafana.boards.spikes import spikes_board
 
 FOLDER: Final = Path(__file__).parent / "dashboards"
 

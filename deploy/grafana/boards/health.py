@@ -1,7 +1,7 @@
 """The dashboard of the pipeline itself: workers, memory, ClickHouse, sources, and the delivery of alerts."""
 
 from deploy.grafana.board import CLICKHOUSE, Board, SqlQuery, ask, lines, stat, table
-from deploy.grafana.health_charts import (
+from deploy.grafana.boards.health_charts import (
     DEAD_RATIO,
     DELIVERY_CHARTS,
     FRESHNESS,

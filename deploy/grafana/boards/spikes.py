@@ -17,7 +17,7 @@ from deploy.grafana.board import (
     table,
     text_variable,
 )
-from deploy.grafana.spikes_sql import (
+from deploy.grafana.boards.spikes_sql import (
     CAUSE_SQL,
     CHANNELS_SQL,
     COLOURS,
