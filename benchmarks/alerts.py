@@ -22,9 +22,9 @@ from typing import Final, NamedTuple
 import click
 
 from processors.alerts.config import ALERTS_FILE
-from processors.alerts.delivery_queue import DeliveryQueue
+from processors.alerts.deliveries.delivery_queue import DeliveryQueue
+from processors.alerts.deliveries.policy import DeliveryPolicy
 from processors.alerts.grouping.causes import Causes
-from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import Answer
 from processors.spikes.alert_message import alert_of
 from processors.spikes.backtest import judge_series

@@ -15,7 +15,7 @@ from pipeline.observability.metrics import WorkerMetrics
 from processors.alerts.agent import AlertAgent
 from processors.alerts.config import AlertsConfig
 from processors.alerts.connections import open_heartbeat, open_receivers
-from processors.alerts.policy import DeliveryPolicy
+from processors.alerts.deliveries.policy import DeliveryPolicy
 from processors.alerts.ports import SETTLED, AlertPorts, Answer, Delivery, Receiver
 from processors.alerts.records import read_alerts
 from processors.runtime.batch import Batch

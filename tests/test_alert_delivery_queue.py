@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from processors.alerts.config import AlertsConfig
-from processors.alerts.delivery_queue import DeliveryQueue
+from processors.alerts.deliveries.delivery_queue import DeliveryQueue
+from processors.alerts.deliveries.policy import DeliveryPolicy
+from processors.alerts.deliveries.rate_bucket import RateBucket
 from processors.alerts.fields import Rate
-from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import Answer, Delivery
-from processors.alerts.rate_bucket import RateBucket
 from schemas.alerts import AlertState, SpikeAlert
 from tests.fakes_alerts import NOON, T0, Tally, config_of, spike
 

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from processors.alerts.connections import open_receivers
-from processors.alerts.policy import DeliveryPolicy
+from processors.alerts.deliveries.policy import DeliveryPolicy
 from processors.alerts.ports import Notice
 from tests.fakes_alerts import HttpServer, config_of, spike, until
 from tests.test_alert_agent import Bench, run

@@ -12,7 +12,7 @@ MODULES = (
     "pipeline.kafka.group_topics",
     "pipeline.kafka.topics",
     "pipeline.clickhouse.insert_format",
-    "processors.alerts.rate_bucket",
+    "processors.alerts.deliveries.rate_bucket",
     "processors.alerts.fields",
     "processors.spikes.detection.detector",
     "processors.spikes.policy",

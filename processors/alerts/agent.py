@@ -20,11 +20,11 @@ from pipeline.errors import Unavailable
 from pipeline.kafka.topics import partition_of
 from pipeline.observability.outages import OutageLog
 from processors.alerts.config import AlertsConfig
-from processors.alerts.delivery_queue import DeliveryQueue
+from processors.alerts.deliveries.delivery_queue import DeliveryQueue
+from processors.alerts.deliveries.policy import DeliveryPolicy
+from processors.alerts.deliveries.receiver_state import PendingDelivery
 from processors.alerts.grouping.causes import Causes, GroupAlert
-from processors.alerts.policy import DeliveryPolicy
 from processors.alerts.ports import AlertPorts, Answer, Delivery, HeartbeatPort
-from processors.alerts.receiver_state import PendingDelivery
 from processors.alerts.records import read_alerts
 from processors.runtime.batch import Batch
 from schemas.alerts import ALERTS_KEY, SpikeAlert

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from processors.alerts.deliveries.receiver_state import life_position
 from processors.alerts.grouping.matching import have_one_cause, rank_in_group
 from processors.alerts.ports import GroupRow
-from processors.alerts.receiver_state import life_position
 from schemas.alerts import SEVERITIES, AlertState, SpikeAlert
 
 GROWTH: Final = 2.0

@@ -19,10 +19,9 @@ from datetime import UTC, datetime
 from random import Random
 
 from processors.alerts.config import AlertsConfig
-from processors.alerts.policy import DeliveryPolicy, Tally
-from processors.alerts.ports import DELIVERED, GAVE_UP, MINOR, OLD, SILENCED, SUPERSEDED, UNTOLD, Answer, Delivery
-from processors.alerts.rate_bucket import RateBucket
-from processors.alerts.receiver_state import (
+from processors.alerts.deliveries.policy import DeliveryPolicy, Tally
+from processors.alerts.deliveries.rate_bucket import RateBucket
+from processors.alerts.deliveries.receiver_state import (
     PendingDelivery,
     ReceiverState,
     SpikeState,
@@ -31,6 +30,7 @@ from processors.alerts.receiver_state import (
     life_position,
     seen_position,
 )
+from processors.alerts.ports import DELIVERED, GAVE_UP, MINOR, OLD, SILENCED, SUPERSEDED, UNTOLD, Answer, Delivery
 from processors.alerts.routing import Routing
 from schemas.alerts import AlertState, SpikeAlert
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from processors.alerts.policy import DeliveryPolicy
+from processors.alerts.deliveries.policy import DeliveryPolicy
 from processors.alerts.ports import DELIVERED, GAVE_UP, MINOR, SUPERSEDED, Delivery, Notice
 from schemas.alerts import SEVERITIES, AlertState, Severity, SpikeAlert
 

@@ -1,0 +1,1 @@
+"""Which notice is due to which receiver, and when."""
