@@ -695,6 +695,7 @@ ALERT_DELIVERIES: Final = Table(
         Column("delivered_at", "Nullable(DateTime64(3, 'UTC'))", "NULL: not yet"),
         Column("attempts", "UInt32", "Attempts so far"),
         Column("outcome", STRING, "delivered, or the last failure"),
+        Column("reference", STRING, "The receiver's name for the message that later states belong to; empty: none"),
         VERSION,
         STORED_AT,
     ),
