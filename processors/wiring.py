@@ -22,7 +22,7 @@ from pipeline.settings import Settings
 from pipeline.topic_producer import PartitionProducer
 from processors.alerts.agent import AlertAgent
 from processors.alerts.config import ALERTS_SETTING, known_conversations, load_alerts
-from processors.alerts.connections import open_heartbeat, open_receivers
+from processors.alerts.connections import open_heartbeat, open_pictures, open_receivers
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.alerts.host import AlertHost
 from processors.alerts.ports import AlertPorts
@@ -135,13 +135,15 @@ def open_alerts(settings: Settings, context: AgentContext) -> AlertHost:
     clickhouse = ClickHouse(settings)
     dead_letters = DeadLetterSink(settings)
     thread.adopt(clickhouse, dead_letters)
+    store = ClickHouseDeliveryStore(clickhouse)
     ports = AlertPorts(
-        ClickHouseDeliveryStore(clickhouse),
+        store,
         open_receivers(config) if config else {},
         dead_letters.write,
         AlertMetrics(context.metrics),
         thread,
         open_heartbeat(config) if config else None,
+        open_pictures(config, store, thread) if config else None,
         thread.note_store,
     )
     return AlertHost(thread, AlertAgent(config, ports))

@@ -165,6 +165,14 @@ class FakeReceiver:
             self.took.append(notice.key)
         return answer
 
+    async def send_digest(self, notices: Sequence[Notice], now: float) -> Answer:
+        """Takes all or none; `took` has the keys in one text."""
+        await asyncio.sleep(self.seconds)
+        answer = self.answer(notices[0])
+        if answer.is_delivered:
+            self.took.append(" ".join(sorted(notice.key for notice in notices)))
+        return answer
+
     async def close(self) -> None:
         self.is_closed = True
 

@@ -18,10 +18,16 @@ from processors.alerts.receivers import RECEIVERS
 from processors.alerts.routing import Routing
 from processors.alerts.values.patterns import covers, matcher
 from tests.fakes_alerts import HttpServer, config_of
+from tests.mail_server import MailServer
+from tests.slack_server import SlackServer
+from tests.test_alert_email import mail_settings
+from tests.test_alert_slack import bot_settings
 
 EXAMPLE = Path(__file__).parent.parent / "deploy/alerts.example.yaml"
 SECRETS = {
     "TEAM_SLACK_URL": "https://slack.example/T0/hunter2",
+    "SLACK_TOKEN": "xoxb-hunter2",
+    "MAIL_PASSWORD": "hunter2",
     "WAREHOUSE_SECRET": "hunter2",
     "HEARTBEAT_URL": "https://hc.example/hunter2",
 }
@@ -72,11 +78,89 @@ def test_no_way_of_showing_the_file_shows_a_secret() -> None:
         receivers,
         *map(vars, receivers.values()),
     ]
-    shown += [vars(vars(receiver)["_endpoint"]) for receiver in receivers.values()]
+    shown += [parts for receiver in receivers.values() for parts in _all_parts(receiver)]
     shown += [vars(each) for each in config.receivers.values()]
     assert "hunter2" not in f"{shown} {config}"
     with pytest.raises(TypeError, match="AlertsConfig holds secrets and is not pickled"):
         pickle.dumps(config)
+
+
+def _all_parts(thing: object, depth: int = 4) -> list[dict[str, object]]:
+    """The attributes of an object of this project, and of all objects in it."""
+    if depth == 0 or not type(thing).__module__.startswith("processors"):
+        return []
+    parts = vars(thing) if hasattr(thing, "__dict__") else dict(enumerate(thing))  # type: ignore[call-overload]
+    return [parts, *(inner for part in parts.values() for inner in _all_parts(part, depth - 1))]
+
+
+MAIL = """    kind: email
+    server: smtp.example:587
+    from: alerts@team.example
+    to: desk@team.example
+"""
+BOT = """    kind: slack
+    token: {env: SLACK_TOKEN}
+    channel: C0123456789
+"""
+
+
+@pytest.mark.parametrize(
+    ("receiver", "line", "said"),
+    [
+        (MAIL.replace(":587", ""), 5, "hook.server: must be host:port of a mail server: smtp.example:587"),
+        (MAIL.replace("smtp.", "smtp:"), 5, "hook.server: must be host:port"),
+        (MAIL.replace("server: smtp.example:587\n", "\n"), 3, "hook.server: is missing"),
+        (MAIL.replace("to: desk@", "to: desk at "), 7, "hook.to.0: must be one address"),
+        (
+            MAIL.replace("alerts@team.example", '"a@b\\r\\nBcc: x"'),
+            6,
+            "hook.from: the character U+000D is no text",
+        ),
+        (MAIL.replace("alerts@team.example", "a@x.example, b@x.example"), 6, "hook.from: must be one address"),
+        (MAIL.replace("desk@team.example", "desk@größe.example"), 7, "hook.to.0: has signs that not every mail server"),
+        (MAIL + "    user: ana\n", 3, "hook.password: is missing; a mail server asks for both user and password"),
+        (MAIL + "    user: ana\n    password: hunter2\n", 9, "hook.password: is a secret and must not stand"),
+        (
+            MAIL + "    user: ana\n    password: {env: MAIL_PASSWORD}\n    security: none\n",
+            10,
+            "hook.security: would send the password in clear; say starttls or tls",
+        ),
+        (MAIL + "    security: ssl\n", 8, "hook.security: "),
+        (MAIL + "    headers: {X-Team: social}\n", 8, "hook.headers: is not known here"),
+        (MAIL + "    digest: {every: 1m}\n", 8, "hook.digest.every: must be from 15m to 1d"),
+        (MAIL + "    quiet: {hours: '9-5'}\n", 8, "hook.quiet.hours.0: must be two times of the day"),
+        (
+            MAIL + "    quiet: {zone: Mars, days: sat}\n",
+            8,
+            "hook.quiet.zone: is no time zone; name one",
+        ),
+        (BOT.replace("{env: SLACK_TOKEN}", "xoxb-1"), 5, "hook.token: is a secret and must not stand in the file"),
+        (BOT.replace("{env: SLACK_TOKEN}", "{clear: hunter2}"), 5, 'hook.token: must be the "Bot User OAuth Token"'),
+        (BOT.replace("C0123456789", '"#team"'), 6, "hook.channel: must be the id of a channel"),
+        (BOT.replace("channel: C0123456789\n", "\n"), 3, "hook.channel: is missing; name the channel"),
+        (BOT + "    url: {clear: 'https://hooks.example/x'}\n", 7, "hook.url: is there beside token"),
+        (
+            "    kind: slack\n    url: {clear: 'https://hooks.example/x'}\n    threads: true\n",
+            6,
+            "hook.threads: needs a bot: an incoming webhook can only post",
+        ),
+        (
+            "    kind: alertmanager\n    urls: ['http://127.0.0.1:9']\n    quiet: {days: sat}\n",
+            6,
+            "hook.quiet: is not for Alertmanager",
+        ),
+    ],
+)
+def test_errors_of_receivers_of_people_name_line_field_and_cure(
+    tmp_path: Path, receiver: str, line: int, said: str
+) -> None:
+    path = tmp_path / "alerts.yaml"
+    text = f"\nreceivers:\n  hook:\n{receiver}routes:\n  - {{match: '*', to: hook}}\n"
+    with pytest.raises(SettingsError) as caught:
+        _load(path, text, **SECRETS)
+    assert str(caught.value).startswith(f"{path}:{line}: receivers.")
+    assert said in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -336,3 +420,34 @@ def test_a_test_is_sent(tmp_path: Path) -> None:
     done = _check(str(path), "--send-test", "hook")
     assert isinstance(done.exception, CheckFailed)
     assert "hook did not take the test" in str(done.exception)
+
+
+def test_a_test_goes_to_people_too(tmp_path: Path) -> None:
+    slack, mail, path = SlackServer(), MailServer(tmp_path), tmp_path / "alerts.yaml"
+    receivers = {"room": bot_settings(slack), "desk": mail_settings(mail)}
+    path.write_text(json.dumps({"receivers": receivers, "routes": [{"match": "*", "to": ["room", "desk"]}]}))
+    for name in receivers:
+        done = _check(str(path), "--send-test", name)
+        assert "test resolved: delivered" in done.output, done.output
+    [root] = slack.roots
+    assert root["text"].startswith("the test engagement no longer spikes")
+    assert [file["content"][:4] for file in slack.files.values()] == [b"\x89PNG"] * 2
+    assert [each.message["Subject"] for each in mail.mails] == [
+        "Spike of the test engagement",
+        "Re: Spike of the test engagement",
+    ]
+    slack.kill()
+    mail.kill()
+    assert not slack.flaws
+
+
+def test_check_says_when_a_receiver_is_quiet() -> None:
+    done = _check(str(EXAMPLE), **SECRETS)
+    assert (
+        "receiver room: slack at slack.com, quiet 22:00-07:00 and sat and sun Europe/Berlin (but for critical"
+        in done.output
+    )
+    assert "receiver desk: email at smtp.example:587, a digest each 4 hours in Europe/Berlin" in done.output
+    shown = json.loads(_check(str(EXAMPLE), "--json", **SECRETS).output)["receivers"]
+    assert shown["room"]["quiet"]["hours"] == ["22:00-07:00"]
+    assert "quiet" not in shown["team"]

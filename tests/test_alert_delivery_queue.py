@@ -63,9 +63,9 @@ class Bench:
             self.now += step
 
     def save(self) -> None:
-        for row in self.queue.unsaved_rows():
+        for row in self.queue.ledger.unsaved_rows():
             self.rows[row.spike_id, row.receiver, row.state] = row
-            self.queue.mark_saved([row])
+            self.queue.ledger.mark_saved([row])
 
     def outcome(self, state: AlertState, receiver: str = "hook", spike_id: str = "5f") -> str:
         return self.rows[spike_id, receiver, state].outcome

@@ -11,7 +11,7 @@ from pipeline.settings import Settings
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.alerts.ports import Delivery, DeliveryStore, GroupRow
 from schemas.alerts import GROUP_FIELDS, SpikeAlert
-from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES
+from schemas.tables import ALERT_DELIVERIES, CONVERSATION_MINUTES, CONVERSATION_SPIKES
 from tests.fakes_alerts import T0, FakeDeliveryStore, spike
 
 MINUTE = int(T0) // 60
@@ -84,6 +84,34 @@ def test_who_knows_more_wins_whoever_comes_last(bench: Bench, rows: list[Deliver
         bench.deliveries.save([row])
     bench.deliveries.save([Delivery("5f", "hook", "opened", MINUTE, 0, "old")])
     assert list(bench.deliveries.load(["5f"])) == [TOLD]
+
+
+def test_the_reference_of_a_message_is_kept(bench: Bench) -> None:
+    row = Delivery("5f", "room", "opened", MINUTE, 1, "delivered", int(T0 * 1000), "C1:1700000000.000100")
+    bench.deliveries.save([row])
+    assert list(bench.deliveries.load(["5f"])) == [row]
+
+
+@pytest.mark.stack
+def test_the_minutes_of_a_picture_are_the_latest_counts_of_the_conversation(settings: Settings) -> None:
+    migrate(settings)
+    first = int(T0) // 60
+    with ClickHouse(settings) as client:
+        for name, minute, posts, comments, version in (
+            ("hashtag:it's", first, 2, 5, 1),
+            ("hashtag:it's", first, 2, 9, 2),
+            ("hashtag:it's", first + 3, 0, -4, 1),
+            ("hashtag:it's", first + 9, 1, 1, 1),
+            ("hashtag:other", first, 7, 7, 1),
+        ):
+            client.insert(
+                CONVERSATION_MINUTES.name,
+                {"conversation": [name], "minute": [minute * 60], "posts": [posts], "comments": [comments]}
+                | {"version": [version]},
+            )
+        store = ClickHouseDeliveryStore(client)
+        assert store.minutes("hashtag:it's", first, first + 8) == {first: 11, first + 3: 0}
+        assert store.minutes("hashtag:never", first, first + 8) == {}
 
 
 @pytest.mark.stack

@@ -4,13 +4,14 @@ is the JSON of the dashboards, and how an address is read."""
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
 from deploy.grafana.expansion import DASHBOARDS
 from processors.alerts.config import load_alerts
-from processors.alerts.receivers.wording import link_to
+from processors.alerts.receivers.wording import Links
+from processors.alerts.values.addresses import check_page
 from tests.fakes_alerts import NOON, spike
 from tests.hostile_names import HOSTILE
 from tests.test_alert_config import EXAMPLE, SECRETS
@@ -32,7 +33,7 @@ def followed(link: str) -> tuple[dict[str, Any], dict[str, str]]:
 @pytest.mark.parametrize("key", [*KEYS, *(f"hashtag:{name}" for name in HOSTILE)])
 def test_the_link_of_the_example_sets_variables_of_its_dashboard(key: str) -> None:
     template = load_alerts(EXAMPLE, SECRETS).link
-    link = link_to(template, spike(conversation=key, top_posts=["p & 1"]))
+    link = Links(template).of_dashboard(spike(conversation=key, top_posts=["p & 1"]))
     assert link is not None
     dashboard, asked = followed(link)
     variables = {f"var-{variable['name']}" for variable in dashboard["templating"]["list"]}
@@ -43,9 +44,9 @@ def test_the_link_of_the_example_sets_variables_of_its_dashboard(key: str) -> No
 
 def test_the_link_shows_the_time_of_the_spike() -> None:
     template = load_alerts(EXAMPLE, SECRETS).link
-    _, open_ = followed(link_to(template, spike()) or "")
+    _, open_ = followed(Links(template).of_dashboard(spike()) or "")
     assert (_time(open_["from"]), open_["to"]) == (NOON - timedelta(minutes=61), "now")
-    _, over = followed(link_to(template, spike(state="resolved", minute=30)) or "")
+    _, over = followed(Links(template).of_dashboard(spike(state="resolved", minute=30)) or "")
     assert (_time(over["from"]), _time(over["to"])) == (NOON - timedelta(minutes=61), NOON + timedelta(minutes=45))
 
 
@@ -54,6 +55,28 @@ def test_the_documentation_names_every_placeholder_of_the_example() -> None:
     template = load_alerts(EXAMPLE, SECRETS).link or ""
     assert template.partition("?")[2].split("&")[1:] == ["var-post={post}", "from={from}", "to={to}"]
     assert all(f"`{name}`" in page.read_text() for name in ("{conversation}", "{post}", "{from}", "{to}"))
+
+
+def test_the_live_page_opens_the_spike_its_conversation_and_its_posts() -> None:
+    links = Links(None, load_alerts(EXAMPLE, SECRETS).page)
+    alert = spike(conversation="hashtag:größe & co/?#")
+    assert links.of_spike(alert) == "https://engagement.example/spike/5f"
+    address = urlsplit(links.of_conversation(alert) or "")
+    asked = dict(parse_qsl(address.query, strict_parsing=True))
+    assert unquote(address.path) == "/conversation/hashtag:größe & co/?#"
+    assert address.path.count("/") == 2, "the key is one part of the path"
+    assert (_time(asked["from"]), asked["to"]) == (NOON - timedelta(minutes=61), "now")
+    assert links.of_post("at://x/1") == "https://engagement.example/post/at%3A%2F%2Fx%2F1"
+    assert Links().named(alert) == {}
+
+
+@pytest.mark.parametrize(
+    "page", ["ftp://x", "https://x/?a=1", "https://x/{post}", "https://u:p@x", "https://x/#a", "x", "https://x/?"]
+)
+def test_an_address_to_which_nothing_can_be_added_is_refused(page: str) -> None:
+    with pytest.raises(ValueError, match=r"address of the live page|holds a password"):
+        check_page(page)
+    assert check_page("https://x.example/live/") == "https://x.example/live"
 
 
 def _time(milliseconds: str) -> datetime:

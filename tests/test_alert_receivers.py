@@ -22,12 +22,19 @@ from processors.alerts.fields import host_of
 from processors.alerts.ports import Answer, Notice, Receiver
 from processors.alerts.receivers import RECEIVERS
 from processors.alerts.receivers.alertmanager import alertmanager_message
-from processors.alerts.receivers.slack import slack_message
-from processors.alerts.receivers.webhook import signer_of, webhook_message
+from processors.alerts.receivers.settings import HttpSettings, Sender
+from processors.alerts.receivers.webhook import signer_of, webhook_digest, webhook_message
+from processors.alerts.receivers.wording import Links
 from schemas.alerts import SPIKE_ALERT, AlertState
 from tests.fakes_alerts import T0, FakeReceiver, HttpServer, config_of, spike
+from tests.mail_server import MailServer
+from tests.slack_server import SlackServer
+from tests.test_alert_email import mail_settings
+from tests.test_alert_slack import bot_settings
 
 NOTICE = Notice(spike(), "critical")
+SENDER = Sender("engagement", Links())
+OVER_HTTP = [kind for kind, settings in RECEIVERS.items() if issubclass(settings, HttpSettings)]
 ROOT = Path(__file__).parent.parent
 EXAMPLE, PAGE = ROOT / "deploy/alerts.example.yaml", ROOT / "docs/alerts.md"
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
@@ -36,11 +43,15 @@ Misbehave = Callable[[str], None]
 
 
 class Bench(NamedTuple):
-    """A receiver with a timeout of half a second, what it took, and how to make whoever is behind it misbehave."""
+    """A receiver with a timeout of a second, what it took, how to make whoever is behind it misbehave, and what a
+    failure says."""
 
     receiver: Receiver
     took: Callable[[], list[str]]
     misbehave: Misbehave
+    failure: str = "answers 500"
+    looks_first: bool = False
+    """A message that is there is not posted again."""
 
 
 def fake() -> Iterator[Bench]:
@@ -53,7 +64,7 @@ def fake() -> Iterator[Bench]:
     yield Bench(receiver, lambda: receiver.took, misbehave)
 
 
-def real(kind: str) -> Iterator[Bench]:
+def over_http(kind: str) -> Iterator[Bench]:
     server = HttpServer()
     receiver = open_receivers(config_of({"it": settings_of(kind, server, timeout="1s")}))["it"]
 
@@ -68,8 +79,40 @@ def real(kind: str) -> Iterator[Bench]:
     server.kill()
 
 
+def slack_bot() -> Iterator[Bench]:
+    server = SlackServer()
+    receiver = open_receivers(config_of({"it": bot_settings(server, timeout="1s")}))["it"]
+
+    def misbehave(how: str) -> None:
+        server.status, server.seconds = {"fails": (500, 0.0), "hangs": (200, 3.0)}.get(how, (200, 0.0))
+        if how == "is gone":
+            server.kill()
+        elif server._server is None:
+            server.start()
+
+    yield Bench(receiver, server.keys, misbehave, looks_first=True)
+    server.kill()
+    assert not server.flaws
+
+
+def by_email(folder: Path) -> Iterator[Bench]:
+    server = MailServer(folder)
+    receiver = open_receivers(config_of({"it": mail_settings(server, timeout="1s")}))["it"]
+
+    def misbehave(how: str) -> None:
+        server.refusal = "451 4.3.0 try later" if how == "fails" else ""
+        server.seconds = 3.0 if how == "hangs" else 0.0
+        if how == "is gone":
+            server.kill()
+        elif server._controller is None:
+            server.start()
+
+    yield Bench(receiver, lambda: [mail.key for mail in server.mails], misbehave, "answers 451 4.3.0 try later")
+    server.kill()
+
+
 def settings_of(kind: str, server: HttpServer, **more: Any) -> dict[str, Any]:
-    """The settings of a receiver of this kind behind which `server` stands."""
+    """The settings of a receiver over HTTP of this kind behind which `server` stands."""
     has_several = "urls" in RECEIVERS[kind].model_fields
     return {
         "kind": kind,
@@ -78,9 +121,16 @@ def settings_of(kind: str, server: HttpServer, **more: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(params=["fake", *RECEIVERS])
-def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    yield from fake() if request.param == "fake" else real(request.param)
+@pytest.fixture(params=["fake", *OVER_HTTP, "slack bot", "email"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    if request.param == "fake":
+        yield from fake()
+    elif request.param == "slack bot":
+        yield from slack_bot()
+    elif request.param == "email":
+        yield from by_email(tmp_path)
+    else:
+        yield from over_http(request.param)
 
 
 def run(work: Coroutine[Any, Any, Any], *receivers: Receiver) -> Any:
@@ -107,9 +157,10 @@ def test_it_says_what_was_taken_and_what_not(bench: Bench) -> None:
 
     answers = run(work(), bench.receiver)
     assert [answer.is_delivered for answer in answers] == [True, False, False, True]
-    assert "answers 500" in answers[1].reason
+    assert bench.failure in answers[1].reason
     assert "cannot be reached" in answers[2].reason
-    assert bench.took().count("5f/opened") >= 2
+    times = bench.took().count("5f/opened")
+    assert times == 1 if bench.looks_first else times >= 2
 
 
 def test_it_does_not_wait_for_ever(bench: Bench) -> None:
@@ -128,7 +179,20 @@ def test_several_at_once(bench: Bench) -> None:
     assert sorted(bench.took()) == [f"s{n}/opened" for n in range(8)]
 
 
-@pytest.mark.parametrize("kind", RECEIVERS)
+def test_a_digest_is_one_message_and_all_of_it_is_told(bench: Bench) -> None:
+    notices = [Notice(spike(f"s{number}", conversation=f"hashtag:tag{number}"), "notice") for number in range(3)]
+
+    async def work() -> list[Answer]:
+        answers = [await bench.receiver.send_digest(notices, T0)]
+        bench.misbehave("fails")
+        return [*answers, await bench.receiver.send_digest(notices, T0)]
+
+    first, second = run(work(), bench.receiver)
+    assert (first.is_delivered, second.is_delivered) == (True, False)
+    assert bench.failure in second.reason
+
+
+@pytest.mark.parametrize("kind", OVER_HTTP)
 @pytest.mark.parametrize("state", ["opened", "grown", "resolved"])
 def test_a_message_names_the_conversation_and_stays_the_same_when_it_is_repeated(
     kind: str, state: AlertState, server: HttpServer
@@ -151,13 +215,15 @@ def test_a_message_names_the_conversation_and_stays_the_same_when_it_is_repeated
 
 @pytest.mark.parametrize("kind", RECEIVERS)
 def test_every_kind_is_what_its_line_of_the_table_says(kind: str, server: HttpServer) -> None:
-    receiver = config_of({"it": settings_of(kind, server)}).receivers["it"]
+    mail = {"kind": "email", "server": f"127.0.0.1:{server.port}", "from": "a@team.example", "to": "b@team.example"}
+    receiver = config_of({"it": settings_of(kind, server) if kind in OVER_HTTP else mail}).receivers["it"]
     assert type(receiver) is RECEIVERS[kind]
     assert receiver.kind == kind
     assert type(receiver).__module__ == f"processors.alerts.receivers.{kind}"
     assert [host_of(address) for address in receiver.addresses] == [f"127.0.0.1:{server.port}"]
     assert f"kind: {kind}" in EXAMPLE.read_text()
-    assert re.search(rf"^\*\*{kind}\*\*", PAGE.read_text(), re.MULTILINE | re.IGNORECASE)
+    shown = {"email": "E-mail"}.get(kind, kind)
+    assert re.search(rf"^\*\*{shown}\*\*", PAGE.read_text(), re.MULTILINE | re.IGNORECASE)
 
 
 # ---------------------------------------------------------------- of HTTP alone
@@ -246,7 +312,7 @@ def test_the_heartbeat_asks_its_address(server: HttpServer) -> None:
 
 
 def test_a_webhook_gets_a_cloud_event() -> None:
-    content = webhook_message(Notice(spike(state="grown", minute=5), "warning"), T0, "engagement", None)
+    content = webhook_message(Notice(spike(state="grown", minute=5), "warning"), T0, SENDER, None)
     event = json.loads(content.body)
     assert content.headers == {"Content-Type": "application/cloudevents+json; charset=utf-8"}
     assert event.pop("data") == SPIKE_ALERT.dump_python(spike(state="grown", minute=5), mode="json")
@@ -263,10 +329,25 @@ def test_a_webhook_gets_a_cloud_event() -> None:
     }
 
 
+def test_a_webhook_gets_links_and_a_digest_as_events_of_the_specification() -> None:
+    sender = Sender("engagement", Links("https://g.example/{conversation}", "https://e.example"))
+    event = JSONFormat().read(None, webhook_message(NOTICE, T0, sender, None).body)
+    assert event.get_extension("spikeurl") == "https://e.example/spike/5f"
+    assert event.get_extension("dashboardurl") == "https://g.example/hashtag%3Aacme"
+    loud = Notice(spike("s2", "resolved", 9, severity="critical"), None)
+    message = webhook_digest([NOTICE, loud], T0, sender, signer_of("hook", SecretStr("plain")))
+    event = JSONFormat().read(None, message.body)
+    assert event.get_type() == "engagement.spike.digest"
+    assert event.get_extension("summary") == "2 spikes, 1 of them still open"
+    assert [SPIKE_ALERT.validate_python(each) for each in event.get_data()] == [loud.alert, NOTICE.alert]
+    assert message.headers["Webhook-Id"] == event.get_id()
+    assert webhook_digest([loud, NOTICE], T0, sender, None).body == message.body, "the order of arrival does not matter"
+
+
 @pytest.mark.parametrize("state", ["opened", "grown", "resolved"])
 def test_the_library_of_cloud_events_reads_what_a_webhook_gets(state: AlertState) -> None:
     notice = Notice(spike(state=state, conversation="hashtag:größe"), "warning")
-    event = JSONFormat().read(None, webhook_message(notice, T0, "engagement", None).body)
+    event = JSONFormat().read(None, webhook_message(notice, T0, SENDER, None).body)
     assert (event.get_id(), event.get_source(), event.get_type()) == (
         notice.key,
         "engagement",
@@ -279,7 +360,7 @@ def test_the_library_of_cloud_events_reads_what_a_webhook_gets(state: AlertState
 
 @pytest.mark.parametrize(("secret", "key"), [(SECRET, b"0123456789abcdef01234567"), ("plain", b"plain")])
 def test_a_webhook_is_signed(secret: str, key: bytes) -> None:
-    content = webhook_message(NOTICE, T0 + 0.7, "engagement", signer_of("hook", SecretStr(secret)))
+    content = webhook_message(NOTICE, T0 + 0.7, SENDER, signer_of("hook", SecretStr(secret)))
     message, stamp = content.headers["Webhook-Id"], content.headers["Webhook-Timestamp"]
     assert (message, stamp) == ("5f/opened", str(int(T0)))
     signed = f"{message}.{stamp}.".encode() + content.body
@@ -304,7 +385,11 @@ def test_a_secret_that_is_none_is_refused_by_name_and_not_shown(secret: str) -> 
 
 
 def test_an_open_spike_at_alertmanager_ends_later_unless_it_is_said_again() -> None:
-    [alert] = json.loads(alertmanager_message(NOTICE, T0 + 10, 900, "https://g.example/?c={conversation}").body)
+    [alert] = json.loads(
+        alertmanager_message(
+            NOTICE, T0 + 10, 900, Links("https://g.example/?c={conversation}", "https://e.example")
+        ).body
+    )
     assert alert["labels"] == {
         "alertname": "EngagementSpike",
         "conversation": "hashtag:acme",
@@ -318,54 +403,16 @@ def test_an_open_spike_at_alertmanager_ends_later_unless_it_is_said_again() -> N
     assert (
         alert["annotations"]["summary"] == "#acme spikes: 80 comments and posts a minute, 8 times the usual 10 a minute"
     )
-    assert alert["generatorURL"] == "https://g.example/?c=hashtag%3Aacme"
+    assert alert["generatorURL"] == alert["annotations"]["dashboard"] == "https://g.example/?c=hashtag%3Aacme"
+    assert alert["annotations"]["spike"] == "https://e.example/spike/5f"
+    assert alert["annotations"]["conversation"].startswith("https://e.example/conversation/hashtag%3Aacme?from=")
 
 
 def test_labels_at_alertmanager_stay_and_a_resolution_is_over_by_any_clock() -> None:
     resolved = Notice(spike(state="resolved", minute=5, observed=1.0), "critical")
-    [first] = json.loads(alertmanager_message(NOTICE, T0, 900, None).body)
+    [first] = json.loads(alertmanager_message(NOTICE, T0, 900, Links()).body)
     for now in (T0, T0 + 86_400):
-        [last] = json.loads(alertmanager_message(resolved, now, 900, None).body)
+        [last] = json.loads(alertmanager_message(resolved, now, 900, Links()).body)
         assert last["labels"] == first["labels"]
         assert datetime.fromisoformat(last["startsAt"]) <= datetime.fromisoformat(last["endsAt"])
         assert datetime.fromisoformat(last["endsAt"]) <= datetime.fromtimestamp(now, UTC)
-
-
-def test_slack_gets_what_people_need() -> None:
-    message = json.loads(slack_message(NOTICE, T0, "https://g.example/{conversation}").body)
-    assert message["text"].startswith("#acme spikes: 80 comments and posts a minute")
-    said = json.dumps(message["blocks"], ensure_ascii=False)
-    for needed in ("many voices: 61", "p-1", "author:bluesky/ana", "SELECT sum(count)", "critical", "5f/opened"):
-        assert needed in said
-    assert "<https://g.example/hashtag%3Aacme|Look at it>" in said
-
-
-def test_slack_takes_no_word_of_a_stranger_for_a_command() -> None:
-    mean = spike(
-        conversation="hashtag:<!channel>", reasons=["<http://evil.example|click>"], top_posts=["<@U1>", "<!here>"]
-    )
-    mean["top_urls"] = ["javascript:alert(1)", "https://example.org/>|<!here>"]
-    said = slack_message(Notice(mean, "x"), T0, None).body.decode()
-    assert not any(sign in said for sign in ("<!channel>", "<http://evil", "<@", "<!here>", "<javascript"))
-    assert "<https://example.org/%3E%7C%3C!here%3E|&lt;!here&gt;>" in said
-
-
-def test_slacks_limits_hold_whatever_a_spike_says() -> None:
-    long = "&" * 5_000
-    huge = spike(
-        conversation="hashtag:" + long,
-        reasons=[long] * 30,
-        top_posts=[long] * 50,
-        top_authors=[long] * 50,
-        evidence=long + "```",
-    )
-    message = json.loads(slack_message(Notice(huge, "x"), T0, "https://g.example/{conversation}").body)
-    assert len(message["text"]) <= 4_000
-    assert len(message["blocks"]) <= 50
-    for block in message["blocks"]:
-        texts = [block.get("text"), *block.get("fields", []), *block.get("elements", [])]
-        longest = {"header": 150, "context": 3_000}.get(block["type"], 2_000 if "fields" in block else 3_000)
-        assert all(0 < len(text["text"]) <= longest for text in texts if text)
-        assert len(block.get("fields", [])) <= 10
-    fenced = [b["text"]["text"] for b in message["blocks"] if "```" in json.dumps(b)]
-    assert [(text[:3], text[-3:], text.count("```")) for text in fenced] == [("```", "```", 2)]

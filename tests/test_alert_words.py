@@ -12,9 +12,11 @@ import pytest
 
 from processors.alerts.ports import Notice
 from processors.alerts.receivers.alertmanager import alertmanager_message
-from processors.alerts.receivers.slack import slack_message
+from processors.alerts.receivers.email_message import spike_email
+from processors.alerts.receivers.settings import Sender
+from processors.alerts.receivers.slack_blocks import slack_content
 from processors.alerts.receivers.webhook import webhook_message
-from processors.alerts.receivers.wording import headline, reasons_of
+from processors.alerts.receivers.wording import Links, headline, reasons_of
 from processors.spikes.alert_message import alert_of
 from processors.spikes.detection.life import RANKS, Change
 from processors.spikes.ports import Evidence
@@ -125,14 +127,16 @@ def test_a_small_usual_is_told_in_a_unit_that_people_can_count(usual: float, sai
 def messages(alert: SpikeAlert) -> list[str]:
     """Returns all texts for people, of each receiver."""
     notice = Notice(alert, None)
-    [posted] = json.loads(alertmanager_message(notice, T0, 900, None).body)
-    slack = json.loads(slack_message(notice, T0, None).body)
+    [posted] = json.loads(alertmanager_message(notice, T0, 900, Links()).body)
+    slack = slack_content(notice, Links())
     texts = [slack["text"]]
     for block in slack["blocks"]:
         texts += [
             part["text"] for part in (block.get("text"), *block.get("fields", []), *block.get("elements", [])) if part
         ]
-    event = json.loads(webhook_message(notice, T0, "engagement", None).body)
+    event = json.loads(webhook_message(notice, T0, Sender("engagement", Links()), None).body)
+    mail = spike_email(notice, T0, "a@team.example", ["b@team.example"], Links())
+    texts += [part.get_content() for part in mail.walk() if part.get_content_type() == "text/plain"]
     annotations = {name: text for name, text in posted["annotations"].items() if name not in ("evidence", "detector")}
     return [*annotations.values(), *texts, event["summary"], *event["data"]["reasons"]]
 
@@ -182,7 +186,7 @@ def test_no_control_character_of_an_id_reaches_a_receiver() -> None:
     )
     nasty["conversations"] = [f"hashtag:{NASTY}", f"brand:{NASTY}"]
     [posted] = json.loads(
-        alertmanager_message(Notice(nasty, None), T0, 900, "https://g.example/{conversation}/{post}").body
+        alertmanager_message(Notice(nasty, None), T0, 900, Links("https://g.example/{conversation}/{post}")).body
     )
     for name, text in posted["labels"].items():
         assert not _controls(text), name
@@ -190,10 +194,15 @@ def test_no_control_character_of_an_id_reaches_a_receiver() -> None:
         assert not _controls(text.replace("\n", "")), name
     assert posted["annotations"]["top_posts"].split("\n") == [plain_line(NASTY), "p"]
     assert not _controls(posted["generatorURL"])
-    slack = slack_message(Notice(nasty, None), T0, "https://g.example/{conversation}").body.decode()
-    assert not _controls(json.dumps(json.loads(slack), ensure_ascii=False).replace("\\n", ""))
+    links = Links("https://g.example/{conversation}")
+    slack = json.dumps(slack_content(Notice(nasty, None), links), ensure_ascii=False)
+    assert not _controls(slack.replace("\\n", ""))
+    mail = spike_email(Notice(nasty, None), T0, "a@team.example", ["b@team.example"], links)
+    for part in mail.walk():
+        if not part.is_multipart():
+            assert not _controls(part.get_content().replace("\n", "").replace("\r", ""))
     assert "<https://example.org" not in slack
-    event = json.loads(webhook_message(Notice(nasty, None), T0, "engagement", None).body)
+    event = json.loads(webhook_message(Notice(nasty, None), T0, Sender("engagement", Links()), None).body)
     assert not _controls(event["subject"] + event["summary"])
 
 
@@ -222,10 +231,10 @@ def test_only_web_addresses_are_links(address: str, link: str | None) -> None:
 
 def test_a_time_says_its_zone_and_a_post_its_address() -> None:
     alert = spike(started_at=datetime.fromisoformat("2026-03-01T11:59:00+00:00"))
-    [posted] = json.loads(alertmanager_message(Notice(alert, None), T0, 900, None).body)
+    [posted] = json.loads(alertmanager_message(Notice(alert, None), T0, 900, Links()).body)
     assert posted["annotations"]["since"] == "2026-03-01 11:59 UTC"
     assert posted["annotations"]["until"] == "it goes on"
     assert posted["annotations"]["top_posts"] == "p-1 https://example.org/p-1\np-2"
     over = spike(state="resolved", minute=30) | {"ended_at": alert["started_at"] + timedelta(minutes=9)}
-    [posted] = json.loads(alertmanager_message(Notice(over, None), T0, 900, None).body)  # type: ignore[arg-type]
+    [posted] = json.loads(alertmanager_message(Notice(over, None), T0, 900, Links()).body)  # type: ignore[arg-type]
     assert posted["annotations"]["until"] == "2026-03-01 12:08 UTC"

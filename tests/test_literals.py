@@ -1,6 +1,5 @@
 """Text in SQL that people paste: the real ClickHouse reads it as the text that it was, and so do people."""
 
-import json
 from collections.abc import Iterator
 from html import unescape
 from typing import Final
@@ -11,9 +10,10 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.literals import string_literal
 from pipeline.settings import Settings
 from processors.alerts.ports import Notice
-from processors.alerts.receivers.slack import SECTION_LIMIT, slack_message
+from processors.alerts.receivers.slack_blocks import SECTION_LIMIT, slack_content
+from processors.alerts.receivers.wording import Links
 from processors.spikes.evidence_queries import evidence_sql
-from tests.fakes_alerts import T0, spike
+from tests.fakes_alerts import spike
 from tests.hostile_names import HOSTILE
 
 MINUTE: Final = 29_453_760
@@ -65,7 +65,7 @@ def test_slack_keeps_in_a_literal_what_an_older_version_wrote(client: ClickHouse
 
 
 def _copied_from_slack(evidence: str) -> str:
-    message = json.loads(slack_message(Notice(spike(evidence=evidence), "x"), T0, None).body)
+    message = slack_content(Notice(spike(evidence=evidence), "x"), Links())
     [fenced] = [b["text"]["text"] for b in message["blocks"] if b.get("text", {}).get("text", "").startswith("```")]
     before, copied, after = fenced.split("```")
     assert before == after == ""

@@ -8,7 +8,6 @@ with the same idempotency key.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,13 +17,13 @@ from typing import Any, Final, TypeVar
 
 from pipeline.errors import Unavailable
 from pipeline.kafka.topics import partition_of
-from pipeline.observability.outages import OutageLog
+from processors.alerts.attempts import Attempts, messages_of
 from processors.alerts.config import AlertsConfig
 from processors.alerts.deliveries.delivery_queue import DeliveryQueue
 from processors.alerts.deliveries.policy import DeliveryPolicy
 from processors.alerts.deliveries.receiver_state import PendingDelivery
 from processors.alerts.grouping.causes import Causes, GroupAlert
-from processors.alerts.ports import AlertPorts, Answer, Delivery, HeartbeatPort
+from processors.alerts.ports import AlertPorts, Delivery
 from processors.alerts.records import read_alerts
 from processors.runtime.batch import Batch
 from schemas.alerts import ALERTS_KEY, SpikeAlert
@@ -38,8 +37,6 @@ SOON_SECONDS: Final = 0.02
 """The least time between two looks for due deliveries after answers, since each look goes over every spike."""
 
 _Result = TypeVar("_Result")
-
-log = logging.getLogger(__name__)
 
 
 class _GivenUp(Exception):
@@ -71,7 +68,7 @@ class AlertAgent:
         self._soon: asyncio.TimerHandle | None = None
         self._is_away = self._is_closed = False
         self._heartbeat_at = self._sweep_at = 0.0
-        self._outages = OutageLog(log)
+        self._deliveries = Attempts(config, ports, clock)
         ports.metrics.name_receivers(ports.receivers)
 
     async def assign(self, partitions: list[int], of: int) -> None:
@@ -126,7 +123,7 @@ class AlertAgent:
         heartbeat, settings = self._ports.heartbeat, self._config.heartbeat
         if heartbeat is not None and settings is not None and now >= self._heartbeat_at:
             self._heartbeat_at = now + settings.every
-            self._start(self._send_heartbeat(heartbeat))
+            self._start(self._deliveries.send_heartbeat(heartbeat))
 
     async def close(self) -> None:
         """Waits briefly for requests on their way, stores their outcome and closes all connections."""
@@ -149,7 +146,7 @@ class AlertAgent:
         if queue is None:
             return self._config is None or not self._partitions
         is_untried = self._causes.is_gathering or queue.count_untried(self._clock())
-        return not (queue.in_flight or is_untried or queue.unsaved_rows() or self._causes.unsaved_rows())
+        return not (queue.in_flight or is_untried or queue.ledger.unsaved_rows() or self._causes.unsaved_rows())
 
     async def _release(self) -> None:
         """Waits at most REQUEST_GRACE_SECONDS for requests on their way, stores all outcomes and empties the memory."""
@@ -158,7 +155,7 @@ class AlertAgent:
             await asyncio.wait(self._attempts, timeout=REQUEST_GRACE_SECONDS)
         for attempt in self._attempts:
             attempt.cancel()
-        if queue is not None and (queue.unsaved_rows() or self._causes.unsaved_rows()):
+        if queue is not None and (queue.ledger.unsaved_rows() or self._causes.unsaved_rows()):
             late = Event()
             asyncio.get_running_loop().call_later(REQUEST_GRACE_SECONDS, late.set)
             with suppress(_GivenUp):
@@ -190,7 +187,7 @@ class AlertAgent:
         the partition of all alerts, none for others. Blocks."""
         if partition_of(ALERTS_KEY.encode(), self._of) not in self._partitions:
             return [], {}, {}
-        oldest = self._config.oldest if self._config is not None else 0.0
+        oldest = self._config.longest_pending if self._config is not None else 0.0
         since = self._clock() - max(oldest, *self._policy.give_up.values())
         spikes = self._ports.deliveries.spikes(since)
         spike_ids = [spike["spike_id"] for spike in spikes]
@@ -217,8 +214,8 @@ class AlertAgent:
         self._soon, queue = None, self._queue
         if queue is not None and not self._is_closed:
             self._pass_on(queue, self._causes.open_gathered(self._clock()))
-            for pending in queue.start_due(self._clock()):
-                self._start(self._attempt(queue, pending))
+            for parts in messages_of(queue.start_due(self._clock())):
+                self._start(self._deliver(queue, parts))
 
     def _start_soon(self) -> None:
         if self._soon is None and self._queue is not None:
@@ -229,29 +226,9 @@ class AlertAgent:
         self._attempts.add(task)
         task.add_done_callback(self._attempts.discard)
 
-    async def _attempt(self, queue: DeliveryQueue, pending: PendingDelivery) -> None:
-        answer = Answer(False, "was cut off")
-        try:
-            answer = await self._ports.receivers[pending.receiver].send(pending.notice, self._clock())
-        except Exception as error:
-            log.exception("receiver %s failed", pending.receiver)
-            answer = Answer(False, type(error).__name__)
-        finally:
-            queue.record_answer(pending, answer, self._clock())
-        if answer.is_delivered:
-            self._outages.note_success(f"receiver {pending.receiver}")
-        else:
-            said = f"{pending.receiver} was not told of {pending.notice.key}: {answer.reason}"
-            self._outages.note_failure(f"receiver {pending.receiver}", said, answer.reason)
+    async def _deliver(self, queue: DeliveryQueue, parts: list[PendingDelivery]) -> None:
+        await self._deliveries.deliver(queue, parts)
         self._start_soon()
-
-    async def _send_heartbeat(self, heartbeat: HeartbeatPort) -> None:
-        answer = await heartbeat.post(b"", {})
-        self._ports.metrics.count_heartbeat(answer.is_delivered)
-        if answer.is_delivered:
-            self._outages.note_success("the heartbeat")
-        else:
-            self._outages.note_failure("the heartbeat", f"the heartbeat was not taken: {answer.reason}")
 
     async def _save(self, queue: DeliveryQueue, given_up: Event | None) -> None:
         """Stores the rows that changed. Raises _GivenUp."""
@@ -259,9 +236,9 @@ class AlertAgent:
         if groups := causes.unsaved_rows():
             await self._retry_store(lambda: self._ports.deliveries.save_groups(groups), given_up)
             causes.mark_saved(groups)
-        if rows := queue.unsaved_rows():
+        if rows := queue.ledger.unsaved_rows():
             await self._retry_store(lambda: self._ports.deliveries.save(rows), given_up)
-            queue.mark_saved(rows)
+            queue.ledger.mark_saved(rows)
 
     async def _retry_store(self, action: Callable[[], _Result], given_up: Event | None) -> _Result:
         """Runs an action of the store until the store answers or the batch is given up; once where `given_up` is None.

@@ -17,9 +17,11 @@ from pipeline.settings import load_settings
 from processors.alerts.config import ALERTS_SETTING, AlertsConfig, known_conversations, load_alerts
 from processors.alerts.connections import open_receivers
 from processors.alerts.fields import host_of
+from processors.alerts.pictures.chart import Chart, draw, is_drawable
 from processors.alerts.ports import Answer, Notice
 from processors.alerts.routing import Routing
 from processors.alerts.values.patterns import KnownConversations, check_pattern, names_brand, normalise
+from schemas.alert_words import counted_in, minutes_in_words
 from schemas.alerts import AlertState, SpikeAlert
 
 TEST_CONVERSATION: Final = "test:engagement"
@@ -94,6 +96,11 @@ class _Report:
         document: dict[str, Any] = {
             "receivers": {
                 name: {"kind": receiver.kind, "to": ", ".join(map(host_of, receiver.addresses))}
+                | {
+                    when: content.model_dump()
+                    for when, content in (("quiet", receiver.quiet), ("digest", receiver.digest))
+                    if content is not None
+                }
                 for name, receiver in self.config.receivers.items()
             },
             "routes": [
@@ -130,7 +137,7 @@ class _Report:
         """Returns the report as lines for people."""
         document = self.document()
         lines = [
-            f"receiver {name}: {receiver['kind']} at {receiver['to']}"
+            f"receiver {name}: {receiver['kind']} at {receiver['to']}{_schedule_in_words(receiver)}"
             for name, receiver in document["receivers"].items()
         ]
         lines += [
@@ -158,6 +165,21 @@ def _check_conversation(conversation: str, known: KnownConversations) -> None:
         raise click.UsageError(f"--conversation: {error}") from None
 
 
+def _schedule_in_words(receiver: dict[str, Any]) -> str:
+    words = ""
+    if quiet := receiver.get("quiet"):
+        words += f", quiet {' and '.join([*quiet['hours'], *quiet['days']])} {quiet['zone']} ({_through(quiet)})"
+    if digest := receiver.get("digest"):
+        every = minutes_in_words(round(digest["every"] / 60))
+        words += f", a digest each {every} in {digest['zone']} ({_through(digest)})"
+    return words
+
+
+def _through(schedule: dict[str, Any]) -> str:
+    through = schedule["through"]
+    return "for every severity" if through == "never" else f"but for {through} spikes"
+
+
 def _severity_in_words(route: dict[str, Any]) -> str:
     given = "" if route["severity"] is None else f", as {route['severity']}"
     return f"from {route['min_severity']} on{given}"
@@ -168,14 +190,19 @@ def _send_test(config: AlertsConfig, name: str) -> list[tuple[AlertState, Answer
     if name not in config.receivers:
         raise CheckFailed(f"--send-test: {name!r} is no receiver; there are {', '.join(config.receivers)}")
 
+    picture = _test_picture() if config.receivers[name].takes_picture and is_drawable() else None
+
     async def send() -> list[tuple[AlertState, Answer]]:
         receivers = open_receivers(config)
         answers: list[tuple[AlertState, Answer]] = []
+        reference = ""
         try:
             for state in ("opened", "resolved"):
                 now = time.time()
-                answer = await receivers[name].send(Notice(_test_spike(state, now), "info"), now)
+                notice = Notice(_test_spike(state, now), "info", reference, picture=picture)
+                answer = await receivers[name].send(notice, now)
                 answers.append((state, answer))
+                reference = answer.reference
                 if not answer.is_delivered:
                     break
         finally:
@@ -184,6 +211,13 @@ def _send_test(config: AlertsConfig, name: str) -> list[tuple[AlertState, Answer
         return answers
 
     return asyncio.run(send())
+
+
+def _test_picture() -> bytes:
+    """Draws an hour of a spike that never was."""
+    last = int(time.time()) // 60
+    counts = {last - back: 8 if back < 3 else back % 3 for back in range(60)}
+    return draw(Chart(counts, last - 59, last, last - 2, last, 1.0, counted_in(TEST_CONVERSATION)))
 
 
 def _test_spike(state: AlertState, now: float) -> SpikeAlert:

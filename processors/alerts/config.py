@@ -25,7 +25,7 @@ from pipeline.files.yaml_documents import Document, Place, read_yaml
 from pipeline.settings import Settings
 from processors.alerts.fields import FlawAt, Name, Seconds, SecretUrl, Section, Switch, Time, Words, between
 from processors.alerts.receivers import RECEIVERS, AnyReceiver
-from processors.alerts.values.addresses import check_link, check_source
+from processors.alerts.values.addresses import check_link, check_page, check_source
 from processors.alerts.values.patterns import (
     WATCHED_KINDS,
     KnownConversations,
@@ -33,6 +33,7 @@ from processors.alerts.values.patterns import (
     first_covering,
     normalise,
 )
+from processors.alerts.values.quiet_hours import LONGEST_QUIET_SECONDS
 from schemas.alerts import Severity
 
 ALERTS_SETTING: Final = "ENGAGEMENT_ALERTS"
@@ -99,7 +100,7 @@ class Heartbeat(Section):
 class AlertsConfig(Section):
     """The whole alerts file. `oldest`: age in event time, in seconds, from which a state is recorded and not delivered.
     `source`: name of the sender. `link`: address of a conversation's page, with {conversation} for its key, {post} for
-    its thread's or leading post, {from} and {to} for the time to show."""
+    its thread's or leading post, {from} and {to} for the time to show. `page`: address of the live page."""
 
     receivers: Annotated[dict[Name, AnyReceiver], Field(min_length=1)]
     routes: Annotated[list[Route], Field(min_length=1)]
@@ -107,7 +108,15 @@ class AlertsConfig(Section):
     oldest: Annotated[Seconds, AfterValidator(between("5m", "365d"))] = 3600.0
     source: Annotated[str, AfterValidator(check_source)] = "engagement"
     link: Annotated[str, AfterValidator(check_link)] | None = None
+    page: Annotated[str, AfterValidator(check_page)] | None = None
     heartbeat: Heartbeat | None = None
+
+    @property
+    def longest_pending(self) -> float:
+        """The age in seconds from which no state is pending any more, failures aside: what a receiver holds back for
+        its quiet hours or its digest is older than `oldest` when it is delivered."""
+        is_held = any(receiver.quiet or receiver.digest for receiver in self.receivers.values())
+        return max(self.oldest, LONGEST_QUIET_SECONDS if is_held else 0.0)
 
     @model_validator(mode="after")
     def _routes_lead_somewhere(self) -> "AlertsConfig":

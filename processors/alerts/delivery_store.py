@@ -1,5 +1,5 @@
-"""The delivery store on ClickHouse: tables conversation_spikes, which the conversation agent writes, spike_groups and
-alert_deliveries."""
+"""The delivery store on ClickHouse: tables conversation_spikes and conversation_minutes, which the conversation agent
+writes, spike_groups and alert_deliveries."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from typing import Any, Final
 from pipeline.clickhouse.client import ClickHouse
 from processors.alerts.ports import Delivery, GroupRow
 from schemas.alerts import GROUP_FIELDS, SpikeAlert
-from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES, SPIKE_GROUPS
+from schemas.tables import ALERT_DELIVERIES, CONVERSATION_MINUTES, CONVERSATION_SPIKES, SPIKE_GROUPS
 
 TIME_COLUMNS: Final = ("started_at", "ended_at", "as_of", "counted_until")
 PLAIN_COLUMNS: Final = tuple(
@@ -16,8 +16,12 @@ PLAIN_COLUMNS: Final = tuple(
 )
 
 
+READ_SECONDS: Final = 3
+"""The minutes of a picture are read for so long at most."""
+
+
 class ClickHouseDeliveryStore:
-    """A DeliveryStore on a ClickHouse connection, for use by a single thread."""
+    """A DeliveryStore and MinuteSource on a ClickHouse connection, for use by a single thread."""
 
     def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse
@@ -45,12 +49,21 @@ class ClickHouseDeliveryStore:
         columns = self._select_of(
             spike_ids,
             "SELECT spike_id, receiver, state, toUInt32(bitShiftRight(version, 32)), attempts, outcome, "
-            f"toUnixTimestamp64Milli(delivered_at) FROM {ALERT_DELIVERIES.name} FINAL",
+            f"toUnixTimestamp64Milli(delivered_at), reference FROM {ALERT_DELIVERIES.name} FINAL",
         )
         return [Delivery(*row) for row in zip(*columns, strict=True)]
 
     def save(self, deliveries: Sequence[Delivery]) -> None:
         self._clickhouse.insert(ALERT_DELIVERIES.name, delivery_columns(deliveries))
+
+    def minutes(self, conversation: str, first: int, last: int) -> dict[int, int]:
+        columns = self._clickhouse.select(
+            "SELECT intDiv(toUInt32(minute), 60), greatest(toInt64(posts) + comments, 0) "
+            f"FROM {CONVERSATION_MINUTES.name} FINAL WHERE conversation = %(conversation)s "
+            f"AND minute BETWEEN {int(first) * 60} AND {int(last) * 60} SETTINGS max_execution_time = {READ_SECONDS}",
+            {"conversation": conversation},
+        )
+        return dict(zip(*columns, strict=True)) if columns else {}
 
     def _select_of(self, spike_ids: Sequence[str], select: str) -> list[Any]:
         """Returns the columns of the rows of these spikes."""
@@ -71,6 +84,7 @@ def delivery_columns(deliveries: Sequence[Delivery]) -> dict[str, list[Any]]:
         "delivered_at": [delivery.delivered_ms for delivery in deliveries],
         "attempts": [delivery.attempts for delivery in deliveries],
         "outcome": [delivery.outcome for delivery in deliveries],
+        "reference": [delivery.reference for delivery in deliveries],
         "version": [delivery.version for delivery in deliveries],
     }
 

@@ -21,6 +21,8 @@ UNTOLD: Final = "untold"
 SUPERSEDED: Final = "superseded"
 GAVE_UP: Final = "gave up"
 MINOR: Final = "minor"
+HELD: Final = "held"
+"""First word of the outcome of a state that waits for the end of the receiver's quiet hours, or for its digest."""
 
 LASTING_SEVERITY: Final = "warning"
 """The severity of an alert where a receiver needs one that never changes, and the route names none."""
@@ -44,7 +46,8 @@ class Delivery:
     """The delivery of a spike in one state to a receiver: a row of `alert_deliveries`.
 
     `minute`: of the state's as_of, since 1970. A spike may grow several times: the row is that of the newest growth.
-    `delivered_ms`: Unix time in milliseconds.
+    `delivered_ms`: Unix time in milliseconds. `reference`: the receiver's name for the message that later states of the
+    spike belong to, empty where there is none.
     """
 
     spike_id: str
@@ -54,6 +57,7 @@ class Delivery:
     attempts: int
     outcome: str
     delivered_ms: int | None = None
+    reference: str = ""
 
     @property
     def is_settled(self) -> bool:
@@ -93,10 +97,17 @@ class DeliveryStore(Protocol):
 
 class Notice(NamedTuple):
     """The content of one delivery: a spike, or a group of spikes, in one state of its life, with the severity that the
-    receiver's route gives to its alerts, if any."""
+    receiver's route gives to its alerts, if any.
+
+    `reference`: the receiver's name for the message of an earlier state, empty where there is none. `is_repetition`: a
+    state that the receiver has had before, with what is known by now. `picture`: PNG of the conversation's minutes.
+    """
 
     alert: SpikeAlert
     route_severity: str | None
+    reference: str = ""
+    is_repetition: bool = False
+    picture: bytes | None = None
 
     @property
     def severity(self) -> str:
@@ -117,11 +128,13 @@ class Notice(NamedTuple):
 @dataclass(frozen=True)
 class Answer:
     """A receiver's answer to one attempt. `reason`: why the notice was not delivered, in words, without a secret.
-    `wait`: seconds that the receiver asks for."""
+    `wait`: seconds that the receiver asks for. `reference`: the receiver's name for the message that later states of
+    the spike belong to; a failed attempt may have come as far as the message, too."""
 
     is_delivered: bool
     reason: str = field(default=DELIVERED)
     wait: float = 0.0
+    reference: str = ""
 
 
 class Receiver(Protocol):
@@ -132,8 +145,21 @@ class Receiver(Protocol):
         seconds."""
         ...
 
+    async def send_digest(self, notices: Sequence[Notice], now: float) -> Answer:
+        """Makes one attempt to deliver several notices as one message, under the contract of `send`."""
+        ...
+
     async def close(self) -> None:
         """Closes the connections."""
+        ...
+
+
+class PictureSource(Protocol):
+    """The pictures of spikes."""
+
+    async def picture_of(self, alert: SpikeAlert) -> bytes | None:
+        """Returns the picture of an alert as PNG, None where none can be made in time. Never raises but when
+        cancelled."""
         ...
 
 
@@ -168,4 +194,5 @@ class AlertPorts:
     metrics: AlertMetrics
     thread: BlockingThread
     heartbeat: HeartbeatPort | None = None
+    pictures: PictureSource | None = None
     on_store: Callable[[Unavailable | None], None] = lambda error: None

@@ -9,18 +9,22 @@ The rules:
 - A spike of a severity below the receiver's is recorded as minor. Growth to that severity is its opening there.
 - Growth that is still pending when more growth comes is superseded. Of a spike that has to wait for a receiver's rate
   only the latest state is delivered.
-- A receiver that forgets (Alertmanager) gets an open spike again and again, and a resolution for a while.
+- A receiver that forgets (Alertmanager) gets an open spike again and again, and a resolution for a while. One whose
+  messages are updated gets a delivered state again when more is known of it.
+- What comes in a receiver's quiet hours, or between its digests, is recorded as held. Later, the latest state of each
+  spike is delivered, all in one message; a spike that has a message of its own is told there.
 - A receiver holds up nobody but itself.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from random import Random
 
 from processors.alerts.config import AlertsConfig
+from processors.alerts.deliveries.admission import Admission
+from processors.alerts.deliveries.ledger import Ledger
 from processors.alerts.deliveries.policy import DeliveryPolicy, Tally
-from processors.alerts.deliveries.rate_bucket import RateBucket
 from processors.alerts.deliveries.receiver_state import (
     PendingDelivery,
     ReceiverState,
@@ -36,7 +40,7 @@ from schemas.alerts import AlertState, SpikeAlert
 
 
 class DeliveryQueue:
-    """Pending deliveries of all spikes of an agent. Not thread-safe."""
+    """Pending deliveries of all spikes of an agent. `ledger`: the rows of deliveries to be stored. Not thread-safe."""
 
     def __init__(
         self,
@@ -49,11 +53,13 @@ class DeliveryQueue:
     ) -> None:
         """`forgetful`: names of the receivers that need a delivered state again and again."""
         self._routing, self._oldest, self._forgetful = Routing(config), config.oldest, frozenset(forgetful)
+        self._updated = frozenset(name for name, receiver in config.receivers.items() if receiver.is_updated)
+        self._schedules = {name: receiver.schedule for name, receiver in config.receivers.items()}
         self._tally, self._chance, self._policy = tally, chance, policy or DeliveryPolicy()
-        self._buckets = {name: RateBucket(receiver.rate, now) for name, receiver in config.receivers.items()}
-        self._in_flight: dict[str, int] = dict.fromkeys(config.receivers, 0)
+        rates = {name: receiver.rate for name, receiver in config.receivers.items()}
+        self._admission = Admission(rates, self._policy.at_once, now)
         self._spikes: dict[str, SpikeState] = {}
-        self._unsaved: dict[tuple[str, str, AlertState], Delivery] = {}
+        self.ledger = Ledger(tally)
 
     def __contains__(self, spike_id: str) -> bool:
         return spike_id in self._spikes
@@ -64,11 +70,11 @@ class DeliveryQueue:
 
     @property
     def in_flight(self) -> int:
-        return sum(self._in_flight.values())
+        return self._admission.in_flight
 
     def count_pending(self) -> dict[str, int]:
         """Counts pending states by receiver, refreshes left out."""
-        counts = dict.fromkeys(self._in_flight, 0)
+        counts = dict.fromkeys(self._schedules, 0)
         for receiver_state in self._receiver_states():
             counts[receiver_state.receiver] += len(receiver_state.queue)
         return counts
@@ -77,16 +83,6 @@ class DeliveryQueue:
         """Counts states that are due and were never tried."""
         pending = (pending for receiver_state in self._receiver_states() for pending in receiver_state.queue)
         return sum(not each.attempts and each.due <= now for each in pending)
-
-    def unsaved_rows(self) -> list[Delivery]:
-        """Returns the rows with changes since their last save."""
-        return list(self._unsaved.values())
-
-    def mark_saved(self, rows: Iterable[Delivery]) -> None:
-        """Notes that `rows` are stored. A row that has changed meanwhile stays unsaved."""
-        for row in rows:
-            if self._unsaved.get(key := (row.spike_id, row.receiver, row.state)) is row:
-                del self._unsaved[key]
 
     def restore(self, spike: SpikeAlert, rows: Sequence[Delivery], now: float, is_new_alert: bool = False) -> None:
         """Puts a stored spike into memory: its newest state and its rows. Pending deliveries go on.
@@ -111,7 +107,7 @@ class DeliveryQueue:
             grown = receiver_state.rows.get("grown")
             if spike["state"] == "resolved" and grown is not None and not grown.is_settled:
                 # The content of the growth is not stored; the resolution says all that is known.
-                self._record(receiver_state, Delivery(**{**vars(grown), "outcome": SUPERSEDED}))
+                self.ledger.record(receiver_state, Delivery(**{**vars(grown), "outcome": SUPERSEDED}))
                 self._tally.count_suppressed(SUPERSEDED)
             self._plan_refresh(known, receiver_state, now, now)
 
@@ -142,57 +138,55 @@ class DeliveryQueue:
             if (pending := receiver_state.find_pending(alert)) and not pending.attempts:
                 pending.notice = receiver_state.notice(alert)
             if receiver_state.refresh is not None and not receiver_state.refresh.in_flight:
-                receiver_state.refresh.notice = receiver_state.notice(spike.latest)
+                receiver_state.refresh.notice = receiver_state.notice(spike.latest, is_repetition=True)
+            elif receiver_state.receiver in self._updated and receiver_state.reference:
+                self._plan_repetition(spike, receiver_state, now + self._policy.gather)
         self._find_receivers(spike, alert, now)
 
     def start_due(self, now: float) -> list[PendingDelivery]:
         """Marks the deliveries to be sent now as in flight and returns them. New states come before refreshes. The
-        caller passes the answer of each to `record_answer`."""
+        deliveries `in_digest` to a receiver are one message. The caller passes the answer of each to
+        `record_answer`."""
         heads: defaultdict[str, list[PendingDelivery]] = defaultdict(list)
         for receiver_state in self._receiver_states():
-            head = receiver_state.queue[0] if receiver_state.queue else receiver_state.refresh
-            if head is not None and not receiver_state.is_busy and head.due <= now:
+            if not receiver_state.is_busy and (head := self._due_head(receiver_state, now)):
+                head.notice = head.notice._replace(reference=receiver_state.reference)
                 heads[receiver_state.receiver].append(head)
         started: list[PendingDelivery] = []
-        for receiver, candidates in heads.items():
-            is_limited = False
-            for pending in sorted(candidates, key=lambda pending: (pending.is_refresh, pending.due)):
-                if self._in_flight[receiver] >= self._policy.at_once:
-                    break
-                if not pending.is_refresh and (is_limited or not self._buckets[receiver].spend(now)):
-                    self._keep_latest(receiver, pending)
-                    is_limited = True
-                    continue
-                pending.in_flight = True
-                self._in_flight[receiver] += 1
-                started.append(pending)
+        for receiver, due in heads.items():
+            admitted, limited = self._admission.admit(receiver, due, now)
+            for pending in limited:
+                self._keep_latest(receiver, pending)
+            started += admitted
         return started
 
     def record_answer(self, sent: PendingDelivery, answer: Answer, now: float) -> None:
         """Records the answer to a started delivery. The row of a spike that has left memory stays as it is."""
-        sent.in_flight = False
-        self._in_flight[sent.receiver] -= 1
+        self._admission.finish(sent)
         sent.attempts += 1
         alert = sent.notice.alert
         spike = self._spikes.get(alert["spike_id"])
         receiver_state = spike.receivers.get(sent.receiver) if spike else None
+        if answer.reference:
+            sent.notice = sent.notice._replace(reference=answer.reference)
         if not answer.is_delivered:
             self._tally.count_failed(sent.receiver)
-            sent.due = now + self._policy.backoff(sent.attempts, answer.wait, self._chance)
+            sent.due = now + self._policy.backoff(sent.attempts, answer.wait, self._chance, sent.in_digest)
         elif not sent.is_refresh:
             self._tally.count_delivered(sent.receiver, alert["state"])
         if spike is None or receiver_state is None:
             return
         if sent is receiver_state.refresh:
             if answer.is_delivered:
-                self._plan_refresh(spike, receiver_state, self._next_refresh(now), now)
+                receiver_state.refresh = None
+                self._plan_refresh(spike, receiver_state, self._policy.next_refresh(now, self._chance), now)
         elif sent in receiver_state.queue:
             if answer.is_delivered:
                 receiver_state.queue.remove(sent)
-                self._record(receiver_state, sent.outcome(DELIVERED, round(now * 1000)))
-                self._plan_refresh(spike, receiver_state, self._next_refresh(now), now)
+                self.ledger.record(receiver_state, sent.outcome(DELIVERED, round(now * 1000)))
+                self._plan_refresh(spike, receiver_state, self._policy.next_refresh(now, self._chance), now)
             else:
-                self._record(receiver_state, sent.outcome(answer.reason))
+                self.ledger.record(receiver_state, sent.unsettled(answer.reason))
                 self._give_up(receiver_state, now)
 
     def sweep(self, now: float) -> None:
@@ -208,6 +202,14 @@ class DeliveryQueue:
     def _receiver_states(self) -> Iterator[ReceiverState]:
         return (receiver_state for spike in self._spikes.values() for receiver_state in spike.receivers.values())
 
+    def _due_head(self, receiver_state: ReceiverState, now: float) -> PendingDelivery | None:
+        """Returns the next delivery of a spike that is due: of held states the latest alone."""
+        queue = receiver_state.queue
+        if queue and queue[0].held_until and queue[0].due <= now:
+            self.ledger.supersede(receiver_state, queue[:-1])
+        head = queue[0] if queue else receiver_state.refresh
+        return head if head is not None and head.due <= now else None
+
     def _find_receivers(self, spike: SpikeState, alert: SpikeAlert, now: float) -> None:
         """Adds receivers of conversations that the group of the spike has got, each with an opening."""
         known = bool(spike.seen)
@@ -222,74 +224,77 @@ class DeliveryQueue:
         if receiver_state.has_settled(news) or receiver_state.has_newer(news):
             return
         alert, is_minor = receiver_state.as_first(news), receiver_state.is_minor(news)
-        attempts = receiver_state.attempts(alert)
-        pending = PendingDelivery(receiver_state.notice(alert), receiver_state.receiver, now, attempts)
+        attempts, held_until = receiver_state.attempts(alert), receiver_state.held_until(alert)
+        due = max(now, held_until)
+        pending = PendingDelivery(receiver_state.notice(alert), receiver_state.receiver, due, attempts)
+        pending.held_until = held_until
+        is_first = not attempts and not held_until
         if receiver_state.is_beyond(alert):
-            self._suppress(receiver_state, pending, SUPERSEDED)
+            self.ledger.suppress(receiver_state, pending, SUPERSEDED)
         elif alert["state"] == "resolved":
             if receiver_state.knows_of_spike or receiver_state.queue:
-                receiver_state.queue.append(pending)
+                self._enqueue(receiver_state, pending, now)
             else:
-                self._suppress(receiver_state, pending, UNTOLD)
-        elif not attempts and now - alert["as_of"].timestamp() > self._oldest:
-            self._suppress(receiver_state, pending, OLD)
-        elif not attempts and (
+                self.ledger.suppress(receiver_state, pending, UNTOLD)
+        elif is_first and now - alert["as_of"].timestamp() > self._oldest:
+            self.ledger.suppress(receiver_state, pending, OLD)
+        elif is_first and (
             silence := self._routing.silence_of_all(alert["conversations"], datetime.fromtimestamp(now, UTC))
         ):
-            self._suppress(receiver_state, pending, SILENCED, silence.comment)
-        elif not attempts and is_minor:
-            self._suppress(receiver_state, pending, MINOR, alert["severity"])
+            self.ledger.suppress(receiver_state, pending, SILENCED, silence.comment)
+        elif is_first and is_minor:
+            self.ledger.suppress(receiver_state, pending, MINOR, alert["severity"])
         else:
             if alert is not news:
                 grown = PendingDelivery(receiver_state.notice(news), receiver_state.receiver, now)
-                self._suppress(receiver_state, grown, SUPERSEDED)
+                self.ledger.suppress(receiver_state, grown, SUPERSEDED)
             if alert["state"] == "grown":
                 grown_before = [each for each in receiver_state.queue if each.notice.alert["state"] == "grown"]
-                self._supersede(receiver_state, grown_before)
-            receiver_state.queue.append(pending)
-            receiver_state.queue.sort(key=lambda queued: life_position(queued.notice.alert))
+                self.ledger.supersede(receiver_state, grown_before)
+            self._enqueue(receiver_state, pending, now)
+
+    def _enqueue(self, receiver_state: ReceiverState, pending: PendingDelivery, now: float) -> None:
+        """Queues a state in the order of the spike's life, held where the receiver's schedule says so. A state that is
+        delivered at once takes the place of held ones."""
+        release = self._schedules[pending.receiver].release(now, pending.notice.severity)
+        if not pending.held_until and not pending.attempts and release > now:
+            pending.due = pending.held_until = release
+            self.ledger.record(receiver_state, pending.unsettled(""))
+        elif not pending.held_until:
+            self.ledger.supersede(receiver_state, [queued for queued in receiver_state.queue if queued.held_until])
+        receiver_state.queue.append(pending)
+        receiver_state.queue.sort(key=lambda queued: life_position(queued.notice.alert))
 
     def _keep_latest(self, receiver: str, limited: PendingDelivery) -> None:
         """Supersedes all but the latest state of a spike that has to wait for the receiver's rate."""
         receiver_state = self._spikes[limited.notice.alert["spike_id"]].receivers[receiver]
-        self._supersede(receiver_state, receiver_state.queue[:-1])
-
-    def _supersede(self, receiver_state: ReceiverState, left_out: Iterable[PendingDelivery]) -> None:
-        for pending in list(left_out):
-            if not pending.in_flight:
-                receiver_state.queue.remove(pending)
-                self._suppress(receiver_state, pending, SUPERSEDED)
-
-    def _suppress(self, receiver_state: ReceiverState, pending: PendingDelivery, reason: str, detail: str = "") -> None:
-        self._record(receiver_state, pending.outcome(f"{reason}: {detail}" if detail else reason))
-        self._tally.count_suppressed(reason)
+        self.ledger.supersede(receiver_state, receiver_state.queue[:-1])
 
     def _give_up(self, receiver_state: ReceiverState, now: float) -> None:
         """Removes states too old for a further attempt from the front of the queue."""
         while receiver_state.queue:
             first = receiver_state.queue[0]
             alert = first.notice.alert
-            if first.attempts and now - alert["as_of"].timestamp() > self._policy.give_up[alert["state"]]:
+            if first.attempts and now - first.since > self._policy.give_up[alert["state"]]:
                 last = receiver_state.rows[alert["state"]].outcome
                 receiver_state.queue.pop(0)
                 receiver_state.refresh = None if alert["state"] == "resolved" else receiver_state.refresh
-                self._suppress(receiver_state, first, GAVE_UP, last)
+                self.ledger.suppress(receiver_state, first, GAVE_UP, last)
             elif alert["state"] == "resolved" and not receiver_state.knows_of_spike:
                 receiver_state.queue.pop(0)
-                self._suppress(receiver_state, first, UNTOLD)
+                self.ledger.suppress(receiver_state, first, UNTOLD)
             else:
                 break
 
     def _plan_refresh(self, spike: SpikeState, receiver_state: ReceiverState, due: float, now: float) -> None:
         """Plans the next repetition for a receiver that forgets, none where the receiver does not know of the spike."""
+        if receiver_state.receiver in self._updated:
+            return
         is_known = receiver_state.receiver in self._forgetful and receiver_state.knows_of_spike
-        is_due = is_known and receiver_state.has_to_hear(spike.latest, now, self._policy)
-        notice, receiver = receiver_state.notice(spike.latest), receiver_state.receiver
-        receiver_state.refresh = PendingDelivery(notice, receiver, due, is_refresh=True) if is_due else None
+        receiver_state.refresh = None
+        if is_known and receiver_state.has_to_hear(spike.latest, now, self._policy):
+            self._plan_repetition(spike, receiver_state, due)
 
-    def _next_refresh(self, now: float) -> float:
-        return now + self._policy.refresh * self._chance.uniform(0.9, 1)
-
-    def _record(self, receiver_state: ReceiverState, row: Delivery) -> None:
-        receiver_state.rows[row.state] = row
-        self._unsaved[row.spike_id, row.receiver, row.state] = row
+    def _plan_repetition(self, spike: SpikeState, receiver_state: ReceiverState, due: float) -> None:
+        notice = receiver_state.notice(spike.latest, is_repetition=True)
+        receiver_state.refresh = PendingDelivery(notice, receiver_state.receiver, due, is_refresh=True)

@@ -42,7 +42,14 @@ class DeliveryPolicy:
     at_once: int = 4
     gather: float = 2.0
 
-    def backoff(self, attempts: int, asked: float, chance: Random) -> float:
-        """Returns the seconds until the next attempt; `asked`: what the receiver asks for."""
+    def backoff(self, attempts: int, asked: float, chance: Random, in_digest: bool = False) -> float:
+        """Returns the seconds until the next attempt; `asked`: what the receiver asks for. The parts of a digest wait
+        for the same time, so that they stay one message."""
+        if in_digest:
+            return max(self.longest_wait, min(asked, self.longest_asked))
         wait: float = min(self.first_wait * 2 ** min(attempts - 1, 20), self.longest_wait)
         return max(wait * chance.uniform(0.5, 1), min(asked, self.longest_asked))
+
+    def next_refresh(self, now: float, chance: Random) -> float:
+        """Returns the time of the next repetition to a receiver that forgets."""
+        return now + self.refresh * chance.uniform(0.9, 1)

@@ -1,12 +1,13 @@
 """The state of a spike at each receiver: delivered rows and pending deliveries. Pure."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from processors.alerts.deliveries.policy import DeliveryPolicy
-from processors.alerts.ports import DELIVERED, GAVE_UP, MINOR, SUPERSEDED, Delivery, Notice
+from processors.alerts.ports import DELIVERED, GAVE_UP, HELD, MINOR, SUPERSEDED, Delivery, Notice
 from schemas.alerts import SEVERITIES, AlertState, Severity, SpikeAlert
 
 LIFE_ORDER: Final[dict[AlertState, int]] = {"opened": 0, "grown": 1, "resolved": 2}
@@ -37,6 +38,21 @@ def life_of(spike: SpikeAlert) -> Iterator[SpikeAlert]:
     yield spike
 
 
+def held_outcome(until: float, failure: str = "") -> str:
+    """Returns the outcome of a state that is held, with the last failure of its delivery, if any."""
+    return f"{HELD}: until {datetime.fromtimestamp(until, UTC):%Y-%m-%dT%H:%MZ}" + (f"; {failure}" if failure else "")
+
+
+def held_time(outcome: str) -> float:
+    """Returns the time of a held state's outcome, 0 for any other outcome.
+
+    >>> held_time(held_outcome(1767254400.0, "hooks.example answers 500")), held_time("delivered")
+    (1767254400.0, 0.0)
+    """
+    match = re.match(rf"{HELD}: until ([0-9T:-]+Z)", outcome)
+    return 0.0 if match is None else datetime.fromisoformat(match[1]).timestamp()
+
+
 def seen_position(state: AlertState, minute: int) -> LifePosition:
     """Returns the key by which a state counts once: a spike opens and resolves once, but may grow several times."""
     return LIFE_ORDER[state], minute if state == "grown" else 0
@@ -45,7 +61,8 @@ def seen_position(state: AlertState, minute: int) -> LifePosition:
 @dataclass(eq=False)
 class PendingDelivery:
     """A notice that a receiver has still to be sent. `due`: Unix time in seconds. A refresh repeats a delivered
-    notice."""
+    notice. `held_until`: the end of the quiet hours, or the time of the digest, for which the notice has waited; 0
+    where it has not. `in_digest`: on its way as a part of a message of several notices."""
 
     notice: Notice
     receiver: str
@@ -53,6 +70,17 @@ class PendingDelivery:
     attempts: int = 0
     in_flight: bool = False
     is_refresh: bool = False
+    held_until: float = 0.0
+    in_digest: bool = False
+
+    @property
+    def since(self) -> float:
+        """The time from which on the notice could be delivered."""
+        return max(self.notice.alert["as_of"].timestamp(), self.held_until)
+
+    def is_part_of(self, digest: "PendingDelivery") -> bool:
+        """Tells whether both are parts of the same message."""
+        return self.in_digest and digest.in_digest and self.receiver == digest.receiver
 
     def outcome(self, text: str, delivered_ms: int | None = None) -> Delivery:
         """Returns the row of this delivery with `text` as its outcome."""
@@ -65,7 +93,12 @@ class PendingDelivery:
             self.attempts,
             text,
             delivered_ms,
+            self.notice.reference,
         )
+
+    def unsettled(self, text: str) -> Delivery:
+        """Returns the row of this delivery before its next attempt; a held one stays held."""
+        return self.outcome(held_outcome(self.held_until, text) if self.held_until else text)
 
 
 @dataclass(eq=False)
@@ -102,9 +135,20 @@ class ReceiverState:
         """A request is in flight. Later states wait for its answer, since two requests may overtake each other."""
         return any(pending.in_flight for pending in self.queue) or (self.refresh is not None and self.refresh.in_flight)
 
-    def notice(self, alert: SpikeAlert) -> Notice:
+    @property
+    def reference(self) -> str:
+        """The receiver's name for the message that later states belong to, empty where there is none."""
+        stored = (self.rows[state].reference for state in reversed(LIFE_ORDER) if state in self.rows)
+        return next(filter(None, stored), "")
+
+    def notice(self, alert: SpikeAlert, is_repetition: bool = False) -> Notice:
         """Returns the notice of a state for this receiver."""
-        return Notice(alert, self.severity)
+        return Notice(alert, self.severity, self.reference, is_repetition)
+
+    def held_until(self, alert: SpikeAlert) -> float:
+        """Returns the time until which this state is held, as its stored row says; 0 where it is not."""
+        row = self.rows.get(alert["state"])
+        return 0.0 if row is None or row.minute != as_of_minute(alert) else held_time(row.outcome)
 
     def has_to_hear(self, latest: SpikeAlert, now: float, policy: DeliveryPolicy) -> bool:
         """Tells whether a receiver that forgets has to hear the latest state of the spike again."""

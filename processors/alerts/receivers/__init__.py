@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import Field
 
 from processors.alerts.receivers.alertmanager import AlertmanagerSettings
+from processors.alerts.receivers.email import EmailSettings
 from processors.alerts.receivers.settings import ReceiverSettings
 from processors.alerts.receivers.slack import SlackSettings
 from processors.alerts.receivers.webhook import WebhookSettings
@@ -19,6 +20,7 @@ RECEIVERS: Final[dict[str, type[ReceiverSettings]]] = {
     "alertmanager": AlertmanagerSettings,
     "webhook": WebhookSettings,
     "slack": SlackSettings,
+    "email": EmailSettings,
 }
 """`kind` in the alerts file -> settings of the receiver."""
 

@@ -4,17 +4,17 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from processors.alerts.fields import FlawAt, ReceiverUrl, Seconds, between
 from processors.alerts.ports import Notice, Receiver
 from processors.alerts.receivers.http import Message, compact_json
-from processors.alerts.receivers.settings import ReceiverSettings, Sender
+from processors.alerts.receivers.settings import HttpSettings, Sender
 from processors.alerts.receivers.wording import (
+    Links,
     authors_of,
     details,
     headline,
-    link_to,
     posts_of,
     reasons_of,
     shorten,
@@ -37,7 +37,7 @@ def _check_urls(urls: list[SecretStr]) -> list[SecretStr]:
     return urls
 
 
-class AlertmanagerSettings(ReceiverSettings):
+class AlertmanagerSettings(HttpSettings):
     """An Alertmanager. `urls`: every instance of a cluster. `hold`: seconds for which an open spike stays open without
     another post."""
 
@@ -47,15 +47,25 @@ class AlertmanagerSettings(ReceiverSettings):
     urls: Annotated[list[ReceiverUrl], Field(min_length=1, max_length=16), AfterValidator(_check_urls)]
     hold: Annotated[Seconds, AfterValidator(between("2m", "7d"))] = 900.0
 
+    @model_validator(mode="after")
+    def _is_told_at_once(self) -> "AlertmanagerSettings":
+        if flaw := next((name for name in ("quiet", "digest") if getattr(self, name) is not None), None):
+            raise FlawAt(
+                (flaw,),
+                "is not for Alertmanager, which repeats and groups alerts itself; leave it out, and give a route of "
+                "alertmanager.yml mute_time_intervals or a group_interval",
+            )
+        return self
+
     @property
     def addresses(self) -> list[SecretStr]:
         return [SecretStr(url.get_secret_value().rstrip("/") + API_PATH) for url in self.urls]
 
     def open(self, name: str, sender: Sender) -> Receiver:
-        return self.open_http(name, partial(alertmanager_message, hold=self.hold, link=sender.link))
+        return self.open_http(name, partial(alertmanager_message, hold=self.hold, links=sender.links))
 
 
-def alertmanager_message(notice: Notice, now: float, hold: float, link: str | None) -> Message:
+def alertmanager_message(notice: Notice, now: float, hold: float, links: Links) -> Message:
     """Returns the message of a notice. Labels stay the same over the life of a spike: they are its identity at
     Alertmanager. The alert ends `hold` seconds from `now` unless posted again, or with the resolution."""
     alert = notice.alert
@@ -88,6 +98,8 @@ def alertmanager_message(notice: Notice, now: float, hold: float, link: str | No
         "endsAt": ends.isoformat(),
     }
     posted["annotations"] = {name: shorten(text, ANNOTATION_LIMIT) for name, text in posted["annotations"].items()}
-    if page := link_to(link, alert):
+    addresses = links.named(alert)
+    posted["annotations"] |= {name.lower(): address for name, address in addresses.items()}
+    if page := addresses.get("Dashboard") or addresses.get("Spike"):
         posted["generatorURL"] = page
     return Message(compact_json([posted]), {"Content-Type": "application/json"})

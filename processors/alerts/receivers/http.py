@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -21,6 +21,7 @@ from pipeline.observability.logs import Redaction
 from pipeline.observability.outages import OutageLog
 from processors.alerts.fields import host_of
 from processors.alerts.ports import Answer, Notice
+from processors.alerts.receivers.wording import digest_key
 
 REFUSAL_CHARACTERS: Final = 200
 """How much of the body of a refusal is shown."""
@@ -44,42 +45,36 @@ class Message(NamedTuple):
 MakeMessage = Callable[[Notice, float], Message]
 """Makes the message of a notice; the time is Unix time in seconds."""
 
+MakeDigest = Callable[[Sequence[Notice], float], Message]
+"""Makes the one message of several notices."""
 
-class Endpoint:
-    """One address, or each instance of a cluster. Connects at the first request; belongs to one event loop."""
+
+class Reply(NamedTuple):
+    """A reply to a request: its meaning for a delivery, and its body, empty where none was wanted."""
+
+    answer: Answer
+    body: bytes = b""
+
+
+class HttpClient:
+    """Requests with the headers and certificates of one receiver. Connects at the first request; belongs to one event
+    loop."""
 
     def __init__(
         self,
-        urls: Iterable[SecretStr],
         timeout: float,
-        headers: Mapping[str, SecretStr] | None = None,
-        tls: ssl.SSLContext | None = None,
+        headers: Mapping[str, SecretStr],
+        tls: ssl.SSLContext | None,
+        secrets: Iterable[SecretStr],
     ) -> None:
-        """`timeout`: of a whole request, seconds."""
-        self._urls, self._timeout, self._headers, self._tls = list(urls), timeout, dict(headers or {}), tls
-        self._redact = Redaction(_secrets_of(self._urls, self._headers.values()))
+        """`timeout`: of a whole request, seconds. `secrets`: addresses whose parts no answer may show."""
+        self._timeout, self._headers, self._tls = timeout, headers, tls
+        self._redact = Redaction(_secrets_of(secrets, headers.values()))
         self._session: aiohttp.ClientSession | None = None
-        self._outages = OutageLog(log)
 
-    async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Posts to all addresses; delivered when one of them accepts. Never raises but when cancelled."""
-        answers = await asyncio.gather(*(self._post(url, body, headers) for url in self._urls))
-        failed = [answer for answer in answers if not answer.is_delivered]
-        if len(failed) == len(answers):
-            return failed[0]
-        for number, answer in enumerate(answers):
-            name = f"instance {number + 1} of {len(answers)}"
-            if answer.is_delivered:
-                self._outages.note_success(name)
-            else:
-                self._outages.note_failure(name, f"{answer.reason}; another instance was told", answer.reason)
-        return Answer(True)
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-    async def _post(self, url: SecretStr, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def post(self, url: SecretStr, body: bytes, headers: Mapping[str, str], most: int = 0) -> Reply:
+        """Posts to an address, and reads at most `most` bytes of the body of a success. Never raises but when
+        cancelled."""
         host = host_of(url)
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout))
@@ -92,32 +87,79 @@ class Endpoint:
                 ssl=self._tls or True,
             ) as response:
                 if 200 <= response.status < 300:
-                    return Answer(True)
-                answered = (await response.content.read(READ_BYTES)).decode(errors="replace")
-                # Servers quote the address that they do not know; the cut comes last, and leaves no part of a secret.
-                refusal = _one_line(self._redact(f"{response.reason or ''}: {answered}"))[:REFUSAL_CHARACTERS]
-                return Answer(
-                    False,
-                    f"{host} answers {response.status} {refusal}",
-                    _retry_seconds(response.headers.get("Retry-After", "")),
-                )
+                    return Reply(Answer(True), await _read(response.content, most))
+                answered = (await _read(response.content, READ_BYTES)).decode(errors="replace")
+                refusal = self.shown(f"{response.reason or ''}: {answered}")
+                wait = _retry_seconds(response.headers.get("Retry-After", ""))
+                return Reply(Answer(False, f"{host} answers {response.status} {refusal}", wait))
         except TimeoutError:
-            return Answer(False, f"{host} has not answered within {self._timeout:g} s")
+            return Reply(Answer(False, f"{host} has not answered within {self._timeout:g} s"))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # The text of such an error may quote the address.
             reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            return Answer(False, f"{host} cannot be reached ({reason})")
+            return Reply(Answer(False, f"{host} cannot be reached ({reason})"))
+
+    def shown(self, text: str) -> str:
+        """Returns the text of a server as far as it may be shown. Servers quote the address that they do not know; the
+        cut comes last, and leaves no part of a secret."""
+        return _one_line(self._redact(text))[:REFUSAL_CHARACTERS]
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+class Endpoint:
+    """One address, or each instance of a cluster. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        urls: Iterable[SecretStr],
+        timeout: float,
+        headers: Mapping[str, SecretStr] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`timeout`: of a whole request, seconds."""
+        self._urls = list(urls)
+        self._client = HttpClient(timeout, dict(headers or {}), tls, self._urls)
+        self._outages = OutageLog(log)
+
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Posts to all addresses; delivered when one of them accepts. Never raises but when cancelled."""
+        replies = await asyncio.gather(*(self._client.post(url, body, headers) for url in self._urls))
+        answers = [reply.answer for reply in replies]
+        failed = [answer for answer in answers if not answer.is_delivered]
+        if len(failed) == len(answers):
+            return failed[0]
+        for number, answer in enumerate(answers):
+            name = f"instance {number + 1} of {len(answers)}"
+            if answer.is_delivered:
+                self._outages.note_success(name)
+            else:
+                self._outages.note_failure(name, f"{answer.reason}; another instance was told", answer.reason)
+        return Answer(True)
+
+    async def close(self) -> None:
+        await self._client.close()
 
 
 class HttpReceiver:
     """A Receiver that posts the message of each notice to an endpoint."""
 
-    def __init__(self, endpoint: Endpoint, make_message: MakeMessage) -> None:
-        self._endpoint, self._make_message = endpoint, make_message
+    def __init__(self, endpoint: Endpoint, make_message: MakeMessage, make_digest: MakeDigest | None = None) -> None:
+        """Without `make_digest` the notices of a digest are sent one by one."""
+        self._endpoint, self._make_message, self._make_digest = endpoint, make_message, make_digest
 
     async def send(self, notice: Notice, now: float) -> Answer:
         message = self._make_message(notice, now)
         return await self._endpoint.post(message.body, {"Idempotency-Key": notice.key, **message.headers})
+
+    async def send_digest(self, notices: Sequence[Notice], now: float) -> Answer:
+        if self._make_digest is None:
+            answers = [await self.send(notice, now) for notice in notices]
+            return next((answer for answer in answers if not answer.is_delivered), answers[0])
+        message = self._make_digest(notices, now)
+        return await self._endpoint.post(message.body, {"Idempotency-Key": digest_key(notices), **message.headers})
 
     async def close(self) -> None:
         await self._endpoint.close()
@@ -142,6 +184,14 @@ def tls_context(ca: Path) -> ssl.SSLContext:
 def _retry_seconds(header: str) -> float:
     """Returns a Retry-After in seconds, 0 for a date, which no known receiver sends."""
     return float(header) if header.isdecimal() else 0.0
+
+
+async def _read(stream: aiohttp.StreamReader, most: int) -> bytes:
+    """Reads at most `most` bytes of a body."""
+    parts = list[bytes]()
+    while (left := most - sum(map(len, parts))) > 0 and (part := await stream.read(left)):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _one_line(text: str) -> str:

@@ -1,92 +1,107 @@
-"""Slack: an incoming webhook, text and blocks (Block Kit)."""
+"""Slack: an incoming webhook, or an app with a bot token, which updates its messages and tells a spike's life in a
+thread."""
 
-from functools import partial
-from typing import Any, Final, Literal
+import re
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, SecretStr, model_validator
 
-from processors.alerts.fields import SecretUrl
+from processors.alerts.fields import FlawAt, ReceiverUrl, Secret, SecretUrl, Switch, Words
+from processors.alerts.pictures.chart import NO_PICTURES, is_drawable
 from processors.alerts.ports import Notice, Receiver
-from processors.alerts.receivers.http import Message, compact_json
-from processors.alerts.receivers.settings import ReceiverSettings, Sender
-from processors.alerts.receivers.wording import (
-    authors_of,
-    details,
-    headline,
-    link_to,
-    posts_of,
-    reasons_of,
-    shorten,
-)
-from schemas.alert_words import clock, plain_line
+from processors.alerts.receivers.http import HttpClient, Message, compact_json
+from processors.alerts.receivers.settings import HttpSettings, Sender
+from processors.alerts.receivers.slack_api import SlackApi, SlackBot, SlackPolicy
+from processors.alerts.receivers.slack_blocks import Content, slack_content, slack_digest
+from processors.alerts.receivers.wording import Links
 
-HEADER_LIMIT: Final = 150
-SECTION_LIMIT: Final = 3_000
-TEXT_LIMIT: Final = 4_000
-FIELD_LIMIT: Final = 2_000
-NAME_LIMIT: Final = 200
-URL_LIMIT: Final = 500
-"""Slack's limits (https://docs.slack.dev/reference/block-kit/blocks); a longer message is refused as a whole."""
+SLACK_API: Final = "https://slack.com/api"
+BOT_FIELDS: Final = ("channel", "api", "update", "threads", "picture")
+"""Fields that need a bot token: an incoming webhook can only post."""
 
 
-class SlackSettings(ReceiverSettings):
-    """A Slack channel, or any service with the format of Slack's incoming webhooks. Knowledge of the address is the
-    permission to post: the address is a secret."""
+def _check_channel(text: str) -> str:
+    if not re.fullmatch(r"[CGD][A-Z0-9]{6,20}", text):
+        raise ValueError('must be the id of a channel, at the end of "Copy link" in Slack: C0123456789')
+    return text
+
+
+def _check_token(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"xox[a-z]-[A-Za-z0-9-]{5,250}", secret.get_secret_value()):
+        raise ValueError('must be the "Bot User OAuth Token" of a Slack app, which begins with xoxb-')
+    return secret
+
+
+class SlackSettings(HttpSettings):
+    """A Slack channel. `url`: an incoming webhook, or any service with the same format; knowledge of the address is
+    the permission to post. Or `token` of a bot and its `channel`.
+
+    `update`: one message tells the newest state. `threads`: states are told in the message's thread. `picture`: shown
+    in the thread. `api`: address of Slack's Web API.
+    """
 
     kind: Literal["slack"]
-    url: SecretUrl
+    url: SecretUrl | None = None
+    token: Annotated[Secret, AfterValidator(_check_token)] | None = None
+    channel: Annotated[Words, AfterValidator(_check_channel)] | None = None
+    update: Switch = True
+    threads: Switch = True
+    picture: Switch = True
+    api: ReceiverUrl = SecretStr(SLACK_API)
+
+    @model_validator(mode="after")
+    def _has_one_way(self) -> "SlackSettings":
+        if (self.url is None) == (self.token is None):
+            given = "is there beside token" if self.url is not None else "is missing"
+            raise FlawAt(
+                ("url",), f"{given}; name either the url of an incoming webhook, or token and channel of a bot"
+            )
+        if self.token is not None and self.channel is None:
+            raise FlawAt(("channel",), "is missing; name the channel to which the bot posts: C0123456789")
+        if self.url is not None and (named := [name for name in BOT_FIELDS if name in self.model_fields_set]):
+            raise FlawAt((named[0],), "needs a bot: an incoming webhook can only post; name a token instead of the url")
+        return self
 
     @property
     def addresses(self) -> list[SecretStr]:
-        return [self.url]
+        return [self.api if self.url is None else self.url]
+
+    @property
+    def notes(self) -> list[str]:
+        return [NO_PICTURES] if self.takes_picture and not is_drawable() else []
+
+    @property
+    def takes_picture(self) -> bool:
+        return self.token is not None and self.picture
+
+    @property
+    def is_updated(self) -> bool:
+        return self.token is not None and self.update
 
     def open(self, name: str, sender: Sender) -> Receiver:
-        return self.open_http(name, partial(slack_message, link=sender.link))
+        if self.token is None or self.channel is None:
+            return self.open_http(name, _Webhook(sender.links).message, _Webhook(sender.links).digest)
+        headers = {**self.headers, "Authorization": SecretStr(f"Bearer {self.token.get_secret_value()}")}
+        tls = self.open_tls(name)
+        client = HttpClient(self.timeout, headers, tls, [self.token])
+        uploads = HttpClient(self.timeout, {}, tls, [])
+        policy = SlackPolicy(self.channel, self.update, self.threads, self.timeout)
+        return SlackBot(SlackApi(client, uploads, self.api), policy, sender.links)
 
 
-def slack_message(notice: Notice, now: float, link: str | None) -> Message:
-    """Returns the message of a notice, within Slack's limits. Text of the spike cannot become a mention or a link."""
-    alert = notice.alert
-    key = shorten(alert["conversation"], NAME_LIMIT)
-    line = headline(alert)
-    reasons = "\n".join(f"• {reason}" for reason in reasons_of(alert)) or "no reasons were given"
-    fields = [f"*{name}*\n{text}" for name, text in details(alert).items()]
-    blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": {"type": "plain_text", "text": shorten(_escape(line), HEADER_LIMIT)}},
-        {"type": "section", "text": _markdown(reasons)},
-        {"type": "section", "fields": [_markdown(text, FIELD_LIMIT) for text in fields]},
-    ]
-    if posts := posts_of(alert):
-        blocks.append({"type": "section", "text": _links("*Posts*", posts)})
-    if authors := authors_of(alert):
-        blocks.append({"type": "section", "text": _markdown("*Authors*\n" + "\n".join(authors))})
-    page = link_to(link, alert)
-    if page and len(page) < SECTION_LIMIT - 20:
-        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"<{page}|Look at it>"}})
-    # Cut before it is fenced, so that the fence is never cut. A backtick would end the fence; in SQL it stands in a
-    # literal alone, where its byte means the same.
-    evidence = shorten(_escape(alert["evidence"].replace("`", "\\x60")), SECTION_LIMIT - 10)
-    blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"```{evidence}```"}})
-    foot = f"{notice.severity} · as of {clock(alert['as_of'])} · {plain_line(notice.key)} · {plain_line(key)}"
-    blocks.append({"type": "context", "elements": [_markdown(foot)]})
-    text = shorten(_escape(f"{line}\n{reasons}"), TEXT_LIMIT)
-    return Message(compact_json({"text": text, "blocks": blocks}), {"Content-Type": "application/json"})
+class _Webhook:
+    """The messages of an incoming webhook."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    def message(self, notice: Notice, now: float) -> Message:
+        return _posted(slack_content(notice, self._links))
+
+    def digest(self, notices: Sequence[Notice], now: float) -> Message:
+        return _posted(slack_digest(notices, self._links))
 
 
-def _links(title: str, posts: list[tuple[str, str | None]]) -> dict[str, str]:
-    """Returns a line for each post, a link where the address is known; lines beyond Slack's limit are left out."""
-    lines = [title]
-    for post, url in posts:
-        name = shorten(_escape(post).replace("|", "¦"), NAME_LIMIT)
-        line = f"<{_escape(url)}|{name}>" if url is not None and len(url) < URL_LIMIT else name
-        if len("\n".join([*lines, line])) <= SECTION_LIMIT:
-            lines.append(line)
-    return {"type": "mrkdwn", "text": "\n".join(lines)}
-
-
-def _markdown(text: str, limit: int = SECTION_LIMIT) -> dict[str, str]:
-    return {"type": "mrkdwn", "text": shorten(_escape(text), limit)}
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _posted(content: Content) -> Message:
+    return Message(compact_json(content), {"Content-Type": "application/json"})

@@ -17,6 +17,8 @@ LINK_CURE: Final = (
     "{post}, {from} and {to} stand for the post and the time to show"
 )
 
+PAGE_CURE: Final = "must be the address of the live page, as receivers can open it: https://engagement.example"
+
 _NETLOC: Final = re.compile(
     r"(?:(?P<userinfo>[^@]*)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+)(?::(?P<port>[0-9]{0,5}))?"
 )
@@ -61,6 +63,20 @@ def check_link(text: str) -> str:
     except ValueError:
         raise ValueError(LINK_CURE) from None
     return text
+
+
+def check_page(text: str) -> str:
+    """Returns the address of the live page without a slash at its end. Raises ValueError for an address to which no
+    path can be added."""
+    if userinfo_of(text):
+        raise ValueError("holds a password, which every receiver would get; leave it out")
+    try:
+        is_base = not check_url(text).query
+    except ValueError:
+        is_base = False
+    if not is_base or "{" in text or text.endswith("?"):
+        raise ValueError(PAGE_CURE)
+    return text.rstrip("/")
 
 
 def check_source(text: str) -> str:
