@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from deploy.clickhouse.drafting import escaped_text
+from deploy.clickhouse.feeds import post_history_query
 from deploy.clickhouse.views import all_views
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
@@ -108,8 +109,11 @@ def on_clickhouse(truth: dict[str, PostTruth], before: dict[str, dict[str, str]]
         [ids, clicks, scores] = client.select(
             "SELECT post_id, clicks, score_default FROM post_metrics_at(t = '2026-02-01 00:00:00') ORDER BY post_id"
         )
-        for view in ("post_metrics_v", "post_history_v"):
-            found = client.select(f"SELECT post_id, clicks, clicks_actors, clicks_24h >= 0 FROM {view}")
+        for view, further in (
+            ("post_metrics_v", "clicks_actors, clicks_24h >= 0"),
+            ("post_history_v", "score_default"),
+        ):
+            found = client.select(f"SELECT post_id, clicks, {further} FROM {view}")
             assert dict(zip(found[0], found[1], strict=True)) == {post_id: truth[post_id].net[3] for post_id in posts}
         nets = {post_id: dict(zip(MEASURES, truth[post_id].net, strict=True)) for post_id in posts}
         weights = {"likes": 1, "shares": 2, "comments": 3, "clicks": 0.5}
@@ -148,7 +152,7 @@ def migration_of(before: dict[str, dict[str, str]]) -> str:
     alters += [
         f"DROP VIEW IF EXISTS {feed} {{cluster}};",
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS {feed} {{cluster}} TO {{database}}.post_history AS "
-        "SELECT * FROM {database}.post_metrics;",
+        f"{post_history_query()};",
     ]
     return "\n\n".join(alters) + "\n"
 

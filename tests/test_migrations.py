@@ -9,6 +9,7 @@ import pytest
 from deploy.clickhouse.views import all_views
 from pipeline.clickhouse import migrations
 from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.compression import uncompressed_tables
 from pipeline.clickhouse.ddl import render
 from pipeline.clickhouse.migrations import (
     BASELINE,
@@ -95,6 +96,20 @@ def test_durable_tables_sync_each_insert_and_can_go_back(settings: Settings) -> 
     assert synced == [False, True, False]
 
 
+def test_tables_are_compressed_unless_somebody_chose_otherwise(client: ClickHouse, settings: Settings) -> None:
+    client.execute("ALTER TABLE events RESET SETTING default_compression_codec")
+    client.execute("ALTER TABLE posts MODIFY SETTING default_compression_codec = 'ZSTD(9)'")
+    assert uncompressed_tables(client) == ["events"]
+    migrate(settings)
+    names, engines = client.select(
+        "SELECT name, extract(engine_full, 'default_compression_codec = \\'([^\\']+)') FROM system.tables "
+        "WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
+    )
+    codecs = dict(zip(names, engines, strict=True))
+    assert [codecs[table.name] for table in TABLES if table.name != "posts"] == ["ZSTD(1)"] * (len(TABLES) - 1)
+    assert codecs["posts"] == "ZSTD(9)"
+
+
 def test_a_changed_file_is_refused(client: ClickHouse, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     first, *rest = all_migrations()
     monkeypatch.setattr(migrations, "all_migrations", lambda: [Migration(first.name, first.sql + "-- more"), *rest])
@@ -141,7 +156,8 @@ def test_fed_tables_hold_what_they_are_fed(client: ClickHouse) -> None:
     )
     assert client.select("SELECT post_id FROM known_posts ORDER BY post_id") == [["p", "q"]]
     for seen in (1, 2):
-        client.insert("post_metrics", {"post_id": ["p"], "as_of": [60 * seen], "likes": [seen], "version": [seen]})
+        row = {"as_of": [60 * seen], "age_minutes": [seen], "likes": [seen], "version": [seen]}
+        client.insert("post_metrics", {"post_id": ["p"], **row})
     assert client.select("SELECT likes FROM post_metrics FINAL") == [[2]]
     assert client.select("SELECT likes FROM post_history FINAL ORDER BY as_of") == [[1, 2]]
 

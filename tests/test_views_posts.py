@@ -38,6 +38,7 @@ def _rows(minute: int, waiting_since: int) -> list[dict[str, Any]]:
     known: dict[str, Any] = {
         "post_id": "known",
         "as_of": minute - 60,
+        "age_minutes": 10,
         "share_size": 11,
         "share_depth": 3,
         "share_structural_virality": 2.5,
@@ -55,7 +56,13 @@ def _rows(minute: int, waiting_since: int) -> list[dict[str, Any]]:
     }
     unknown = known | {"post_id": "unknown", "spread_reason": 1, "thread_reason": 1, "share_parents_known": 0}
     huge = known | {"post_id": "huge", "spread_reason": 9, "thread_reason": 2, "tree_truncated": 1, "share_levels": []}
-    nothing = {"post_id": "nothing", "as_of": minute - 60, "first_response_p50": math.nan, "reproduction": math.nan}
+    nothing = {
+        "post_id": "nothing",
+        "as_of": minute - 60,
+        "age_minutes": 10,
+        "first_response_p50": math.nan,
+        "reproduction": math.nan,
+    }
     return [known, unknown, huge, nothing | {"spread_reason": 2, "share_size": 1, "share_levels": []}]
 
 
@@ -64,8 +71,8 @@ def _shown(client: ClickHouse, view: str, *names: str) -> dict[str, tuple[Any, .
     return {row[0]: row[1:] for row in zip(*columns, strict=True)}
 
 
-@pytest.mark.parametrize("view", ["post_metrics_v", "post_history_v"])
-def test_trees(client: ClickHouse, view: str) -> None:
+def test_trees(client: ClickHouse) -> None:
+    view = "post_metrics_v"
     assert _shown(client, view, "share_size", "share_depth", "share_structural_virality", "share_note") == {
         "known": (11, 3, 2.5, None),
         "unknown": (11, 3, 2.5, FLAT),
@@ -79,6 +86,12 @@ def test_trees(client: ClickHouse, view: str) -> None:
         "nothing": ([], [], None),
     }
     assert _shown(client, view, "comment_structural_virality")["known"] == (None,)
+    assert _shown(client, "post_history_v", "share_depth", "share_structural_virality") == {
+        "known": (3, 2.5),
+        "unknown": (3, 2.5),
+        "huge": (None, None),
+        "nothing": (0, 0),
+    }
 
 
 @pytest.mark.parametrize("view", ["post_metrics_v", "post_history_v"])
@@ -130,7 +143,14 @@ def test_the_half_life_of_the_rate_is_as_of_now_and_then(client: ClickHouse, min
 def test_what_was_known_then_stays(client: ClickHouse, minute: int) -> None:
     client.insert(
         "post_metrics",
-        {"post_id": ["known"], "as_of": [minute], "likes": [5], "reproduction": [0.5], "version": [2]},
+        {
+            "post_id": ["known"],
+            "as_of": [minute],
+            "age_minutes": [11],
+            "likes": [5],
+            "reproduction": [0.5],
+            "version": [2],
+        },
     )
     assert _shown(client, "post_metrics_v", "likes", "reproduction")["known"] == (5, 0.5)
     columns = client.select(

@@ -190,9 +190,10 @@ class PostTruth:
 
     @cached_property
     def _row(self) -> dict[str, Any]:
-        net, entropy = self.net, self.entropy
+        net, entropy, facts = self.net, self.entropy, self.facts()
         return {
             "as_of": self.as_of * 60,
+            "age_minutes": self.as_of - facts["created_at"] // 60_000_000 if facts else 0,
             "events_seen": self.events_seen,
             **dict(zip(NAMES, net, strict=True)),
             "actors": len({actor for _, _, actor, _ in self.standing if actor}),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from schemas.metrics import MEASURES, WeightSet
-from schemas.tables import LABELS, NAN, NOT_A_TIME, STORED_AT, VERSION, Column, Table
+from schemas.tables import LABELS, NAN, NOT_A_TIME, STORED_AT, VERSION, ZERO, Column, Table
 
 HIDDEN: Final = (VERSION.name, STORED_AT.name)
 """Columns by which a table keeps its newest row; views leave them out."""
@@ -26,7 +26,11 @@ AS_TEXT: Final = {
 }
 """Type of several values -> the SQL of one text for tools that cannot show such a type."""
 
-NULL_WHERE_STORED: Final = {NAN: "if(isNaN({0}), NULL, {0})", NOT_A_TIME: "nullIf({0}, toDateTime(0, 'UTC'))"}
+NULL_WHERE_STORED: Final = {
+    NAN: "if(isNaN({0}), NULL, {0})",
+    NOT_A_TIME: "nullIf({0}, toDateTime(0, 'UTC'))",
+    ZERO: "nullIf({0}, 0)",
+}
 """The value that a table stores for "not known" -> the SQL that turns it into NULL."""
 
 LAST_TIME: Final = "2106-01-01 00:00:00"

@@ -113,10 +113,18 @@ LEFT ANY JOIN
 
 
 def post_history_view() -> View:
-    """Shows post_history, every column as of the row's own `as_of`."""
-    return view(
-        "post_history_v", POST_HISTORY.comment, metric_columns("m.as_of"), "FROM {database}.post_history AS m FINAL"
-    )
+    """Shows post_history with scores. A step that is not over yet is shown as of now: nothing has come since then."""
+    at = f"least(m.as_of, {NOW})"
+    shown: list[Shown] = []
+    for column in POST_HISTORY.columns:
+        if column.name in HIDDEN:
+            continue
+        shown.append((column, at) if column.name == "as_of" else shown_column(column, "m"))
+        shown += _derived(column.name, at)
+        if column.name == "actors":
+            scores = ((POST_METRICS[f"score_{name}"], weights) for name, weights in WEIGHT_SETS.items())
+            shown += [(score, weighted(weights, "m.{}")) for score, weights in scores]
+    return view("post_history_v", POST_HISTORY.comment, shown, "FROM {database}.post_history AS m FINAL")
 
 
 def metrics_at_view() -> View:

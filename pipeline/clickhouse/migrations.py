@@ -20,6 +20,7 @@ from importlib.resources import files
 from typing import Final
 
 from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.compression import set_compression
 from pipeline.clickhouse.ddl import render
 from pipeline.clickhouse.moves import run_statements
 from pipeline.clickhouse.views import ViewChanges, make_record_of_views, pending_views, record_views, write_views
@@ -55,7 +56,7 @@ VIEWS_BEFORE_BASELINE: Final = (
 )
 """Views that migrations 0001 to 0005 created, so that `init` drops those that are not defined any more."""
 
-ATTEMPTS: Final = 6
+ATTEMPTS: Final = 12
 """How often `migrate` tries, where another client that migrates at the same moment gets in its way."""
 
 DURABLE: Final = ("fsync_after_insert", "fsync_part_directory")
@@ -124,9 +125,10 @@ def migrate(settings: Settings) -> Changes:
         stale = pending_views(clickhouse, settings)
         for attempt in range(ATTEMPTS):
             try:
-                for migration in pending:
+                for migration in pending_migrations(clickhouse):
                     _apply(migration, clickhouse, settings)
                 _set_durability(clickhouse, settings)
+                set_compression(clickhouse, settings)
                 verify_tables(clickhouse)
                 write_views(clickhouse, settings)
                 break

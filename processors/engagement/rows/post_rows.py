@@ -11,6 +11,7 @@ from processors.engagement.fold.fold import Fold
 from processors.engagement.fold.layout import COMMENT_TREE, MEASURE_OF_TREE, SHARE_TREE
 from processors.engagement.fold.results import Panes, Snapshot
 from processors.engagement.rows.post_facts import Facts
+from processors.virality.clock import NO_MINUTE
 from schemas.metrics import (
     CHANNELS_SHOWN_FROM,
     FOLD_VERSION,
@@ -102,7 +103,11 @@ def of_posts(fold: Fold, rows: Array) -> Columns:
 
 def of_snapshot(fold: Fold, rows: Array, posts: Snapshot) -> Columns:
     """Makes the same rows from a snapshot of these posts."""
-    return {**post_metrics(names(fold, rows), posts), **fold.threads(rows)}
+    return {
+        **post_metrics(names(fold, rows), posts),
+        "age_minutes": _ages(fold.tables.posts["created"][rows], posts.as_of),
+        **fold.threads(rows),
+    }
 
 
 def names(fold: Fold, rows: Array) -> Array:
@@ -110,6 +115,12 @@ def names(fold: Fold, rows: Array) -> Array:
     ids = np.empty(len(rows), object)
     ids[:] = [fold.post_ids[row] for row in rows.tolist()]
     return ids
+
+
+def _ages(created: Array, as_of: Array) -> Array:
+    """Returns the minutes from `created` to `as_of`, 0 where `created` is not known."""
+    ages: Array = np.where(created == NO_MINUTE, 0, as_of.astype(np.int64) - created).astype(np.uint32)
+    return ages
 
 
 def _scores(posts: Snapshot) -> Columns:
