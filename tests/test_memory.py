@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from pipeline.observability.metrics import MEMORY_PARTS
+from pipeline.observability.metrics import MEMORY_PARTS, WorkerMetrics
 from processors.columnar.hashing import Hasher
 from processors.columnar.sets import Sets
 from processors.conversation.cells import CellArrays, texts
@@ -58,7 +58,7 @@ def test_posts_are_read_from_the_log_however_little_is_known_of_it() -> None:
         database.known.add(post)
     reads: list[str] = []
     store = FakeStore(database, hasher, before_call=reads.append)
-    cold = ColdPosts(store, hasher, lambda action: action(), known_bytes=0)
+    cold = ColdPosts(store, hasher, lambda action: action(), WorkerMetrics(), known_bytes=0)
     cold.assign([0], 1)
     assert cold._load().has(hasher.hashes(posts)).all()
     cold.note_gone(["late"])

@@ -16,7 +16,6 @@ eviction changes no number.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
 from threading import Event
 from typing import Final
 
@@ -24,12 +23,11 @@ import numpy as np
 
 from pipeline.brands import Brands
 from pipeline.errors import Unavailable
-from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
 from processors.engagement.cells.records import records_of
 from processors.engagement.decoding import DecodingPolicy, decode_events, misplaced_event, split_runs
-from processors.engagement.fold.columns import EventColumns, identify
+from processors.engagement.fold.columns import identify
 from processors.engagement.fold.threads import ThreadPolicy
 from processors.engagement.outcomes import count_outcomes, count_unknown_fields
 from processors.engagement.ports import EngagementPorts
@@ -102,7 +100,7 @@ class EngagementJob:
 
         waits = WaitPolicy(self._policy.first_wait, self._policy.longest_wait)
         self._retry, self._retry_send = StoreRetry(waits, note_store), StoreRetry(waits)
-        self._cold = ColdPosts(ports.log, ports.hasher, self._retry, self._policy.known_bytes)
+        self._cold = ColdPosts(ports.log, ports.hasher, self._retry, ports.metrics, self._policy.known_bytes)
         self.memory_bytes = self._policy.memory_bytes
         """The most memory that posts may take. The caller may change it between two batches."""
         self._spreading = Spreading(self._policy.forecast or load_parameters())
@@ -180,7 +178,7 @@ class EngagementJob:
         with self._metrics.time_step("decode"):
             events, owners, records, dead = decode_events(runs, self._policy.decoding)
             count_unknown_fields(self._metrics, runs)
-        posts, is_misplaced = self._post_rows(events)
+        posts, is_misplaced = self._cold.place(self._state, events)
         for number in np.flatnonzero(is_misplaced).tolist():
             belongs = int(partitions_of([events.post_id[number]], self._of)[0])
             dead.append(misplaced_event(owners[number], records[number], belongs, self._of))
@@ -191,27 +189,6 @@ class EngagementJob:
         count_outcomes(self._metrics, events, outcomes.outcomes, dead)
         self._judged_records += len(events) + len(dead)
         self._dead_records += len(dead)
-
-    def _post_rows(self, events: EventColumns) -> tuple[Array, Array]:
-        """Returns the post row of each event, and a mask of the events on a partition that is not their post's. Reads
-        cold posts through."""
-        fold = self._state.fold
-        posts = fold.find(events.post_id)
-        missing = list(dict.fromkeys(events.post_id[number] for number in np.flatnonzero(posts < 0).tolist()))
-        if missing:
-            partitions = partitions_of(missing, self._of)
-            seen = set(zip(events.post_id, events.partition.tolist(), strict=True))
-            is_owned = np.array([pair in seen for pair in zip(missing, partitions.tolist(), strict=True)])
-            if is_owned.any():
-                with self._metrics.time_step("read_through"):
-                    owned = list(compress(missing, is_owned.tolist()))
-                    cold_reads = self._cold.bring(self._state, owned, partitions[is_owned])
-                self._metrics.count_cold_reads(cold_reads)
-            posts = fold.find(events.post_id)
-        is_misplaced = posts < 0
-        in_memory = ~is_misplaced
-        is_misplaced[in_memory] = fold.partitions(posts[in_memory]) != events.partition[in_memory]
-        return posts, is_misplaced
 
     def _flush(self, now: Callable[[], float]) -> Reached:
         """Does steps 1 to 3 and returns how far they stored. Every statement is idempotent: one that failed is sent

@@ -1,13 +1,17 @@
 """Read-through of posts that are not in memory: their events in the log are read before new ones are folded (law 3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.arrays import Array
 from processors.columnar.hashing import Hasher
+from processors.columnar.partitioning import partitions_of
 from processors.engagement.fold import kernels
+from processors.engagement.fold.columns import EventColumns
 from processors.engagement.known import KnownPosts
 from processors.engagement.ports import EventLog, LoggedEvents
 from processors.engagement.rows.post_facts import PostEvent
@@ -19,8 +23,11 @@ class ColdPosts:
     """Brings posts into memory. Keeps in mind which posts the log has, so that a new post costs no look-up. Beyond
     `known_bytes` of memory a filter does that, and some new posts cost one."""
 
-    def __init__(self, log: EventLog, hasher: Hasher, retry: StoreRetry, known_bytes: int = 128 << 20) -> None:
+    def __init__(
+        self, log: EventLog, hasher: Hasher, retry: StoreRetry, metrics: WorkerMetrics, known_bytes: int = 128 << 20
+    ) -> None:
         self._log, self._hasher, self._retry, self._known_bytes = log, hasher, retry, known_bytes
+        self._metrics = metrics
         self._known: KnownPosts | None = None
         self._partitions: tuple[int, ...] = ()
         self._of = 1
@@ -28,6 +35,27 @@ class ColdPosts:
     def assign(self, partitions: Iterable[int], of: int) -> None:
         """Sets the owned partitions, out of `of`. Their posts in the log are read when they are first needed."""
         self._partitions, self._of, self._known = tuple(sorted(partitions)), of, None
+
+    def place(self, state: PostsState, events: EventColumns) -> tuple[Array, Array]:
+        """Returns the post row of each event, and a mask of the events on a partition that is not their post's. Reads
+        cold posts through."""
+        fold = state.fold
+        posts = fold.find(events.post_id)
+        missing = list(dict.fromkeys(events.post_id[number] for number in np.flatnonzero(posts < 0).tolist()))
+        if missing:
+            partitions = partitions_of(missing, state.of)
+            seen = set(zip(events.post_id, events.partition.tolist(), strict=True))
+            is_owned = np.array([pair in seen for pair in zip(missing, partitions.tolist(), strict=True)])
+            if is_owned.any():
+                with self._metrics.time_step("read_through"):
+                    owned = list(compress(missing, is_owned.tolist()))
+                    cold_reads = self.bring(state, owned, partitions[is_owned])
+                self._metrics.count_cold_reads(cold_reads)
+            posts = fold.find(events.post_id)
+        is_misplaced = posts < 0
+        in_memory = ~is_misplaced
+        is_misplaced[in_memory] = fold.partitions(posts[in_memory]) != events.partition[in_memory]
+        return posts, is_misplaced
 
     def bring(self, state: PostsState, post_ids: Sequence[str], partitions: Array) -> int:
         """Adds posts, none of which is in memory, with all their events in the log. Returns the number of posts that
