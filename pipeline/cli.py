@@ -45,6 +45,10 @@ PROCESSING_COMMANDS: Final[CommandTable] = {
         "processors.commands:recount",
         "Compute derived rows again from the log of events, or only compare them.",
     ),
+    "retain": (
+        "processors.retention.commands:retain",
+        "Delete posts and minutes that are older than the retention.",
+    ),
     "dead-letters": (
         "producers.mapping.letters:dead_letters",
         "List, show, edit and resend records that could not be processed.",

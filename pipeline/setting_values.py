@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 FILES: Final = {
     "kafka_ca": "a PEM file of CA certificates",
@@ -64,3 +64,9 @@ def _checked_address(value: SecretStr) -> SecretStr:
 Servers = Annotated[str, AfterValidator(_checked_servers)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 ClickHouseAddress = Annotated[SecretStr, AfterValidator(_checked_address)]
+
+Days = Annotated[float | None, Field(ge=1, le=36_500)]
+"""Days that something is kept; None: for ever."""
+
+ManyDays = Annotated[float | None, Field(ge=30, le=36_500)]
+"""Days that minutes of conversations are kept: the spike detector looks back over 28."""

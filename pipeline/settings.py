@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipeline.clickhouse.url import ClickHouseUrl
 from pipeline.errors import SettingsError
 from pipeline.holds_secrets import HoldsSecrets
-from pipeline.setting_values import FILES, KEY_LENGTH, ClickHouseAddress, Servers, Zone, servers_of
+from pipeline.setting_values import FILES, KEY_LENGTH, ClickHouseAddress, Days, ManyDays, Servers, Zone, servers_of
 from pipeline.unknown_settings import warn_of_unknown_variables
 from schemas.topics import Topics
 
@@ -122,6 +122,11 @@ class Settings(HoldsSecrets, BaseSettings):
         description="... on these days, 1 is Monday: 1-5, 2,4,6, or over the end of the week 7-4 (Sunday to Thursday)",
     )
     business_zone: Zone = Field("UTC", description="... in this time zone: Europe/Berlin")
+
+    # Retention
+    retention_posts_days: Days = Field(None, description="Days after its newest event at which a post goes whole")
+    retention_conversations_days: ManyDays = Field(None, description="Days that minutes of conversations are kept")
+    retention_history_days: Days = Field(None, description="Days that the history of posts that stand is kept")
 
     # Forecast
     forecast: Path | None = Field(

@@ -19,6 +19,7 @@ from processors.conversation.recount_closed import NOTHING_CLOSED, ClosedChecked
 from processors.conversation.store import ClickHouseConversations
 from processors.engagement.recount import recount_posts
 from processors.engagement.store import ClickHouseLog
+from processors.retention.retention import retention_floors
 from processors.row_settings import row_settings
 from processors.row_settings_store import StoredRowSettings, agree_for_recount, check_for_comparison
 from processors.unread import Unread, count_unread, wait_until_read
@@ -183,10 +184,12 @@ def _recount(settings: Settings, report: _Report) -> None:
         for chunk in recount_posts(log, log, hasher, None if report.check else log, job_policy(settings, hasher)):
             report.posts, report.events = report.posts + chunk.posts, report.events + chunk.events
             report.differences += map(str, chunk.differences)
-        for differences in recount_minutes(cells, minutes, report.check):
+        floors = retention_floors(client)
+        floor = max(floors.get("posts", 0), floors.get("conversations", 0)) // 60
+        for differences in recount_minutes(cells, minutes, report.check, floor):
             report.differences += map(str, differences)
         report.mendable = len(report.differences)
-        for closed in check_closed(cells, client, settings.partitions, settings.lateness_seconds):
+        for closed in check_closed(cells, client, settings.partitions, settings.lateness_seconds, floor):
             report.closed = report.closed.plus(closed)
             report.differences += map(str, closed.differences)
 

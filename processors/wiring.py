@@ -41,6 +41,9 @@ from processors.engagement.store import ClickHouseLog
 from processors.engagement.watermarks.publisher import WatermarkPublisher
 from processors.engagement.watermarks.store import WatermarkStore
 from processors.engagement.watermarks.watermarks import WatermarkPolicy
+from processors.retention.hourly import HourlyRetention
+from processors.retention.policy import retention_policy
+from processors.retention.retention import Retention
 from processors.row_settings_store import StoredRowSettings, WorkerAgreement
 from processors.runtime.agent_thread import AgentThread, ThreadPorts
 from processors.runtime.kernel_progress import KernelProgress
@@ -92,9 +95,22 @@ def open_engagement(settings: Settings, context: AgentContext) -> EngagementAgen
     watermarks = WatermarkPublisher(
         WatermarkPolicy(settings.lateness_seconds, settings.idle_seconds), stored_watermarks, outbox
     )
-    return EngagementAgent(
-        EngagementAgentPorts(thread, job, watermarks, outbox, context.metrics, context.memory), settings.business_zone
-    )
+    agent_ports = EngagementAgentPorts(thread, job, watermarks, outbox, context.metrics, context.memory)
+    if retention_policy(settings).deletes:
+        retention = open_retention(settings, context.metrics)
+        thread.adopt(retention)
+        agent_ports = replace(agent_ports, on_assign=retention.assign)
+    return EngagementAgent(agent_ports, settings.business_zone)
+
+
+def open_retention(settings: Settings, metrics: WorkerMetrics) -> HourlyRetention:
+    """Puts the retention of a worker together."""
+
+    def connect() -> tuple[ClickHouse, Retention]:
+        clickhouse = ClickHouse(settings)
+        return clickhouse, Retention(clickhouse, settings, retention_policy(settings))
+
+    return HourlyRetention(connect, lambda retired: metrics.count_retired(retired.gone))
 
 
 def open_conversations(settings: Settings, context: AgentContext) -> ConversationAgent:

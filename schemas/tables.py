@@ -775,6 +775,35 @@ ROW_SETTINGS: Final = Table(
     ("setting",),
 )
 
+RETIRED_POSTS: Final = Table(
+    "retired_posts",
+    "One row per post that retention has looked at: marked, kept (an event came meanwhile), going or gone",
+    (
+        POST_ID,
+        Column("as_of", MINUTE_TIME, "as_of of the post's last row"),
+        Column("state", WORD, "marked, kept, going or gone"),
+        Column(
+            "version",
+            "UInt64",
+            "When the state was written, milliseconds since 1970: the latest wins",
+            "toUnixTimestamp64Milli(now64(3))",
+        ),
+    ),
+    ("post_id",),
+)
+
+RETENTION_FLOORS: Final = Table(
+    "retention_floors",
+    "One row per kind of rows that retention deletes: rows from before floor may be gone",
+    (
+        Column("kind", WORD, "posts, conversations or history"),
+        Column("floor", MINUTE_TIME, "Minutes before it may lack rows: posts as of then, minutes of conversations"),
+        STORED_AT,
+    ),
+    ("kind",),
+    version="floor",
+)
+
 TABLES: Final = (
     EVENTS,
     KNOWN_POSTS,
@@ -794,4 +823,6 @@ TABLES: Final = (
     DEAD_LETTERS,
     SOURCE_MARKS,
     ROW_SETTINGS,
+    RETIRED_POSTS,
+    RETENTION_FLOORS,
 )

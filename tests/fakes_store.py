@@ -136,6 +136,19 @@ class FakeStore:
                 first.setdefault(one[:3], one)
         return [one for one in first.values() if one.conversations]
 
+    def retired(self, post_ids: Sequence[str]) -> Mapping[str, int]:
+        self._before_call("retired")
+        rows = self._database.tables.get("retired_posts", {})
+        found = (rows[post_id,] for post_id in post_ids if (post_id,) in rows)
+        return {row["post_id"]: row["as_of"] for row in found if row["state"] != "kept"}
+
+    def retired_since(self, version: int) -> tuple[Sequence[str], int]:
+        self._before_call("retired_since")
+        rows = [
+            row for row in self._database.rows("retired_posts") if row["version"] >= version and row["state"] != "kept"
+        ]
+        return [row["post_id"] for row in rows], max((row["version"] for row in rows), default=version)
+
     def read_channels(self, post_ids: Sequence[str]) -> Sequence[str]:
         self._fail("read_channels")
         wanted = set(post_ids)

@@ -306,3 +306,20 @@ def _ticks(value: Any) -> Any:
     if isinstance(value, dict):
         return [part for pair in sorted(value.items()) for part in pair]
     return list(value) if isinstance(value, tuple) else value
+
+
+def test_retired_posts_are_those_that_were_not_kept(bench: Bench) -> None:
+    store = bench.store
+    assert store.retired(["a"]) == {}
+    post_ids, version = store.retired_since(7)
+    assert (list(post_ids), version) == ([], 7)
+    states = [("a", 60, "marked", 10), ("b", 120, "marked", 10), ("b", 120, "kept", 20), ("c", 180, "gone", 30)]
+    for post_id, as_of, state, version in states:
+        row = {"post_id": [post_id], "as_of": [as_of], "state": [state], "version": [version]}
+        store.upsert("retired_posts", row)
+    assert store.retired(["a", "b", "c", "d"]) == {"a": 60, "c": 180}
+    post_ids, version = store.retired_since(10)
+    assert {"a", "c"} <= set(post_ids) <= {"a", "b", "c"}
+    assert version == 30
+    assert store.retired_since(30) == (["c"], 30)
+    assert list(store.retired_since(31)[0]) == []

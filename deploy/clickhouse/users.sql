@@ -26,6 +26,12 @@ GRANT SELECT ON system.disks TO engagement_writer;
 -- Inserts use input(), and some queries bring a list of posts along: ClickHouse counts both as temporary tables.
 GRANT CREATE TEMPORARY TABLE ON *.* TO engagement_writer;
 
+-- Where workers themselves are to delete by ENGAGEMENT_RETENTION_*_DAYS; otherwise `engagement retain` runs as the admin:
+--
+--     GRANT ALTER DELETE ON engagement.events TO engagement_writer;
+--     ... and on post_minutes, post_history, conversation_posts, conversation_minutes and conversation_closed
+--     GRANT SELECT ON system.parts TO engagement_writer;
+
 CREATE SETTINGS PROFILE IF NOT EXISTS engagement_reader;
 
 -- With readonly = 2 a reader may change settings, as drivers do, but these only within the bounds. MIN matters: 0 means no limit.
@@ -113,7 +119,7 @@ GRANT SELECT ON system.tables TO engagement_admin;
 
 GRANT SELECT ON system.disks TO engagement_admin;
 
--- The views storage_v and merges_v show readers parts and merges with the rights of this role.
+-- The views storage_v and merges_v show readers parts and merges with the rights of this role; `retain` looks at parts, too.
 GRANT SELECT ON system.parts TO engagement_admin;
 
 GRANT SELECT ON system.merges TO engagement_admin;

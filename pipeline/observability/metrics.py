@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike
 from pipeline.observability.prometheus import MetricsRegistry, Registry
 from schemas.topics import KINDS
 
-EventOutcome = Literal["new", "duplicate", "conflicting", "late", "dead"]
-EVENT_OUTCOMES: Final[tuple[EventOutcome, ...]] = ("new", "duplicate", "conflicting", "late", "dead")
-"""The outcomes of an event. A `late` event counts like a `new` one: it is over a minute behind its post's newest."""
+EventOutcome = Literal["new", "duplicate", "conflicting", "late", "dead", "retired"]
+EVENT_OUTCOMES: Final[tuple[EventOutcome, ...]] = ("new", "duplicate", "conflicting", "late", "dead", "retired")
+"""The outcomes of an event. A `retired` event is a dead letter too, because retention has deleted its
+post. A `late` event counts like a `new` one: it is over a minute behind its post's newest."""
 
 UNKNOWN_KIND: Final = "unknown"
 """The kind of a dead record whose kind cannot be read."""
@@ -114,6 +115,7 @@ class WorkerMetrics(MetricsRegistry):
         self._state_posts = self.gauge("state_posts", "Posts in memory")
         self._state_events = self.gauge("state_events", "Events of the posts in memory")
         self._memory = self.gauge("memory_bytes", "Memory of what a worker keeps, by part of its budget", ["part"])
+        self._retired = self.counter("retired_posts_total", "Posts that retention in this worker has deleted")
         self._evicted = self.counter("evicted_posts_total", "Posts that left memory for want of room")
         self._cold = self.counter("cold_reads_total", "Posts looked up in the log because they were not in memory")
 
@@ -213,6 +215,10 @@ class WorkerMetrics(MetricsRegistry):
     def set_memory(self, part: MemoryPart, size: int) -> None:
         """Sets the size of a part of the memory, in bytes."""
         self._memory.labels(part).set(size)
+
+    def count_retired(self, posts: int) -> None:
+        """Counts posts that retention has deleted."""
+        self._retired.inc(posts)
 
     def count_evicted(self, posts: int) -> None:
         """Counts posts that left memory."""

@@ -70,16 +70,25 @@ class StoredMinutes:
             )
 
 
-def recount_minutes(cells: StoredCells, stored: StoredMinutes, check: bool) -> Iterator[list[Difference]]:
+def recount_minutes(
+    cells: StoredCells, stored: StoredMinutes, check: bool, floor: int = 0
+) -> Iterator[list[Difference]]:
     """Compares all minutes, some at a time, and writes them anew unless `check` is True. Blocks. Raises Unavailable,
-    Refused."""
+    Refused.
+
+    Before the minute `floor` retention may have deleted rows, and cells that a row rests on: there a row is compared
+    only where cells of its own version are left.
+    """
     for since, until in minute_windows(*cells.sizes([0], 1, 0), _CELLS_AT_ONCE, _LAST_MINUTE):
-        present = stored.rows(since, until)
+        present = _plain(stored.rows(since, until))
         fold = ConversationFold()
         for part in cells.window([0], 1, since, until):
             fold.add_cells(part)
         minutes = fold.add_up(fold.between(0, until))
-        expected = minute_columns(minutes, np.ones(len(minutes), np.bool_), final=True)
+        expected: Columns = minute_columns(minutes, np.ones(len(minutes), np.bool_), final=True)
+        is_whole = _with_all_cells(expected, present, floor)
+        present = _where(present, _with_all_cells(present, expected, floor))
+        expected = _where(expected, is_whole)
         differences: list[Difference] = []
         surplus = set(compare(CONVERSATION_MINUTES, {name: expected[name] for name in _COMPARED}, present, differences))
         highest = dict(zip(keys_of(CONVERSATION_MINUTES, expected), expected["version"].tolist(), strict=True))
@@ -98,12 +107,41 @@ def recount_minutes(cells: StoredCells, stored: StoredMinutes, check: bool) -> I
             if forged:
                 stored.remove(list(forged), list(forged.values()))
             is_final = dict(zip(keys, np.asarray(present["is_final"]).tolist(), strict=True))
-            _write_anew(stored, minutes, np.array([bool(is_final.get(key)) for key in highest], np.bool_))
+            final = np.zeros(len(minutes), np.bool_)
+            final[is_whole] = [bool(is_final.get(key)) for key in highest]
+            _write_anew(stored, minutes, final, is_whole)
         yield differences
 
 
-def _write_anew(stored: StoredMinutes, minutes: Minutes, is_final: Array) -> None:
-    """Writes the rows of all panes. The panes whose stored row is final stay final."""
-    for mask, final in ((is_final, True), (~is_final, False)):
+def _with_all_cells(rows: Columns, others: Columns, floor: int) -> Array:
+    """Returns which rows are of `floor` or later, or have the same version on both sides."""
+    versions = dict(zip(keys_of(CONVERSATION_MINUTES, others), _versions(others), strict=True))
+    kept = [
+        minute >= floor * 60 or versions.get(key) == version
+        for key, minute, version in zip(
+            keys_of(CONVERSATION_MINUTES, rows), np.asarray(rows["minute"]).tolist(), _versions(rows), strict=True
+        )
+    ]
+    return np.array(kept, np.bool_)
+
+
+def _where(rows: Columns, mask: Array) -> Columns:
+    return {name: values[mask] for name, values in rows.items()}
+
+
+def _plain(rows: Columns) -> Columns:
+    """Returns the columns as arrays."""
+    return {name: np.asarray(values) for name, values in rows.items()}
+
+
+def _versions(rows: Columns) -> list[int]:
+    """Returns the versions without their last bit, which says whether the row is final."""
+    versions: list[int] = (np.asarray(rows["version"], np.uint64) >> np.uint64(1)).tolist()
+    return versions
+
+
+def _write_anew(stored: StoredMinutes, minutes: Minutes, is_final: Array, is_whole: Array) -> None:
+    """Writes the rows of the panes that have all cells. The panes whose stored row is final stay final."""
+    for mask, final in ((is_whole & is_final, True), (is_whole & ~is_final, False)):
         if mask.any():
             stored.upsert(minute_columns(minutes, mask, final))

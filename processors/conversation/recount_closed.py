@@ -124,10 +124,14 @@ class ClosedChecked(NamedTuple):
 NOTHING_CLOSED: Final = ClosedChecked(0, 0, 0, [])
 
 
-def check_closed(cells: StoredSizes, client: Selects, of: int, lateness_seconds: float) -> Iterator[ClosedChecked]:
-    """Compares all counts at closing, some minutes at a time. `of`: the number of partitions of the topic
-    `conversations`. Blocks. Raises Unavailable, Refused."""
-    for since, until in minute_windows(*cells.sizes([0], 1, 0), _CELLS_AT_ONCE, _LAST_MINUTE):
+def check_closed(
+    cells: StoredSizes, client: Selects, of: int, lateness_seconds: float, floor: int = 0
+) -> Iterator[ClosedChecked]:
+    """Compares all counts at closing from the minute `floor` on, some minutes at a time; retention may have deleted
+    events and cells of before. `of`: the number of partitions of the topic `conversations`. Blocks. Raises Unavailable,
+    Refused."""
+    for first, until in minute_windows(*cells.sizes([0], 1, floor), _CELLS_AT_ONCE, _LAST_MINUTE):
+        since = max(first, floor)
         answer = client.select(
             ANSWER,
             {

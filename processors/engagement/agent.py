@@ -1,6 +1,7 @@
 """The engagement agent: runs the engagement job in a thread of its own, publishes watermarks and reports memory."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +25,8 @@ ADVANCE_SECONDS: Final = 1.0
 
 @dataclass(frozen=True)
 class EngagementAgentPorts:
-    """The parts that the engagement agent drives. All but `metrics` and `memory` belong to `thread`."""
+    """The parts that the engagement agent drives. All but `metrics` and `memory` belong to `thread`. `on_assign` is
+    called with the owned partitions at each assignment."""
 
     thread: AgentThread
     job: EngagementJob
@@ -32,6 +34,7 @@ class EngagementAgentPorts:
     outbox: PartitionProducer
     metrics: WorkerMetrics
     memory: MemoryBudget
+    on_assign: Callable[[list[int]], None] = lambda partitions: None
 
 
 class EngagementAgent:
@@ -41,7 +44,7 @@ class EngagementAgent:
         """`zone`: the IANA time zone of business hours, which is loaded before the first batch."""
         self._thread, self._job, self._watermarks = ports.thread, ports.job, ports.watermarks
         self._outbox, self._metrics, self._memory = ports.outbox, ports.metrics, ports.memory
-        self._zone = zone
+        self._zone, self._on_assign = zone, ports.on_assign
         self._advanced_at = 0.0
         self._tidiness = TidyState(time.monotonic())
         self._retry = StoreRetry(on_store=ports.thread.note_store)
@@ -75,6 +78,7 @@ class EngagementAgent:
         self._thread.agreement.look_soon()
         self._job.assign(partitions, of)
         self._watermarks.assign(partitions, of)
+        self._on_assign(partitions)
         if not partitions:
             self._thread.note_store(None)  # an agent without partitions does not wait for a store
 

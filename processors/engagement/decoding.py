@@ -118,6 +118,14 @@ def misplaced_event(run: Run, record: KafkaRecord, belongs: int, of: int) -> Dea
     )
 
 
+def retired_event(run: Run, record: KafkaRecord, as_of: int) -> DeadLetter:
+    """Makes the dead letter of an event of a post that retention has deleted. `as_of`: that of the post's last row, in
+    seconds since 1970."""
+    newest = datetime.fromtimestamp(as_of, UTC).isoformat(timespec="minutes")
+    said = f"the post has gone: its newest event was before {newest}, longer ago than ENGAGEMENT_RETENTION_POSTS_DAYS"
+    return dead_letter(run, record, InvalidEvent("post_id", f"{said}; a longer retention helps posts that still stand"))
+
+
 def _good(records: Sequence[KafkaRecord], kind: str) -> list[Event] | None:
     """Returns the events of records that are all good, as nearly always; None where a record is bad."""
     values = [record.value or b"" for record in records]

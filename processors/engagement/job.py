@@ -26,10 +26,16 @@ from pipeline.errors import Unavailable
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
 from processors.engagement.cells.records import records_of
-from processors.engagement.decoding import DecodingPolicy, decode_events, misplaced_event, split_runs
+from processors.engagement.decoding import (
+    DecodingPolicy,
+    decode_events,
+    misplaced_event,
+    retired_event,
+    split_runs,
+)
 from processors.engagement.fold.columns import identify
 from processors.engagement.fold.threads import ThreadPolicy
-from processors.engagement.outcomes import count_outcomes, count_unknown_fields
+from processors.engagement.outcomes import count_outcomes, count_retired, count_unknown_fields
 from processors.engagement.ports import EngagementPorts
 from processors.engagement.read_through import ColdPosts
 from processors.engagement.rows import post_rows
@@ -124,6 +130,7 @@ class EngagementJob:
         self._retry.given_up = self._retry_send.given_up = given_up
         before, reached = self._state.fold.run, self._reached
         try:
+            self._forget_retired(now())
             for part in split_runs(runs, RUN_RECORDS):
                 self._fold(part)
                 if self._is_full:
@@ -179,14 +186,20 @@ class EngagementJob:
             events, owners, records, dead = decode_events(runs, self._policy.decoding)
             count_unknown_fields(self._metrics, runs)
         posts, is_misplaced = self._cold.place(self._state, events)
+        late = []
         for number in np.flatnonzero(is_misplaced).tolist():
-            belongs = int(partitions_of([events.post_id[number]], self._of)[0])
-            dead.append(misplaced_event(owners[number], records[number], belongs, self._of))
+            post_id, run, record = events.post_id[number], owners[number], records[number]
+            if (as_of := self._cold.retired.get(post_id)) is not None:
+                late.append(retired_event(run, record, as_of))
+            else:
+                dead.append(misplaced_event(run, record, int(partitions_of([post_id], self._of)[0]), self._of))
         events, posts = events.where(~is_misplaced), posts[~is_misplaced]
         with self._metrics.time_step("fold"):
             outcomes = self._state.add_events(posts, identify(events, self._hasher), events)
-        self._unstored.add(runs, events, outcomes, dead)
+        self._unstored.add(runs, events, outcomes, [*dead, *late])
+        count_retired(self._metrics, late)
         count_outcomes(self._metrics, events, outcomes.outcomes, dead)
+        # An event of a post that has gone is a good one: it says nothing of the producer's schema.
         self._judged_records += len(events) + len(dead)
         self._dead_records += len(dead)
 
@@ -256,6 +269,11 @@ class EngagementJob:
         for partition, value in messages:
             self._retry_send(lambda partition=partition, value=value: outbox.send(partition, value))  # type: ignore[misc]
         self._retry_send(outbox.flush)
+
+    def _forget_retired(self, now: float) -> None:
+        rows = self._state.fold.find(self._cold.newly_retired(now))
+        if len(rows := rows[rows >= 0]):
+            self._cold.note_gone(self._state.forget(rows))
 
     def _evict(self) -> None:
         evicted, state = 0, self._state

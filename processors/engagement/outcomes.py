@@ -34,6 +34,12 @@ def count_outcomes(metrics: WorkerMetrics, events: EventColumns, outcomes: Array
         metrics.count_dead_letters(field, count)
 
 
+def count_retired(metrics: WorkerMetrics, late: Sequence[DeadLetter]) -> None:
+    """Counts events of posts that retention has deleted, by topic."""
+    for topic, count in Counter(letter.topic for letter in late).items():
+        metrics.count_events(topic.rpartition(".")[2].removesuffix("s"), "retired", count)
+
+
 def count_unknown_fields(metrics: WorkerMetrics, runs: Sequence[Run]) -> None:
     """Counts the fields that events do not have, by name, in a sample of one record of each run, and logs each name
     once. The place of the record changes from run to run."""

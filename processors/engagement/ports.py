@@ -46,6 +46,16 @@ class EventLog(Protocol):
         content of its first event in the log."""
         ...
 
+    def retired(self, post_ids: Sequence[str]) -> Mapping[str, int]:
+        """Reads which of these posts retention has retired, each with the as_of of its last row, in seconds since
+        1970."""
+        ...
+
+    def retired_since(self, version: int) -> tuple[Sequence[str], int]:
+        """Reads the posts that were retired at `version` (milliseconds since 1970, by the store's clock) or later, and
+        the highest version that was read; `version` where there is none."""
+        ...
+
     def read_channels(self, post_ids: Sequence[str]) -> Sequence[str]:
         """Reads the channels of all events of these posts, each once."""
         ...

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,12 @@ from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import OwnEvents, PostsState, Tagged
 from processors.runtime.retry import StoreRetry
 
+LOOK_SECONDS: Final = 20.0
+"""The time between two looks for posts that were retired; retention waits for much longer (processors/retention)."""
+
+OVERLAP_MS: Final = 600_000
+"""A look goes back so far behind the last one, because rows are not seen in the order of their times."""
+
 
 class ColdPosts:
     """Brings posts into memory. Keeps in mind which posts the log has, so that a new post costs no look-up. Beyond
@@ -31,6 +37,9 @@ class ColdPosts:
         self._known: KnownPosts | None = None
         self._partitions: tuple[int, ...] = ()
         self._of = 1
+        self.retired: Mapping[str, int] = {}
+        """The retired posts among those that were asked for last, with the as_of of each, in seconds since 1970."""
+        self._looks_at, self._retired_until = 0.0, 0
 
     def assign(self, partitions: Iterable[int], of: int) -> None:
         """Sets the owned partitions, out of `of`. Their posts in the log are read when they are first needed."""
@@ -39,7 +48,7 @@ class ColdPosts:
     def place(self, state: PostsState, events: EventColumns) -> tuple[Array, Array]:
         """Returns the post row of each event, and a mask of the events on a partition that is not their post's. Reads
         cold posts through."""
-        fold = state.fold
+        fold, self.retired = state.fold, {}
         posts = fold.find(events.post_id)
         missing = list(dict.fromkeys(events.post_id[number] for number in np.flatnonzero(posts < 0).tolist()))
         if missing:
@@ -58,17 +67,33 @@ class ColdPosts:
         return posts, is_misplaced
 
     def bring(self, state: PostsState, post_ids: Sequence[str], partitions: Array) -> int:
-        """Adds posts, none of which is in memory, with all their events in the log. Returns the number of posts that
-        the log was asked for. Raises as StoreRetry does; no post was added then."""
+        """Adds posts, none of which is in memory, with all their events in the log; posts that were retired are left
+        out and noted in `retired`. Returns the number of posts that the log was asked for. Raises as StoreRetry does;
+        no post was added then."""
         hashes = self._hasher.hashes(post_ids)
         is_logged = self._retry(self._load).has(hashes)
         # Reading comes before adding, so that a failure half-way leaves no post in memory that lacks events.
-        cold = [post_ids[number] for number in np.flatnonzero(is_logged).tolist()]
+        asked = [post_ids[number] for number in np.flatnonzero(is_logged).tolist()]
+        self.retired = self._retry(lambda: self._log.retired(asked)) if asked else {}
+        cold = [post_id for post_id in asked if post_id not in self.retired]
         logged = self._retry(lambda: read_logged_posts(self._log, self._hasher, cold, state)) if cold else None
+        if self.retired:
+            stands = np.array([post_id not in self.retired for post_id in post_ids])
+            post_ids, partitions = list(compress(post_ids, stands.tolist())), partitions[stands]
         state.add(post_ids, partitions)
         if logged is not None:
             add_logged_posts(logged, state)
-        return len(cold)
+        return len(asked)
+
+    def newly_retired(self, now: float) -> Sequence[str]:
+        """Returns the posts that were retired since the last look, when a look is due: each LOOK_SECONDS. `now`: Unix
+        time in seconds. Raises as StoreRetry does."""
+        if now < self._looks_at:
+            return ()
+        since = max(self._retired_until - OVERLAP_MS, 0)
+        post_ids, self._retired_until = self._retry(lambda: self._log.retired_since(since))
+        self._looks_at = now + LOOK_SECONDS
+        return post_ids
 
     def note_gone(self, post_ids: Sequence[str]) -> None:
         """Notes that posts left memory: they are looked up when they come again."""

@@ -23,6 +23,7 @@ from schemas.tables import (
     POST_METRICS,
     POST_MINUTES,
     POSTS,
+    RETIRED_POSTS,
     Column,
     Table,
 )
@@ -116,6 +117,21 @@ class ClickHouseLog:
         )
         return [Tagged(*values) for values in zip(*columns, strict=True)]
 
+    def retired(self, post_ids: Sequence[str]) -> Mapping[str, int]:
+        columns = self._lists.select(
+            f"SELECT post_id, toUnixTimestamp(as_of) FROM {RETIRED_POSTS.name} FINAL "
+            "WHERE post_id IN (SELECT post_id FROM wanted) AND state != 'kept'",
+            tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
+        )
+        return dict(zip(*columns, strict=True)) if columns else {}
+
+    def retired_since(self, version: int) -> tuple[Sequence[str], int]:
+        columns = self._lists.select(
+            f"SELECT post_id, version FROM {RETIRED_POSTS.name} WHERE version >= %(version)s AND state != 'kept'",
+            {"version": version},
+        )
+        return (list(columns[0]), max(columns[1])) if columns and columns[0] else ((), version)
+
     def read_channels(self, post_ids: Sequence[str]) -> list[str]:
         columns = self._lists.select(
             f"SELECT DISTINCT channel FROM {EVENTS.name} WHERE post_id IN (SELECT post_id FROM wanted)",
@@ -125,12 +141,14 @@ class ClickHouseLog:
 
     def census(self) -> Iterator[tuple[str, int]]:
         blocks = self._census.stream(
-            f"SELECT post_id, sum(events) FROM (SELECT post_id, count() AS events FROM {EVENTS.name} GROUP BY post_id "
+            "SELECT post_id, sum(events) AS logged FROM "
+            f"(SELECT post_id, count() AS events FROM {EVENTS.name} GROUP BY post_id "
             + "".join(
                 f"UNION ALL SELECT DISTINCT post_id, 0 FROM {table.name} "
                 for table in (POST_METRICS, POST_MINUTES, POSTS, CONVERSATION_POSTS, CARRY_OVER)
             )
-            + ") GROUP BY post_id ORDER BY post_id"
+            + f") WHERE post_id NOT IN (SELECT post_id FROM {RETIRED_POSTS.name} FINAL WHERE state != 'kept') "
+            "GROUP BY post_id ORDER BY post_id"
         )
         for block in blocks:
             yield from zip(*block, strict=True)

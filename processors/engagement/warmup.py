@@ -89,6 +89,12 @@ class _Nothing:
     def read_channels(self, post_ids: Sequence[str]) -> Sequence[str]:
         return ()
 
+    def retired(self, post_ids: Sequence[str]) -> Mapping[str, int]:
+        return {}
+
+    def retired_since(self, version: int) -> tuple[Sequence[str], int]:
+        return (), version
+
     def append(self, events: EventColumns) -> None:
         pass
 
