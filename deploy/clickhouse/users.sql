@@ -52,6 +52,8 @@ CREATE ROLE IF NOT EXISTS engagement_reader SETTINGS PROFILE engagement_reader;
 -- `python -m deploy.clickhouse.reader_grants`; after an update run this file again.
 GRANT SELECT ON engagement.alert_deliveries_v TO engagement_reader;
 
+GRANT SELECT ON engagement.authors_between TO engagement_reader;
+
 GRANT SELECT ON engagement.authors_v TO engagement_reader;
 
 GRANT SELECT ON engagement.carry_over_v TO engagement_reader;
@@ -65,6 +67,10 @@ GRANT SELECT ON engagement.conversation_minutes_v TO engagement_reader;
 GRANT SELECT ON engagement.conversation_posts_v TO engagement_reader;
 
 GRANT SELECT ON engagement.conversation_spikes_v TO engagement_reader;
+
+GRANT SELECT ON engagement.conversations_active_v TO engagement_reader;
+
+GRANT SELECT ON engagement.conversations_between TO engagement_reader;
 
 GRANT SELECT ON engagement.conversations_v TO engagement_reader;
 
@@ -84,13 +90,23 @@ GRANT SELECT ON engagement.over_performance_v TO engagement_reader;
 
 GRANT SELECT ON engagement.post_history_v TO engagement_reader;
 
+GRANT SELECT ON engagement.post_metrics_active_at TO engagement_reader;
+
+GRANT SELECT ON engagement.post_metrics_active_v TO engagement_reader;
+
 GRANT SELECT ON engagement.post_metrics_at TO engagement_reader;
+
+GRANT SELECT ON engagement.post_metrics_between TO engagement_reader;
 
 GRANT SELECT ON engagement.post_metrics_v TO engagement_reader;
 
 GRANT SELECT ON engagement.post_minutes_v TO engagement_reader;
 
 GRANT SELECT ON engagement.posts_v TO engagement_reader;
+
+GRANT SELECT ON engagement.retention_floors_v TO engagement_reader;
+
+GRANT SELECT ON engagement.retired_posts_v TO engagement_reader;
 
 GRANT SELECT ON engagement.row_settings_v TO engagement_reader;
 
