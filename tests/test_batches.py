@@ -63,7 +63,18 @@ class Bench:
 def test_steps_in_the_order_of_the_law() -> None:
     bench = Bench()
     assert bench.take(bench.run([like("a"), {"post_id": "p", "no": "event"}]))
-    assert bench.did == ["known", "append", "bury", "events", "upsert", "upsert", "upsert", "rows", "messages"]
+    assert bench.did == [
+        "retired_since",
+        "known",
+        "append",
+        "bury",
+        "events",
+        "upsert",
+        "upsert",
+        "upsert",
+        "rows",
+        "messages",
+    ]
     assert bench.job.judged == (2, 1)
 
 
