@@ -13,7 +13,7 @@ A step may be repeated, and the next run goes on behind the last one that was do
 `gone` again: what an owner that was cut off stores later is deleted by the next run. Two runs at once do the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,8 +47,13 @@ _STATES: Final = f"SELECT post_id, as_of, state, version FROM {{database}}.{RETI
 _OLD: Final = (
     f"FROM {POST_METRICS.name} FINAL WHERE as_of < toDateTime(%(cut)s, 'UTC') "
     "AND stored_at <= now64(3) - toIntervalMillisecond(%(quiet_ms)s) "
-    f"AND post_id NOT IN (SELECT post_id FROM {RETIRED_POSTS.name} FINAL WHERE state != 'kept')"
+    "AND modulo(cityHash64(post_id), %(slices)s) = %(slice)s AND post_id NOT IN "
+    f"(SELECT post_id FROM {RETIRED_POSTS.name} FINAL WHERE state != 'kept' "
+    "AND modulo(cityHash64(post_id), %(slices)s) = %(slice)s)"
 )
+_SLICE_POSTS: Final = 2_000_000
+"""Retired posts that the server compares with at once: some 200 MB of ids."""
+
 _STRAGGLER_DAYS: Final = 2
 """How far back a run looks for rows that were stored after their post had gone."""
 
@@ -92,7 +97,8 @@ class Retention:
         """Counts what a run would delete; writes nothing. `now`: Unix time in seconds."""
         policy, posts, minutes, history = self._policy, 0, 0, 0
         if policy.posts_days is not None:
-            posts = self._count(f"SELECT count() {_OLD}", self._bounds(now, policy.posts_days))
+            slices = self._slices(now, policy.posts_days)
+            posts = sum(self._count(f"SELECT count() {_OLD}", bounds) for bounds in slices)
             posts += self._count_states("state IN ('marked', 'going')")
         if policy.conversations_days is not None:
             minutes = self._count_before(CONVERSATION_MINUTES, "minute", cut(now, policy.conversations_days))
@@ -116,14 +122,16 @@ class Retention:
         return done
 
     def _mark(self, now: float, days: float) -> Retired:
-        bounds = self._bounds(now, days)
-        count = min(self._count(f"SELECT count() {_OLD}", bounds), self._policy.at_once)
-        if count:
-            self._raise_floor("posts", bounds["cut"])
-            self._after_step("floors")
-            self._write_states(f"SELECT post_id, as_of, 'marked' {_OLD} ORDER BY as_of LIMIT %(at_once)s", bounds)
-            self._after_step("marked")
-        return Retired(marked=count)
+        marked = 0
+        for bounds in self._slices(now, days):
+            room = self._policy.at_once - marked
+            if count := min(self._count(f"SELECT count() {_OLD}", bounds), room):
+                self._raise_floor("posts", bounds["cut"])
+                self._after_step("floors")
+                self._write_states(f"SELECT post_id, as_of, 'marked' {_OLD} ORDER BY as_of LIMIT {count}", bounds)
+                self._after_step("marked")
+                marked += count
+        return Retired(marked=marked)
 
     def _delete_posts(self) -> Retired:
         quiet_ms, grace_ms = (int(s * 1000) for s in (self._policy.quiet_seconds, self._policy.grace_seconds))
@@ -176,9 +184,11 @@ class Retention:
                 self._delete_before(POST_HISTORY, "as_of", until)
         return Retired(conversation_minutes=minutes, history_rows=history)
 
-    def _bounds(self, now: float, days: float) -> dict[str, int]:
-        quiet_ms = int(self._policy.quiet_seconds * 1000)
-        return {"cut": cut(now, days), "quiet_ms": quiet_ms, "at_once": self._policy.at_once}
+    def _slices(self, now: float, days: float) -> Iterator[dict[str, int]]:
+        """Yields the parameters of _OLD for one slice of the posts after the other."""
+        slices = 1 + self._count(f"SELECT count() FROM {RETIRED_POSTS.name}") // _SLICE_POSTS
+        bounds = {"cut": cut(now, days), "quiet_ms": int(self._policy.quiet_seconds * 1000), "slices": slices}
+        yield from (bounds | {"slice": number} for number in range(slices))
 
     def _raise_floor(self, kind: str, until: int) -> None:
         self._clickhouse.execute(
