@@ -2,6 +2,7 @@
 configuration: each role does its work and nothing else, and a reader lifts no limit."""
 
 import http.client
+import time
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
@@ -13,6 +14,8 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate, verify_tables
 from pipeline.embedded.state import StackState
 from pipeline.errors import Exhausted, Refused
+from processors.retention.policy import RetentionPolicy
+from processors.retention.retention import Retention, Retired
 from schemas.tables import TABLES
 from tests.roles_server import as_user, profile_of_compose, profile_of_embedded, profile_of_sql, roles_server
 
@@ -92,6 +95,31 @@ def test_the_admin_runs_init_again_and_recount_may_delete(server: StackState) ->
             if statement != "SELECT * FROM system.processes":
                 with pytest.raises(Refused, match="Not enough privileges"):
                     client.select(statement)
+
+
+def test_the_admin_runs_retention_and_the_writer_only_where_it_may(server: StackState) -> None:
+    policy = RetentionPolicy(posts_days=30, conversations_days=30, history_days=30, quiet_seconds=0, grace_seconds=0)
+    tables = ("events", "post_minutes", "post_history", "conversation_posts", "conversation_minutes")
+
+    def run(user: str, post_id: str) -> Retired:
+        with ClickHouse(as_user(server, user)) as client:
+            row = {"post_id": [post_id], "version": [1]}
+            client.insert("events", row | {"kind": [1], "action": [1], "event_id": [post_id]})
+            client.insert("post_metrics", row | {"as_of": [60], "age_minutes": [1]})
+            client.insert("conversation_minutes", {"conversation": ["c"], "minute": [60], "version": [1]})
+            return Retention(client, as_user(server, user), policy).run(time.time(), lambda seconds: True)
+
+    assert run("admin", "r1").gone == 1
+    with pytest.raises(Refused, match="Not enough privileges"):
+        run("writer", "r2")
+    with ClickHouse(as_user(server, "admin")) as client:
+        assert client.select("SELECT post_id, state FROM retired_posts FINAL WHERE post_id = 'r1'") == [
+            ["r1"],
+            ["gone"],
+        ]
+        for table in tables:
+            condition = "minute < 100" if table == "conversation_minutes" else "post_id = 'r1'"
+            assert client.select(f"SELECT count() FROM {table} WHERE {condition}")[0][0] == int(table == tables[-1])
 
 
 def test_the_writer_checks_tables_adds_rows_and_reads_them(server: StackState) -> None:
