@@ -68,7 +68,7 @@ def simulated(options: argparse.Namespace) -> list[Sent]:
     with tempfile.TemporaryDirectory(prefix="engagement-bytes-") as folder:
         file = Path(folder) / "events.ndjson"
         size = [f"--events={options.events}", f"--posts={options.posts}", f"--hours={options.hours}"]
-        wanted = ["simulate", *size, "--start=2026-01-01T00:00:00Z", f"--out={file}"]
+        wanted = ["simulate", *size, f"--out={file}"]  # they end now, so active posts have a second row
         subprocess.run([sys.executable, *COMMAND, *wanted], check=True, stdout=subprocess.DEVNULL)
         return sorted(parsed(file), key=itemgetter(0))
 
