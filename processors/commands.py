@@ -18,6 +18,7 @@ from processors.conversation.recount import StoredMinutes, recount_minutes
 from processors.conversation.recount_closed import NOTHING_CLOSED, ClosedChecked, check_closed
 from processors.conversation.store import ClickHouseConversations
 from processors.engagement.recount import recount_posts
+from processors.engagement.recount_active import recount_active
 from processors.engagement.store import ClickHouseLog
 from processors.retention.retention import retention_floors
 from processors.row_settings import row_settings
@@ -184,6 +185,7 @@ def _recount(settings: Settings, report: _Report) -> None:
         for chunk in recount_posts(log, log, hasher, None if report.check else log, job_policy(settings, hasher)):
             report.posts, report.events = report.posts + chunk.posts, report.events + chunk.events
             report.differences += map(str, chunk.differences)
+        report.differences += map(str, recount_active(client, report.check))
         floors = retention_floors(client)
         floor = max(floors.get("posts", 0), floors.get("conversations", 0)) // 60
         for differences in recount_minutes(cells, minutes, report.check, floor):

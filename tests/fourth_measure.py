@@ -148,12 +148,18 @@ def migration_of(before: dict[str, dict[str, str]]) -> str:
                     f"ALTER TABLE {{database}}.{table.name} {{cluster}} MODIFY COLUMN `{column.name}` {column.type};"
                 )
             last = column.name
-    feed = "{database}.post_history_feed"
-    alters += [
-        f"DROP VIEW IF EXISTS {feed} {{cluster}};",
-        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {feed} {{cluster}} TO {{database}}.post_history AS "
-        f"{post_history_query()};",
-    ]
+    for table, query in (
+        ("post_history", post_history_query()),
+        (
+            "post_metrics_active",
+            "SELECT * EXCEPT '_(5m|1h|24h)$' FROM {database}.post_metrics WHERE as_of >= now('UTC') - INTERVAL 3 DAY",
+        ),
+    ):
+        feed = f"{{database}}.{table}_feed"
+        alters += [
+            f"DROP VIEW IF EXISTS {feed} {{cluster}};",
+            f"CREATE MATERIALIZED VIEW IF NOT EXISTS {feed} {{cluster}} TO {{database}}.{table} AS {query};",
+        ]
     return "\n\n".join(alters) + "\n"
 
 

@@ -186,7 +186,7 @@ def _insert(client: ClickHouse, table: str, names: str, *rows: tuple[Any, ...]) 
 
 @pytest.fixture
 def client(tables: Settings) -> Iterator[ClickHouse]:
-    """A database with a post of last year, one that rises right now and one that does not, and a dead letter."""
+    """A database with a post of last year, found again, one that rises now and one that does not, and a dead letter."""
     with ClickHouse(tables) as client:
         post, now = SHOWN["post"], int(time.time()) // 60 * 60
         panes = [(post, FROM + 60 * minute, *counts) for minute, counts in PANES.items()]
@@ -200,14 +200,16 @@ def client(tables: Settings) -> Iterator[ClickHouse]:
             ("rising", now - 60 * 29, 17, 17.0),
             ("steady", now - 60 * 29, 32, 32.0),
         )
-        _insert(
-            client,
-            "post_metrics",
-            "post_id as_of spread_as_of likes shares comments score_default share_size share_parents_known "
-            "share_levels share_structural_virality comment_levels reproduction forecast_shares unanswered "
-            "oldest_unanswered_at",
-            (post, FROM + 2460, FROM + 2460, 3, 1, 1, 8.0, 2, 1, [1], 1.0, [1, 1], 0.5, 2.0, 1, FROM),
-        )
+        # A row of then, for its history, and one of now: somebody has found the post again, so it is active.
+        for as_of in (FROM + 2460, now - 300):
+            _insert(
+                client,
+                "post_metrics",
+                "post_id as_of spread_as_of likes shares comments score_default share_size share_parents_known "
+                "share_levels share_structural_virality comment_levels reproduction forecast_shares unanswered "
+                "oldest_unanswered_at",
+                (post, as_of, FROM + 2460, 3, 1, 1, 8.0, 2, 1, [1], 1.0, [1, 1], 0.5, 2.0, 1, FROM),
+            )
         _insert(
             client, "posts", "post_id author_id channel created_at", (post, SHOWN["author"], "bluesky", FROM * 10**6)
         )

@@ -160,6 +160,11 @@ def test_fed_tables_hold_what_they_are_fed(client: ClickHouse) -> None:
         client.insert("post_metrics", {"post_id": ["p"], **row})
     assert client.select("SELECT likes FROM post_metrics FINAL") == [[2]]
     assert client.select("SELECT likes FROM post_history FINAL ORDER BY as_of") == [[1, 2]]
+    assert client.select("SELECT count() FROM post_metrics_active") == [[0]], "old rows are let pass by"
+    client.execute(
+        "INSERT INTO post_metrics (post_id, as_of, likes, version) SELECT 'p', now(), number, number FROM numbers(5)"
+    )
+    assert client.select("SELECT post_id, likes FROM post_metrics_active FINAL") == [["p"], [4]]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +206,8 @@ def test_placeholders_are_all_filled_in() -> None:
     for statement in _clustered():
         assert "other_name." in statement
         assert not re.search(r"\{(database|cluster|replacing)", statement)
-        assert "ON CLUSTER 'main'" in statement
+        # Rows are inserted on one replica, and replicated by their table.
+        assert "ON CLUSTER 'main'" in statement or statement.startswith("INSERT INTO")
 
 
 def test_tables_on_a_cluster_are_replicated() -> None:
@@ -216,7 +222,7 @@ def test_the_server_can_parse_what_a_cluster_gets(client: ClickHouse) -> None:
     """Only parsed: the embedded server has no keeper."""
     for statement in _clustered():
         [tree] = client.select("EXPLAIN AST " + statement)
-        assert tree[0].split(" ")[0] in ("CreateQuery", "AlterQuery", "DropQuery")
+        assert tree[0].split(" ")[0] in ("CreateQuery", "AlterQuery", "DropQuery", "InsertQuery")
 
 
 def test_a_replicated_table_passes_the_same_check() -> None:

@@ -34,6 +34,11 @@ VIEWS = re.findall(r"`(\w+)(?:\(.*?\))?`", " ".join(re.findall(r"^\| (`.*?) \|",
 
 ARGUMENTS = {
     "post_metrics_at": "(t = now('UTC'))",
+    "post_metrics_active_at": "(t = now('UTC'))",
+    **dict.fromkeys(
+        ("post_metrics_between", "authors_between", "conversations_between"),
+        "(since = now('UTC') - INTERVAL 1 DAY, until = now('UTC'))",
+    ),
     "over_performance": "(author = 'acme', channel = (SELECT any(channel) FROM posts_v WHERE author_id = 'acme'))",
     "share_of_voice": "(since = now('UTC') - INTERVAL 1 DAY, until = now('UTC'))",
 }

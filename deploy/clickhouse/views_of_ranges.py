@@ -11,6 +11,7 @@ from deploy.clickhouse.drafting import (
     Shown,
     View,
     any_count,
+    kind_of,
     ratio_or_null,
     time_parameter,
     view,
@@ -31,14 +32,14 @@ from deploy.clickhouse.views_of_conversations import (
 from schemas.metrics import MEASURES, WEIGHT_SETS, WINDOWS, in_words
 from schemas.tables import CONVERSATION, POST_METRICS, Column
 
-LAST_DAY: Final = recent(max(WINDOWS.values()))
+_LAST_DAY: Final = recent(max(WINDOWS.values()))
 """The condition of the minutes of the longest window of a conversation."""
 
-BETWEEN: Final = f"minute >= {time_parameter('since')} AND minute < {time_parameter('until')}"
-EXAMPLE: Final = "(since = '2026-01-01T00:00:00Z', until = '2026-01-08T00:00:00Z')"
+_BETWEEN: Final = f"minute >= {time_parameter('since')} AND minute < {time_parameter('until')}"
+_EXAMPLE: Final = "(since = '2026-01-01T00:00:00Z', until = '2026-01-08T00:00:00Z')"
 
-AUTHOR: Final = "author:"
-THREAD: Final = "thread:"
+_AUTHOR: Final = "author:"
+_THREAD: Final = "thread:"
 
 
 def conversations_active_view() -> View:
@@ -49,6 +50,7 @@ def conversations_active_view() -> View:
     )
     shown: list[Shown] = [
         (CONVERSATION, "c.conversation"),
+        kind_of("c.conversation"),
         (Column("as_of", "DateTime('UTC')", "End of its newest minute (conversation_minutes)"), "c.as_of"),
         (
             Column("is_final", "UInt8", "1 where its newest minute is closed: no event of it is expected any more"),
@@ -76,13 +78,13 @@ def conversations_active_view() -> View:
         for window, minutes in WINDOWS.items()
     )
     newest = f"max(minute) + 60 AS as_of,\n        argMax({IS_FINAL}, minute) AS is_final"
-    return view("conversations_active_v", comment, shown, _tail(LAST_DAY, f"{newest},\n        {sums}", people))
+    return view("conversations_active_v", comment, shown, _tail(_LAST_DAY, f"{newest},\n        {sums}", people))
 
 
 def conversations_between_view() -> View:
     """Shows one row per conversation of which something was said or liked between two times."""
-    comment = f"One row per conversation, minutes from `since` on and before `until`: conversations_between{EXAMPLE}"
-    shown = [(CONVERSATION, "c.conversation"), *_between_columns()]
+    comment = f"One row per conversation, minutes from `since` on and before `until`: conversations_between{_EXAMPLE}"
+    shown = [(CONVERSATION, "c.conversation"), kind_of("c.conversation"), *_between_columns()]
     return view("conversations_between", comment, shown, _between_tail(""), typed=False)
 
 
@@ -91,9 +93,9 @@ def authors_between_view() -> View:
     `author:<channel>/<id>`."""
     comment = (
         "One row per author and channel: what happened to their posts, old ones too, in minutes from `since` on and "
-        f"before `until`: authors_between{EXAMPLE}"
+        f"before `until`: authors_between{_EXAMPLE}"
     )
-    key = f"substring(c.conversation, {len(AUTHOR) + 1})"
+    key = f"substring(c.conversation, {len(_AUTHOR) + 1})"
     shown: list[Shown] = [
         (
             Column("author_id", "String", "Author (posts.author_id)"),
@@ -109,7 +111,7 @@ def authors_between_view() -> View:
         said = f"{measure} / posts of the range (Kaushik 2011, by the time of the {measure}); NULL without posts"
         shown.append((Column(rate, REAL_OR_NULL, said), ratio_or_null(f"c.{measure}_sum", "c.posts_sum")))
     return view(
-        "authors_between", comment, shown, _between_tail(f"startsWith(conversation, '{AUTHOR}') AND "), typed=False
+        "authors_between", comment, shown, _between_tail(f"startsWith(conversation, '{_AUTHOR}') AND "), typed=False
     )
 
 
@@ -117,7 +119,7 @@ def post_metrics_between_view() -> View:
     """Shows one row per post to which something happened between two times."""
     comment = (
         f"One row per post that had a {in_words(tuple(measure[:-1] for measure in MEASURES), 'or')} in minutes from "
-        f"`since` on and before `until`: post_metrics_between{EXAMPLE}"
+        f"`since` on and before `until`: post_metrics_between{_EXAMPLE}"
     )
     shown: list[Shown] = [
         (POST_METRICS["post_id"], "w.post_id"),
@@ -131,7 +133,7 @@ def post_metrics_between_view() -> View:
         (Column("channel", TEXT_OR_NULL, "Where it was posted; NULL: not known"), "nullIf(p.channel, '')"),
     ]
     sums = ",\n        ".join(f"sum(toInt64({measure}) - {measure}_retracted) AS {measure}_sum" for measure in MEASURES)
-    panes = f"FROM {{database}}.post_minutes FINAL\n    PREWHERE {BETWEEN}\n    WHERE {any_count()}"
+    panes = f"FROM {{database}}.post_minutes FINAL\n    PREWHERE {_BETWEEN}\n    WHERE {any_count()}"
     tail = f"""\
 FROM
 (
@@ -144,17 +146,17 @@ FROM
 LEFT ANY JOIN
 (
     SELECT
-        substring(conversation, {len(THREAD) + 1}) AS post_id,
+        substring(conversation, {len(_THREAD) + 1}) AS post_id,
         {heard_sets("all", "1")}
     FROM {{database}}.conversation_posts FINAL
-    PREWHERE startsWith(conversation, '{THREAD}') AND {BETWEEN}
+    PREWHERE startsWith(conversation, '{_THREAD}') AND {_BETWEEN}
     GROUP BY conversation
 ) AS v ON v.post_id = w.post_id
 LEFT ANY JOIN
 (
     SELECT post_id, author_id, toString(channel) AS channel
     FROM {{database}}.posts FINAL
-    WHERE post_id IN (SELECT post_id FROM {{database}}.post_minutes WHERE {BETWEEN})
+    WHERE post_id IN (SELECT post_id FROM {{database}}.post_minutes WHERE {_BETWEEN})
 ) AS p ON p.post_id = w.post_id"""
     return view("post_metrics_between", comment, shown, tail, typed=False)
 
@@ -173,7 +175,7 @@ def _between_tail(which: str) -> str:
     sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}_sum" for count in NET_COUNTS)
     people = f"{heard_sets('all', '1')},\n        uniqExactArray(channels) AS channels_all"
     return _tail(
-        which + BETWEEN, f"min(minute) AS first_minute,\n        max(minute) + 60 AS as_of,\n        {sums}", people
+        which + _BETWEEN, f"min(minute) AS first_minute,\n        max(minute) + 60 AS as_of,\n        {sums}", people
     )
 
 
