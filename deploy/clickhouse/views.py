@@ -18,7 +18,6 @@ from deploy.clickhouse.views_of_conversations import (
 )
 from deploy.clickhouse.views_of_freshness import freshness_view
 from deploy.clickhouse.views_of_messages import carry_over_view
-from deploy.clickhouse.views_of_minutes import post_minutes_view
 from deploy.clickhouse.views_of_performance import over_performance_of_author_view, over_performance_view
 from deploy.clickhouse.views_of_posts import (
     metrics_active_at_view,
@@ -26,6 +25,7 @@ from deploy.clickhouse.views_of_posts import (
     post_history_view,
     post_metrics_active_view,
     post_metrics_view,
+    post_minutes_view,
 )
 from deploy.clickhouse.views_of_ranges import (
     authors_between_view,

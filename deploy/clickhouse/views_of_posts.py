@@ -18,10 +18,11 @@ from deploy.clickhouse.drafting import (
     time_parameter,
     view,
     weighted,
+    with_buckets,
 )
 from deploy.clickhouse.spread_now import GIVEN, next_hour_now, reproduction_as_of, spread_columns_now
 from schemas.metrics import HOT_HALF_LIFE, MEASURE_KINDS, MEASURES, TREES, WEIGHT_SETS, WINDOWS, in_words
-from schemas.tables import POST_HISTORY, POST_METRICS, POSTS, Column
+from schemas.tables import POST_HISTORY, POST_METRICS, POST_MINUTES, POSTS, Column
 
 LONGEST_LOOK_BACK: Final = 2 * max(WINDOWS.values()) * 60
 """The seconds that the longest window and the window before it look back over."""
@@ -157,6 +158,32 @@ def metrics_active_at_view() -> View:
 def _at_columns() -> list[Shown]:
     at = Column("windows_at", "DateTime('UTC')", "t, or the end of the minute that t is in")
     return [(POST_METRICS["post_id"], "w.post_id"), (at, AT)]
+
+
+def post_minutes_view() -> View:
+    """Shows the current panes with content.
+
+    The join reads author and channel of all posts, 0.2 s of CPU and 70 MB a million, whether they are asked for or not;
+    of one post it reads one.
+    """
+    shown = with_buckets([shown_column(each, "m") for each in POST_MINUTES.columns if each.name not in HIDDEN])
+    shown[1:1] = [
+        (Column("author_id", TEXT_OR_NULL, "Author; NULL until the post itself has come"), "nullIf(p.author_id, '')"),
+        (Column("channel", TEXT_OR_NULL, "Where it was posted; NULL: not known"), "nullIf(p.channel, '')"),
+    ]
+    tail = f"""\
+FROM
+(
+    SELECT *
+    FROM {{database}}.{POST_MINUTES.name} FINAL
+    WHERE {any_count()}
+) AS m
+LEFT ANY JOIN
+(
+    SELECT post_id, author_id, toString(channel) AS channel
+    FROM {{database}}.posts FINAL
+) AS p ON p.post_id = m.post_id"""
+    return view(f"{POST_MINUTES.name}_v", POST_MINUTES.comment, shown, tail)
 
 
 def metric_columns(now: str, *, windows: bool = True) -> list[Shown]:
