@@ -33,6 +33,7 @@ HOLDS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "post_metrics_v": (*METRICS, WINDOWS_NOW),
     "post_metrics_active_v": (*ACTIVE_METRICS, WINDOWS_NOW),
     "post_metrics_at": (("post_minutes", "minute >= {since} - 172800 AND minute < {since}"),),
+    "post_metrics_active_at": (("post_minutes", "minute >= {since} - 172800 AND minute < {since}"),),
     "post_metrics_between": (*ACTIVE_METRICS, PANES_OF_RANGE),
     "post_minutes_v": (PANES_OF_RANGE,),
     "post_history_v": (("post_history", "as_of >= {since} AND as_of < {until}"),),

@@ -3,6 +3,7 @@ metrics exist."""
 
 import re
 import runpy
+import time
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -172,7 +173,8 @@ def test_the_readmes_sql_runs(settings: Settings) -> None:
     assert len(queries) >= 5
     migrate(settings)
     with ClickHouse(settings) as client:
-        client.insert("post_metrics", {"post_id": ["p-1"], "as_of": [60], "likes": [3], "version": [1]})
+        now = int(time.time())
+        client.insert("post_metrics", {"post_id": ["p-1"], "as_of": [now], "likes": [3], "version": [1]})
         assert client.select(queries[0])[0] == ["p-1"]
         for query in queries[1:]:
             client.select(query)
