@@ -161,11 +161,8 @@ def _at_columns() -> list[Shown]:
 
 
 def post_minutes_view() -> View:
-    """Shows the current panes with content.
-
-    The join reads author and channel of all posts, 0.2 s of CPU and 70 MB a million, whether they are asked for or not;
-    of one post it reads one.
-    """
+    """Shows the current panes with content. The join reads author and channel of all posts (0.2 s of CPU and 70 MB a
+    million), whether they are asked for or not; of one post it reads one."""
     shown = with_buckets([shown_column(each, "m") for each in POST_MINUTES.columns if each.name not in HIDDEN])
     shown[1:1] = [
         (Column("author_id", TEXT_OR_NULL, "Author; NULL until the post itself has come"), "nullIf(p.author_id, '')"),
