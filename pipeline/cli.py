@@ -1,5 +1,6 @@
 """The command `engagement`: tables of commands, each of which is imported when it is called."""
 
+import os
 import sys
 from functools import cache
 from importlib import import_module
@@ -122,7 +123,7 @@ def main(arguments: list[str] | None = None) -> Any:
     """
     quiet_clients()
     try:
-        engagement.main(arguments, standalone_mode=False)
+        engagement.main(arguments, standalone_mode=False, color=False if os.environ.get("NO_COLOR") else None)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except click.Abort:

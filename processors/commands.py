@@ -1,6 +1,7 @@
 """The commands `engagement work` and `engagement recount`."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import click
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.command_group import FiniteRange
 from pipeline.errors import CheckFailed, Unavailable
+from pipeline.observability.progress import ProgressDisplay
 from pipeline.settings import Settings, load_settings
 from processors.columnar.hashing import Hasher
 from processors.conversation.recount import StoredMinutes, recount_minutes
@@ -182,9 +184,12 @@ def _recount(settings: Settings, report: _Report) -> None:
         cells = opened(ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy)))
         minutes = opened(StoredMinutes(lambda numpy: ClickHouse(settings, numpy=numpy)))
         client = opened(ClickHouse(settings))
-        for chunk in recount_posts(log, log, hasher, None if report.check else log, job_policy(settings, hasher)):
-            report.posts, report.events = report.posts + chunk.posts, report.events + chunk.events
-            report.differences += map(str, chunk.differences)
+        known = int(client.select("SELECT uniq(post_id) FROM known_posts")[0][0])
+        with ProgressDisplay(sys.stderr, "compared" if report.check else "recounted") as progress:
+            for chunk in recount_posts(log, log, hasher, None if report.check else log, job_policy(settings, hasher)):
+                report.posts, report.events = report.posts + chunk.posts, report.events + chunk.events
+                report.differences += map(str, chunk.differences)
+                progress.show(report.posts, report.posts / max(known, report.posts, 1))
         report.differences += map(str, recount_active(client, report.check))
         floors = retention_floors(client)
         floor = max(floors.get("posts", 0), floors.get("conversations", 0)) // 60

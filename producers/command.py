@@ -12,10 +12,10 @@ import click
 from pipeline.command_group import FiniteRange
 from pipeline.files.bad_lines import count_bad_lines
 from pipeline.kafka.publisher import open_publisher
+from pipeline.observability.progress import ProgressDisplay
 from pipeline.privacy.pseudonyms import load_pseudonyms
 from pipeline.settings import Settings
 from producers.destinations import Destination, KafkaDestination
-from producers.progress import Progress
 from producers.sending import SendPolicy, send_all
 from producers.source import Source
 from producers.summary import Summary
@@ -39,7 +39,7 @@ def send_to_kafka(source: Source, settings: Settings, policy: SendPolicy) -> Sum
 def send_to(source: Source, destination: Destination, policy: SendPolicy) -> Summary:
     """Sends a source, with progress and bad inputs on stderr. Raises as `send_all` does. The progress of a live source
     is for a terminal alone: it would go on in a log for ever."""
-    progress = Progress(sys.stderr, source.verb) if not source.is_live or sys.stderr.isatty() else None
+    progress = ProgressDisplay(sys.stderr, source.verb) if not source.is_live or sys.stderr.isatty() else None
     summary = send_all(source, destination, policy, progress=progress, complain=lambda text: click.echo(text, err=True))
     if progress is not None:
         progress.end()

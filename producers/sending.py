@@ -7,9 +7,9 @@ from typing import Final
 
 from pipeline.errors import CheckFailed, RecordTooLarge
 from pipeline.files.bad_lines import BadLines
+from pipeline.observability.progress import ProgressDisplay
 from producers.destinations import Destination
 from producers.pacing import Pace, PacePolicy
-from producers.progress import Progress
 from producers.source import BadInput, Skipped, Source, SourceRecord
 from producers.summary import Summary
 
@@ -33,7 +33,7 @@ def send_all(
     destination: Destination,
     policy: SendPolicy | None = None,
     *,
-    progress: Progress | None = None,
+    progress: ProgressDisplay | None = None,
     complain: Callable[[str], None] = lambda _: None,
 ) -> Summary:
     """Sends every record of a source and waits until all are safe.

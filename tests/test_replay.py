@@ -5,6 +5,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,13 +24,13 @@ from fakes_kafka import FakeRecordProducer
 from pipeline.cli import engagement
 from pipeline.errors import CheckFailed, Refused
 from pipeline.kafka.topics import ensure_topics, partition_of
+from pipeline.observability.progress import ProgressDisplay
 from pipeline.settings import Settings
 from pipeline.topic_reader import read_topic
 from producers.bookmark import Bookmark, FilePosition
 from producers.destinations import KafkaDestination
 from producers.event_lines import read_post_csv
 from producers.pacing import Pace, PacePolicy
-from producers.progress import Progress
 from producers.sending import SendPolicy, send_all
 from producers.sources.replay import ReplaySource
 from producers.summary import Summary
@@ -194,9 +195,9 @@ def test_pace_by_rate_and_by_time() -> None:
 
 def test_progress_without_a_terminal_writes_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("producers.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("pipeline.observability.progress.time.monotonic", lambda: now[0])
     stream = StringIO()
-    progress = Progress(stream, "replayed")
+    progress = ProgressDisplay(stream, "replayed")
     for second in range(21):
         now[0] = float(second)
         progress.show(second * 100, second / 100)
@@ -204,6 +205,33 @@ def test_progress_without_a_terminal_writes_few_lines(monkeypatch: pytest.Monkey
     assert stream.getvalue().splitlines()[0] == "replayed 500 at 100/s, 5%, 95 s left"
     assert len(stream.getvalue().splitlines()) == 4
     assert "\r" not in stream.getvalue()
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("no_color", [True, False])
+def test_progress_on_a_terminal_is_a_bar_that_goes(monkeypatch: pytest.MonkeyPatch, no_color: bool) -> None:
+    now = [0.0]
+    monkeypatch.setattr("pipeline.observability.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    with ProgressDisplay(stream, "compared [bold]") as progress:
+        for second in range(5):
+            now[0] = float(second)
+            progress.show(second * 100, second / 4)
+    shown = stream.getvalue()
+    assert "compared [bold] 400 at 100/s" in shown
+    assert "100%" in shown
+    # Colours are codes such as 38;5;197m; moving the cursor and clearing a line are none.
+    assert (re.search(r"\x1b\[(?:\d+;)*3\d", shown) is None) == no_color
+    assert shown.endswith("\x1b[2K")
 
 
 @pytest.mark.parametrize(

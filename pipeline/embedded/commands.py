@@ -59,6 +59,7 @@ directory_option = click.option(
 )
 @click.option("--http-port", type=PORT, help="Port of ClickHouse's HTTP interface.  [default: a free one, then kept]")
 @click.option("--foreground", is_flag=True, help="Stay, and end all parts on Ctrl-C, on SIGTERM or when a part ends.")
+@click.option("--json", "as_json", is_flag=True, help="Print the settings as one JSON object instead of exports.")
 def up(
     directory: Path,
     brokers: int | None,
@@ -66,6 +67,7 @@ def up(
     clickhouse_port: int | None,
     http_port: int | None,
     foreground: bool,
+    as_json: bool,
 ) -> None:
     """Start the stack, or its dead parts; returns when all parts serve.
 
@@ -86,7 +88,7 @@ def up(
             else:
                 shown = addresses.without_password
                 _say(f"Kafka at {shown.kafka}, ClickHouse at {shown.clickhouse}, {shown.clickhouse_http}")
-            _print_exports(addresses)
+            _print_settings(addresses, as_json)
             if foreground:
                 _watch(the_stack)
         finally:
@@ -97,13 +99,17 @@ def up(
 
 @stack.command()
 @directory_option
-def down(directory: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the ended parts as JSON.")
+def down(directory: Path, as_json: bool) -> None:
     """End the stack; the data stay for the next `up`.
 
     \b
     Example: engagement stack down
     """
     ended = Stack(directory).down()
+    if as_json:
+        click.echo(json.dumps({"ended": ended}))
+        return
     _say(f"ended {', '.join(ended)}" if ended else f"nothing runs in {directory}")
 
 
@@ -133,9 +139,12 @@ def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _print_exports(addresses: StackEndpoints) -> None:
-    for name, value in addresses.environment().items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+def _print_settings(addresses: StackEndpoints, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(addresses.environment()))
+    else:
+        for name, value in addresses.environment().items():
+            click.echo(f"export {name}={shlex.quote(value)}")
     # A reader of the pipe needs the lines now, also with --foreground.
     sys.stdout.flush()
 
