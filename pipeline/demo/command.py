@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import click
 
+import deploy
 from pipeline.clickhouse.client import ClickHouse
+from pipeline.demo.page import go_on, open_page
 from pipeline.demo.stage import Worker, freshness, run_command
 from pipeline.embedded.stack import Stack
 from pipeline.errors import CheckFailed
@@ -18,6 +20,7 @@ from schemas.alert_words import in_digits, rate_in_words
 from schemas.topics import KINDS
 
 FOLDER: Final = Path(".engagement/demo")
+BRANDS_EXAMPLE: Final = Path(deploy.__file__).with_name("brands.example.yaml")
 BACKLOG_OPTIONS: Final = ("--events", "200000", "--posts", "4000", "--seed", "7", "--hours", "24", "--start", "now")
 AWKWARD: Final = (
     "--duplicates",
@@ -101,30 +104,35 @@ NEXT_STEPS: Final = (
 
 
 @click.command(epilog="Example: engagement demo --keep")
-@click.option("--keep", is_flag=True, help="Leave the stack running at the end, to look around.")
+@click.option("--keep", is_flag=True, help="Go on with a live simulation behind the page, until Ctrl-C.")
 def demo(keep: bool) -> None:
     """Send a simulated day of a social network through Kafka and Faust into ClickHouse, and show the results.
 
-    Ends in a minute or two and leaves nothing running. Exits with 1 when the numbers are not equal to a recount.
+    Prints the address of the live page, where the numbers can be watched. Ends in a minute or two, with --keep at
+    Ctrl-C, and leaves nothing running. Exits with 1 when the numbers are not equal to a recount.
     """
     stack = Stack(FOLDER)
     stack.down()
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:
         addresses = stack.up()
-        environment = {"ENGAGEMENT_KAFKA": addresses.kafka, "ENGAGEMENT_CLICKHOUSE": addresses.clickhouse}
+        environment = addresses.environment() | {"ENGAGEMENT_BRANDS": str(BRANDS_EXAMPLE)}
         _title("A real Kafka and a real ClickHouse, on this machine")
         _say(f"Kafka {addresses.kafka}   ClickHouse {addresses.without_password.clickhouse}")
-        exact = _play(environment, ClickHouse(Settings(clickhouse=addresses.clickhouse)))
-        if keep:
-            _say(f'\nthe stack is up: eval "$(engagement stack up --dir {FOLDER})"')
-            _say(f"and, when you have seen enough: engagement stack down --dir {FOLDER}")
+        with open_page(environment, FOLDER / "page.log") as page:
+            _say(f"the live page: {click.style(page, bold=True)}")
+            exact = _play(environment, ClickHouse(Settings(clickhouse=addresses.clickhouse)))
+            if keep:
+                _say(f"\nlive from now on, a spike of #launch begins in two minutes: {click.style(page, bold=True)}")
+                _say(f'in another terminal: eval "$(engagement stack up --dir {FOLDER})"; Ctrl-C ends all of it')
+                go_on(environment, FOLDER)
     finally:
-        if not keep:
-            stack.down()
+        stack.down()
     if not exact:
         raise CheckFailed("the derived rows are not equal to a recount of the log: this is a defect, please report it")
     _say("\nnext, a real network: " + "; ".join(NEXT_STEPS).replace("&;", "&"))
+    if not keep:
+        _say("  (to look around: engagement demo --keep)")
     _say("  (needs no account; Mastodon, GitHub, files, topics and webhooks: docs/sources.md)")
 
 

@@ -52,7 +52,9 @@ class Worker:
         self._port = _free_port()
         worker = dict(os.environ, **environment, ENGAGEMENT_METRICS_PORT=str(self._port))
         with log.open("ab") as out:
-            self._process = subprocess.Popen([*COMMAND, "work"], env=worker, stdout=out, stderr=out)
+            self._process = subprocess.Popen(
+                [*COMMAND, "work"], env=worker, stdout=out, stderr=out, start_new_session=True
+            )
 
     def wait_ready(self) -> None:
         """Blocks until the worker has partitions.
@@ -62,7 +64,7 @@ class Worker:
         said = time.monotonic()
         deadline = said + WORKER_START_SECONDS
         while (now := time.monotonic()) < deadline:
-            self._must_run()
+            self.must_run()
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5):
                     return
@@ -85,7 +87,7 @@ class Worker:
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self._must_run()
+            self.must_run()
             samples = self.samples()
             judged = sum(value for (name, _), value in samples.items() if name == "engagement_events_total")
             lag = sum(value for (name, _), value in samples.items() if name == "engagement_consumer_lag")
@@ -111,7 +113,8 @@ class Worker:
                 self._process.kill()
                 self._process.wait()
 
-    def _must_run(self) -> None:
+    def must_run(self) -> None:
+        """Raises EngagementError where the worker has ended."""
         if self._process.poll() is not None:
             raise EngagementError(f"the worker ended with {self._process.returncode}: see {self._log}")
 

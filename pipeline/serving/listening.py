@@ -22,6 +22,15 @@ def bind_listener(host: str, port: int) -> socket.socket:
         ) from None
 
 
+def can_listen(host: str, port: int) -> bool:
+    """Tells whether a port can be bound now."""
+    try:
+        bind_listener(host, port).close()
+    except SettingsError:
+        return False
+    return True
+
+
 def listener_url(scheme: str, host: str, listener: socket.socket) -> str:
     """Returns the address of a bound listener as people write it: http://127.0.0.1:8090, http://[::1]:8090."""
     name = f"[{host}]" if ":" in host else host
