@@ -11,7 +11,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test test-unit lint format bench soak clean
+.PHONY: help setup tools demo test test-unit lint format bench pictures soak clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: $(READY) ## The numbers that are promised, on this machine; `make soak` t
 	@stop='$(BIN)/engagement stack down --dir .engagement/bench'; trap "$$stop" EXIT; trap 'exit 130' INT TERM; \
 	settings=$$($(BIN)/engagement stack up --dir .engagement/bench) && eval "$$settings" && \
 	for file in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/[a-z]*.py)); do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
+
+pictures: $(READY) ## The pictures of the live page in docs, from a seeded run in Chromium
+	@$(BIN)/python docs/screenshots.py $(ARGS)
 
 soak: $(READY) ## Whether a worker's memory stays flat: half an hour (ARGS="--minutes 12" for less)
 	@$(BIN)/python benchmarks/soak.py $(ARGS)
