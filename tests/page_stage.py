@@ -23,7 +23,7 @@ from pipeline.settings import Settings
 HOSTILE = {
     "author": "<img src=x onerror=document.title='hacked'>\u202egnp.exe\u200b" + "W" * 400,
     "tag": "\"><script>document.title='hacked'</script>",
-    "text": "</bdi><script>alert(1)</script>\u2066\u202e javascript:alert(1) \u0000 & &amp; <b>bold</b>",
+    "text": "</bdi><script>alert(1)</script>\u2066\u202e javascript:alert(1) \u0007 & &amp; <b>bold</b>",
     "channel": "<u>net</u>",
     "url": "javascript:alert(document.domain)",
 }

@@ -105,7 +105,12 @@ def by_cause(rows: list[PageRow]) -> list[PageRow]:
         open_now = any(row["ended_at"] is None for row in spikes)
         severity = max((row["severity"] for row in spikes), key=lambda word: _SEVERITY.get(word, 0))
         told.append(spike_in_words(first) | {"others": len(spikes) - 1, "open": open_now, "severity": severity})
-    return sorted(told, key=lambda row: (not row["open"], -row["started_at"]))[:40]
+    return sorted(told, key=_weight)[:40]
+
+
+def _weight(row: PageRow) -> tuple[bool, int, int]:
+    """Orders causes: those that go on, the severe, the new."""
+    return not row["open"], -_SEVERITY.get(row["severity"], 0), -row["started_at"]
 
 
 def spike_in_words(row: PageRow) -> PageRow:

@@ -17,7 +17,7 @@ export function overview() {
   const [talk, talkRows] = barList("Talked about");
   const [waiting, waitingRows] = postList((post) => postRow(post, { big: count(post.unanswered), unit: "unanswered", why: [`the oldest waits for ${span(60 * post.oldest_unanswered_minutes)}`] }));
   const day = dayChart("Posts and comments a minute");
-  const empties = Object.fromEntries(["rising", "spikes", "talk", "voice", "waiting"].map((name) => [name, h("p", { class: "empty" })]));
+  const empties = Object.fromEntries(["rising", "spikes", "talk", "voice", "waiting"].map((name) => [name, h("p", { class: "empty" }, "Counting.")]));
   let causes = [];
   let final = null;
 
@@ -32,7 +32,7 @@ export function overview() {
         card("Waiting for an answer", { note: "where people comment now" }, h("div", { class: "plain" }, waiting), empties.waiting))));
 
   const say = () => {
-    const open = causes.filter((cause) => cause.open);
+    const open = causes.filter((cause) => cause.open && cause.severity !== "info");
     const rate = day.rate(5);
     const louder = open.length ? `; ${counted(open.length, "cause makes", "causes make")} conversations louder than usual` : "; no conversation is louder than usual";
     setText(sub, `${decimal(rate, 3)} posts and comments a minute${louder}.`);

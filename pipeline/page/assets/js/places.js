@@ -8,11 +8,11 @@ import { figures, postList, postRow, spikeList } from "./parts/lists.js";
 
 export function conversationView(key) {
   const heading = h("h1", {}, stranger(key, 120));
-  const sub = h("p", { class: "sub" });
+  const sub = h("p", { class: "sub" }, "Counting.");
   const [numbers, showNumbers] = figures("The numbers of this conversation");
   const parts = daily("Posts and comments of this conversation a minute");
   const [posts, postRows] = postList((post, place) => postRow(post, { rank: place + 1, big: count(post.found.said), unit: "said in 24 h" }));
-  const none = h("p", { class: "empty" });
+  const none = h("p", { class: "empty" }, "Counting.");
   return {
     title: visible(key).slice(0, 80),
     element: h("div", { class: "view" }, h("div", { class: "lead" }, heading, sub), numbers, parts.card,
@@ -50,7 +50,7 @@ export function authorView(subject) {
   const [numbers, showNumbers] = figures("The numbers of this author");
   const parts = daily("Posts and comments under this author's posts a minute");
   const [posts, postRows] = postList((post, place) => postRow(post, { rank: place + 1, big: count(post.likes_1h + post.shares_1h + post.comments_1h), unit: "in the last hour" }));
-  const none = h("p", { class: "empty" });
+  const none = h("p", { class: "empty" }, "Counting.");
   return {
     title: visible(id).slice(0, 80),
     element: h("div", { class: "view" }, h("div", { class: "lead" }, h("h1", {}, stranger(id, 120)), sub), numbers, parts.card,
@@ -83,7 +83,7 @@ export function authorView(subject) {
 function daily(label) {
   const day = dayChart(label, ["posts", "comments", "shares", "likes"]);
   const [list, rows] = spikeList(true);
-  const none = h("p", { class: "empty" });
+  const none = h("p", { class: "empty" }, "Counting.");
   return {
     card: card("By the minute", { note: "triangles are spikes", right: day.switch }, day.chart.element),
     spikes: card("Spikes", { note: "the newest first" }, list, none),
@@ -100,12 +100,12 @@ function daily(label) {
 
 export function spikeView() {
   const heading = h("h1", {}, "Spike");
-  const sub = h("p", { class: "sub" });
+  const sub = h("p", { class: "sub" }, "Counting.");
   const [numbers, showNumbers] = figures("The size of this spike");
   const reasons = h("ul", { class: "bullets" });
   const [posts, postRows] = postList((post, place) => postRow(post, { rank: place + 1, big: count(post.said), unit: "said" }));
   const [others, otherRows] = spikeList();
-  const [noOthers, told] = [h("p", { class: "empty" }), h("div")];
+  const [noOthers, told] = [h("p", { class: "empty" }, "Counting."), h("div", { class: "empty" }, "Counting.")];
   const sql = h("pre", { tabindex: "0", role: "region", "aria-label": "SQL" });
   let usual = 0;
   const chart = new TimeChart({

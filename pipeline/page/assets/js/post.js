@@ -9,12 +9,12 @@ import { Thread } from "./parts/thread.js";
 
 export function postView(id) {
   const heading = h("h1", {}, stranger(id, 120));
-  const sub = h("p", { class: "sub" });
+  const sub = h("p", { class: "sub" }, "Counting.");
   const chips = h("p", { class: "chips" });
   const [numbers, showNumbers] = figures("The numbers of this post");
   const why = h("ul", { class: "bullets" });
   const said = h("p", { class: "why-said" });
-  const truth = h("div", { class: "table", tabindex: "0", role: "region", "aria-label": "What came true" });
+  const truth = h("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Earlier forecasts and the truth" }, h("p", { class: "empty" }, "Counting."));
   const [cascade, thread, chart] = [new Cascade(), new Thread(), sharesChart()];
   const truncated = h("p", { class: "empty" });
 

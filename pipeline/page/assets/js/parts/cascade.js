@@ -20,7 +20,7 @@ export class Cascade {
       h("button", { type: "button", "aria-label": "Smaller", click: () => this.#zoomBy(1 / 1.4) }, "−"),
       h("button", { type: "button", click: () => this.#fit() }, "Fit")));
     this.list = h("ol", { class: "carriers" });
-    this.words = h("p", { class: "muted small" });
+    this.words = h("p", { class: "muted small" }, "Counting.");
     this.moment = h("p", { class: "muted small", "aria-live": "off" });
     this.element = card("Who carried it", { note: "each dot is a share, under the share that it carries on" },
       h("div", { class: "cascade" }, this.stage, h("div", {}, this.words, this.list, this.moment)));

@@ -18,7 +18,7 @@ export class TimeChart {
     Object.assign(this, { series, unit, caption, height, marks: [], since: null, data: [[], ...series.map(() => [])] });
     this.plot = h("div", { class: "plot", "aria-hidden": "true" });
     this.legend = h("div", { class: "legend", "aria-hidden": "true" });
-    this.words = h("figcaption");
+    this.words = h("figcaption", {}, "Counting.");
     this.rows = h("tbody");
     this.table = h("details", { toggle: () => this.#fillTable() }, h("summary", {}, "Show as a table"),
       h("div", { class: "table", tabindex: "0", role: "region", "aria-label": `${label}, as a table` },

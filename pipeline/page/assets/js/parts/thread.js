@@ -4,7 +4,7 @@ import { count, counted, span, time } from "./format.js";
 
 export class Thread {
   constructor() {
-    this.words = h("p", { class: "muted small" });
+    this.words = h("p", { class: "muted small" }, "Counting.");
     const list = h("ol", { class: "thread", tabindex: "0", "aria-label": "Comments" });
     this.list = list;
     this.rows = new KeyedList(list, ({ key }) => key, (comment) => row(comment));
