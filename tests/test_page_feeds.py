@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.errors import SchemaDrift, Unavailable
+from pipeline.errors import Refused, SchemaDrift, Unavailable
 from pipeline.page import feeds as feeds_module
 from pipeline.page.feeds import FeedKey, Feeds, PartAnswer, Viewer, message
 
@@ -104,7 +104,12 @@ def test_equal_content_is_not_sent_again() -> None:
 
 @pytest.mark.parametrize(
     ("failure", "cause"),
-    [(Unavailable("away"), "away"), (SchemaDrift("no table"), "schema"), (ValueError("a defect"), "fault")],
+    [
+        (Unavailable("away"), "away"),
+        (SchemaDrift("no table"), "schema"),
+        (Refused("no grant"), "refused"),
+        (ValueError("a defect"), "fault"),
+    ],
 )
 def test_trouble_is_said_and_ends(monkeypatch: pytest.MonkeyPatch, failure: Exception, cause: str) -> None:
     monkeypatch.setattr(feeds_module, "RETRY_SECONDS", 0.05)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from pipeline.errors import EngagementError, SchemaDrift
+from pipeline.errors import EngagementError, Refused, SchemaDrift
 from pipeline.observability.outages import OutageLog
 
 LINGER_SECONDS: Final = 5.0
@@ -132,8 +132,7 @@ class Feed:
             answer = await self._part.read()
         except EngagementError as error:
             self._outages.note(self._key.part, str(error))
-            said = {"cause": "schema" if isinstance(error, SchemaDrift) else "away", "at": time.time()}
-            self._trouble = message("trouble", {"part": self._key.part, **said})
+            self._trouble = message("trouble", {"part": self._key.part, "cause": _cause(error), "at": time.time()})
             self._send(self._trouble, None)
             return False
         except Exception:
@@ -156,6 +155,11 @@ class Feed:
     def _send(self, whole: bytes, change: bytes | None) -> None:
         for viewer in self._viewers:
             viewer.offer(self._key, whole, change)
+
+
+def _cause(error: EngagementError) -> str:
+    """Names what the viewer is told: tables are missing, the page's user may not read, or the database is away."""
+    return "schema" if isinstance(error, SchemaDrift) else "refused" if isinstance(error, Refused) else "away"
 
 
 class Feeds:

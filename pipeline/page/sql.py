@@ -54,7 +54,7 @@ _METRICS: Final = (
 READ_RISING: Final = PageQuery(
     NumbersOf(*_METRICS),
     """
-FROM post_metrics_v
+FROM post_metrics_active_v
 WHERE likes_1h + shares_1h + comments_1h > 0
 ORDER BY forecast_shares_next_1h DESC NULLS LAST, score_default_1h DESC, post_id
 LIMIT 12
@@ -130,7 +130,7 @@ READ_VOICE: Final = PageQuery(
 READ_WAITING: Final = PageQuery(
     NumbersOf("post_id", "unanswered", "oldest_unanswered_minutes", "likes", "shares", "comments"),
     """
-FROM post_metrics_v
+FROM post_metrics_active_v
 WHERE unanswered > 0 AND comments_1h > 0
 ORDER BY unanswered DESC, post_id
 LIMIT 6
@@ -140,7 +140,7 @@ LIMIT 6
 READ_TALKED_ABOUT: Final = PageQuery(
     NumbersOf("conversation", "posts_1h", "comments_1h", "voices_1h"),
     """
-FROM conversations_v
+FROM conversations_active_v
 WHERE NOT startsWith(conversation, 'thread:') AND NOT startsWith(conversation, 'author:')
     AND posts_1h + comments_1h > 0
 ORDER BY posts_1h + comments_1h DESC, conversation

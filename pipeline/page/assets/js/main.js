@@ -62,6 +62,7 @@ function showTrouble({ cause, part }) {
     empty("The tables are not there yet.", "engagement init");
     notice(null);
   } else if (cause === "fault") notice(`A part of this page cannot be shown (${part}); the log of engagement serve says why.`);
+  else if (cause === "refused") notice(`The user of this page may not read what a part of it needs (${part}): after an update deploy/clickhouse/users.sql is run again, and an embedded stack restarted. The log of engagement serve names the grant.`);
   else notice(`ClickHouse does not answer${fresh ? ` since ${clockOf(Date.now() / 1000)}; the numbers below are from before` : ""}. The page goes on by itself.`);
 }
 

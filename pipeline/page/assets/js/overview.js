@@ -95,7 +95,7 @@ export function dayChart(label, names = ["posts", "comments", "shares", "likes"]
   const minutes = new Minutes(names);
   let [seconds, now, final, marks] = [6 * 3600, Date.now() / 1000, null, []];
   const chart = new TimeChart({
-    label, unit: "a minute",
+    label, unit: "a minute", height: 200,
     series: [{ label: "posts and comments", colour: "--area", fill: true, swatch: "area-0" }, { label: "shares", colour: "--branch-1", width: 1.25, swatch: "area-1" }],
     caption: ([times, said]) => {
       const most = Math.max(...said);

@@ -97,7 +97,10 @@ function sharesChart() {
     const points = new Map();
     const put = (at, place, value) => points.set(at, (points.get(at) ?? Array(7).fill(null)).with(place, value));
     const begin = created ?? minutes.minute[0];
-    if (begin === undefined) return;
+    if (begin === undefined) {
+      chart.show(Array.from({ length: 8 }, () => []));
+      return;
+    }
     put(Math.floor(Math.min(begin, minutes.minute[0] ?? begin)), 0, 0);
     let sum = 0;
     minutes.minute.forEach((minute, place) => {

@@ -33,6 +33,7 @@ export class TimeChart {
     Object.assign(this, { data, marks, open, from, to });
     setText(this.words, data[0].length ? this.caption(data) : "Nothing yet.");
     if (this.table.open) this.#fillTable();
+    this.plot.hidden = this.legend.hidden = !data[0].length;
     if (!this.chart) this.#rebuild();
     else this.chart.setData(data);
     this.#showLegend(null);
