@@ -16,7 +16,6 @@ from deploy.clickhouse.views_of_conversations import (
     share_of_voice_between_view,
     share_of_voice_view,
 )
-from deploy.clickhouse.views_of_freshness import freshness_view
 from deploy.clickhouse.views_of_messages import carry_over_view
 from deploy.clickhouse.views_of_performance import over_performance_of_author_view, over_performance_view
 from deploy.clickhouse.views_of_posts import (
@@ -34,7 +33,7 @@ from deploy.clickhouse.views_of_ranges import (
     post_metrics_between_view,
 )
 from deploy.clickhouse.views_of_spikes import conversation_spikes_view
-from deploy.clickhouse.views_of_storage import merges_view, storage_view
+from deploy.clickhouse.views_of_storage import freshness_view, merges_view, storage_view
 from schemas.tables import (
     CARRY_OVER,
     CONVERSATION_MINUTES,
