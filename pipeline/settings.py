@@ -57,6 +57,7 @@ class Settings(HoldsSecrets, BaseSettings):
     )
     clickhouse_ca: Path | None = Field(None, description="CA certificates (PEM) to trust for TLS")
     clickhouse_cluster: str | None = Field(None, description="Make tables Replicated and ON CLUSTER this one")
+    clickhouse_sharded: bool = Field(False, description="Spread tables over that cluster's shards instead, no replicas")
     durable: bool = Field(False, description="fsync every insert: survives power loss, not only kill -9")
 
     # Worker
@@ -240,6 +241,8 @@ class Settings(HoldsSecrets, BaseSettings):
 
     @model_validator(mode="after")
     def _pairs_go_together(self) -> "Settings":
+        if self.clickhouse_sharded and not self.clickhouse_cluster:
+            raise ValueError("ENGAGEMENT_CLICKHOUSE_SHARDED is true: set ENGAGEMENT_CLICKHOUSE_CLUSTER too")
         if self.stuck_minutes * 60 <= self.flush_seconds:
             raise ValueError(
                 f"ENGAGEMENT_STUCK_MINUTES is {self.stuck_minutes:g}: must be longer than ENGAGEMENT_FLUSH_SECONDS "

@@ -63,6 +63,7 @@ LIFTED = {
     "max_memory_usage": ["0", "4000000001", "18446744073709551615"],
     "max_rows_to_read": ["0", "10000000001"],
     "max_untracked_memory": ["4194305", "100000000000"],
+    "distributed_product_mode": ["deny", "local", "allow"],
     "timeout_overflow_mode": ["break"],
     "read_overflow_mode": ["break"],
     "readonly": ["0", "1"],

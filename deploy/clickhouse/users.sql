@@ -9,7 +9,9 @@
 --     CREATE USER reader IDENTIFIED WITH sha256_password BY '...' DEFAULT ROLE engagement_reader;
 --     CREATE USER keeper IDENTIFIED WITH sha256_password BY '...' DEFAULT ROLE engagement_admin;
 --
--- On a cluster put ON CLUSTER behind each name, and GRANT CLUSTER ON *.* TO engagement_admin. A server without storage for users
+-- On a cluster put ON CLUSTER behind each name, and GRANT CLUSTER ON *.* TO engagement_admin. With ENGAGEMENT_CLICKHOUSE_SHARDED run the
+-- file on each shard, and give writer and admin the same on shard_of_engagement.*, SELECT ON system.clusters and REMOTE ON *.*, the admin
+-- TABLE ENGINE ON Distributed too. A server without storage for users
 -- has them in its configuration instead: deploy/compose/clickhouse/reader.xml is the reader.
 
 CREATE ROLE IF NOT EXISTS engagement_writer;
@@ -36,13 +38,15 @@ CREATE SETTINGS PROFILE IF NOT EXISTS engagement_reader;
 
 -- With readonly = 2 a reader may change settings, as drivers do, but these only within the bounds. MIN matters: 0 means no limit.
 -- Memory that is not tracked is not limited either, and with 'break' a limit would cut a result short without a word. The driver of
--- Grafana asks for its own timeout and 5 s, 65 s where nobody has changed it.
+-- Grafana asks for its own timeout and 5 s, 65 s where nobody has changed it. Views join tables that may lie on several shards, each of
+-- which needs the whole of the other table: 'global'.
 ALTER SETTINGS PROFILE engagement_reader SETTINGS
     readonly = 2,
     max_execution_time = 60 MIN 1 MAX 70,
     max_memory_usage = 4000000000 MIN 1 MAX 4000000000,
     max_rows_to_read = 10000000000 MIN 1 MAX 10000000000,
     max_untracked_memory = 4194304 MAX 4194304,
+    distributed_product_mode = 'global' READONLY,
     timeout_overflow_mode = 'throw' READONLY,
     read_overflow_mode = 'throw' READONLY;
 

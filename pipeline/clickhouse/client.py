@@ -19,6 +19,7 @@ from pipeline.clickhouse.insert_format import (
     encode_plain,
     is_worth_packing,
 )
+from pipeline.clickhouse.shards import SHARDED_SETTINGS, each_shard, for_stored, is_for_shards
 from pipeline.errors import EngagementError, Exhausted, Refused, SchemaDrift, Unavailable
 from pipeline.settings import Settings
 
@@ -88,7 +89,10 @@ class ClickHouse:
             "insert_deduplicate": 0,
         }
         query_settings: dict[str, Any] = {"low_cardinality_allow_in_native_format": 0}
-        if settings.clickhouse_cluster:
+        self._sharded = settings if settings.clickhouse_sharded else None
+        if self._sharded:
+            query_settings |= SHARDED_SETTINGS
+        elif settings.clickhouse_cluster:
             # A cold read must see what any worker has stored (law 3).
             self._insert_settings |= {"insert_quorum": "auto", "insert_quorum_parallel": 0}
             query_settings |= {"select_sequential_consistency": 1}
@@ -189,7 +193,12 @@ class ClickHouse:
         return (columns for columns in self._blocks(sql, params, tables, block) if len(columns[0]))
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
-        """Runs a statement without an answer."""
+        """Runs a statement without an answer; on each shard where it changes rows that are spread over shards."""
+        if self._sharded is not None and is_for_shards(sql):
+            for on_shard in each_shard(self._sharded, self, ClickHouse):
+                with on_shard:
+                    on_shard.execute(for_stored(sql, self._sharded), params)
+            return
         with self._translated(sql):
             self._client.execute(sql, params)
 

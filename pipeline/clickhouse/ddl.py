@@ -15,7 +15,8 @@ _REPLACING: Final = re.compile(r"\{replacing\((\w*)\)\}")
 
 def render(sql: str, settings: Settings) -> str:
     """Returns the SQL with all placeholders filled in."""
-    cluster = settings.clickhouse_cluster
+    # Shards are servers of their own: init goes to each of them (shards.py).
+    cluster = None if settings.clickhouse_sharded else settings.clickhouse_cluster
     database = settings.clickhouse_url.database
     on_cluster = f"ON CLUSTER '{cluster}'" if cluster else ""
 

@@ -23,6 +23,8 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.compression import set_compression
 from pipeline.clickhouse.ddl import render
 from pipeline.clickhouse.moves import run_statements
+from pipeline.clickhouse.sharded_schema import migrate_shards
+from pipeline.clickhouse.shards import shapes_of
 from pipeline.clickhouse.views import ViewChanges, make_record_of_views, pending_views, record_views, write_views
 from pipeline.errors import Refused, SchemaDrift
 from pipeline.settings import Settings
@@ -111,6 +113,8 @@ def migrate(settings: Settings) -> Changes:
     Raises SchemaDrift when an applied file was changed, when the database is newer than this version, and when a table
     is not as declared in the end; Unavailable, Refused.
     """
+    if settings.clickhouse_sharded:
+        return Changes(*migrate_shards(settings, migrate, APPLIED))
     with ClickHouse(settings, database="") as server:
         server.execute(render("CREATE DATABASE IF NOT EXISTS {database} {cluster}", settings))
     with ClickHouse(settings) as clickhouse:
@@ -164,15 +168,13 @@ def pending_migrations(clickhouse: ClickHouse) -> list[Migration]:
 
 def undurable_tables(clickhouse: ClickHouse) -> list[str]:
     """Returns the declared tables whose inserts are answered before they are on disk (ENGAGEMENT_DURABLE off)."""
-    names, engines = clickhouse.select(
-        "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase() ORDER BY name"
-    )
     declared = {table.name for table in TABLES}
-    return [
-        name
-        for name, engine in zip(names, engines, strict=True)
+    undurable = {
+        name: None
+        for name, engine, *_ in shapes_of(clickhouse)
         if name in declared and not all(f"{setting} = 1" in engine for setting in DURABLE)
-    ]
+    }
+    return list(undurable)
 
 
 def verify_tables(clickhouse: ClickHouse) -> None:
@@ -196,15 +198,15 @@ def _verify_declared(clickhouse: ClickHouse) -> None:
         strict=True,
     ):
         columns.setdefault(table, {})[name] = type_
-    found = clickhouse.select(
-        "SELECT name, engine_full, sorting_key, partition_key FROM system.tables WHERE database = currentDatabase()"
-    )
-    shapes = {table: shape for table, *shape in zip(*found, strict=True)}
+    shapes: dict[str, list[list[str]]] = {}
+    for table, *shape in shapes_of(clickhouse):
+        shapes.setdefault(table, []).append(shape)
     for declared in TABLES:
         if declared.name not in columns:
             raise SchemaDrift(f"ClickHouse has no table {declared.name}: run `engagement init`")
         _verify_columns(declared, columns[declared.name])
-        _verify_shape(declared, *shapes[declared.name])
+        for shape in shapes.get(declared.name, ()):
+            _verify_shape(declared, *shape)
 
 
 def _changes(pending: list[Migration], taken_over: tuple[str, ...], stale: ViewChanges) -> Changes:

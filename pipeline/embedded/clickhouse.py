@@ -64,6 +64,7 @@ ACCESS_PROFILES: Final = """\
       <max_memory_usage>4000000000</max_memory_usage>
       <max_rows_to_read>10000000000</max_rows_to_read>
       <max_untracked_memory>4194304</max_untracked_memory>
+      <distributed_product_mode>global</distributed_product_mode>
       <timeout_overflow_mode>throw</timeout_overflow_mode>
       <read_overflow_mode>throw</read_overflow_mode>
       <constraints>
@@ -71,6 +72,7 @@ ACCESS_PROFILES: Final = """\
         <max_memory_usage><min>1</min><max>4000000000</max></max_memory_usage>
         <max_rows_to_read><min>1</min><max>10000000000</max></max_rows_to_read>
         <max_untracked_memory><max>4194304</max></max_untracked_memory>
+        <distributed_product_mode><readonly/></distributed_product_mode>
         <timeout_overflow_mode><readonly/></timeout_overflow_mode>
         <read_overflow_mode><readonly/></read_overflow_mode>
       </constraints>
