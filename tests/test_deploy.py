@@ -45,7 +45,7 @@ def test_compose_runs_the_version_that_is_packaged() -> None:
 
 def test_published_ports_are_bound_to_loopback() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(ports) == 7
+    assert len(ports) == 8
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports), ports
     assert not any("network_mode" in service or service.get("privileged") for service in SERVICES.values())
 
@@ -140,7 +140,11 @@ def test_settings_and_commands_are_known() -> None:
     assert len(named) >= 6
     assert named <= fields
     commands = [service["command"][0] for service in SERVICES.values() if "build" in service]
-    assert set(commands) == {"init", "work", "simulate", "bluesky", "mastodon", "collect"} <= all_commands().keys()
+    assert (
+        set(commands)
+        == {"init", "work", "simulate", "bluesky", "mastodon", "collect", "serve"}
+        <= all_commands().keys()
+    )
 
 
 def test_what_a_source_remembers_is_on_a_volume_that_its_user_owns() -> None:

@@ -37,6 +37,7 @@ EVERYTHING: Final[dict[str, Any]] = {
     "worker": {"keda": {"enabled": True, "authenticationRef": "kafka"}},
     "sources": {"bluesky": {"enabled": True}, "mastodon": {"enabled": True, "storageClassName": "fast"}},
     "collector": {"enabled": True, "keysSecret": "keys", "args": ["--hook=shop=/etc/engagement/shop.yaml"]},
+    "page": {"enabled": True, "replicas": 2},
     "networkPolicy": {"metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
@@ -120,7 +121,7 @@ def test_settings_and_commands_are_known() -> None:
     named = {name for path in files for name in re.findall(r"\bENGAGEMENT_[A-Z_]+", path.read_text())}
     assert len(named) >= 10
     assert named <= fields
-    commands = {source["args"][0] for source in VALUES["sources"].values()} | {"init", "work", "collect"}
+    commands = {source["args"][0] for source in VALUES["sources"].values()} | {"init", "work", "collect", "serve"}
     assert commands <= all_commands().keys()
 
 
@@ -187,7 +188,7 @@ def test_pods_are_locked_down_and_bounded() -> None:
     user = re.search(r"^USER (\d+)$", (ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE)
     assert user
     pods = dict(_pods(_rendered(EVERYTHING)))
-    assert len(pods) == 5
+    assert len(pods) == 6
     for name, pod in pods.items():
         spec = pod["spec"]
         assert spec["automountServiceAccountToken"] is False, name
@@ -230,6 +231,7 @@ def test_secrets_come_from_the_secret_that_exists() -> None:
             assert told["ENGAGEMENT_DURABLE"]["value"] == "true", "settings are strings that the program reads"
             assert told["ENGAGEMENT_PARTITIONS"]["value"] == "24"
     assert keys.pop("init") == "clickhouse-admin"
+    assert keys.pop("page") == "clickhouse-reader"
     assert set(keys.values()) == {"clickhouse"}
 
 
@@ -277,7 +279,10 @@ def test_selectors_find_their_pods() -> None:
         if kind in ("Service", "PodDisruptionBudget", "StatefulSet", "Deployment", "NetworkPolicy"):
             wanted = selector if kind == "Service" else selector["matchLabels"]
             found = [name for name, its in labels.items() if wanted.items() <= its.items()]
-            whole = kind == "NetworkPolicy" and "collector" not in document["metadata"]["name"]
+            whole = kind == "NetworkPolicy" and document["metadata"]["name"].rpartition("-")[2] in (
+                "pipeline",
+                "metrics",
+            )
             assert found == (list(labels) if whole else [document["metadata"]["name"]]), document["metadata"]["name"]
 
 
