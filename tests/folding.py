@@ -44,6 +44,7 @@ def identified(events: Sequence[Mapping[str, Any]], hasher: Hasher = HASHER) -> 
         np.array([microseconds(event["occurred_at"]) for event in events], np.int64),
         *text.values(),
         np.array([(event.get("parent_id") or "") in ("", event["post_id"]) for event in events], np.bool_),
+        np.array([bool(event.get("is_erased")) for event in events], np.bool_),
     )
 
 

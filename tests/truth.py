@@ -40,6 +40,8 @@ class PostTruth:
         self.adds: dict[tuple[str, str], tuple[int, str, str]] = {}  # (kind, event_id) -> minute, actor, channel
         self.parents: dict[tuple[str, str], str | None] = {}  # of shares and comments; None: the post
         self.takebacks: dict[tuple[str, str], list[int]] = {}  # (kind, target_id) -> minutes of its retractions
+        self.ghosts: dict[tuple[str, str], tuple[int, str, str]] = {}  # erased shares and comments, in no count
+        self.erased = 0
         self.own: list[dict[str, Any]] = []  # the events of kind post
         self.newest = 0
 
@@ -51,8 +53,11 @@ class PostTruth:
         us = microseconds(event["occurred_at"])
         minute = us // 60_000_000
         self.newest = max(self.newest, minute)
+        self.erased += bool(event.get("is_erased"))
         if action == "add":
-            self.adds[kind, event_id] = (minute, event["actor_id"] or "", event.get("channel") or "")
+            is_ghost = bool(event.get("is_erased")) and kind in ("share", "comment")
+            added = (minute, event["actor_id"] or "", event.get("channel") or "")
+            (self.ghosts if is_ghost else self.adds)[kind, event_id] = added
             if kind in ("share", "comment"):
                 parent = event.get("parent_id") or event["post_id"]
                 self.parents[kind, event_id] = None if parent == event["post_id"] else parent
@@ -63,7 +68,7 @@ class PostTruth:
 
     @property
     def events_seen(self) -> int:
-        return len(self.identities)
+        return len(self.identities) + self.erased
 
     @property
     def as_of(self) -> int:
@@ -72,7 +77,15 @@ class PostTruth:
 
     @property
     def retractions_unmatched(self) -> int:
-        return sum(len(minutes) for target, minutes in self.takebacks.items() if target not in self.adds)
+        return sum(len(minutes) for target, minutes in self.takebacks.items() if target not in self._came)
+
+    @cached_property
+    def _came(self) -> dict[tuple[str, str], tuple[int, str, str]]:
+        return self.adds | self.ghosts
+
+    @cached_property
+    def _gone(self) -> set[tuple[str, str]]:
+        return self.takebacks.keys() | self.ghosts.keys()
 
     @cached_property
     def standing(self) -> list[tuple[str, int, str, str]]:
@@ -157,8 +170,8 @@ class PostTruth:
         """Columns of the trees of shares, of comments and of both; not for a post that is truncated."""
         columns: dict[str, Any] = {"tree_truncated": 0}
         for name, kinds in (("share", ("share",)), ("comment", ("comment",)), ("all", ("share", "comment"))):
-            tree = tree_of(self.parents, self.takebacks.keys(), kinds)
-            net = sum(1 for node in self.parents if node[0] in kinds and node not in self.takebacks)
+            tree = tree_of(self.parents, self._gone, kinds)
+            net = sum(1 for node in self.parents if node[0] in kinds and node not in self._gone)
             others = tree.size - 1
             columns |= {
                 f"{name}_size": tree.size,
@@ -169,7 +182,7 @@ class PostTruth:
                 f"{name}_viral_fraction": 1 - tree.levels[1] / others if others else None,
                 f"{name}_parents_known": int(
                     any(
-                        parent is not None and node[0] in kinds and node not in self.takebacks
+                        parent is not None and node[0] in kinds and node not in self._gone
                         for node, parent in self.parents.items()
                     )
                 ),
@@ -182,7 +195,7 @@ class PostTruth:
     def thread(self) -> dict[str, Any]:
         """Columns of the conversation, without brands; not for a post that is truncated."""
         facts = self.facts()
-        return thread_of(self.adds, self.parents, self.takebacks.keys(), facts["author_id"] if facts else None)
+        return thread_of(self._came, self.parents, self._gone, facts["author_id"] if facts else None)
 
     def metrics(self) -> dict[str, Any]:
         """The row of post_metrics without key and version; `as_of` in seconds since 1970."""

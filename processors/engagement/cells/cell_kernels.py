@@ -12,7 +12,7 @@ from numba import njit
 from processors.columnar.hashing import NOBODY
 from processors.columnar.panes import NONE
 from processors.engagement.fold.hash_index import find
-from processors.engagement.fold.layout import COUNTED, TREE_OF
+from processors.engagement.fold.layout import COUNTED, ERASED, TREE_OF
 from schemas.metrics import MEASURE_COUNT
 
 TOUCHED: Final = 2 * MEASURE_COUNT
@@ -82,11 +82,12 @@ def listen(t, spots, channels, most, starts, voices, spoken, voice_ends, spoken_
             if pane >= 0:
                 node = t.panes[pane].nodes
                 while node != NONE:
-                    key = t.actors[t.nodes[node].actor].key
-                    if key != NOBODY:
-                        voices[filled] = key
-                        filled += 1
-                    heard = note(spoken, start, heard, t.channels[t.events[t.nodes[node].event].channel].key)
+                    if not t.nodes[node].flags & ERASED:
+                        key = t.actors[t.nodes[node].actor].key
+                        if key != NOBODY:
+                            voices[filled] = key
+                            filled += 1
+                        heard = note(spoken, start, heard, t.channels[t.events[t.nodes[node].event].channel].key)
                     node = t.nodes[node].beside
             voices[first:filled].sort()
             spoken[start:heard].sort()

@@ -21,6 +21,9 @@ POST: Final = KIND_NUMBER["post"]
 KEY_CODE: Final = np.uint64(0x243F6A8885A308D3)
 """The key of an event is the hash of its event_id + (2 x kind + 1) x KEY_CODE + action."""
 
+TOMBSTONE: Final = 2
+"""The bit of `Identities.actions` of an event whose actor was erased (docs/privacy.md)."""
+
 # Odd constants (from the digits of pi) that spread the parts of an identity; any odd numbers would do.
 _SPREAD: Final = tuple(map(np.uint64, (0x13198A2E03707345, 0xA4093822299F31D1, 0x082EFA98EC4E6C89, 0x452821E638D01377)))
 
@@ -78,7 +81,7 @@ class Identities(NamedTuple):
     minutes: Array  # u4, minutes since 1970
     checks: Array  # u4, of actor, parent, target, channel and time
     measures: Array  # i1, index into MEASURES; -1 for a post
-    actions: Array  # i1
+    actions: Array  # i1, with TOMBSTONE where a person was erased
     parents: Hashes  # of the parent_id; 0: the post
 
     @property
@@ -115,9 +118,10 @@ def identities(
     parent: Hashes,
     channel: Hashes,
     is_top: Array,
+    is_erased: Array | None = None,
 ) -> Identities:
     """Returns the numbers of events from the hashes of their texts, whether these were made here or by ClickHouse.
-    `is_top` is true where the parent is empty or the post itself."""
+    `is_top` is true where the parent is empty or the post itself, `is_erased` for tombstones; None: there are none."""
     with np.errstate(over="ignore"):
         code = (kind.astype(np.uint64) * np.uint64(2) + np.uint64(1)) * KEY_CODE
         content = occurred_us.astype(np.uint64)
@@ -131,6 +135,6 @@ def identities(
             minutes=(occurred_us // MINUTE_US).astype(np.uint32),
             checks=(content >> np.uint64(32)).astype(np.uint32),
             measures=(kind - 1).astype(np.int8),
-            actions=action.astype(np.int8),
+            actions=(action if is_erased is None else action + TOMBSTONE * is_erased).astype(np.int8),
             parents=np.where(is_top, np.uint64(0), parent),
         )

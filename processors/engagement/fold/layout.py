@@ -42,10 +42,11 @@ COUNTED: Final = np.uint8(1)  # no retraction names it
 NAMES: Final = np.uint8(2)  # it names a parent that is not the post
 COMMENT: Final = np.uint8(4)  # it is a comment, not a share
 MIXED: Final = np.uint8(8)  # its parent is a share or comment of the other kind
+ERASED: Final = np.uint8(16)  # a tombstone: it never counts, and only carries the nodes below it
 
 POST_ROW: Final = np.dtype(
     [
-        ("events_seen", "u4"),
+        ("events_seen", "u4"),  # a tombstone counts twice: an event and its erasure
         ("newest", "u4"),  # minute of the newest event of any kind
         ("net", "u4", MEASURE_COUNT),
         ("actors", "u4"),
@@ -95,7 +96,7 @@ NODE_ROW: Final = np.dtype(
         ("kin_level", "u4"),  # in the tree of its own kind
         ("size", "u4"),  # counted nodes below and at it in the tree of all. While it waits: half of its parent's hash
         ("kin_size", "u4"),  # the same in the tree of its own kind. While it waits: the other, higher half
-        ("flags", "u1"),  # COUNTED, NAMES, COMMENT, MIXED
+        ("flags", "u1"),  # COUNTED, NAMES, COMMENT, MIXED, ERASED
     ]
 )
 LEVEL_ROW: Final = np.dtype([("next", "u4"), ("depth", "u4"), ("count", "u4")])
