@@ -166,6 +166,12 @@ class Settings(HoldsSecrets, BaseSettings):
         "Kafka (docs/privacy.md); accounts stay as they are where not given",
     )
 
+    erasure_key: SecretStr | None = Field(
+        None,
+        description="Secret of 32 characters or more, under which `engagement forget` keeps in mind who was erased; "
+        "workers need it from the first erasure on (docs/privacy.md)",
+    )
+
     # Collector
     collect_keys: Path | None = Field(
         None,
@@ -215,7 +221,7 @@ class Settings(HoldsSecrets, BaseSettings):
             raise ValueError(f"{value} is not a file; name {FILES[info.field_name or '']}")
         return value
 
-    @field_validator("pseudonym_key")
+    @field_validator("pseudonym_key", "erasure_key")
     @classmethod
     def _key_is_long(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < KEY_LENGTH:

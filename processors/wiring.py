@@ -18,6 +18,8 @@ from pipeline.kafka.publisher_policy import PublisherPolicy
 from pipeline.observability.alert_metrics import AlertMetrics
 from pipeline.observability.health import HealthState, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
+from pipeline.privacy.erased_hashes import load_erasure_key
+from pipeline.privacy.erasure_store import ErasureStore
 from pipeline.settings import Settings
 from pipeline.topic_producer import PartitionProducer
 from processors.alerts.agent import AlertAgent
@@ -41,6 +43,7 @@ from processors.engagement.store import ClickHouseLog
 from processors.engagement.watermarks.publisher import WatermarkPublisher
 from processors.engagement.watermarks.store import WatermarkStore
 from processors.engagement.watermarks.watermarks import WatermarkPolicy
+from processors.erasure_watch import ErasureWatch
 from processors.retention.hourly import HourlyRetention
 from processors.retention.policy import retention_policy
 from processors.retention.retention import Retention
@@ -185,5 +188,6 @@ def _thread(name: str, settings: Settings, context: AgentContext) -> AgentThread
     clickhouse = ClickHouse(settings)
     agreement = WorkerAgreement(context.row_settings, StoredRowSettings(clickhouse))
     fuse = Fuse(FusePolicy(settings.fuse_records, settings.fuse_share))
-    ports = ThreadPorts(clickhouse, agreement, fuse, context.health, context.watchdog, context.kernels)
+    erasures = ErasureWatch(name, ErasureStore(clickhouse), load_erasure_key(settings))
+    ports = ThreadPorts(clickhouse, agreement, erasures, fuse, context.health, context.watchdog, context.kernels)
     return AgentThread(name, ports)

@@ -494,6 +494,12 @@ EVENTS: Final = Table(
     ("post_id", "kind", "action", "event_id"),
 )
 
+TOMBSTONE_VERSION: Final = 1 << 63
+"""The least version of an event whose actor was erased: above all others."""
+
+CLEANED_VERSION: Final = 3 << 61
+"""The version of an event of somebody else that named an erased person: above the versions of the log."""
+
 KNOWN_POSTS: Final = Table(
     "known_posts",
     "Every post that has an event, fed by events itself: what a worker loads to know which posts it need not look up",
@@ -804,6 +810,47 @@ RETENTION_FLOORS: Final = Table(
     version="floor",
 )
 
+ERASURES: Final = Table(
+    "erasures",
+    "One row per step of an erasure (engagement forget), without names: the record of what was erased and when",
+    (
+        Column("epoch", "UInt64", "Steps are numbered from 1 on; workers empty their memory at each"),
+        Column("step", WORD, "refuse, fold, count; then done, or stale where a worker hung meanwhile; allow"),
+        Column("people", "UInt64", "Accounts that were named to the command"),
+        Column("posts", "UInt64", "Posts that left as a whole so far"),
+        Column("events", "UInt64", "Events that became tombstones or left with their posts so far"),
+        Column("erased_by", STRING, "The command and the host that it ran on"),
+        Column("recorded_at", CLOCK, "When the step was recorded", "now64(3)"),
+    ),
+    ("epoch",),
+    version="recorded_at",
+)
+
+ERASED_HASHES: Final = Table(
+    "erased_hashes",
+    "What events may not bring back, as hashes under ENGAGEMENT_ERASURE_KEY: who was erased is not to be read here",
+    (
+        Column("kind", WORD, "actor, mention, post or id; check: of a fixed text, by which another key is noticed"),
+        Column("hash", "UInt64", "SipHash-2-4 under a key that is made of ENGAGEMENT_ERASURE_KEY"),
+        Column("is_erased", "UInt8", "0 once events of it are let in again"),
+        Column("version", "UInt64", "The epoch in which that was said: the highest wins"),
+    ),
+    ("kind", "hash"),
+)
+
+ERASURE_ACKS: Final = Table(
+    "erasure_acks",
+    "One row per agent and partition: the step of an erasure that its owner has taken up",
+    (
+        Column("agent", WORD, "engagement or conversations"),
+        Column("partition", "UInt32", "Partition of its topics"),
+        Column("epoch", "UInt64", "Every row that the owner stores from now on knows of this step"),
+        STORED_AT,
+    ),
+    ("agent", "partition"),
+    version="epoch",
+)
+
 TABLES: Final = (
     EVENTS,
     KNOWN_POSTS,
@@ -825,4 +872,7 @@ TABLES: Final = (
     ROW_SETTINGS,
     RETIRED_POSTS,
     RETENTION_FLOORS,
+    ERASURES,
+    ERASED_HASHES,
+    ERASURE_ACKS,
 )

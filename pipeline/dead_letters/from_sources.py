@@ -12,6 +12,8 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.dead_letters.letter import DeadLetter
 from pipeline.dead_letters.sink import dead_letter_columns
 from pipeline.errors import Refused, Unavailable
+from pipeline.privacy.erased_hashes import load_erasure_key
+from pipeline.privacy.erasure_store import ErasureStore
 from pipeline.settings import Settings
 from pipeline.topic_reader import TopicRecord, follow_topic
 from schemas.tables import DEAD_LETTERS
@@ -26,7 +28,8 @@ QUIET_POLLS: Final = 2
 def adopt_letters(settings: Settings, clickhouse: ClickHouse) -> int:
     """Copies the letters of sources that are not in the table yet, and returns their number. Blocks for some seconds.
 
-    A letter has the position of its record in the topic `dead-letters`, so that a repeated copy replaces itself. Raises
+    A letter has the position of its record in the topic `dead-letters`, so that a repeated copy replaces itself.
+    Letters that name an erased person are left out. Raises SettingsError for a missing ENGAGEMENT_ERASURE_KEY,
     Unavailable for ClickHouse; does nothing where Kafka or the topic is away.
     """
     topic = settings.topics.dead_letters
@@ -36,8 +39,10 @@ def adopt_letters(settings: Settings, clickhouse: ClickHouse) -> int:
     )
     start = dict(zip(*rows, strict=True)) if rows else {}
     letters = _letters(settings, topic, {int(partition): int(offset) for partition, offset in start.items()})
+    erased = ErasureStore(clickhouse).hashes(load_erasure_key(settings))
+    kept = (letter for letter in letters if not erased.names(letter.value, letter.reason.encode()))
     count = 0
-    while chunk := list(islice(letters, CHUNK_LETTERS)):
+    while chunk := list(islice(kept, CHUNK_LETTERS)):
         clickhouse.insert(DEAD_LETTERS.name, dead_letter_columns(chunk))
         count += len(chunk)
     return count

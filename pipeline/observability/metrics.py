@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike
 from pipeline.observability.prometheus import MetricsRegistry, Registry
 from schemas.topics import KINDS
 
-EventOutcome = Literal["new", "duplicate", "conflicting", "late", "dead", "retired"]
-EVENT_OUTCOMES: Final[tuple[EventOutcome, ...]] = ("new", "duplicate", "conflicting", "late", "dead", "retired")
+EventOutcome = Literal["new", "duplicate", "conflicting", "late", "dead", "retired", "erased"]
+EVENT_OUTCOMES: Final[tuple[EventOutcome, ...]] = get_args(EventOutcome)
 """The outcomes of an event. A `retired` event is a dead letter too, because retention has deleted its
-post. A `late` event counts like a `new` one: it is over a minute behind its post's newest."""
+post. A `late` event counts like a `new` one: it is over a minute behind its post's newest. An `erased` one is of an
+erased person, and is not kept."""
 
 UNKNOWN_KIND: Final = "unknown"
 """The kind of a dead record whose kind cannot be read."""

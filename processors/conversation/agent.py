@@ -2,11 +2,13 @@
 
 import time
 
+from pipeline.privacy.erased_hashes import ErasedHashes
 from processors.conversation.fold import load_conversation_kernels
 from processors.conversation.job import ConversationJob
 from processors.runtime.agent_thread import AgentThread
 from processors.runtime.batch import Batch
 from processors.runtime.memory import MemoryBudget
+from processors.runtime.retry import GivenUp, StoreRetry
 from processors.spikes.detection.bank import load_spike_kernels
 from processors.spikes.live import LiveDetection
 
@@ -19,6 +21,8 @@ class ConversationAgent:
     ) -> None:
         """`job` and `spikes` belong to `thread`. Without `spikes` no detector runs."""
         self._thread, self._job, self._memory, self._spikes = thread, job, memory, spikes
+        self._partitions: tuple[list[int], int] = ([], 1)
+        self._retry = StoreRetry(on_store=thread.note_store)
 
     async def prepare(self) -> None:
         """Verifies the tables and loads the kernels. Raises Unavailable, SchemaDrift, SettingsError."""
@@ -39,18 +43,33 @@ class ConversationAgent:
 
     def _prepare(self) -> None:
         self._thread.verify()
+        self._job.erased = self._thread.erasures.erased
         self._thread.load_kernels(load_conversation_kernels)
         if self._spikes is not None:
             self._thread.load_kernels(load_spike_kernels)
 
     def _assign(self, partitions: list[int], of: int) -> None:
-        self._job.assign(partitions, of)
-        if self._spikes is not None:
-            self._spikes.monitor.forget()
+        self._partitions = partitions, of
+        self._thread.erasures.assign(partitions)
+        self._empty()
         if not partitions:
             self._thread.note_store(None)  # an agent without partitions does not wait for a store
 
+    def _empty(self) -> None:
+        self._job.assign(*self._partitions)
+        if self._spikes is not None:
+            self._spikes.monitor.forget()
+
+    def _erase(self, erased: ErasedHashes) -> None:
+        self._job.erased = erased
+        self._empty()
+
     def _process(self, batch: Batch) -> bool:
+        self._retry.given_up = batch.given_up
+        try:
+            self._retry(lambda: self._thread.erasures.look(self._erase))
+        except GivenUp:
+            return False
         is_done = self._job.process(batch.runs, batch.given_up, time.time)
         self._thread.judge(self._job.judged)
         if self._spikes is not None:

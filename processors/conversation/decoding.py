@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.dead_letters import DeadLetter
+from pipeline.privacy.erased_hashes import NOTHING_ERASED, ErasedHashes
 from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
 from processors.columnar.sets import Sets
@@ -43,9 +44,9 @@ class DecodedCells(NamedTuple):
     records: int
 
 
-def decode_cells(runs: Iterable[Run], of: int) -> DecodedCells:
-    """Decodes runs. `of`: the number of partitions of the topic and of the source topics. Never raises, whatever a
-    record holds."""
+def decode_cells(runs: Iterable[Run], of: int, erased: ErasedHashes = NOTHING_ERASED) -> DecodedCells:
+    """Decodes runs. `of`: the number of partitions of the topic and of the source topics. Cells of erased posts and of
+    conversations that name erased people are left out. Never raises, whatever a record holds."""
     parts: list[CellArrays] = []
     read_from: list[int] = []
     marks: list[tuple[int, Mark]] = []
@@ -59,6 +60,7 @@ def decode_cells(runs: Iterable[Run], of: int) -> DecodedCells:
                 if (columns := content["cells"]) is not None:
                     cells = parse_cells(columns)
                     _check_place(cells, run.partition, of)
+                    cells = _without_erased(cells, columns, erased) if erased else cells
                     parts.append(cells)
                     read_from.append(run.partition)
             except InvalidEvent as flaw:
@@ -100,6 +102,14 @@ def parse_cells(columns: CellColumns) -> CellArrays:
         exact,
         version,
     )
+
+
+def _without_erased(cells: CellArrays, columns: CellColumns, erased: ErasedHashes) -> CellArrays:
+    gone_names, gone_posts = erased.conversations(cells.names.tolist()), erased.are("post", columns["post_ids"])
+    if not (gone_names.any() or gone_posts.any()):
+        return cells
+    posts = _indexes(columns, "post", len(cells), len(columns["post_ids"]))
+    return cells.where(~(gone_names[cells.conversation] | gone_posts[posts]))
 
 
 def _read(record: KafkaRecord, of: int) -> ConversationRun:

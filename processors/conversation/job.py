@@ -20,6 +20,7 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.privacy.erased_hashes import NOTHING_ERASED
 from processors.columnar.arrays import Array
 from processors.conversation.cells import CellArrays, Minutes
 from processors.conversation.closing.closed import ClosedOnce
@@ -64,6 +65,7 @@ class ConversationJob:
         self._write_dead_letters, self._metrics = ports.write_dead_letters, ports.metrics
         self._retry = StoreRetry(self._policy.waits, ports.on_store)
         self._judged_records = self._dead_records = 0
+        self.erased = NOTHING_ERASED
         self.assign((), 1)
 
     def assign(self, partitions: Iterable[int], of: int) -> None:
@@ -80,8 +82,7 @@ class ConversationJob:
         self._shown: int | None = None
         self._closed = ClosedOnce(self._closings, self._retry)
         self._writer = MinuteWriter(self._ports, self._retry, self._closed)
-        # A worker that owns nothing any more must not show the age that it last had.
-        self._metrics.set_conversations(0, 0, float("nan"))
+        self._metrics.set_conversations(0, 0, float("nan"))  # an owner of nothing shows no age
 
     def process(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
         """Folds and stores a batch, which may be empty. Returns True once all of the batch is stored and every minute
@@ -168,7 +169,7 @@ class ConversationJob:
     def _decode(self, runs: Sequence[Run]) -> DecodedCells:
         """Decodes records, writes dead letters and notes watermarks."""
         with self._metrics.time_step("conversations_decode"):
-            decoded = decode_cells(runs, self._of)
+            decoded = decode_cells(runs, self._of, self.erased)
         self._judged_records += decoded.records
         self._dead_records += len(decoded.dead)
         if decoded.dead:
@@ -284,8 +285,7 @@ class ConversationJob:
     def _lower_ceiling(self) -> None:
         """Drops the latest open minutes. They are in conversation_posts, and are read when they are due."""
         minute = self.fold.minute_beyond(self._room)
-        gone = self.fold.since(minute)
-        if len(gone):
+        if len(gone := self.fold.since(minute)):
             self.fold.drop(gone)
             self._ceiling = min(self._ceiling, minute)
 

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from processors.columnar.arrays import Array
 from processors.columnar.compare_rows import Difference, difference
-from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS, EVENTS
+from schemas.tables import CONVERSATION_CLOSED, CONVERSATION_MARKS, CONVERSATION_POSTS, EVENTS, TOMBSTONE_VERSION
 
 _CELLS_AT_ONCE: Final = 2_000_000
 _LAST_MINUTE: Final = (1 << 32) // 60
@@ -31,16 +31,19 @@ _LAST_MINUTE: Final = (1 << 32) // 60
 SLACK_SECONDS: Final = 5
 """The most that a worker's knowledge of the end of a partition is old, and that the clocks of two brokers differ."""
 
-BOUNDS: Final = f"""
+_TOMBSTONE_OF_COMMENT: Final = f"version >= {TOMBSTONE_VERSION} AND kind = 'comment' AND action = 'add'"
+
+_BOUNDS: Final = f"""
 WITH cells AS (
     SELECT conversation, minute, post_id, toInt64(posts) + comments - comments_retracted AS part
     FROM {CONVERSATION_POSTS.name} FINAL
-    PREWHERE minute >= toDateTime(%(since)s, 'UTC') AND minute < toDateTime(%(until)s, 'UTC')
+    PREWHERE minute >= toDateTime(%(since)s, 'UTC') AND minute < toDateTime(%(until)s, 'UTC') AND {{only}}
 ), told AS (
     SELECT post_id, kind, action, event_id, target_id, toStartOfMinute(toDateTime(occurred_at, 'UTC')) AS minute,
            toDateTime64(received_at, 3, 'UTC') AS received
     FROM {EVENTS.name} FINAL
     WHERE post_id IN (SELECT post_id FROM cells) AND kind IN ('post', 'comment')
+        AND NOT ({_TOMBSTONE_OF_COMMENT})
 ), own AS (
     SELECT post_id, max(received) AS received FROM told WHERE kind = 'post' GROUP BY post_id
 ), comments AS (
@@ -67,7 +70,7 @@ WITH cells AS (
     GROUP BY conversation, minute
 ), closed AS (
     SELECT conversation, minute, toInt64(count) AS count FROM {CONVERSATION_CLOSED.name} FINAL
-    PREWHERE minute >= toDateTime(%(since)s, 'UTC') AND minute < toDateTime(%(until)s, 'UTC')
+    PREWHERE minute >= toDateTime(%(since)s, 'UTC') AND minute < toDateTime(%(until)s, 'UTC') AND {{only}}
 ), floors AS (
     SELECT partition, max(closed_until) AS closed_until FROM {CONVERSATION_MARKS.name} GROUP BY partition
 )
@@ -82,6 +85,13 @@ LEFT JOIN floors ON floors.partition = kafkaMurmurHash(bounds.conversation) %% %
 WHERE is_closed OR (bounds.minute < floors.closed_until AND bounds.least > 0)
 """
 
+
+def bounds_sql(only: str = "1") -> str:
+    """Returns SQL of the counts at closing with their bounds, for each (conversation, minute) that meets a condition.
+    The statement has parameters: `since` and `until` in seconds, `of`, `in_time`."""
+    return _BOUNDS.replace("{only}", only)
+
+
 ANSWER: Final = f"""
 SELECT countIf(is_closed AND is_known AND least = most), countIf(is_closed AND is_known AND least < most),
        sumIf(count, is_closed AND is_known AND least < most),
@@ -89,7 +99,7 @@ SELECT countIf(is_closed AND is_known AND least = most), countIf(is_closed AND i
                                      if(is_known, if(least = most, toString(least), concat(toString(least), ' to ',
                                      toString(most))), '')),
                     NOT (is_closed AND is_known AND count BETWEEN least AND most))
-FROM ({BOUNDS})
+FROM ({bounds_sql()})
 """
 
 

@@ -70,6 +70,7 @@ class EngagementAgent:
 
     def _prepare(self) -> None:
         self._thread.verify()
+        self._job.erase(self._thread.erasures.erased)
         self._thread.load_kernels(load_engagement_kernels)
         clock_of(self._zone)
         tune()
@@ -77,6 +78,7 @@ class EngagementAgent:
     def _assign(self, partitions: list[int], of: int) -> None:
         self._thread.agreement.look_soon()
         self._job.assign(partitions, of)
+        self._thread.erasures.assign(partitions)
         self._watermarks.assign(partitions, of)
         self._on_assign(partitions)
         if not partitions:
@@ -84,6 +86,11 @@ class EngagementAgent:
 
     def _process(self, batch: Batch) -> bool:
         self._thread.agreement.check()
+        self._retry.given_up = batch.given_up
+        try:
+            self._retry(lambda: self._thread.erasures.look(self._job.erase))
+        except GivenUp:
+            return False
         self._job.memory_bytes = self._memory.for_posts
         is_stored = not batch.runs or self._job.process(batch.runs, batch.given_up, time.time)
         posts, known = self._job.memory

@@ -13,7 +13,6 @@ posts that a given-up batch touched leave memory. So a crash between any two ste
 eviction changes no number.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
@@ -23,26 +22,22 @@ import numpy as np
 
 from pipeline.brands import Brands
 from pipeline.errors import Unavailable
+from pipeline.privacy.erased_hashes import NOTHING_ERASED, ErasedHashes
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
 from processors.engagement.cells.records import records_of
-from processors.engagement.decoding import (
-    DecodingPolicy,
-    decode_events,
-    misplaced_event,
-    retired_event,
-    split_runs,
-)
+from processors.engagement.decoding import DecodingPolicy, misplaced_event, retired_event, split_runs
+from processors.engagement.erased_events import decode_unerased
 from processors.engagement.fold.columns import identify
 from processors.engagement.fold.threads import ThreadPolicy
 from processors.engagement.outcomes import count_outcomes, count_retired, count_unknown_fields
 from processors.engagement.ports import EngagementPorts
-from processors.engagement.read_through import ColdPosts
+from processors.engagement.read_through import ColdPosts, learn_posts
 from processors.engagement.rows import post_rows
 from processors.engagement.rows.carry_over import carry_over
-from processors.engagement.rows.post_facts import BrandKeys, PostEvent, TrackedKeys
+from processors.engagement.rows.post_facts import BrandKeys, TrackedKeys
 from processors.engagement.rows.spread import Spreading
-from processors.engagement.state import OwnEvents, PostsState
+from processors.engagement.state import PostsState
 from processors.engagement.unstored import UnstoredRuns, furthest
 from processors.engagement.watermarks.watermarks import Reached
 from processors.runtime.records import Run
@@ -111,16 +106,22 @@ class EngagementJob:
         """The most memory that posts may take. The caller may change it between two batches."""
         self._spreading = Spreading(self._policy.forecast or load_parameters())
         self._judged_records = self._dead_records = 0
+        self._erased = NOTHING_ERASED
         self.assign((), 1)
 
     def assign(self, partitions: Iterable[int], of: int) -> None:
         """Makes these partitions, out of `of`, the job's own. The topic `conversations` has as many partitions. Empties
         the memory, because another worker may have owned the partitions meanwhile."""
-        self._of = of
-        self._cold.assign(partitions, of)
-        self._state, self._unstored = self._empty_state(), UnstoredRuns()
+        self._partitions, self._of = tuple(partitions), of
+        self._empty()
         self._reached: Reached = {}
         self._advanced_to = 0  # minute of the watermark of the last `advance`
+
+    def erase(self, erased: ErasedHashes) -> None:
+        """Leaves out events of erased people from now on, and empties the memory: posts are read again from the log
+        (docs/privacy.md). Called between two batches."""
+        self._erased = erased
+        self._empty()
 
     def process(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
         """Folds and stores a batch. Returns True once all of the batch is stored, False when `given_up` was set before.
@@ -178,12 +179,14 @@ class EngagementJob:
             self._store.upsert(POST_METRICS.name, columns)
         self._advanced_to = minute
 
-    def _empty_state(self) -> PostsState:
-        return PostsState(self._hasher, self._policy.tracked, self._of, self._policy.threads)
+    def _empty(self) -> None:
+        self._cold.assign(self._partitions, self._of)
+        self._state = PostsState(self._hasher, self._policy.tracked, self._of, self._policy.threads)
+        self._unstored = UnstoredRuns()
 
     def _fold(self, runs: Sequence[Run]) -> None:
         with self._metrics.time_step("decode"):
-            events, owners, records, dead = decode_events(runs, self._policy.decoding)
+            events, owners, records, dead = decode_unerased(runs, self._policy.decoding, self._erased, self._metrics)
             count_unknown_fields(self._metrics, runs)
         posts, is_misplaced = self._cold.place(self._state, events)
         late = []
@@ -231,7 +234,8 @@ class EngagementJob:
         """Yields tables with the rows to be written, and appends the messages to be sent to `messages`."""
         fold, known, panes = self._state.fold, self._state.known, unstored.panes()
         # The events of kind post come first, because all rows rest on the facts that follow from them.
-        own = self._learn(unstored.posts_with_events(), unstored.post_events())
+        read = lambda posts: self._retry(lambda: self._log.read_posts(posts))  # noqa: E731
+        own = learn_posts(self._state, read, unstored.posts_with_events(), unstored.post_events())
         if len(panes):
             yield POST_MINUTES.name, post_rows.of_panes(fold, panes)
         if own:
@@ -247,20 +251,6 @@ class EngagementJob:
             yield CONVERSATION_POSTS.name, conversation_posts(cells)
             if self._outbox is not None:
                 messages += records_of(cells)
-
-    def _learn(self, post_ids: Sequence[str], new: Sequence[PostEvent]) -> Mapping[str, OwnEvents]:
-        """Has the state learn all events of kind post of these posts: the new ones, and the older ones from the log."""
-        if not post_ids:
-            return {}
-        fold = self._state.fold
-        new_counts = Counter(event.post_id for event in new)
-        counts = fold.post_events(fold.find(post_ids)).tolist()
-        older = [post_id for post_id, count in zip(post_ids, counts, strict=True) if count > new_counts[post_id]]
-        logged = self._retry(lambda: self._log.read_posts(older)) if older else []
-        by_post: dict[str, list[PostEvent]] = {post_id: [] for post_id in post_ids}
-        for event in (*logged, *new):
-            by_post[event.post_id].append(event)
-        return self._state.learn(by_post)
 
     def _send(self, messages: Sequence[OutboxMessage]) -> None:
         outbox = self._outbox

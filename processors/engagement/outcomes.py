@@ -40,6 +40,13 @@ def count_retired(metrics: WorkerMetrics, late: Sequence[DeadLetter]) -> None:
         metrics.count_events(topic.rpartition(".")[2].removesuffix("s"), "retired", count)
 
 
+def count_erased(metrics: WorkerMetrics, kinds: Array) -> None:
+    """Counts events of erased people, by kind (index into KINDS)."""
+    for kind, count in enumerate(np.bincount(kinds, minlength=len(KINDS)).tolist()):
+        if count:
+            metrics.count_events(KINDS[kind], "erased", count)
+
+
 def count_unknown_fields(metrics: WorkerMetrics, runs: Sequence[Run]) -> None:
     """Counts the fields that events do not have, by name, in a sample of one record of each run, and logs each name
     once. The place of the record changes from run to run."""

@@ -1,6 +1,7 @@
 """Read-through of posts that are not in memory: their events in the log are read before new ones are folded (law 3)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
 from typing import Final, NamedTuple
 
@@ -166,4 +167,24 @@ def add_logged_posts(logged: LoggedPosts, state: PostsState) -> Mapping[str, Own
     by_post: dict[str, list[PostEvent]] = {}
     for event in logged.post_events:
         by_post.setdefault(event.post_id, []).append(event)
+    return state.learn(by_post)
+
+
+def learn_posts(
+    state: PostsState,
+    read_posts: Callable[[Sequence[str]], Sequence[PostEvent]],
+    post_ids: Sequence[str],
+    new: Sequence[PostEvent],
+) -> Mapping[str, OwnEvents]:
+    """Has the state learn all events of kind post of these posts: the new ones, and the older ones from the log, by
+    `read_posts`."""
+    if not post_ids:
+        return {}
+    new_counts = Counter(event.post_id for event in new)
+    counts = state.fold.post_events(state.fold.find(post_ids)).tolist()
+    older = [post_id for post_id, count in zip(post_ids, counts, strict=True) if count > new_counts[post_id]]
+    logged = read_posts(older) if older else []
+    by_post: dict[str, list[PostEvent]] = {post_id: [] for post_id in post_ids}
+    for event in (*logged, *new):
+        by_post[event.post_id].append(event)
     return state.learn(by_post)

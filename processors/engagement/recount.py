@@ -75,7 +75,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class _Expected:
+class ExpectedRows:
     """The expected content: rows by table, and for each post of the log the number of its events of kind post."""
 
     rows: Mapping[Table, Columns]
@@ -105,7 +105,7 @@ def recount_posts(
     for post_ids in _chunks(stored.census()):
         present = {table: stored.rows(table, table.sent, post_ids) for table in DERIVED_TABLES}
         shown = dict(zip(*(plain(present[POST_METRICS][name]) for name in ("post_id", "spread_as_of")), strict=True))
-        expected = _expected(log, hasher, post_ids, policy, spreading, shown)
+        expected = expected_rows(log, hasher, post_ids, policy, spreading, shown)
         unknown = _unknown(stored, list(expected.post_events))
         differences = [difference(KNOWN_POSTS, (post_id,), "row", None, "a row") for post_id in unknown]
         if unknown and store is not None:
@@ -119,7 +119,7 @@ def recount_posts(
 
 
 def _mend(
-    table: Table, expected: _Expected, present: Columns, surplus: Sequence[Key], stored: Stored, store: RowStore
+    table: Table, expected: ExpectedRows, present: Columns, surplus: Sequence[Key], stored: Stored, store: RowStore
 ) -> None:
     shown = dict(zip(keys_of(table, present), plain(present["version"]), strict=True))
     versions = expected.versions(table, list(shown))
@@ -153,14 +153,14 @@ def _chunks(census: Iterator[tuple[str, int]]) -> Iterator[list[str]]:
         yield chunk
 
 
-def _expected(
+def expected_rows(
     log: EventLog,
     hasher: Hasher,
     post_ids: Sequence[str],
     policy: JobPolicy,
     spreading: Spreading,
     shown: Mapping[str, int],
-) -> _Expected:
+) -> ExpectedRows:
     """Folds the log's events of these posts and makes their rows. `shown`: spread_as_of of the stored rows of
     post_metrics."""
     state = PostsState(hasher, policy.tracked, threads=policy.threads)
@@ -173,7 +173,7 @@ def _expected(
     panes = fold.panes_of(real)
     versions = post_rows.versions(fold.post_events(fold.find(list(own))))
     cells = [conversation_posts(cells) for cells in cells_of(fold, state.known, panes, state.again(own), 1)]
-    return _Expected(
+    return ExpectedRows(
         {
             POST_METRICS: spreading.rows(fold, real, _as_shown(fold, real, shown)),
             POST_MINUTES: post_rows.of_panes(fold, panes),

@@ -24,6 +24,7 @@ from schemas.tables import (
     POST_MINUTES,
     POSTS,
     RETIRED_POSTS,
+    TOMBSTONE_VERSION,
     Column,
     Table,
 )
@@ -85,7 +86,7 @@ class ClickHouseLog:
         )
         blocks = self._arrays.stream(
             f"SELECT toInt8(kind) - 1, toInt8(action) - 1, toUnixTimestamp64Micro(occurred_at), "
-            f"parent_id = '' OR parent_id = post_id, {hashed} FROM {EVENTS.name} "
+            f"parent_id = '' OR parent_id = post_id, version >= {TOMBSTONE_VERSION}, {hashed} FROM {EVENTS.name} "
             "WHERE post_id IN (SELECT post_id FROM wanted)",
             tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
         )
@@ -162,7 +163,7 @@ class ClickHouseLog:
             tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])},
         )
         rows = dict(zip(columns, values or [[] for _ in columns], strict=True))
-        if packed:
+        if "voices" in rows and packed:
             rows["voices"] = list(map(bytes.fromhex, rows["voices"]))
         return rows
 
@@ -209,11 +210,16 @@ class ClickHouseLog:
         (self._arrays if numbers else self._lists).insert(table, columns)
 
     def _ordered(self, blocks: Sequence[Sequence[Any]]) -> LoggedEvents:
-        kind, action, occurred_us, is_top, post, *texts = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-        order = np.argsort(occurred_us, kind="stable")
+        kind, action, occurred_us, is_top, is_erased, post, *texts = (
+            np.concatenate(parts) for parts in zip(*blocks, strict=True)
+        )
+        # A tombstone comes before the event that it stands for, which the server may still have.
+        order = np.lexsort((occurred_us, is_erased == 0)) if is_erased.any() else np.argsort(occurred_us, kind="stable")
         event, target, actor, parent, channel = (self._hasher.adopt(text)[order] for text in texts)
         kind, action, occurred_us = kind[order], action[order], occurred_us[order].astype(np.int64)
-        events = identities(kind, action, occurred_us, event, target, actor, parent, channel, is_top[order])
+        events = identities(
+            kind, action, occurred_us, event, target, actor, parent, channel, is_top[order], is_erased[order]
+        )
         return LoggedEvents(self._hasher.adopt(post)[order], events)
 
 

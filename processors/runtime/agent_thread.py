@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -12,6 +12,7 @@ from pipeline.clickhouse.migrations import verify_tables
 from pipeline.dead_letters import Fuse
 from pipeline.errors import Unavailable
 from pipeline.observability.health import HealthState, WatchdogState
+from pipeline.privacy.erased_hashes import ErasedHashes
 from processors.runtime.kernel_progress import KernelProgress
 
 _Result = TypeVar("_Result")
@@ -49,13 +50,32 @@ class SettingsAgreement(Protocol):
         ...
 
 
+class ErasureSteps(Protocol):
+    """The erasures of people as one agent knows them (processors/erasure_watch.py)."""
+
+    erased: ErasedHashes
+
+    def join(self) -> None:
+        """Reads what was erased before the first batch. Raises SettingsError, Unavailable, Refused."""
+        ...
+
+    def assign(self, partitions: Sequence[int]) -> None:
+        """Sets the owned partitions."""
+        ...
+
+    def look(self, take_up: Callable[[ErasedHashes], None]) -> None:
+        """Has the agent take up a new step, which empties its memory. Raises SettingsError, Unavailable, Refused."""
+        ...
+
+
 @dataclass(frozen=True)
 class ThreadPorts:
     """All that the thread of an agent reaches outside of itself. `clickhouse` is the connection on which the tables are
-    verified and the agreement reads."""
+    verified, and which the agreement and the erasures read."""
 
     clickhouse: ClickHouse
     agreement: SettingsAgreement
+    erasures: ErasureSteps
     fuse: Fuse
     health: HealthState
     watchdog: WatchdogState
@@ -70,7 +90,7 @@ class AgentThread:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._judged = (0, 0)
         self._connections: tuple[Connection, ...] = (ports.clickhouse,)
-        self.agreement = ports.agreement
+        self.agreement, self.erasures = ports.agreement, ports.erasures
 
     def adopt(self, *connections: Connection) -> None:
         """Makes these connections the thread's own: the thread cuts them when their answer is no longer wanted, and
@@ -93,11 +113,12 @@ class AgentThread:
         return work.result()
 
     def verify(self) -> None:
-        """Verifies that the tables are as declared and joins the agreement about settings. Called in the thread, before
-        the first batch. Raises Unavailable, SchemaDrift, SettingsError."""
+        """Verifies that the tables are as declared, joins the agreement about settings and reads what was erased.
+        Called in the thread, before the first batch. Raises Unavailable, SchemaDrift, SettingsError."""
         try:
             verify_tables(self._ports.clickhouse)
             self.agreement.join()
+            self.erasures.join()
         finally:
             self._ports.clickhouse.close()
 

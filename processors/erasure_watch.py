@@ -1,0 +1,74 @@
+"""What a worker does about erasures: each agent looks for new steps before a batch, empties its memory, and says so.
+
+An agent stores rows of what it has in memory. So an ack means: every row that this owner stores from now on follows
+from what the log said when the step was recorded, or later. `engagement forget` waits for the acks of all owners. An
+owner that does not answer, because ClickHouse is away or the process was stopped, holds it up; once it is no member of
+its group any more, the next owner acks. When the process goes on it finds that steps went by without its ack, and
+records that what it stored since then has to be looked through.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pipeline.privacy.erased_hashes import NOTHING_ERASED, ErasedHashes, ErasureKey
+from pipeline.privacy.erasure_store import DONE, STALE, ErasureStep, ErasureStore
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 1.0
+"""The time between two looks, each a query of a millisecond or two."""
+
+
+class ErasureWatch:
+    """The erasures as one agent knows them. One thread calls it."""
+
+    def __init__(self, agent: str, store: ErasureStore, key: ErasureKey | None) -> None:
+        self._agent, self._store, self._key = agent, store, key
+        self._partitions: tuple[int, ...] = ()
+        self._taken_up = self._acked = 0
+        self._due = 0.0
+        self._may_store = False
+        self.erased: ErasedHashes = NOTHING_ERASED
+        """What was erased, as last read."""
+
+    def join(self) -> None:
+        """Reads what was erased before the worker joins its groups. Raises SettingsError for a missing or another key;
+        Unavailable, Refused."""
+        self._taken_up = self._store.epoch()
+        self.erased = self._store.hashes(self._key)
+
+    def assign(self, partitions: Sequence[int]) -> None:
+        """Sets the owned partitions. The memory of the agent is empty."""
+        self._may_store |= bool(partitions)
+        self._partitions, self._acked, self._due = tuple(partitions), 0, 0.0
+
+    def look(self, take_up: Callable[[ErasedHashes], None]) -> None:
+        """Looks for a new step, when a look is due: has the agent empty its memory by `take_up`, and acks the step.
+        Raises SettingsError for a missing or another key; Unavailable, Refused."""
+        now = time.monotonic()
+        if now < self._due:
+            return
+        epoch, step = self._store.latest()
+        if epoch > self._taken_up:
+            # Hashes are stored before the step that tells of them, so these are of this step at least.
+            self.erased = self._store.hashes(self._key)
+            take_up(self.erased)
+            if self._may_store and (epoch > self._taken_up + 1 or step == DONE):
+                self._tell_stale(epoch)
+            self._taken_up = epoch
+            self._may_store = bool(self._partitions)
+        if epoch > self._acked and self._partitions:
+            self._store.ack(self._agent, self._partitions, epoch)
+            self._acked = epoch
+        self._due = now + LOOK_SECONDS
+
+    def _tell_stale(self, epoch: int) -> None:
+        """Records that an erasure went on without this worker, which may have stored rows of before meanwhile: a step
+        waits for each owner, so this one hung until it was no member of its group any more."""
+        log.warning(
+            "people were erased while this worker hung, and it may have stored rows that name them: run "
+            "`engagement forget` for them again"
+        )
+        self._store.record(epoch, ErasureStep(STALE))
