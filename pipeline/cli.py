@@ -50,6 +50,10 @@ PROCESSING_COMMANDS: Final[CommandTable] = {
         "processors.retention.commands:retain",
         "Delete posts and minutes that are older than the retention.",
     ),
+    "forget": (
+        "processors.erasure.command:forget",
+        "Erase people from every table, and keep their events out from then on.",
+    ),
     "dead-letters": (
         "producers.mapping.letters:dead_letters",
         "List, show, edit and resend records that could not be processed.",

@@ -162,14 +162,12 @@ class Settings(HoldsSecrets, BaseSettings):
     # Privacy
     pseudonym_key: SecretStr | None = Field(
         None,
-        description="Secret of 32 characters or more, under which producers replace accounts by keyed hashes before "
-        "Kafka (docs/privacy.md); accounts stay as they are where not given",
+        description="Secret, 32 characters at least: producers replace accounts by keyed hashes (docs/privacy.md)",
     )
 
     erasure_key: SecretStr | None = Field(
         None,
-        description="Secret of 32 characters or more, under which `engagement forget` keeps in mind who was erased; "
-        "workers need it from the first erasure on (docs/privacy.md)",
+        description="Secret, 32 characters at least: for `engagement forget`, and for workers from the first one on",
     )
 
     # Collector

@@ -17,7 +17,7 @@ from pipeline.privacy.erasure_store import DONE, STALE, ErasureStep, ErasureStor
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 1.0
+ERASURE_LOOK_SECONDS: Final = 1.0
 """The time between two looks, each a query of a millisecond or two."""
 
 
@@ -62,7 +62,7 @@ class ErasureWatch:
         if epoch > self._acked and self._partitions:
             self._store.ack(self._agent, self._partitions, epoch)
             self._acked = epoch
-        self._due = now + LOOK_SECONDS
+        self._due = now + ERASURE_LOOK_SECONDS
 
     def _tell_stale(self, epoch: int) -> None:
         """Records that an erasure went on without this worker, which may have stored rows of before meanwhile: a step

@@ -39,6 +39,8 @@ CONFIG: Final = """<clickhouse>
   <background_pool_size>16</background_pool_size>
   <background_schedule_pool_size>16</background_schedule_pool_size>
   <background_common_pool_size>4</background_common_pool_size>
+  <!-- Files of parts that are no more leave within seconds, not minutes: a test waits for that. -->
+  <merge_tree><cleanup_delay_period>1</cleanup_delay_period><max_cleanup_delay_period>5</max_cleanup_delay_period></merge_tree>
   <send_crash_reports><enabled>false</enabled></send_crash_reports>
   <!-- Where BACKUP and RESTORE may write and read; for containers: deploy/compose/clickhouse/backups.xml. -->
   <storage_configuration>

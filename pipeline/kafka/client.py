@@ -121,6 +121,11 @@ class Admin:
                 return {}
         return {(place.topic, place.partition): said.offset for place, said in found.items() if said.offset >= 0}
 
+    def has_members(self, group: str) -> bool:
+        """Returns whether a consumer group has members; a group that nobody has heard of has none."""
+        with translated_errors(self._settings):
+            return bool(self._client.describe_groups([group])[group]["members"])
+
     def _offsets(self, topics: Sequence[str], spec: OffsetSpec) -> Offsets:
         counts = self.partition_counts()
         if missing := sorted(set(topics) - counts.keys()):

@@ -22,7 +22,7 @@ from schemas.folding import fold_tag
 ErasedKind = Literal["actor", "mention", "post", "id", "check"]
 
 KEY_SETTING: Final = "ENGAGEMENT_ERASURE_KEY"
-CHECKED: Final = "engagement"
+CHECK_TEXT: Final = "engagement"
 """The text whose hash of kind `check` tells whether two programs have the same key."""
 
 ERASED_ID: Final = "erased:"
@@ -71,7 +71,7 @@ class ErasedHashes:
                 f"{KEY_SETTING} is not set, and people were erased from this database: set the key of that erasure, or "
                 "their events would come back"
             )
-        if len(checks) and key is not None and key.hashes([CHECKED])[0] not in checks:
+        if len(checks) and key is not None and key.hashes([CHECK_TEXT])[0] not in checks:
             raise SettingsError(f"{KEY_SETTING} is not the key under which people were erased from this database")
         self._key = key
 

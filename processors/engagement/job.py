@@ -27,7 +27,7 @@ from processors.columnar.partitioning import partitions_of
 from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
 from processors.engagement.cells.records import records_of
 from processors.engagement.decoding import DecodingPolicy, misplaced_event, retired_event, split_runs
-from processors.engagement.erased_events import decode_unerased
+from processors.engagement.erased.erased_events import decode_unerased
 from processors.engagement.fold.columns import identify
 from processors.engagement.fold.threads import ThreadPolicy
 from processors.engagement.outcomes import count_outcomes, count_retired, count_unknown_fields

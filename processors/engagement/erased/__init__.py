@@ -1,0 +1,1 @@
+"""Erased people in the stream of events."""
