@@ -65,8 +65,8 @@ Servers = Annotated[str, AfterValidator(_checked_servers)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 ClickHouseAddress = Annotated[SecretStr, AfterValidator(_checked_address)]
 
-Days = Annotated[float | None, Field(ge=1, le=36_500)]
+Term = Annotated[float | None, Field(ge=1, le=36_500)]
 """Days that something is kept; None: for ever."""
 
-ManyDays = Annotated[float | None, Field(ge=30, le=36_500)]
+LongTerm = Annotated[float | None, Field(ge=30, le=36_500)]
 """Days that minutes of conversations are kept: the spike detector looks back over 28."""

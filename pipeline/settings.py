@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipeline.clickhouse.url import ClickHouseUrl
 from pipeline.errors import SettingsError
 from pipeline.holds_secrets import HoldsSecrets
-from pipeline.setting_values import FILES, KEY_LENGTH, ClickHouseAddress, Days, ManyDays, Servers, Zone, servers_of
+from pipeline.setting_values import FILES, KEY_LENGTH, ClickHouseAddress, LongTerm, Servers, Term, Zone, servers_of
 from pipeline.unknown_settings import warn_of_unknown_variables
 from schemas.topics import Topics
 
@@ -125,9 +125,9 @@ class Settings(HoldsSecrets, BaseSettings):
     business_zone: Zone = Field("UTC", description="... in this time zone: Europe/Berlin")
 
     # Retention
-    retention_posts_days: Days = Field(None, description="Days after its newest event at which a post goes whole")
-    retention_conversations_days: ManyDays = Field(None, description="Days that minutes of conversations are kept")
-    retention_history_days: Days = Field(None, description="Days that the history of posts that stand is kept")
+    retention_posts_days: Term = Field(None, description="Days after its newest event at which a post goes whole")
+    retention_conversations_days: LongTerm = Field(None, description="Days that minutes of conversations are kept")
+    retention_history_days: Term = Field(None, description="Days that the history of posts that stand is kept")
 
     # Forecast
     forecast: Path | None = Field(

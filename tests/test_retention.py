@@ -19,7 +19,7 @@ from processors.columnar.hashing import Hasher
 from processors.commands import recount
 from processors.engagement.job import EngagementJob
 from processors.engagement.ports import EngagementPorts
-from processors.engagement.read_through import LOOK_SECONDS
+from processors.engagement.read_through import RETIRED_LOOK_SECONDS
 from processors.engagement.store import ClickHouseLog
 from processors.retention import hourly
 from processors.retention.commands import retain
@@ -161,7 +161,7 @@ def test_a_worker_that_has_the_post_in_memory_forgets_it(house: House) -> None:
     job = house.job()
     house.feed(job, event("old", "like", 2, 40))  # a duplicate, which brings the post into memory
     house.run()
-    house.feed(job, LATE, after=LOOK_SECONDS + 1)
+    house.feed(job, LATE, after=RETIRED_LOOK_SECONDS + 1)
     assert len(house.dead) == 1
     assert_gone(house)
 

@@ -19,7 +19,7 @@ from processors.engagement.rows.post_facts import PostEvent
 from processors.engagement.state import OwnEvents, PostsState, Tagged
 from processors.runtime.retry import StoreRetry
 
-LOOK_SECONDS: Final = 20.0
+RETIRED_LOOK_SECONDS: Final = 20.0
 """The time between two looks for posts that were retired; retention waits for much longer (processors/retention)."""
 
 OVERLAP_MS: Final = 600_000
@@ -87,13 +87,13 @@ class ColdPosts:
         return len(asked)
 
     def newly_retired(self, now: float) -> Sequence[str]:
-        """Returns the posts that were retired since the last look, when a look is due: each LOOK_SECONDS. `now`: Unix
-        time in seconds. Raises as StoreRetry does."""
+        """Returns the posts that were retired since the last look, when a look is due: each RETIRED_LOOK_SECONDS.
+        `now`: Unix time in seconds. Raises as StoreRetry does."""
         if now < self._looks_at:
             return ()
         since = max(self._retired_until - OVERLAP_MS, 0)
         post_ids, self._retired_until = self._retry(lambda: self._log.retired_since(since))
-        self._looks_at = now + LOOK_SECONDS
+        self._looks_at = now + RETIRED_LOOK_SECONDS
         return post_ids
 
     def note_gone(self, post_ids: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from pipeline.settings import Settings
 
-DAY_SECONDS: Final = 86_400
+_DAY_SECONDS: Final = 86_400
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class RetentionPolicy:
     `posts_days`: log, panes, cells and history of a post, counted from its newest event. `conversations_days`: minutes
     of conversations. `history_days`: rows of the history of posts that stand. A post whose row was written within
     `quiet_seconds` is left alone, because its events are still coming. A marked post goes after `grace_seconds`, in
-    which every worker looks for marks (read_through.LOOK_SECONDS) and finishes its batch. At most `at_once` posts go
-    together.
+    which every worker looks for marks (read_through.RETIRED_LOOK_SECONDS) and finishes its batch. At most `at_once`
+    posts go together.
     """
 
     posts_days: float | None = None
@@ -41,4 +41,4 @@ def retention_policy(settings: Settings) -> RetentionPolicy:
 
 def cut(now: float, days: float) -> int:
     """Returns the time before which rows are deleted, a full minute, in seconds since 1970."""
-    return max(0, int(now - days * DAY_SECONDS) // 60 * 60)
+    return max(0, int(now - days * _DAY_SECONDS) // 60 * 60)

@@ -14,13 +14,13 @@ from pipeline.clickhouse.migrations import migrate
 from pipeline.kafka.publisher import open_publisher
 from pipeline.kafka.topics import ensure_topics
 from pipeline.settings import Settings
-from processors.engagement.read_through import LOOK_SECONDS
+from processors.engagement.read_through import RETIRED_LOOK_SECONDS
 from processors.retention.policy import RetentionPolicy
 from processors.retention.retention import Retention
 from tests.end_to_end.checks import assert_recounted, environment_of
 from tests.end_to_end.workers import Workers, wait_until
 
-POLICY = RetentionPolicy(posts_days=30, quiet_seconds=0, grace_seconds=LOOK_SECONDS + 10)
+POLICY = RetentionPolicy(posts_days=30, quiet_seconds=0, grace_seconds=RETIRED_LOOK_SECONDS + 10)
 DAY = 86_400
 
 KILLED = """
