@@ -65,7 +65,7 @@ def recount_active(database: Database, check: bool, wait: float = SECOND_LOOK_SE
 def _differing(database: Database, posts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Post -> version of its row, of its copy, and whether each is there."""
     columns = database.select(DIFFERING, {"all": int(not posts), "posts": tuple(posts) or ("",)})
-    return {post: versions for post, *versions in zip(*columns, strict=True)} if columns else {}
+    return {post: tuple(versions) for post, *versions in zip(*columns, strict=True)}
 
 
 def _said(row: int, copy: int, has_copy: int, has_row: int) -> tuple[str, Any, Any]:
