@@ -1,6 +1,7 @@
 """Draws the pictures of docs/metrics.md from runs of the real fold over simulated events: python docs/pictures.py.
 
-The script needs the extra `plot`. docs/architecture.svg is drawn by hand.
+The script needs the extra `plot`. Run `python docs/themes.py` afterwards: it takes out what programs draw differently,
+and writes the dark versions. docs/architecture.svg is drawn by hand.
 """
 
 import json

@@ -136,7 +136,6 @@ def test_the_picture_is_well_formed_and_says_what_it_shows() -> None:
     svg = "{http://www.w3.org/2000/svg}"
     assert root.findtext(f"{svg}title")
     assert root.findtext(f"{svg}desc")
-    assert "prefers-color-scheme: dark" in picture
     left, top, width, height = map(float, root.attrib["viewBox"].split())
     boxes = [
         {k: float(v) for k, v in r.attrib.items() if k in ("x", "y", "width", "height")}
