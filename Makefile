@@ -11,7 +11,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test test-unit lint format bench pictures soak clean
+.PHONY: help setup tools demo docs test test-unit lint format bench pictures soak clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ tools: $(READY) ## helm and hadolint into .venv, for the tests of deploy/ (50 MB
 
 demo: $(READY) ## Set up, then everything on a real Kafka and ClickHouse, checked against a recount
 	@$(BIN)/engagement demo $(ARGS)
+
+docs: $(READY) ## The documentation as a site, in build/site; a link that leads nowhere fails it
+	@$(BIN)/python docs/site/build.py $(ARGS)
 
 test: $(READY) lint ## Set up, then lint, types and all tests on a real Kafka and ClickHouse (ARGS="-k ..." for some)
 	$(BIN)/python -m processors.compile_kernels  # before tests wait for workers: a minute or two, where a kernel has changed

@@ -29,7 +29,8 @@ FIRST_BLOCK = re.findall(r"(?:^ {4}\S.*\n)+", USE_IT, re.MULTILINE)[0]
 """The sequence to follow. Blocks behind it need a network."""
 
 COMMANDS = [line.strip() for line in FIRST_BLOCK.splitlines()]
-QUERIES = re.findall(r"^```sql\n(.*?)^```", ASK_IT, re.MULTILINE | re.DOTALL)
+TUTORIAL = (ROOT / "docs/tutorial.md").read_text()
+QUERIES = re.findall(r"^```sql\n(.*?)^```", ASK_IT + TUTORIAL, re.MULTILINE | re.DOTALL)
 VIEWS = re.findall(r"`(\w+)(?:\(.*?\))?`", " ".join(re.findall(r"^\| (`.*?) \|", ASK_IT, re.MULTILINE)))
 
 ARGUMENTS = {
@@ -100,6 +101,13 @@ def test_there_is_something_to_follow() -> None:
     assert len(QUERIES) >= 7
     assert set(VIEWS) >= set(ARGUMENTS) | set(CONDITIONS)
     assert set(VIEWS) <= {view.name for view in all_views()}
+
+
+def test_the_tutorial_has_the_same_commands_in_the_same_order() -> None:
+    """So the tests that follow README follow the tutorial, too."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL)
+    told = [line for block in blocks for line in block.splitlines()]
+    assert [shlex.split(line) for line in told] == [shlex.split(line, comments=True) for line in COMMANDS]
 
 
 @pytest.mark.stack
