@@ -65,7 +65,7 @@ HOLDS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
 }
 """View -> the tables behind it, each with the condition of the rows that the range holds."""
 
-OF_ONE: Final = re.compile(r"\b(post_id|conversation|spike_id) = (?:decodeURLComponent\()?('[^']*')")
+OF_ONE: Final = re.compile(r"\b(post_id|conversation|spike_id) = (decodeURLComponent\('[^']*'\)|'[^']*')")
 """The condition by which a query asks for a single post, conversation or spike."""
 
 ONE: Final = {"'one post'": "post_id", "'one conversation'": "conversation", "'one hashtag'": "conversation"}

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from deploy.clickhouse.views import all_views
-from deploy.grafana.expansion import DASHBOARDS, as_the_data_source_sends_it, sql_of
+from deploy.grafana.expansion import DASHBOARDS, Value, as_the_data_source_sends_it, sql_of
 from deploy.grafana.generated import generated_dashboards
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
@@ -22,11 +22,26 @@ from tests.metric_names import OF_THE_SCRAPE, exposed_metrics, metrics_in
 DEPLOY = Path(__file__).parent.parent / "deploy"
 EACH = pytest.mark.parametrize("name", sorted(DASHBOARDS))
 
-FROM, TO = 1_767_225_600, 1_767_229_200
-"""2026-01-01 00:00 to 01:00: the time range that a test's dashboard shows."""
+FROM = int(time.time()) // 60 * 60 - 3 * 3600
+TO = FROM + 3600
+"""The hour that a test's dashboard shows: late enough to be active, before the last two."""
 
-SHOWN = {"post": "it's a post", "author": "an author's", "channel": "bluesky", "conversation": "brand:o'ours"}
-"""What is chosen in the variables."""
+SHOWN: dict[str, Value] = {
+    "post": "it's a post",
+    "author": "an author's",
+    "channel": "bluesky",
+    "conversation": "brand:o'ours",
+    "find": "",
+    "kind": "all",
+}
+"""What is chosen in the variables of dashboards about one thing."""
+
+EVERYTHING: dict[str, Value] = {
+    "channel": ["every channel"],
+    "author": ["every author"],
+    "label": ["every label"],
+}
+"""What is chosen where several values may be."""
 
 
 def _targets(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -36,12 +51,20 @@ def _targets(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_the_dashboards_are_there() -> None:
-    assert sorted(DASHBOARDS) == ["conversation", "engagement", "health", "spikes", "virality"]
-    assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == 5
+    drill_downs = {"conversation", "post"}
+    assert DASHBOARDS.keys() - drill_downs == {
+        "overview",
+        "engagement",
+        "virality",
+        "conversations",
+        "spikes",
+        "health",
+    }
+    assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == len(DASHBOARDS) == 8
 
 
 def test_dashboards_that_are_written_in_python_are_as_written() -> None:
-    written = {name: (DEPLOY / f"grafana/dashboards/{name}.json").read_text() for name in generated_dashboards()}
+    written = {name: (DEPLOY / f"grafana/dashboards/{name}.json").read_text() for name in DASHBOARDS}
     assert written == generated_dashboards(), "run python -m deploy.grafana"
 
 
@@ -56,19 +79,22 @@ def test_each_panel_has_a_description_a_unit_and_words_for_nothing(name: str) ->
 @EACH
 def test_spikes_are_marked_where_people_look_at_counts(name: str) -> None:
     marked = {each["name"] for each in DASHBOARDS[name]["annotations"]["list"]}
-    of_one = {"conversation": "Spikes of the conversation"}.get(name, "Spikes of the post")
-    assert marked == (set() if name in ("health", "spikes") else {"Severe spikes", of_one})
+    of_one = {"conversation": {"Spikes of the conversation"}, "post": {"Spikes of the post"}}.get(name, set())
+    assert marked == (set() if name in ("health", "spikes") else {"Severe spikes", *of_one})
 
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
+        ("overview", ("rising posts", "loudest", "spikes", "waiting", "engagement by channel", "freshness", "lag")),
+        ("engagement", ("rising posts", "top posts", "in this time", "over time", "by channel", "by label")),
+        ("virality", ("spreading", "trees", "over-performance", "authors", "channels")),
+        ("conversations", ("conversations", "share of voice", "brands", "waiting", "liveliest")),
+        ("conversation", ("voices per minute", "its posts", "its spikes", "first response", "people")),
         (
-            "engagement",
-            ("rising posts", "top posts", "rolling engagement", "lag", "freshness", "by outcome", "dead letters"),
+            "post",
+            ("rolling engagement", "as they were shown", "forecast", "reproduction", "trees", "conversations"),
         ),
-        ("virality", ("spreading", "trees", "forecast", "reproduction", "over-performance", "authors", "channels")),
-        ("conversation", ("conversations", "share of voice", "voices per minute", "waiting", "first response")),
         ("spikes", ("timeline", "evidence", "who caused it", "same cause", "who was told", "that fail")),
         (
             "health",
@@ -111,12 +137,15 @@ def test_links_lead_to_dashboards_and_variables_that_exist(name: str) -> None:
 def test_sources_are_the_provisioned_ones() -> None:
     provisioned = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/engagement.yaml").read_text())
     known = {(source["type"], source["uid"]) for source in provisioned["datasources"]}
-    used = {
-        (target["datasource"]["type"], target["datasource"]["uid"])
-        for name in DASHBOARDS
-        for _, target in _targets(name)
-    }
-    assert used == known
+    for name, dashboard in DASHBOARDS.items():
+        chosen = {v["name"]: v for v in dashboard["templating"]["list"] if v["type"] == "datasource"}
+        assert {(each["query"], each["current"]["value"]) for each in chosen.values()} == known
+        used = {(t["datasource"]["type"], t["datasource"]["uid"]) for _, t in _targets(name)}
+        used |= {(p["datasource"]["type"], p["datasource"]["uid"]) for p in dashboard["panels"] if "datasource" in p}
+        used |= {(a["datasource"]["type"], a["datasource"]["uid"]) for a in dashboard["annotations"]["list"]}
+        variables = [v for v in dashboard["templating"]["list"] if v["type"] == "query"]
+        used |= {(v["datasource"]["type"], v["datasource"]["uid"]) for v in variables}
+        assert used <= {(each["query"], f"${{{each['name']}}}") for each in chosen.values()}, name
     provider = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/engagement.yaml").read_text())["providers"][0]
     compose = yaml.safe_load((DEPLOY / "compose/compose.yaml").read_text())
     mounts = [volume.split(":")[1] for volume in compose["services"]["grafana"]["volumes"]]
@@ -127,7 +156,7 @@ def test_sources_are_the_provisioned_ones() -> None:
 def test_promql_names_metrics_and_labels_that_exist(name: str) -> None:
     known = exposed_metrics()
     asked = [target["expr"] for _, target in _targets(name) if "expr" in target]
-    assert {"engagement": 14, "health": 55, "spikes": 5}.get(name, 0) <= len(asked)
+    assert {"overview": 2, "health": 55, "spikes": 5}.get(name, 0) <= len(asked)
     for expression in asked:
         named = metrics_in(expression)
         assert named <= known.keys(), expression
@@ -188,7 +217,7 @@ def _insert(client: ClickHouse, table: str, names: str, *rows: tuple[Any, ...]) 
 def client(tables: Settings) -> Iterator[ClickHouse]:
     """A database with a post of last year, found again, one that rises now and one that does not, and a dead letter."""
     with ClickHouse(tables) as client:
-        post, now = SHOWN["post"], int(time.time()) // 60 * 60
+        post, now = str(SHOWN["post"]), int(time.time()) // 60 * 60
         panes = [(post, FROM + 60 * minute, *counts) for minute, counts in PANES.items()]
         panes += [("rising", now - 60 * 30, 16, 0, 0, 0), ("rising", now - 60 * 90, 1, 0, 0, 0)]
         panes += [("steady", now - 60 * 30, 16, 0, 0, 0), ("steady", now - 60 * 90, 16, 0, 0, 0)]
@@ -211,7 +240,10 @@ def client(tables: Settings) -> Iterator[ClickHouse]:
                 (post, as_of, FROM + 2460, 3, 1, 1, 8.0, 2, 1, [1], 1.0, [1, 1], 0.5, 2.0, 1, FROM),
             )
         _insert(
-            client, "posts", "post_id author_id channel created_at", (post, SHOWN["author"], "bluesky", FROM * 10**6)
+            client,
+            "posts",
+            "post_id author_id channel created_at labels",
+            (post, SHOWN["author"], "bluesky", FROM * 10**6, ["campaign", "spring"]),
         )
         _insert(
             client,
@@ -225,13 +257,15 @@ def client(tables: Settings) -> Iterator[ClickHouse]:
             "conversation_minutes",
             "conversation minute posts comments voices",
             (SHOWN["conversation"], FROM + 120, 1, 2, 3),
+            (f"author:bluesky/{SHOWN['author']}", FROM + 120, 1, 2, 3),
             (SHOWN["conversation"], now - 60, 1, 0, 1),
         )
         _insert(
             client,
             "conversation_posts",
-            "conversation minute post_id voices voices_exact",
-            ("brand:x", now, "p", [1], 1),
+            "conversation minute post_id posts voices voices_exact",
+            ("brand:x", now, "p", 1, [1], 1),
+            (SHOWN["conversation"], FROM + 120, post, 1, [1, 2, 3], 1),
         )
         _insert(
             client,
@@ -246,7 +280,8 @@ def client(tables: Settings) -> Iterator[ClickHouse]:
 
 
 def _rows(client: ClickHouse, name: str, title: str) -> list[tuple[Any, ...]]:
-    query = as_the_data_source_sends_it(sql_of(DASHBOARDS[name])[title], SHOWN, FROM, TO)
+    chosen = SHOWN | (EVERYTHING if name != "virality" else {})
+    query = as_the_data_source_sends_it(sql_of(DASHBOARDS[name])[title], chosen, FROM, TO)
     assert "$" not in query, "a macro that this test does not know"
     return list(zip(*client.select(query), strict=True))
 
@@ -266,22 +301,26 @@ def test_what_the_engagement_dashboard_shows(client: ClickHouse) -> None:
         "steady has as many likes, and no more than before"
     )
     assert [row[0] for row in _rows(client, "engagement", "Top posts")] == ["steady", "rising", "it's a post"]
-    assert _rows(client, "engagement", "$post") == [("steady",), ("rising",), ("it's a post",)]
-    assert [row[1:5] for row in _rows(client, "engagement", "Latest dead letters")] == [("t", 0, 7, "kind")]
-    shown = _rows(client, "engagement", "Totals as they were shown")
-    assert [row[1:4] for row in shown] == [(3, 1, 1)]
+    assert _rows(client, "post", "$post") == [("steady",), ("rising",), ("it's a post",)], "by the score of 24 h"
+    in_time = [row[:1] + row[3:] for row in _rows(client, "engagement", "Most engagement in this time")]
+    assert in_time == [("it's a post", 3, 1, 1, 8.0)]
+    over_time = _rows(client, "engagement", "Engagement over time")
+    assert [row[0].timestamp() for row in over_time] == [FROM, FROM + 120, FROM + 2400]
+    assert [row[1:] for row in over_time] == [(5, 1, 0), (1, 0, 1), (-3, 0, 0)]
+    assert [row[1:4] for row in _rows(client, "post", "Totals as they were shown")] == [(3, 1, 1)]
 
 
 @pytest.mark.stack
 def test_what_the_virality_and_conversation_dashboards_show(client: ClickHouse) -> None:
-    assert _rows(client, "virality", "Levels of its trees") == [("1", 1, 1), ("2", 0, 1)]
-    assert [row[2] for row in _rows(client, "virality", "Over-performance")] == [15, 60, 300, 1440, 10_080]
+    assert _rows(client, "post", "Levels of its trees") == [("1", 1, 1), ("2", 0, 1)]
+    assert [row[2] for row in _rows(client, "virality", "Over-performance")] == [15, 60], "an age that it has reached"
+    assert [row[:4] for row in _rows(client, "virality", "Authors")] == [("an author's", "bluesky", 1, 0)]
     assert [row[3] for row in _rows(client, "virality", "How long it took")] == [90]
     minutes = _rows(client, "conversation", "Posts and comments")
     assert len(minutes) == 60
     assert [row[1:] for row in minutes[:4]] == [(0, 0), (0, 0), (1, 2), (0, 0)]
-    assert [row[:4] for row in _rows(client, "conversation", "Brands, 24 h")] == [("o'ours", 1, 1, 0)]
-    assert [row[:3] for row in _rows(client, "conversation", "Waiting for an answer")] == [
+    assert [row[:4] for row in _rows(client, "conversations", "Brands, 24 h")] == [("o'ours", 4, 1, 3)]
+    assert [row[:3] for row in _rows(client, "conversations", "Waiting for an answer")] == [
         ("it's a post", "bluesky", 1)
     ]
 
@@ -292,7 +331,7 @@ def test_rolling_engagement_is_the_sum_of_panes(client: ClickHouse) -> None:
         panes = [counts for minute, counts in PANES.items() if end - minutes <= minute < end]
         return sum(p[0] - p[3] for p in panes), sum(p[1] for p in panes), sum(p[2] for p in panes)
 
-    rows = _rows(client, "engagement", "Rolling engagement")
+    rows = _rows(client, "post", "Rolling engagement")
     assert [row[0].timestamp() for row in rows] == [FROM + 60 * minute for minute in range((TO - FROM) // 60 + 1)]
     for end, (_, likes, shares, comments, score) in enumerate(rows):
         assert (likes, shares, comments) == window(end, 5), end

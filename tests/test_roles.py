@@ -23,6 +23,8 @@ READERS = ["reader", "compose", "embedded"]
 CHOSEN = {"post": "p", "author": "a", "channel": "bluesky", "conversation": "hashtag:acme"} | {
     "spike": "s",
     "search": "",
+    "find": "",
+    "label": "every label",
     "kind": "all",
     "severity": "info",
 }

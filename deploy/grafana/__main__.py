@@ -1,4 +1,4 @@
-"""Writes the JSON of the dashboards that are written in Python: `python -m deploy.grafana`."""
+"""Writes the JSON of the dashboards: `python -m deploy.grafana`."""
 
 from deploy.grafana.generated import FOLDER, generated_dashboards
 

@@ -4,19 +4,24 @@ Dashboards are written in Python where a page has many panels of one shape. `pyt
 JSON, which Grafana is provisioned with; a test compares the two.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
+from grafana_foundation_sdk.builders.barchart import Panel as BarChart
 from grafana_foundation_sdk.builders.common import StackingConfig
 from grafana_foundation_sdk.builders.dashboard import (
+    ConstantVariable,
     CustomVariable,
     Dashboard,
     DashboardLink,
+    DatasourceVariable,
     QueryVariable,
     Row,
     TextBoxVariable,
     ThresholdsConfig,
 )
+from grafana_foundation_sdk.builders.piechart import Panel as PieChart
 from grafana_foundation_sdk.builders.prometheus import Dataquery as PrometheusQuery
 from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.statetimeline import Panel as StateTimeline
@@ -39,12 +44,44 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-CLICKHOUSE: Final = DataSourceRef(type_val="grafana-clickhouse-datasource", uid="engagement-clickhouse")
-PROMETHEUS: Final = DataSourceRef(type_val="prometheus", uid="engagement-prometheus")
+CLICKHOUSE: Final = DataSourceRef(type_val="grafana-clickhouse-datasource", uid="${clickhouse}")
+PROMETHEUS: Final = DataSourceRef(type_val="prometheus", uid="${prometheus}")
+"""Data sources are variables, so that dashboards can be imported where sources have other names."""
+
+PROVISIONED: Final = {
+    "clickhouse": ("ClickHouse", "engagement-clickhouse"),
+    "prometheus": ("Prometheus", "engagement-prometheus"),
+}
+"""Variable -> its label, and the provisioned source that it begins with."""
+
+PAGE_ADDRESS: Final = "http://127.0.0.1:8090"
+"""Where `engagement serve` shows its page: the constant `page` of each dashboard that leads there."""
+
 COLUMNS: Final = 24
 """Columns of Grafana's grid."""
 
-AnyPanel = TypeVar("AnyPanel", Stat, Table, TimeSeries, StateTimeline)
+AnyPanel = TypeVar("AnyPanel", Stat, Table, TimeSeries, StateTimeline, PieChart, BarChart)
+
+Steps = Sequence[tuple[float | None, str]]
+"""Threshold -> colour from there on, the first without a threshold."""
+
+ColumnLinks = Mapping[str, Sequence[tuple[str, str]]]
+"""Column -> title and address of each of its links."""
+
+MARKS_SQL: Final = """\
+SELECT
+  started_at AS time,
+  ifNull(ended_at, as_of) AS timeEnd,
+  conversation AS title,
+  concat(
+    'Spike: ', toString(round(observed, 1)), ' comments and posts a minute, usually ', toString(round(expected, 3))
+  ) AS text,
+  toString(severity) AS tags
+FROM conversation_spikes_v
+WHERE started_at <= $__toTime AND ifNull(ended_at, as_of) >= $__fromTime
+  AND {condition}
+ORDER BY score DESC, spike_id
+LIMIT 100"""
 
 
 class SqlQuery(Builder[Dataquery], Dataquery):
@@ -89,7 +126,34 @@ class Board:
             .annotations([])
             .variables([])
         )
+        for source, name in ((CLICKHOUSE, "clickhouse"), (PROMETHEUS, "prometheus")):
+            label, uid = PROVISIONED[name]
+            made = DatasourceVariable(name).label(label).type(str(source.type_val)).multi(False).include_all(False)
+            self._dashboard.with_variable(made.current(VariableOption(text=uid, value=uid, selected=True)))
         self._number = self._x = self._y = self._height = 0
+        self._marks: list[dict[str, object]] = []
+
+    def begin_with(self, time: str) -> None:
+        """Sets the range with which the dashboard opens, such as now-6h."""
+        self._dashboard.time(time, "now")
+
+    def lead_to_page(self) -> None:
+        """Adds the address of the page that `engagement serve` shows, for links."""
+        self._dashboard.with_variable(ConstantVariable("page").label("Address of the page").value(PAGE_ADDRESS))
+        link = DashboardLink("Live page").type(DashboardLinkType.LINK).url("${page}/").target_blank(True)
+        self._dashboard.link(link)
+
+    def mark(self, name: str, condition: str, *, is_on: bool = True, colour: str = "orange") -> None:
+        """Marks the spikes for which a condition holds on every chart over time."""
+        query = {
+            "name": name,
+            "enable": is_on,
+            "hide": False,
+            "iconColor": colour,
+            "datasource": CLICKHOUSE,
+            "target": {**SqlQuery(MARKS_SQL.format(condition=condition)).to_json(), "refId": "Anno"},
+        }
+        self._marks.append(query)
 
     def add_variable(self, variable: QueryVariable | CustomVariable | TextBoxVariable) -> None:
         """Adds a variable at the top of the page."""
@@ -112,13 +176,17 @@ class Board:
 
     def to_json(self) -> str:
         """Returns the JSON that Grafana reads."""
-        return JSONEncoder(indent=2, sort_keys=False).encode(self._dashboard.build()) + "\n"
+        # The SDK's annotations have no place for SQL.
+        text = JSONEncoder(sort_keys=False).encode({"marks": self._marks, "dashboard": self._dashboard.build()})
+        made = json.loads(text)
+        made["dashboard"]["annotations"] = {"list": made["marks"]}
+        return json.dumps(made["dashboard"], indent=2) + "\n"
 
     def _end_line(self) -> None:
         self._x, self._y, self._height = 0, self._y + self._height, 0
 
 
-def stat(title: str, description: str, unit: str, steps: Sequence[tuple[float | None, str]] = ()) -> Stat:
+def stat(title: str, description: str, unit: str, steps: Steps = ()) -> Stat:
     """Makes a panel with one number; `steps`: threshold -> colour, the first without a threshold."""
     panel = Stat().title(title).description(description).unit(unit).no_value("0")
     if steps:
@@ -142,13 +210,14 @@ def table(
     title: str,
     description: str,
     sql: str,
-    links: Mapping[str, tuple[str, str]] | None = None,
+    links: ColumnLinks | None = None,
     units: Mapping[str, str] | None = None,
 ) -> Table:
-    """Makes a table; `links`: column -> title and address of its link, `units`: column -> unit."""
+    """Makes a table; `links`: column -> titles and addresses of its links, `units`: column -> unit."""
     panel = Table().title(title).description(description).unit("none").no_value("none").datasource(CLICKHOUSE)
-    for column, (words, url) in (links or {}).items():
-        panel.override_by_name(column, [DynamicConfigValue("links", [{"title": words, "url": url}])])
+    for column, leads in (links or {}).items():
+        shown = [{"title": words, "url": url} for words, url in leads]
+        panel.override_by_name(column, [DynamicConfigValue("links", shown)])
     for column, unit in (units or {}).items():
         panel.override_by_name(column, [DynamicConfigValue("unit", unit)])
     return panel.with_target(SqlQuery(sql))
@@ -161,6 +230,23 @@ def ask(panel: AnyPanel, *queries: tuple[str, str]) -> AnyPanel:
         query = PrometheusQuery().ref_id(letter).datasource(PROMETHEUS).expr(expression).legend_format(name)
         panel.with_target(query.range())
     return panel
+
+
+def number(title: str, description: str, sql: str, unit: str = "short", steps: Steps = ()) -> Stat:
+    """Makes a panel with the one number that a query answers."""
+    return stat(title, description, unit, steps).datasource(CLICKHOUSE).with_target(SqlQuery(sql))
+
+
+def series(title: str, description: str, sql: str, unit: str = "short", *, is_stacked: bool = False) -> TimeSeries:
+    """Makes a panel of series over time that a query answers."""
+    panel = lines(title, description, unit, is_stacked=is_stacked)
+    return panel.datasource(CLICKHOUSE).with_target(SqlQuery(sql, is_series=True))
+
+
+def several_variable(name: str, label: str, sql: str, everything: str) -> QueryVariable:
+    """Makes a variable of which several values may be chosen; `everything`, its first option, chooses all."""
+    current = VariableOption(text=[everything], value=[everything], selected=True)
+    return query_variable(name, label, sql).multi(True).current(current)
 
 
 def query_variable(name: str, label: str, sql: str) -> QueryVariable:

@@ -19,7 +19,7 @@ DASHBOARDS: Final[Mapping[str, dict[str, Any]]] = {
 Value = str | list[str]
 """A list where several values are chosen: `All`, or the same variable twice in an address."""
 
-Format = str | Callable[[Value], str]
+VariableFormat = str | Callable[[Value], str]
 
 VARIABLE: Final = re.compile(
     r"\$(\w+)|\[\[(\w+?)(?::(\w+))?\]\]|\$\{(\w+)(?:\.([^:^}]+))?(?::([^}]+))?\}", flags=re.ASCII
@@ -39,7 +39,7 @@ def sql_of(dashboard: Mapping[str, Any]) -> dict[str, str]:
     return queries | {f"@{each['name']}": each["target"]["rawSql"] for each in dashboard["annotations"]["list"]}
 
 
-def interpolate(text: str, variables: Mapping[str, Value], default: Format = "glob") -> str:
+def interpolate(text: str, variables: Mapping[str, Value], default: VariableFormat = "glob") -> str:
     """Replaces `$name`, `${name}`, `${name.path}`, `[[name]]`, each with or without a format.
 
     `variables` are keyed by name, or by `name.path`. An unknown variable stays as it is, an unknown format means

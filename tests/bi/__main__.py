@@ -8,6 +8,7 @@ the user who only reads. Exit 1 where a number differs or a tool fails.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,7 @@ Numbers = dict[str, Any]
 def main(only: str | None) -> None:
     """Prints a line for each number of each tool."""
     failures = 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the stack is stopped
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder) / "stack")
         try:

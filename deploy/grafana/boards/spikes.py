@@ -1,7 +1,5 @@
 """The dashboard of spikes: when they were, how large, who and what caused them, and who was told."""
 
-from typing import Final
-
 from grafana_foundation_sdk.builders.statetimeline import Panel as StateTimeline
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, ValueMap, ValueMappingResult
 
@@ -17,6 +15,7 @@ from deploy.grafana.board import (
     table,
     text_variable,
 )
+from deploy.grafana.boards.links import TO_ADDRESS, TO_CONVERSATION, TO_POST, TO_SPIKE
 from deploy.grafana.boards.spikes_sql import (
     CAUSE_SQL,
     CHANNELS_SQL,
@@ -33,20 +32,6 @@ from deploy.grafana.boards.spikes_sql import (
     TIMELINE_SQL,
     TOLD_SQL,
 )
-
-_TO_CONVERSATION: Final = (
-    "Show the conversation",
-    "/d/engagement-conversation/conversation?${__url_time_range}&var-conversation=${__value.raw:percentencode}",
-)
-_TO_POST: Final = (
-    "Show the post",
-    "/d/engagement/engagement?${__url_time_range}&var-post=${__value.raw:percentencode}",
-)
-_TO_SPIKE: Final = (
-    "Show this spike",
-    "/d/engagement-spikes/spikes?${__url_time_range}&var-spike=${__value.raw:percentencode}",
-)
-_TO_ADDRESS: Final = ("Open the post", "${__value.raw:raw}")
 
 
 def spikes_board() -> Board:
@@ -65,6 +50,7 @@ def spikes_board() -> Board:
 
 
 def _add_variables(board: Board) -> None:
+    board.lead_to_page()
     board.add_variable(text_variable("search", "Conversation has"))
     board.add_variable(choice_variable("kind", "Kind", KINDS))
     board.add_variable(choice_variable("severity", "Severity from", tuple(COLOURS)))
@@ -123,7 +109,7 @@ def _add_timeline(board: Board) -> None:
             "Spikes",
             "Level: comments and posts a minute. Spikes of one cause share its id. The id of a spike shows it below.",
             SPIKES_SQL,
-            {"Conversation": _TO_CONVERSATION, "Leading post": _TO_POST, "Address": _TO_ADDRESS, "Spike": _TO_SPIKE},
+            {"Conversation": TO_CONVERSATION, "Leading post": TO_POST, "Address": TO_ADDRESS, "Spike": TO_SPIKE},
             {"In one post": "percentunit", "Duration": "m"},
         ),
         24,
@@ -134,15 +120,13 @@ def _add_timeline(board: Board) -> None:
 def _add_one_spike(board: Board) -> None:
     board.add_row("One spike: $spike")
     words = "The judgement: what was usual, what was seen, and the query to check it with."
-    board.add(table("Evidence", words, EVIDENCE_SQL, {"Conversation": _TO_CONVERSATION}), 24, 4)
+    board.add(table("Evidence", words, EVIDENCE_SQL, {"Conversation": TO_CONVERSATION}), 24, 4)
     panel = lines("Its conversation, a minute", "Comments and posts of each minute, against both levels.", "none")
     board.add(panel.datasource(CLICKHOUSE).with_target(SqlQuery(LEVEL_SQL, is_series=True)), 12, 9)
     words = "The posts that made it, at most 20, and the authors of the first five."
-    board.add(table("Who caused it", words, POSTS_SQL, {"Post": _TO_POST, "Address": _TO_ADDRESS}), 12, 9)
+    board.add(table("Who caused it", words, POSTS_SQL, {"Post": TO_POST, "Address": TO_ADDRESS}), 12, 9)
     words = "Conversations in which the same posts made a spike at the same time. Receivers are told once."
-    board.add(
-        table("Of the same cause", words, CAUSE_SQL, {"Conversation": _TO_CONVERSATION, "Spike": _TO_SPIKE}), 12, 7
-    )
+    board.add(table("Of the same cause", words, CAUSE_SQL, {"Conversation": TO_CONVERSATION, "Spike": TO_SPIKE}), 12, 7)
     words = "Each receiver and state of the cause: when it was taken, or why not."
     board.add(table("Who was told of it", words, TOLD_SQL, units={"After the beginning": "s"}), 12, 7)
 

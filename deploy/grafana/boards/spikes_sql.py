@@ -3,9 +3,10 @@ Grafana and decoded by ClickHouse."""
 
 from typing import Final
 
+from deploy.grafana.boards.chosen import EVERY_CHANNEL
+
 KINDS: Final = ("all", "hashtag", "mention", "brand", "author", "thread", "label")
 COLOURS: Final = {"info": "blue", "notice": "yellow", "warning": "orange", "critical": "red"}
-EVERY_CHANNEL: Final = "every channel"
 
 _KIND: Final = "decodeURLComponent('${kind:percentencode}')"
 _SEVERITY: Final = "decodeURLComponent('${severity:percentencode}')"

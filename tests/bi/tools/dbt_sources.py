@@ -11,7 +11,7 @@ DBT = Path(sys.executable).with_name("dbt")
 
 PROJECT = """\
 name: engagement_views
-version: "1"
+version: "1.0.0"
 profile: engagement
 model-paths: [models]
 """

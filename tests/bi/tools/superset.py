@@ -76,7 +76,7 @@ class Api:
 
 def wait_until_healthy(server: "subprocess.Popen[bytes]") -> None:
     """Waits until Superset serves."""
-    end = time.monotonic() + 240
+    end = time.monotonic() + 400
     while time.monotonic() < end and server.poll() is None:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=5):
