@@ -55,7 +55,7 @@ def interpolate(text: str, variables: Mapping[str, Value], default: VariableForm
         chosen = bracketed_format or braced_format or default
         if callable(chosen):
             return chosen(variables[key])
-        return FORMATS.get(chosen.split(":")[0], _glob)(variables[key], name)
+        return VARIABLE_FORMATS.get(chosen.split(":")[0], _glob)(variables[key], name)
 
     return VARIABLE.sub(replaced, text)
 
@@ -122,7 +122,7 @@ def _quoted_without_escapes(value: Value) -> str:
     return value if isinstance(value, str) else "'" + "','".join(value) + "'"
 
 
-FORMATS: Final[Mapping[str, Callable[[Value, str], str]]] = {
+VARIABLE_FORMATS: Final[Mapping[str, Callable[[Value, str], str]]] = {
     "csv": _joined(","),
     "doublequote": _each('"', {'"': '\\"'}),
     "glob": _glob,

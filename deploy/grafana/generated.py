@@ -14,7 +14,7 @@ from deploy.grafana.boards.post import post_board
 from deploy.grafana.boards.spikes import spikes_board
 from deploy.grafana.boards.virality import virality_board
 
-FOLDER: Final = Path(__file__).parent / "dashboards"
+DASHBOARDS_FOLDER: Final = Path(__file__).parent / "dashboards"
 
 BOARDS: Final[Mapping[str, Callable[[], Board]]] = {
     "overview": overview_board,
