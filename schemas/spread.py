@@ -51,6 +51,31 @@ NEXT_MINUTES: Final = 60.0
 GENERATIONS: Final = 16
 """Generations within the hour that count; further ones add less than 1 in 10,000 at R = 2."""
 
+FITTED_AGES: Final = (5.0, 10.0, 20.0, 60.0, 180.0, 360.0, 1440.0, 4320.0, 20160.0)
+"""Minutes of age at which parameters of the forecast are fitted; in between they are interpolated in ln age."""
+
+FURTHEST_FEATURE: Final = 2.5
+"""Features of the forecast are held within so many standard deviations of the sample's mean."""
+
+FEATURE_COUNT: Final = 5
+CIRCUMSTANCE_COUNT: Final = 3
+TERM_COUNT: Final = 1 + FEATURE_COUNT + FEATURE_COUNT * (FEATURE_COUNT + 1) // 2 + CIRCUMSTANCE_COUNT
+"""The terms of the forecast's correction: a constant, each feature, each product of two, and the circumstances."""
+
+PARAMETER_WIDTHS: Final = {
+    "centre": FEATURE_COUNT,
+    "scale": FEATURE_COUNT,
+    "correction": TERM_COUNT,
+    "bounds": 2,
+    "low": 2,
+    "high": 2,
+    "double": 1,
+    "double_low": 2,
+    "double_high": 2,
+}
+"""The parameters of the forecast at one age, in the order in which forecast_versions stores them, and how many numbers
+each has; processors/virality/parameters.py says what they are."""
+
 SPREAD_REASONS: Final = ("the post itself has not come", "no shares", "faded", "too few shares to tell")
 """Why R_t is not known, by the codes 1, 2, ... of `spread_reason`."""
 

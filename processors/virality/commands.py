@@ -22,6 +22,8 @@ from processors.virality.fit.cascades import Cascades
 from processors.virality.fit.finished import finished_cascades
 from processors.virality.fit.fitting import fit
 from processors.virality.fit.history import read_cascades
+from processors.virality.fit.progressive import backtest_progressive
+from processors.virality.fit.summary import print_progressive
 from processors.virality.parameters import dump_parameters, load_parameters
 from processors.virality.spread import Lookups
 
@@ -105,8 +107,9 @@ def fit_forecast(
     "how",
     default="shipped",
     show_default=True,
-    type=click.Choice(["folds", "shipped"]),
-    help="Judge the current parameters, or each fifth of the posts by parameters fitted to the others.",
+    type=click.Choice(["folds", "shipped", "progressive"]),
+    help="Judge the current parameters; each fifth of the posts by parameters fitted to the others; or, as a worker "
+    "learns, each forecast by parameters learned from the posts that had finished by then.",
 )
 @click.option(
     "--least-shares", default=50, show_default=True, type=click.IntRange(1), help="Leave out posts with fewer shares."
@@ -142,46 +145,35 @@ def backtest_forecast(
 
     A post is created at the time in --posts, else at that of its own event, else at its first event. A post is judged
     at an age when it has reached that age at the end of the data and has a share by then. The output counts posts
-    without a share, and posts that are younger. `next hour` is the mean forecast of the hour after that age / the mean
-    of the shares that came in it. Lines that are no events are named, left out and counted. Exits with 1
-    where no line of any file is an event, or with --strict at the first that is none.
+    without a share, and posts that are younger. `bias` is the median of forecast / truth - 1, `next hour` the mean
+    forecast of the hour after that age / the mean of the shares that came in it.
+
+    With --fit progressive the summary is by the number of posts that had finished, at an age of 7 days, when a forecast
+    was made, beside two yardsticks: no further share comes, and a plain SEISMIC (Zhao et al. 2015).
+
+    Lines that are no events are named, left out and counted. Exits with 1 where no line of any file is an event, or
+    with --strict at the first that is none.
     """
     minutes_by_age = {age: parse_age(age) for age in ages.replace(" ", "").split(",")}
-    parameters = load_parameters(load_settings().forecast) if how == "shipped" else None
+    parameters = None if how == "folds" else load_parameters(load_settings().forecast)
     check_inputs([*events, *([posts] if posts is not None else [])])
     bad_lines = BadLines(tell, strict)
     cascades = read_cascades(events, posts, bad_lines, reading(encoding))
     bad_lines.end("events")
+    minutes = list(minutes_by_age.values())
+    if how == "progressive" and parameters is not None:
+        progressive = backtest_progressive(cascades, minutes, least_shares, parameters, Lookups())
+        if out is not None:
+            _write(out, cascades, list(minutes_by_age), [one.quality for one in progressive])
+        print_progressive(list(minutes_by_age), progressive, least_shares, bad_lines.count, as_json=as_json)
+        return
     try:
-        judged = backtest(
-            cascades, list(minutes_by_age.values()), least_shares, parameters, Lookups(), thin=thin, local=local
-        )
+        judged = backtest(cascades, minutes, least_shares, parameters, Lookups(), thin=thin, local=local)
     except ValueError as error:
         raise Refused(f"--fit folds: {error}: too few to learn from; {_MORE_POSTS} (--fit shipped)") from None
     if out is not None:
         _write(out, cascades, list(minutes_by_age), judged)
-    if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "fit": how,
-                    "least_shares": least_shares,
-                    "bad_lines": bad_lines.count,
-                    "ages": _summary(list(minutes_by_age), judged),
-                }
-            )
-        )
-        return
-    click.echo(
-        f"{'age':>6} {'posts':>7} {'median APE':>11} {'coverage':>9} {'pinball':>8} {'no share':>9} {'younger':>8} "
-        f"{'next hour':>10}"
-    )
-    for age, quality in zip(minutes_by_age, judged, strict=True):
-        click.echo(
-            f"{age:>6} {len(quality.post):>7,} {quality.median_ape:>11.1%} {quality.coverage:>9.1%} "
-            f"{quality.pinball:>8.1f} {quality.without_share:>9,} {quality.younger:>8,} "
-            f"{quality.hour_ratio:>8.2f} x"
-        )
+    _print(how, least_shares, bad_lines.count, list(minutes_by_age), judged, as_json=as_json)
 
 
 def parse_age(text: str) -> int:
@@ -214,6 +206,25 @@ def _fitted(cascades: Cascades, least_shares: int, description: str, *, thin: bo
         ) from None
 
 
+def _print(
+    how: str, least_shares: int, bad_lines: int, ages: Sequence[str], judged: Sequence[AgeQuality], *, as_json: bool
+) -> None:
+    if as_json:
+        head = {"fit": how, "least_shares": least_shares, "bad_lines": bad_lines}
+        click.echo(json.dumps(head | {"ages": _summary(ages, judged)}))
+        return
+    click.echo(
+        f"{'age':>6} {'posts':>7} {'median APE':>11} {'bias':>7} {'coverage':>9} {'pinball':>8} "
+        f"{'no share':>9} {'younger':>8} {'next hour':>10}"
+    )
+    for age, quality in zip(ages, judged, strict=True):
+        click.echo(
+            f"{age:>6} {len(quality.post):>7,} {quality.median_ape:>11.1%} {quality.median_bias:>+7.1%} "
+            f"{quality.coverage:>9.1%} {quality.pinball:>8.1f} {quality.without_share:>9,} {quality.younger:>8,} "
+            f"{quality.hour_ratio:>8.2f} x"
+        )
+
+
 def _summary(ages: Sequence[str], judged: Sequence[AgeQuality]) -> dict[str, Any]:
     def number(value: float) -> float | None:
         return None if value != value else value
@@ -222,6 +233,7 @@ def _summary(ages: Sequence[str], judged: Sequence[AgeQuality]) -> dict[str, Any
         age: {
             "posts": len(quality.post),
             "median_ape": number(quality.median_ape),
+            "median_bias": number(quality.median_bias),
             "coverage": number(quality.coverage),
             "pinball": number(quality.pinball),
             "without_share": quality.without_share,

@@ -19,9 +19,7 @@ from processors.columnar.arrays import Array
 from processors.virality.parameters import CIRCUMSTANCES, ForecastParameters
 from processors.virality.reproduction import Reproduction, exposure, mean_reproduction, reproduction
 from processors.virality.spread import FIELDS
-
-FURTHEST: Final = 2.5
-"""Features are held within so many standard deviations of the sample's mean."""
+from schemas.spread import FURTHEST_FEATURE
 
 _DAY_MINUTES: Final = 1440
 
@@ -88,21 +86,21 @@ def features(spread: Array, age: Array, r: Array) -> Array:
     """Returns parameters.FEATURES, a row per post: ln(1 + N), ln rest, ln R_t of half of the age, and the mean and mean
     logarithm of the shares' lags behind the post against its age, which tell whether the shares came early or late."""
     s = dict(zip(FIELDS, spread.T, strict=True))
-    shares = np.maximum(s["shares"], 1.0)
     return np.column_stack(
-        [
-            np.log1p(s["shares"]),
-            np.log(np.maximum(s["rest"], 1e-12)),
-            np.log(r),
-            (s["lag_sum"] / shares + 0.5) / age,
-            s["log_lag_sum"] / shares - np.log(age),
-        ]
+        [np.log1p(s["shares"]), np.log(np.maximum(s["rest"], 1e-12)), np.log(r), lag_features(spread, age)]
     )
 
 
+def lag_features(spread: Array, age: Array) -> Array:
+    """Returns the mean and the mean logarithm of the shares' lags behind the post against its age, a row per post."""
+    s = dict(zip(FIELDS, spread.T, strict=True))
+    shares = np.maximum(s["shares"], 1.0)
+    return np.column_stack([(s["lag_sum"] / shares + 0.5) / age, s["log_lag_sum"] / shares - np.log(age)])
+
+
 def scale(inputs: Array, centre: Array, width: Array) -> Array:
-    """Returns features in standard deviations, held within FURTHEST."""
-    scaled: Array = np.clip((inputs - centre) / width, -FURTHEST, FURTHEST)
+    """Returns features in standard deviations, held within FURTHEST_FEATURE."""
+    scaled: Array = np.clip((inputs - centre) / width, -FURTHEST_FEATURE, FURTHEST_FEATURE)
     return scaled
 
 
@@ -125,7 +123,7 @@ def correction(known: Array, weights: Array, bounds: Array) -> Array:
 
 
 def terms(scaled: Array, around: Array) -> Array:
-    """Returns a constant, each feature, each product of two, and each of the `circumstances`: parameters.TERMS
+    """Returns a constant, each feature, each product of two, and each of the `circumstances`: schemas.spread.TERM_COUNT
     columns."""
     columns = [np.ones(len(scaled)), *scaled.T, *(scaled[:, i] * scaled[:, j] for i, j in _PAIRS), *around.T]
     return np.column_stack(columns)

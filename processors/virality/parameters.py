@@ -6,7 +6,8 @@ the logarithm of the age, and outside they stay as at the ends.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import numpy as np
 from pipeline.errors import SettingsError
 from pipeline.files.documents import read_json
 from processors.columnar.arrays import Array
+from schemas.spread import PARAMETER_WIDTHS
 
 SHIPPED_PATH: Final = Path(__file__).with_name("forecast.json")
 
@@ -25,23 +27,6 @@ CIRCUMSTANCES: Final = ("sine_of_hour", "cosine_of_hour", "habit")
 """... and those that hold only for the network of the sample; see forecast.circumstances."""
 
 PRODUCTS: Final = len(FEATURES) * (len(FEATURES) + 1) // 2
-TERMS: Final = 1 + len(FEATURES) + PRODUCTS + len(CIRCUMSTANCES)
-"""A constant, each feature, each product of two, and the circumstances."""
-
-ENDS: Final = 2
-"""Numbers of an end of an interval: a constant and a slope in the first feature."""
-
-_WIDTHS: Final = {
-    "centre": len(FEATURES),
-    "scale": len(FEATURES),
-    "correction": TERMS,
-    "bounds": 2,
-    "low": ENDS,
-    "high": ENDS,
-    "double": 1,
-    "double_low": ENDS,
-    "double_high": ENDS,
-}
 
 
 @dataclass(frozen=True)
@@ -68,10 +53,14 @@ class ForecastParameters:
     double_high: Array
     habits: dict[str, float]
 
+    def with_habits(self, habits: dict[str, float]) -> "ForecastParameters":
+        """Returns the parameters with these habits."""
+        return replace(self, habits=habits)
+
     @property
     def table(self) -> Array:
         """All numbers, one row per age."""
-        return np.hstack([getattr(self, name) for name in _WIDTHS])
+        return np.hstack([getattr(self, name) for name in PARAMETER_WIDTHS])
 
     def at(self, age: Array) -> dict[str, Array]:
         """Returns the numbers at these ages in minutes, by name, a row per age."""
@@ -83,8 +72,14 @@ class ForecastParameters:
         part = np.where(gap > 0, (position - logs[before]) / np.where(gap > 0, gap, 1.0), 0.0)[:, None]
         table = self.table
         numbers = table[before] * (1 - part) + table[after] * part
-        ends = np.cumsum(list(_WIDTHS.values()))[:-1]
-        return dict(zip(_WIDTHS, np.split(numbers, ends, axis=1), strict=True))
+        ends = np.cumsum(list(PARAMETER_WIDTHS.values()))[:-1]
+        return dict(zip(PARAMETER_WIDTHS, np.split(numbers, ends, axis=1), strict=True))
+
+
+def resampled(parameters: ForecastParameters, ages: Sequence[float]) -> ForecastParameters:
+    """Returns the parameters with rows at these ages in minutes, interpolated."""
+    numbers: dict[str, Any] = parameters.at(np.array(ages))
+    return replace(parameters, ages=np.array(ages), **numbers)
 
 
 def load_parameters(path: Path | None = None) -> ForecastParameters:
@@ -127,8 +122,8 @@ def _read(document: dict[str, Any]) -> ForecastParameters:
     ages = _numbers(document, "ages")
     if ages.ndim != 1 or not len(ages) or ages[0] <= 0 or (np.diff(ages) <= 0).any():
         raise ValueError("ages: must be minutes, above 0 and rising")
-    numbers = {name: _numbers(document, name) for name in _WIDTHS}
-    for name, width in _WIDTHS.items():
+    numbers = {name: _numbers(document, name) for name in PARAMETER_WIDTHS}
+    for name, width in PARAMETER_WIDTHS.items():
         if numbers[name].shape != (len(ages), width):
             raise ValueError(f"{name}: must be a row of {width} numbers for each of the {len(ages)} ages")
     if (numbers["scale"] <= 0).any():

@@ -7,12 +7,12 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.virality.fit.cascades import Cascades, sample_at, thin_out
-from processors.virality.fit.fitting import FITTED_AGES, LEAST_POSTS, Sample, fit, folds_of
+from processors.virality.fit.fitting import LEAST_POSTS, Sample, fit, folds_of
 from processors.virality.forecast import forecast
 from processors.virality.next_hour import shares_of_next_hour
 from processors.virality.parameters import ForecastParameters
 from processors.virality.spread import Lookups
-from schemas.spread import NEXT_MINUTES, TAIL
+from schemas.spread import FITTED_AGES, NEXT_MINUTES, TAIL
 
 JUDGED_FOLDS: Final = 5
 
@@ -45,6 +45,16 @@ class AgeQuality(NamedTuple):
     def median_ape(self) -> float:
         """Median of |forecast - truth| / truth."""
         return _median(np.abs(self.forecast - self.truth) / np.maximum(self.truth, 1.0))
+
+    @property
+    def median_bias(self) -> float:
+        """Median of forecast / truth - 1."""
+        return _median(self.forecast / np.maximum(self.truth, 1.0) - 1)
+
+    def some(self, chosen: Array) -> "AgeQuality":
+        """Returns the forecasts of the chosen entries alone."""
+        columns = {name: values[chosen] for name, values in self._asdict().items() if isinstance(values, np.ndarray)}
+        return self._replace(**columns)
 
     @property
     def hour_ratio(self) -> float:
