@@ -20,6 +20,9 @@ from processors.engagement.fold.columns import KIND_NUMBER, identities
 from processors.engagement.fold.fold import Fold
 from processors.engagement.rows import post_rows
 from processors.virality.columns import spread_columns
+from processors.virality.fit.cascades import Cascades
+from processors.virality.fit.networks import NetworkPlan, network
+from processors.virality.fit.progressive import backtest_progressive
 from processors.virality.parameters import load_parameters
 from processors.virality.spread import Lookups
 from producers.simulation.policy import SimulationPolicy
@@ -29,6 +32,8 @@ PICTURES = Path(__file__).with_name("pictures")
 POLICY = SimulationPolicy(events=30_000, posts=60, seed=5, hours=72, retractions=0.0)
 HASHER = Hasher("pictures-of-docs")
 NODES = 8
+SHOWN_POSTS = 60
+NOBODY = Cascades([], [], *(np.zeros(0, np.int64) for _ in range(6)))
 
 INK, BAND = "#3b6ea8", "#b9cfe6"
 STYLE = {
@@ -132,6 +137,25 @@ def draw_spread() -> None:
     _save(figure, "forecast")
 
 
+def draw_intervals() -> None:
+    """Draws forecasts at an hour of age with their intervals, and the truth: of the last posts of a simulated network,
+    each forecast made from posts that had finished by then."""
+    simulated = network(NetworkPlan(pace=0.5, reproduction=0.7), NOBODY, posts=400, seed=7)
+    judged = backtest_progressive(simulated, (60,), 20, load_parameters(), Lookups())[0].quality
+    last = judged.some(np.argsort(simulated.made[judged.post])[-SHOWN_POSTS:])
+    last = last.some(np.argsort(last.truth))
+    held = (last.low <= last.truth) & (last.truth <= last.high)
+    rank = np.arange(len(held))
+    figure, place = plt.subplots(figsize=(6.4, 2.8))
+    place.vlines(rank, last.low, last.high, color=BAND, lw=4)
+    place.scatter(rank, last.forecast, s=8, color=INK, label="forecast at 1 h, 90 % interval")
+    place.scatter(rank[held], last.truth[held], s=8, color="#d9822b", label=f"in the end: {held.sum()} inside")
+    place.scatter(rank[~held], last.truth[~held], s=24, color="#b3261e", marker="x", label=f"{(~held).sum()} outside")
+    place.set(yscale="log", xlabel="posts, by their shares in the end", ylabel="shares", xticks=[])
+    place.legend(frameon=False)
+    _save(figure, "intervals")
+
+
 def _save(figure: Any, name: str) -> None:
     figure.tight_layout()
     figure.savefig(PICTURES / f"{name}.svg", metadata={"Date": None})
@@ -143,3 +167,4 @@ if __name__ == "__main__":
     with plt.rc_context(STYLE):
         draw_virality()
         draw_spread()
+        draw_intervals()

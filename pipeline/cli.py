@@ -62,6 +62,10 @@ PROCESSING_COMMANDS: Final[CommandTable] = {
         "processors.virality.commands:forecast_group",
         "The forecast of final shares: fit it to finished posts, backtest it.",
     ),
+    "calibrate": (
+        "processors.calibration.command:calibrate_forecast",
+        "Learn the forecast's parameters of each channel from its finished posts.",
+    ),
     "alerts": (
         "processors.alerts.commands:alerts",
         "Check the alerts file: is it valid, which receiver gets which alert.",

@@ -133,6 +133,11 @@ class Settings(HoldsSecrets, BaseSettings):
     forecast: Path | None = Field(
         None, description="Parameters that `engagement forecast fit` wrote; the shipped ones where not given"
     )
+    calibrate: bool = Field(
+        True,
+        description="Whether a worker learns the forecast's parameters of each channel from finished posts, in a "
+        "process beside it; `engagement calibrate` does so once",
+    )
 
     # Spikes
     spike_keys: str = Field(

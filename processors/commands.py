@@ -15,6 +15,7 @@ from pipeline.command_group import FiniteRange
 from pipeline.errors import CheckFailed, Unavailable
 from pipeline.observability.progress import ProgressDisplay
 from pipeline.settings import Settings, load_settings
+from processors.calibration.calibrate import NOTHING_LEARNED, VersionsChecked, check_versions
 from processors.columnar.hashing import Hasher
 from processors.conversation.recount import StoredMinutes, recount_minutes
 from processors.conversation.recount_closed import NOTHING_CLOSED, ClosedChecked, check_closed
@@ -86,8 +87,8 @@ def recount(check: bool, adopt: bool, wait: float | None, as_json: bool) -> None
 
     Without --check the rows are written too; workers may go on meanwhile. Counts at closing (conversation_closed) are
     compared as far as the log tells which events had come by then, and are never written, because detectors have judged
-    by them. Needs the settings of the workers: where they differ, the command names them and ends, unless --adopt is
-    given.
+    by them. With --check the newest parameters of the forecast (forecast_versions) are learned again and compared.
+    Needs the settings of the workers: where they differ, the command names them and ends, unless --adopt is given.
 
     Says how many records Kafka holds that workers have not read yet: these are not in the log, so they are not checked.
     With --check it exits with 0 where every row agrees with the log, and with 1 where one differs or the log is empty.
@@ -118,6 +119,7 @@ class _Report:
     posts: int = 0
     events: int = 0
     closed: ClosedChecked = NOTHING_CLOSED
+    versions: VersionsChecked = NOTHING_LEARNED
     differences: list[str] = field(default_factory=list)
     mendable: int = 0
     unread: Unread | None = None
@@ -132,6 +134,7 @@ class _Report:
                 "within_bounds": self.closed.bounded,
                 "count_within_bounds": self.closed.bounded_count,
             },
+            "forecast_versions": {"learned_again": self.versions.same, "late": self.versions.late},
             "first": self.differences[:SHOWN],
             "unread": None if self.unread is None else {"events": self.unread.events, "cells": self.unread.cells},
         }
@@ -143,6 +146,11 @@ class _Report:
                 f"conversation_closed: {self.closed.exact:,} counts compared; {self.closed.bounded:,} more, of "
                 f"{self.closed.bounded_count:,} posts and comments, rest on events that came so late that the log "
                 "gives bounds alone"
+            )
+        if self.versions.same or self.versions.late:
+            yield (
+                f"forecast_versions: {self.versions.same:,} learned again; {self.versions.late:,} rest on posts to "
+                "which events came late"
             )
         written = "" if self.check else ", all rows written anew, but for counts at closing"
         yield f"{self.posts:,} posts, {self.events:,} events: {len(self.differences):,} differences{written}"
@@ -157,7 +165,7 @@ class _Report:
     def refuse(self) -> None:
         """Raises CheckFailed where a value differs from the log, or nothing was compared."""
         if self.differences:
-            cure = "`engagement recount` writes them anew" if self.mendable else "nothing mends a count at closing"
+            cure = "`engagement recount` writes them anew" if self.mendable else "nothing mends what is written once"
             if self.unread is not None and self.unread.cells:
                 cure += (
                     f"; {self.unread.cells:,} messages wait for the conversation agent, so minutes of conversations "
@@ -199,6 +207,9 @@ def _recount(settings: Settings, report: _Report) -> None:
         for closed in check_closed(cells, client, settings.partitions, settings.lateness_seconds, floor):
             report.closed = report.closed.plus(closed)
             report.differences += map(str, closed.differences)
+        if report.check:
+            report.versions = check_versions(settings)
+            report.differences += map(str, report.versions.differences)
 
 
 def _look_at_kafka(settings: Settings, wait: float | None) -> Unread | None:

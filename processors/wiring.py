@@ -28,6 +28,7 @@ from processors.alerts.connections import open_heartbeat, open_pictures, open_re
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.alerts.host import AlertHost
 from processors.alerts.ports import AlertPorts
+from processors.calibration.runner import CalibrationRunner, start_process
 from processors.columnar.hashing import Hasher
 from processors.conversation.agent import ConversationAgent
 from processors.conversation.job import ConversationJob, ConversationPolicy
@@ -63,7 +64,7 @@ class AgentContext:
     """The context in which an agent is opened. All agents of a worker share everything but the watchdog.
 
     `row_settings`: the settings that stored rows follow from. `after_step` is called with the name of each step of law
-    1 once the step is done.
+    1 once the step is done. `calibrates`: whether the parameters of the forecast are learned beside the worker.
     """
 
     metrics: WorkerMetrics
@@ -73,6 +74,7 @@ class AgentContext:
     after_step: Callable[[str], None]
     watchdog: WatchdogState
     kernels: KernelProgress
+    calibrates: bool = False
 
 
 def open_engagement(settings: Settings, context: AgentContext) -> EngagementAgent:
@@ -99,6 +101,8 @@ def open_engagement(settings: Settings, context: AgentContext) -> EngagementAgen
         WatermarkPolicy(settings.lateness_seconds, settings.idle_seconds), stored_watermarks, outbox
     )
     agent_ports = EngagementAgentPorts(thread, job, watermarks, outbox, context.metrics, context.memory)
+    if context.calibrates:
+        agent_ports = replace(agent_ports, calibration=CalibrationRunner(lambda: start_process(settings)))
     if retention_policy(settings).deletes:
         retention = open_retention(settings, context.metrics)
         thread.adopt(retention)

@@ -165,7 +165,8 @@ def build_worker(settings: Settings, options: WorkOptions | None = None) -> Enga
     rows, sources, kernels = row_settings(settings), SourceGroup(), KernelProgress(health.note_loading)
     for spec in specs:
         watchdog = WatchdogState(WatchdogPolicy(settings.stuck_minutes))
-        context = AgentContext(app.metrics, health, memory, rows, options.after_step, watchdog, kernels)
+        calibrates = settings.calibrate and not options.until_caught_up
+        context = AgentContext(app.metrics, health, memory, rows, options.after_step, watchdog, kernels, calibrates)
         agent = spec.open(settings, context)
         channel = app.channel(maxsize=1)
         policy = _source_policy(spec, settings, memory, options)

@@ -334,6 +334,15 @@ def _spread_state_columns() -> Iterator[Column]:
             f"Shares still to come at one a node, of those that wait {seconds / 60:.1f} min on average",
             unknown=because,
         )
+    yield Column(
+        "spread_lag", REAL_OR_NAN, "Mean lag of the shares behind the post, as a part of its age", unknown=because
+    )
+    yield Column(
+        "spread_log_lag",
+        REAL_OR_NAN,
+        "Mean of ln(lag / age) of the shares, lags counted from 1/2 minute",
+        unknown=because,
+    )
 
 
 def _thread_columns() -> Iterator[Column]:
@@ -568,6 +577,42 @@ POST_METRICS_ACTIVE: Final = Table(
 )
 """A post is active while its newest event is at most ACTIVE_DAYS old: until then its windows may hold something. The
 table keeps rows a day longer, and leaves out those that are older already when they are written."""
+
+FORECAST_VERSIONS: Final = Table(
+    "forecast_versions",
+    "One row per version and step of age: parameters of the forecast, learned from the finished posts of a channel; "
+    "written once, never corrected",
+    (
+        Column("channel", WORD, "The channel whose posts it was learned from"),
+        Column("holds_from", MINUTE_TIME, "Event time from which it holds: the finish of the newest post it rests on"),
+        Column("step", "UInt8", "Step of the post's age, from 1"),
+        Column("age", REAL, "Age at which the step begins, minutes"),
+        Column("next_age", REAL, "Age at which it ends, minutes; that of the last step: the same"),
+        Column("finished", COUNT, "Posts of the channel that had finished by then"),
+        Column("digest", "UInt64", "Hash of the posts it rests on, and of their shares by then"),
+        Column("learned_by", STRING, "The program and the prior that it was learned with"),
+        Column(
+            "here", "Array(Float64)", "Parameters at age: centre, scale, correction, bounds, ends (docs/metrics.md)"
+        ),
+        Column("ahead", "Array(Float64)", "Parameters at next_age; in between they are interpolated in ln age"),
+        Column("learned_at", CLOCK, "When it was learned; nothing rests on that", "now64(3)"),
+    ),
+    ("channel", "holds_from", "step"),
+    version=None,
+)
+
+FORECAST_HABITS: Final = Table(
+    "forecast_habits",
+    "One row per author and version of the forecast: the author's habit; written once, never corrected",
+    (
+        Column("channel", WORD, "The channel of the version"),
+        Column("author_id", STRING, "The author"),
+        Column("holds_from", MINUTE_TIME, "Event time from which it holds"),
+        Column("habit", REAL, "How far the author's posts went beyond their forecasts, in standard deviations"),
+    ),
+    ("channel", "author_id", "holds_from"),
+    version=None,
+)
 
 CONVERSATION: Final = Column(
     "conversation", STRING, "hashtag:, mention:, brand:, author:<channel>/<id> or thread:<post_id>"
@@ -859,6 +904,8 @@ TABLES: Final = (
     POST_METRICS,
     POST_METRICS_ACTIVE,
     POST_HISTORY,
+    FORECAST_VERSIONS,
+    FORECAST_HABITS,
     CONVERSATION_POSTS,
     CONVERSATION_MINUTES,
     CONVERSATION_CLOSED,

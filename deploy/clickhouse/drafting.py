@@ -22,6 +22,7 @@ RIGHTS: Final = "DEFINER = CURRENT_USER SQL SECURITY DEFINER"
 AS_TEXT: Final = {
     "Array(String)": "arrayStringConcat({0}, ', ')",
     "Array(UInt32)": "arrayStringConcat(arrayMap(number -> toString(number), {0}), ', ')",
+    "Array(Float64)": "arrayStringConcat(arrayMap(number -> toString(number), {0}), ', ')",
     PLAIN_LABELS: "arrayStringConcat(arrayMap((k, v) -> concat(k, '=', v), mapKeys({0}), mapValues({0})), ', ')",
 }
 """Type of several values -> the SQL of one text for tools that cannot show such a type."""

@@ -82,6 +82,10 @@ GRANT SELECT ON engagement.dead_letters_v TO engagement_reader;
 
 GRANT SELECT ON engagement.events_v TO engagement_reader;
 
+GRANT SELECT ON engagement.forecast_habits_v TO engagement_reader;
+
+GRANT SELECT ON engagement.forecast_versions_v TO engagement_reader;
+
 GRANT SELECT ON engagement.freshness_v TO engagement_reader;
 
 GRANT SELECT ON engagement.known_posts_v TO engagement_reader;

@@ -20,7 +20,8 @@ from deploy.clickhouse.drafting import (
     weighted,
     with_buckets,
 )
-from deploy.clickhouse.spread_now import GIVEN, next_hour_now, reproduction_as_of, spread_columns_now
+from deploy.clickhouse.spread.own_forecast import OWN_GIVEN, forecast_basis, own_columns, own_joins
+from deploy.clickhouse.spread.spread_now import GIVEN, next_hour_now, reproduction_as_of, spread_columns_now
 from schemas.metrics import HOT_HALF_LIFE, MEASURE_KINDS, MEASURES, TREES, WEIGHT_SETS, WINDOWS, in_words
 from schemas.tables import POST_HISTORY, POST_METRICS, POST_MINUTES, POSTS, Column
 
@@ -87,9 +88,9 @@ def _now_view(name: str, comment: str, metrics: str, which_facts: str) -> View:
     shown.insert(
         at, (Column(f"{half_life}_now", REAL_OR_NULL, "Hot score as of now; NULL without engagement"), hot_now)
     )
-    of_now = spread_columns_now()
+    of_now = spread_columns_now() | own_columns()
     shown = [of_now.get(column.name, (column, value)) for column, value in shown]
-    shown += [reproduction_as_of(), next_hour_now(), *window_columns("now"), (SHOWN_AT, NOW)]
+    shown += [*forecast_basis(), reproduction_as_of(), next_hour_now(), *window_columns("now"), (SHOWN_AT, NOW)]
     shown += [(column, f"p.{column.name}") for column, _ in POST_COLUMNS]
     shown += [
         (Column("stored_at", "DateTime64(3, 'UTC')", "When the row was written"), "m.stored_at"),
@@ -109,8 +110,9 @@ LEFT ANY JOIN
 (
     SELECT post_id, {of_posts}
     FROM {{database}}.posts FINAL{which_facts}
-) AS p ON p.post_id = m.post_id"""
-    return view(name, comment, shown, tail, given=GIVEN)
+) AS p ON p.post_id = m.post_id
+{own_joins()}"""
+    return view(name, comment, shown, tail, given=GIVEN + OWN_GIVEN)
 
 
 def post_history_view() -> View:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from pipeline.errors import EngagementError
 from pipeline.observability.metrics import WorkerMetrics
@@ -23,10 +23,22 @@ ADVANCE_SECONDS: Final = 1.0
 """The time between two searches for posts whose row is due again because event time has moved on."""
 
 
+class Calibration(Protocol):
+    """What learns the forecast's parameters beside the worker (processors/calibration/runner.py). Nothing blocks."""
+
+    def note(self, watermark_us: int) -> None:
+        """Notes the least watermark of the owned partitions, and starts to learn where that is due."""
+        ...
+
+    def close(self) -> None:
+        """Ends what goes on."""
+        ...
+
+
 @dataclass(frozen=True)
 class EngagementAgentPorts:
     """The parts that the engagement agent drives. All but `metrics` and `memory` belong to `thread`. `on_assign` is
-    called with the owned partitions at each assignment."""
+    called with the owned partitions at each assignment; `calibration` is None where no parameters are to be learned."""
 
     thread: AgentThread
     job: EngagementJob
@@ -35,6 +47,7 @@ class EngagementAgentPorts:
     metrics: WorkerMetrics
     memory: MemoryBudget
     on_assign: Callable[[list[int]], None] = lambda partitions: None
+    calibration: Calibration | None = None
 
 
 class EngagementAgent:
@@ -44,7 +57,8 @@ class EngagementAgent:
         """`zone`: the IANA time zone of business hours, which is loaded before the first batch."""
         self._thread, self._job, self._watermarks = ports.thread, ports.job, ports.watermarks
         self._outbox, self._metrics, self._memory = ports.outbox, ports.metrics, ports.memory
-        self._zone, self._on_assign = zone, ports.on_assign
+        self._zone, self._on_assign, self._calibration = zone, ports.on_assign, ports.calibration
+        self._owns_first = False  # the owner of the first partition calibrates
         self._advanced_at = 0.0
         self._tidiness = TidyState(time.monotonic())
         self._retry = StoreRetry(on_store=ports.thread.note_store)
@@ -79,6 +93,7 @@ class EngagementAgent:
         self._thread.agreement.look_soon()
         self._job.assign(partitions, of)
         self._thread.erasures.assign(partitions)
+        self._owns_first = 0 in partitions
         self._watermarks.assign(partitions, of)
         self._on_assign(partitions)
         if not partitions:
@@ -109,9 +124,13 @@ class EngagementAgent:
             if least is not None and now - self._advanced_at >= ADVANCE_SECONDS:
                 self._retry(lambda: self._job.advance(least))
                 self._advanced_at = now
+                if self._calibration is not None and self._owns_first:
+                    self._calibration.note(least)
             return True
         return False
 
     def _close_outbox(self) -> None:
+        if self._calibration is not None:
+            self._calibration.close()
         with suppress(EngagementError):
             self._outbox.close()

@@ -8,7 +8,7 @@ import numpy as np
 from processors.columnar.arrays import Array
 from processors.columnar.panes import PostPanes
 from processors.virality import clock
-from processors.virality.forecast import Forecast, forecast, reproduce
+from processors.virality.forecast import Forecast, forecast, lag_features, reproduce
 from processors.virality.next_hour import posterior, shares_of_next_hour
 from processors.virality.parameters import ForecastParameters
 from processors.virality.reproduction import exposure
@@ -60,6 +60,7 @@ def spread_columns(
     found["forecast_shares_next_1h"] = shares_of_next_hour(chosen)
     found["spread_shape"], found["spread_rate"] = posterior(chosen)
     found |= {f"spread_{FIELDS[place]}": chosen[:, place] for place in range(FIRST_PART, len(FIELDS))}
+    found["spread_lag"], found["spread_log_lag"] = lag_features(chosen, age).T
     untold = _untold(chosen)
     found |= {
         name: np.where(untold, np.nan, values) for name, values in zip(_REPRODUCTION, reproduce(chosen), strict=True)

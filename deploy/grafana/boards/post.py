@@ -107,6 +107,7 @@ SELECT
   round(channels_effective, 1) AS "Channels (effective)",
   arrayStringConcat(arrayMap(r -> ifNull(toString(round(r, 2)), '-'), share_generations), ' ') AS "R by generation",
   round(forecast_shares_double_age) AS "Shares at double the age",
+  forecast_basis AS "The forecast rests on",
   spread_reason AS "Why not",
   share_note AS "Note"
 FROM post_metrics_v

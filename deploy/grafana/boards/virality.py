@@ -20,6 +20,7 @@ SELECT
   round(forecast_shares) AS "Forecast",
   round(forecast_shares_low) AS "Low",
   round(forecast_shares_high) AS "High",
+  forecast_basis AS "Rests on",
   spread_reason AS "Why no R",
   spread_as_of AS "As of"
 FROM {ACTIVE_POSTS}
@@ -129,7 +130,8 @@ def virality_board() -> Board:
     board.add_row("What spreads, as of now")
     words = (
         "Posts by the shares that are expected in the next hour (a Hawkes process); R_t (Cori et al. 2013) with a 90 % "
-        "interval, and the final number of shares that is forecast."
+        "interval, and the final number of shares that is forecast. Rests on: prior, parameters of many networks, or "
+        "own, learned from so many finished posts of the channel."
     )
     board.add(table("Spreading posts", words, _SPREADING_SQL, {"Post": TO_POST}), 14, 9)
     words = (

@@ -1,0 +1,1 @@
+"""Calibration: learns the forecast's parameters of each channel from its finished posts."""
