@@ -134,9 +134,7 @@ class Settings(HoldsSecrets, BaseSettings):
         None, description="Parameters that `engagement forecast fit` wrote; the shipped ones where not given"
     )
     calibrate: bool = Field(
-        True,
-        description="Whether a worker learns the forecast's parameters of each channel from finished posts, in a "
-        "process beside it; `engagement calibrate` does so once",
+        True, description="Whether workers learn the forecast's parameters of each channel, in a process beside them"
     )
 
     # Spikes

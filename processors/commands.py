@@ -15,7 +15,6 @@ from pipeline.command_group import FiniteRange
 from pipeline.errors import CheckFailed, Unavailable
 from pipeline.observability.progress import ProgressDisplay
 from pipeline.settings import Settings, load_settings
-from processors.calibration.calibrate import NOTHING_LEARNED, VersionsChecked, check_versions
 from processors.columnar.hashing import Hasher
 from processors.conversation.recount import StoredMinutes, recount_minutes
 from processors.conversation.recount_closed import NOTHING_CLOSED, ClosedChecked, check_closed
@@ -112,14 +111,19 @@ def recount(check: bool, adopt: bool, wait: float | None, as_json: bool) -> None
 
 @dataclass
 class _Report:
-    """The result of a recount. `mendable`: the number of differences in rows that a recount writes. `unread`: None
-    where Kafka did not tell."""
+    """The result of a recount.
+
+    `versions_same`, `versions_late`: the versions of the forecast that were learned again, and those to whose posts
+    events came late. `mendable`: the number of differences in rows that a recount writes. `unread`: None where Kafka
+    did not tell.
+    """
 
     check: bool
     posts: int = 0
     events: int = 0
     closed: ClosedChecked = NOTHING_CLOSED
-    versions: VersionsChecked = NOTHING_LEARNED
+    versions_same: int = 0
+    versions_late: int = 0
     differences: list[str] = field(default_factory=list)
     mendable: int = 0
     unread: Unread | None = None
@@ -134,7 +138,7 @@ class _Report:
                 "within_bounds": self.closed.bounded,
                 "count_within_bounds": self.closed.bounded_count,
             },
-            "forecast_versions": {"learned_again": self.versions.same, "late": self.versions.late},
+            "forecast_versions": {"learned_again": self.versions_same, "late": self.versions_late},
             "first": self.differences[:SHOWN],
             "unread": None if self.unread is None else {"events": self.unread.events, "cells": self.unread.cells},
         }
@@ -147,9 +151,9 @@ class _Report:
                 f"{self.closed.bounded_count:,} posts and comments, rest on events that came so late that the log "
                 "gives bounds alone"
             )
-        if self.versions.same or self.versions.late:
+        if self.versions_same or self.versions_late:
             yield (
-                f"forecast_versions: {self.versions.same:,} learned again; {self.versions.late:,} rest on posts to "
+                f"forecast_versions: {self.versions_same:,} learned again; {self.versions_late:,} rest on posts to "
                 "which events came late"
             )
         written = "" if self.check else ", all rows written anew, but for counts at closing"
@@ -208,8 +212,12 @@ def _recount(settings: Settings, report: _Report) -> None:
             report.closed = report.closed.plus(closed)
             report.differences += map(str, closed.differences)
         if report.check:
-            report.versions = check_versions(settings)
-            report.differences += map(str, report.versions.differences)
+            # Imported here, because a worker, whose command this module has too, would not use it.
+            from processors.calibration.calibrate import check_versions
+
+            versions = check_versions(settings)
+            report.versions_same, report.versions_late = versions.same, versions.late
+            report.differences += map(str, versions.differences)
 
 
 def _look_at_kafka(settings: Settings, wait: float | None) -> Unread | None:

@@ -77,7 +77,7 @@ def test_a_hundred_posts_teach_a_network(wait: float) -> None:
     for parameters in (PRIOR, learned):
         said = forecast(sample.spread, sample.own_age, parameters)
         errors.append(np.median(np.abs(said.final / sample.final - 1)))
-    assert errors[1] < 0.15
+    assert errors[1] < 0.2
     assert errors[1] < errors[0]
     held = (said.low <= sample.final) & (sample.final <= said.high)
     assert 0.83 <= held.mean() <= 0.98

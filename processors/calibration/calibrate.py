@@ -58,9 +58,6 @@ class VersionsChecked(NamedTuple):
     differences: list[VersionDifference]
 
 
-NOTHING_LEARNED: Final = VersionsChecked(0, 0, [])
-
-
 def calibrate(settings: Settings) -> list[Learned]:
     """Learns and stores all versions that are due. Blocks for seconds per version. Raises SettingsError for a file of
     parameters that cannot be used; Unavailable, Refused."""

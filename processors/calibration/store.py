@@ -107,7 +107,10 @@ class CalibrationStore:
             "WHERE channel = %(channel)s GROUP BY minute ORDER BY minute",
             {"channel": channel},
         )
-        return [StoredVersion(*values, tuple(map(tuple, here))) for *values, here in zip(*columns, strict=True)]
+        return [
+            StoredVersion(minute, finished, digest, learned_by, tuple(map(tuple, here)))
+            for minute, finished, digest, learned_by, here in zip(*columns, strict=True)
+        ]
 
     def write(self, channel: str, version: StoredVersion, ages: Sequence[float], habits: Mapping[str, float]) -> None:
         """Stores a version and the habits that it learned, where none is stored for this channel and minute. Habits

@@ -1,7 +1,7 @@
 """Backtest of the forecast on posts whose final shares are known. Pure."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -53,7 +53,9 @@ class AgeQuality(NamedTuple):
 
     def some(self, chosen: Array) -> "AgeQuality":
         """Returns the forecasts of the chosen entries alone."""
-        columns = {name: values[chosen] for name, values in self._asdict().items() if isinstance(values, np.ndarray)}
+        columns: dict[str, Any] = {
+            name: values[chosen] for name, values in self._asdict().items() if isinstance(values, np.ndarray)
+        }
         return self._replace(**columns)
 
     @property

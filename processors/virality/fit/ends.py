@@ -10,7 +10,6 @@ by which older posts count less, so that the intervals hold while a network drif
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 
 from processors.columnar.arrays import Array
 from processors.virality.fit.correction import Problem
@@ -87,6 +86,9 @@ def weighted_quantile(values: Array, weights: Array, level: float, posts: float)
 
 def _line(problem: Problem, log: Array, tail: float) -> Array:
     """Returns constant and slope of a quantile regression, by a smoothed pinball loss."""
+    # Imported here, because it takes a second, and memory, that workers would not use.
+    from scipy.optimize import minimize
+
     feature, weight = problem.scaled[:, 0], problem.weight
 
     def loss(line: Array) -> tuple[float, Array]:

@@ -228,7 +228,7 @@ def _level(problem: Problem, coming: Array) -> float:
     log = np.log((problem.final - problem.shares + 1) / (coming + 1))
     newest = problem.weight**LEVEL_POWER
     posts = newest.sum() ** 2 / (newest**2).sum()
-    return weighted_quantile(log, newest, 0.5, float("inf")) * posts / (posts + LEVEL_POSTS)
+    return float(weighted_quantile(log, newest, 0.5, float("inf")) * posts / (posts + LEVEL_POSTS))
 
 
 def _habits(problems: Sequence[Problem], weights: Array, author: Array) -> Habits:
