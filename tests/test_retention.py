@@ -273,7 +273,8 @@ def test_the_owner_of_partition_0_runs_it(house: House, monkeypatch: pytest.Monk
 def test_many_retired_posts_are_compared_slice_by_slice(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("processors.retention.retention._SLICE_POSTS", 10)
     house.client.execute(
-        "INSERT INTO retired_posts (post_id, as_of, state) SELECT toString(number), toDateTime(60), 'gone' FROM numbers(35)"
+        "INSERT INTO retired_posts (post_id, as_of, state) "
+        "SELECT toString(number), toDateTime(60), 'gone' FROM numbers(35)"
     )
     assert house.retention().preview(NOW).marked == 1
     assert house.run() == Retired(marked=1, gone=1)
