@@ -61,9 +61,16 @@ def _checked_address(value: SecretStr) -> SecretStr:
     return value
 
 
+def _long_enough(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < KEY_LENGTH:
+        raise ValueError(f"must have {KEY_LENGTH} characters or more: make one by `openssl rand -hex 32`")
+    return value
+
+
 Servers = Annotated[str, AfterValidator(_checked_servers)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 ClickHouseAddress = Annotated[SecretStr, AfterValidator(_checked_address)]
+HashKey = Annotated[SecretStr, AfterValidator(_long_enough)]
 
 Term = Annotated[float | None, Field(ge=1, le=36_500)]
 """Days that something is kept; None: for ever."""

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipeline.clickhouse.url import ClickHouseUrl
 from pipeline.errors import SettingsError
 from pipeline.holds_secrets import HoldsSecrets
-from pipeline.setting_values import FILES, KEY_LENGTH, ClickHouseAddress, LongTerm, Servers, Term, Zone, servers_of
+from pipeline.setting_values import FILES, ClickHouseAddress, HashKey, LongTerm, Servers, Term, Zone, servers_of
 from pipeline.unknown_settings import warn_of_unknown_variables
 from schemas.topics import Topics
 
@@ -163,12 +163,11 @@ class Settings(HoldsSecrets, BaseSettings):
     record_limit: int = Field(1_000_000, ge=1024, description="Largest record that is sent, bytes")
 
     # Privacy
-    pseudonym_key: SecretStr | None = Field(
+    pseudonym_key: HashKey | None = Field(
         None,
         description="Secret, 32 characters at least: producers replace accounts by keyed hashes (docs/privacy.md)",
     )
-
-    erasure_key: SecretStr | None = Field(
+    erasure_key: HashKey | None = Field(
         None,
         description="Secret, 32 characters at least: for `engagement forget`, and for workers from the first one on",
     )
@@ -220,13 +219,6 @@ class Settings(HoldsSecrets, BaseSettings):
     def _file_is_there(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None and not value.is_file():
             raise ValueError(f"{value} is not a file; name {FILES[info.field_name or '']}")
-        return value
-
-    @field_validator("pseudonym_key", "erasure_key")
-    @classmethod
-    def _key_is_long(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < KEY_LENGTH:
-            raise ValueError(f"must have {KEY_LENGTH} characters or more: make one by `openssl rand -hex 32`")
         return value
 
     @field_validator("business_hours")
