@@ -22,7 +22,7 @@ ERASURE_LOOK_SECONDS: Final = 1.0
 
 
 class ErasureWatch:
-    """The erasures as one agent knows them. One thread calls it."""
+    """The erasures known to one agent. One thread calls it."""
 
     def __init__(self, agent: str, store: ErasureStore, key: ErasureKey | None) -> None:
         self._agent, self._store, self._key = agent, store, key

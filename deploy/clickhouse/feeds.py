@@ -1,4 +1,4 @@
-"""The SQL of feeds, which copy rows from one table into another as these come.
+"""The SQL of feeds, materialized views that copy rows of one table into another.
 
 A feed is made by migrations, which repeat its SQL: `python -m deploy.clickhouse.feeds` prints it for a new one.
 """

@@ -1,5 +1,5 @@
-"""Views that cost what their range holds: active conversations, and conversations, authors and posts between two
-times."""
+"""Views of a range of time, which cost as much as the range holds: active conversations, and
+conversations, authors and posts between two times."""
 
 from typing import Final
 

@@ -74,7 +74,7 @@ LEFT ANY JOIN
 
 
 def merges_view() -> View:
-    """Shows one row per merge or mutation that runs."""
+    """Shows one row per running merge or mutation."""
     shown: list[Shown] = [
         (Column("table_name", "String", "Table"), "table"),
         (Column("elapsed_seconds", "Float64", "Seconds since it began"), "elapsed"),

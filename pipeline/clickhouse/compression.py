@@ -18,7 +18,7 @@ CODEC_SETTING: Final = "default_compression_codec"
 
 
 def set_compression(clickhouse: ClickHouse, settings: Settings) -> None:
-    """Sets CODEC for each declared table that has no default codec of its own. Blocks. Raises Unavailable, Refused."""
+    """Sets CODEC for each declared table without a default codec of its own. Blocks. Raises Unavailable, Refused."""
     for name in uncompressed_tables(clickhouse):
         alter = render(f"ALTER TABLE {{database}}.{name} {{cluster}} ", settings)
         try:

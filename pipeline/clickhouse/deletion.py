@@ -20,7 +20,7 @@ def delete_rows(
 
 
 def free_space(clickhouse: ClickHouse, settings: Settings, table: str) -> bool:
-    """Takes deleted rows off the disk where they are more than HIDDEN_SHARE of the table, which rewrites its parts.
+    """Frees the disk space of deleted rows, where they are more than HIDDEN_SHARE of the table: rewrites its parts.
     Returns whether it did. Blocks. Raises Unavailable, Refused."""
     parts = "system.parts WHERE active AND database = currentDatabase() AND table = %(table)s"
     [[on_disk], [shown]] = clickhouse.select(

@@ -136,5 +136,5 @@ async def _short_body(request: Request) -> bytes:
 
 
 def _path_within(path: str) -> str:
-    """Returns a path of this site, never an address of another one."""
+    """Returns a path of this site, never an address elsewhere."""
     return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"

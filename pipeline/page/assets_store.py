@@ -31,7 +31,7 @@ class Asset:
     tag: str
 
     def answer(self, request: Request) -> Response:
-        """Returns the file, or only says that the browser has it already."""
+        """Returns the file, or status 304 for a browser with the newest copy."""
         # The browser asks each time, so a new version of the package is seen at once; 304 costs a millisecond.
         headers = {"etag": self.tag, "cache-control": "no-cache", "vary": "accept-encoding"}
         if request.headers.get("if-none-match") == self.tag:

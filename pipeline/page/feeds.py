@@ -37,7 +37,7 @@ class PartAnswer:
 
 
 class Part(Protocol):
-    """A part of a view that reads its content anew at each tick."""
+    """A part of a view, with content that is read anew at each tick."""
 
     seconds: float
     """Shortest time between two ticks."""
@@ -48,7 +48,7 @@ class Part(Protocol):
 
 @dataclass(frozen=True)
 class FeedKey:
-    """The name of a part and the post, conversation, author or spike that it is about."""
+    """The name of a part, and the post, conversation, author or spike of the part."""
 
     part: str
     subject: str = ""
@@ -71,7 +71,7 @@ class Viewer:
         self._some.set()
 
     async def messages(self, seconds: float) -> bytes:
-        """Waits for messages and takes all that are there; nothing after so many seconds without any."""
+        """Waits for messages and takes every message so far; nothing after so many seconds without any."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._some.wait(), seconds)
         self._some.clear()
@@ -81,7 +81,7 @@ class Viewer:
 
 
 class Feed:
-    """A part that is read once a tick for all its viewers."""
+    """A part with its viewers, for all of whom the part is read once a tick."""
 
     def __init__(self, key: FeedKey, part: Part, when_over: Callable[[FeedKey], None]) -> None:
         self._key = key

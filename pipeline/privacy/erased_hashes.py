@@ -51,7 +51,7 @@ class ErasureKey(HoldsSecrets):
         return hash_array(column, hash_key=self._sip_key, categorize=False) if len(column) else np.empty(0, np.uint64)
 
     def other_id(self, value: str) -> str:
-        """Returns the id that stands for one which names an erased person: the same one always."""
+        """Returns the substitute of an id which names an erased person: the same one always."""
         digest = hmac.digest(
             self._secret, b"engagement/erasure/id\0" + value.encode("utf-8", "surrogatepass"), "sha256"
         )
@@ -62,7 +62,7 @@ class ErasedHashes:
     """The list of what was erased. An empty list needs no key."""
 
     def __init__(self, key: ErasureKey | None, hashes: Mapping[ErasedKind, Iterable[int]]) -> None:
-        """Raises SettingsError where hashes are there and the key is missing, or another one."""
+        """Raises SettingsError where the key of the stored hashes is missing or differs."""
         self._hashes = {kind: np.array(sorted(set(of)), np.uint64) for kind, of in hashes.items()}
         self._is_empty = not any(len(of) for kind, of in self._hashes.items() if kind != "check")
         checks = self._hashes.get("check", np.empty(0, np.uint64))
@@ -109,7 +109,7 @@ class ErasedHashes:
         return found
 
     def other_ids(self, values: list[str]) -> list[str]:
-        """Returns ids, with others in the place of those that name an erased person."""
+        """Returns ids, with substitutes for the ids of an erased person."""
         is_erased, key = self.are("id", values) | self.with_accounts(values), self._key
         if key is None or not is_erased.any():
             return values

@@ -39,7 +39,7 @@ class Learned(NamedTuple):
 
 
 class VersionDifference(NamedTuple):
-    """A stored version that differs from what its posts teach."""
+    """A stored version that differs from the version learned again."""
 
     channel: str
     holds_from: int

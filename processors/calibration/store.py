@@ -1,4 +1,4 @@
-"""Finished posts, and the versions that were learned from them, in ClickHouse.
+"""Finished posts, and the versions learned from these posts, in ClickHouse.
 
 All times are minutes since 1970. What is read of a post is what had occurred before a given minute, so an answer
 follows from the set of events; events that come late are part of later answers.
@@ -92,7 +92,7 @@ class CalibrationStore:
         return posts[::-1]
 
     def cascades(self, post_ids: Sequence[str], minute: int) -> Cascades:
-        """Reads the shares of these posts as they were known at a minute."""
+        """Reads the shares of these posts as known at a minute."""
         columns = self._clickhouse.select(
             _PANES, {"minute": minute}, tables={"wanted": ("post_id String", [(post_id,) for post_id in post_ids])}
         ) or [[], [], [], [], [], []]

@@ -48,7 +48,7 @@ class Database(Protocol):
 
 
 def recount_active(database: Database, check: bool, wait: float = SECOND_LOOK_SECONDS) -> list[Difference]:
-    """Compares the rows of active posts, and copies those that differ anew unless `check` is True. Blocks.
+    """Compares the rows of active posts, and copies differing rows anew unless `check` is True. Blocks.
 
     Raises Unavailable, Refused.
     """

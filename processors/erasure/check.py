@@ -32,9 +32,9 @@ _NEEDLES_AT_ONCE: Final = 200
 
 @dataclass
 class Leftovers:
-    """What was looked through, and what was found. `rows`: rows that name the people, by table and column; `server`:
-    rows of the server's own logs; `files`: files that hold an account; `bytes_searched`: 0 where the files are not on
-    this machine; `differences`: of a recount; `flaws`: why the check is not passed."""
+    """The files and tables looked through, and the finds. `rows`: rows that name the people, by table and column;
+    `server`: rows of the server's own logs; `files`: files that hold an account; `bytes_searched`: 0 where the files
+    are not on this machine; `differences`: of a recount; `flaws`: why the check is not passed."""
 
     is_refused: bool = False
     columns: int = 0

@@ -1,4 +1,4 @@
-"""What an erasure does with each column that can hold text. docs/privacy.md has the table, written by
+"""The treatment of each column with text by an erasure. docs/privacy.md has the table, written by
 `python docs/erased_columns.py`; a test walks over all tables, so that no column is forgotten."""
 
 from typing import Final, Literal

@@ -98,7 +98,7 @@ class ErasedLog:
         return list(zip(*answer, strict=True)) if answer else []
 
     def other_ids(self, found: FoundEvents, eraser: Eraser) -> list[str]:
-        """Returns the ids of found events that name the people, and so are replaced by others."""
+        """Returns the ids of found events that name the people, each to be replaced."""
         ids: dict[str, None] = {}
         for event in self._events(sorted(found.keys)):
             ids.update(dict.fromkeys(event[name] for name in IDS if eraser.names(event[name])))

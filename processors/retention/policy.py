@@ -1,4 +1,4 @@
-"""What retention deletes, and how long it waits before it does."""
+"""The ages at which retention deletes rows, and its waits."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""The cascade of a post as the browser draws it, and who carried it."""
+"""The cascade of a post as the browser draws the tree, and who carried the post on."""
 
 from typing import Any, Final
 

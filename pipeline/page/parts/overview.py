@@ -75,7 +75,7 @@ class RowsPart:
 
 
 class SpikesPart:
-    """The spikes of a day, those of one cause together."""
+    """The spikes of a day, grouped by cause."""
 
     seconds = 2.0
 

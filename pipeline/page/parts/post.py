@@ -40,7 +40,7 @@ class PostPart:
 
 
 class ForecastPart:
-    """The course of a post's shares, the forecasts as they were shown, and what came true of them."""
+    """The course of a post's shares, the forecasts as they were shown, and the numbers that came true."""
 
     seconds = 3.0
 

@@ -1,4 +1,4 @@
-"""The rows of deliveries that are not stored yet, and the counters of states that no receiver gets. Pure."""
+"""The rows of deliveries that are still to be stored, and the counters of states without a receiver. Pure."""
 
 from collections.abc import Iterable
 
@@ -36,7 +36,7 @@ class Ledger:
         self._tally.count_suppressed(reason)
 
     def supersede(self, receiver_state: ReceiverState, left_out: Iterable[PendingDelivery]) -> None:
-        """Takes states out of the queue in favour of a later one, but for a state that is on its way."""
+        """Takes states out of the queue in favour of a later one, except a state on its way."""
         for pending in list(left_out):
             if not pending.in_flight:
                 receiver_state.queue.remove(pending)

@@ -187,7 +187,7 @@ class SlackBot:
         return reply.answer
 
     async def _reply(self, delivery: "_Delivery") -> Answer:
-        """Tells a state in the thread, once, and shows its picture there."""
+        """Tells a state in the thread, once, with the picture of the state."""
         messages, ts = await self._thread(delivery), delivery.reference.partition(":")[2]
         if all(_key_of(message) != delivery.notice.key for message in messages):
             answer = await self._post(delivery, slack_reply(delivery.notice, self._links), delivery.notice.key, ts)

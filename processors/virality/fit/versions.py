@@ -39,7 +39,7 @@ MINUTES_A_DAY: Final = 1440
 
 
 class LearnedVersion(NamedTuple):
-    """Parameters that hold from a minute since 1970 on, and the number of posts that had finished by then."""
+    """Parameters with the minute since 1970 from which they hold, and the number of posts finished by that minute."""
 
     holds_from: int
     finished: int
