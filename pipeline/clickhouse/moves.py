@@ -5,10 +5,12 @@ A migration creates the table to be, named `<table>_<number of the migration>`. 
     1. a feed (materialized view) copies every further insert into the table to be
     2. inserts that had begun before the feed end: these are waited for
     3. the partitions are copied, one after the other; each is streamed, so memory is bounded
-    4. the two tables change names (EXCHANGE TABLES, atomic), the feed and the old table are dropped
+    4. the two tables change names (EXCHANGE TABLES, atomic), and the feed is dropped
+    5. inserts that had begun before end, and what the old table has got since step 3 is copied once more, because such
+       an insert may have found the old table under both names; then the old table is dropped
 
 Rows are absolute and the newest version wins, so rows that are copied twice change nothing. Each step may be repeated:
-after a crash at any point the next `init` begins with step 1, or with the end of step 4 where the names have been
+after a crash at any point the next `init` begins with step 1, or with step 5, for all parts, where the names have been
 changed. Workers of the version before may go on: they find the same columns. Meanwhile the disk holds one table twice.
 """
 
@@ -79,6 +81,7 @@ class _Move:
     def __init__(self, table: str, to_be: str, sorted_by: str, clickhouse: ClickHouse, settings: Settings) -> None:
         self._table, self._to_be, self._feed = table, to_be, f"{to_be}_feed"
         self._sorted_by, self._clickhouse, self._settings = sorted_by, clickhouse, settings
+        self._copied: dict[str, str] = {}
 
     def run(self, create: str) -> None:
         if not self._is_done:
@@ -88,9 +91,11 @@ class _Move:
                 self._refuse_shards()
                 self._make_feed()
                 self._wait_for_inserts()
+                self._copied = self._parts()
                 self._copy()
             self._change_names()
         self._drop("VIEW", self._feed)
+        self._copy_late()
         self._drop("TABLE", self._to_be)
 
     @property
@@ -141,20 +146,37 @@ class _Move:
             "by a move of the table: end it (KILL QUERY), and run `engagement init`"
         )
 
-    def _copy(self) -> None:
-        """Copies all partitions. Queries are limited in memory by the server's blocks, not by the partition."""
-        partitions = self._clickhouse.select(
-            "SELECT DISTINCT partition_id FROM system.parts "
-            "WHERE database = currentDatabase() AND table = %(table)s AND active ORDER BY partition_id",
+    def _parts(self) -> dict[str, str]:
+        """Part -> partition, of the parts that the table has now."""
+        columns = self._clickhouse.select(
+            "SELECT name, partition_id FROM system.parts "
+            "WHERE database = currentDatabase() AND table = %(table)s AND active",
             {"table": self._table},
         )
-        for partition in partitions[0] if partitions else ():
-            self._clickhouse.execute(
-                f"INSERT INTO {self._to_be} SELECT * FROM {self._table} WHERE _partition_id = %(partition)s "
-                "SETTINGS max_partitions_per_insert_block = 0, max_insert_threads = 1, max_execution_time = 0, "
-                "insert_deduplicate = 0",
-                {"partition": partition},
-            )
+        return dict(zip(*columns, strict=True))
+
+    def _copy(self) -> None:
+        """Copies all partitions. The server streams each."""
+        for partition in sorted(set(self._copied.values())):
+            self._insert(self._to_be, self._table, "_partition_id = %(name)s", {"name": partition})
+
+    def _copy_late(self) -> None:
+        """Copies what the old table has got since it was copied, and older parts that were merged since: nothing where
+        nobody wrote, all of it where the client that copied it has crashed."""
+        there = self._clickhouse.select(
+            "SELECT 1 FROM system.tables WHERE database = currentDatabase() AND name = %(name)s AND total_rows > 0",
+            {"name": self._to_be},
+        )
+        if any(there):
+            self._wait_for_inserts()
+            self._insert(self._table, self._to_be, "_part NOT IN %(parts)s", {"parts": ("", *self._copied)})
+
+    def _insert(self, into: str, source: str, which: str, params: Mapping[str, object]) -> None:
+        self._clickhouse.execute(
+            f"INSERT INTO {into} SELECT * FROM {source} WHERE {which} SETTINGS max_partitions_per_insert_block = 0, "
+            "max_insert_threads = 1, max_execution_time = 0, insert_deduplicate = 0",
+            params,
+        )
 
     def _change_names(self) -> None:
         with _locked(self._clickhouse, self._settings):
