@@ -18,7 +18,8 @@ IDS: Final = ("event_id", "parent_id", "target_id")
 @dataclass(frozen=True)
 class Eraser:
     """Makes tombstones, which take the place of events. `posts`: the posts that leave as a whole; `addresses`: where
-    these could be seen; `other_id`: ErasureKey.other_id; `epoch`: of the erasure, which ranks two cleanings of one event."""
+    these could be seen; `other_id`: ErasureKey.other_id; `epoch`: of the erasure, which ranks two cleanings of one
+    event."""
 
     people: People
     posts: Collection[str]
