@@ -58,7 +58,7 @@ SELECT
   round(first_response_p50, 1) AS "First response p50",
   round(first_response_p90, 1) AS "p90",
   round(first_response_business_p50, 1) AS "Business hours p50"
-FROM {ACTIVE_POSTS}
+FROM post_metrics_v
 WHERE unanswered > 0 AND {CHANNEL_CHOSEN}
 ORDER BY oldest_unanswered_at, post_id
 LIMIT 50"""
@@ -119,12 +119,13 @@ def conversations_board() -> Board:
     words = "Share of voice by posts and comments, and by people."
     units = {"Share": "percentunit", "Share of voices": "percentunit"}
     board.add(table("Brands, 24 h", words, _BRANDS_SQL, units=units), 24, 6)
-    board.add_row("Threads of posts of the last two days")
-    words = "Comments of the audience without a brand turn among their direct answers; the longest wait first."
+    board.add_row("Threads")
+    words = "Comments of the audience without a direct answer of the brand, of all posts; the longest wait first."
     units = dict.fromkeys(("Oldest", "First response p50", "p90", "Business hours p50"), "m")
     board.add(table("Waiting for an answer", words, _WAITING_SQL, {"Thread": TO_THREAD}, units), 12, 9)
     words = (
-        "Depth and width of the comment tree, h-index of nesting, pairs who answered each other, and brand turns "
+        "Posts of the last two days: depth and width of the comment tree, h-index of nesting, pairs who answered each "
+        "other, and brand turns "
         "against the audience's."
     )
     board.add(table("Liveliest threads", words, _LIVELIEST_SQL, {"Thread": TO_THREAD}), 12, 9)
