@@ -10,7 +10,7 @@ TREATMENTS: Final[dict[Treatment, str]] = {
     "erased": "emptied in tombstones; in events of others the names are taken out",
     "replaced": "an id that has the account in it is replaced by `erased:` and a keyed hash, wherever it stands",
     "folded": "written anew from the erased log, older rows are deleted",
-    "deleted": "rows of posts, conversations and records of the person are deleted",
+    "deleted": "rows of posts, conversations, habits and records of the person are deleted",
     "own": "of the operator or the program, not of people",
 }
 
@@ -46,6 +46,10 @@ ERASED_COLUMNS: Final[dict[str, Treatment]] = {
     "post_metrics.post_id": "deleted",
     "post_history.post_id": "deleted",
     "post_metrics_active.post_id": "deleted",
+    "forecast_versions.channel": "kept",
+    "forecast_versions.learned_by": "own",
+    "forecast_habits.channel": "kept",
+    "forecast_habits.author_id": "deleted",
     "conversation_posts.conversation": "deleted",
     "conversation_posts.post_id": "deleted",
     "conversation_posts.channels": "folded",

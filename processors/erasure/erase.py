@@ -141,6 +141,7 @@ class Erasure:
             self._ports.say(f"{done.minutes:,} minutes of conversations added up anew")
         rows = NamingRows(self._ports.clickhouse, self._deletion, eraser)
         done.spikes, done.dead_letters = rows.erase_spikes(gone), rows.delete_letters()
+        rows.delete_habits()
         self._ports.after_step("minutes")
 
 

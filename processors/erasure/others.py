@@ -1,4 +1,4 @@
-"""Rows that no fold makes: spikes with their evidence, groups and deliveries, and dead letters."""
+"""Rows that no fold makes: spikes with their evidence, groups and deliveries, dead letters, and habits of authors."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -9,7 +9,7 @@ from pipeline.clickhouse.client import ClickHouse, ExternalTables
 from processors.erasure.deletion import Deletion, noted, stored_before
 from processors.erasure.log import ERASED_POSTS
 from processors.erasure.tombstones import Eraser
-from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES, DEAD_LETTERS, SPIKE_GROUPS
+from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES, DEAD_LETTERS, FORECAST_HABITS, SPIKE_GROUPS
 
 BY_SPIKE: Final = (CONVERSATION_SPIKES, SPIKE_GROUPS, ALERT_DELIVERIES)
 
@@ -64,6 +64,14 @@ class NamingRows:
         self._deletion.add("letters", found)
         posts = noted(ERASED_POSTS, ["key"])
         return self._deletion.delete(DEAD_LETTERS.name, f"{noted('letters', ['topic', _POSITION])} OR {posts}")
+
+    def delete_habits(self) -> int:
+        """Deletes what the forecast has learned of the people as authors, and returns the number of rows. Parameters of
+        channels stay, which name nobody."""
+        people = self._eraser.people
+        self._deletion.add("habits", [(account, people.channel or "") for account in people.accounts])
+        columns = ["author_id"] if people.channel is None else ["author_id", "channel"]
+        return self._deletion.delete(FORECAST_HABITS.name, noted("habits", columns))
 
     def _spikes(self) -> Iterator[Mapping[str, Any]]:
         names = [column.name for column in CONVERSATION_SPIKES.columns if column.name != "stored_at"]
