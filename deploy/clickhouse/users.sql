@@ -80,6 +80,12 @@ GRANT SELECT ON engagement.conversations_v TO engagement_reader;
 
 GRANT SELECT ON engagement.dead_letters_v TO engagement_reader;
 
+GRANT SELECT ON engagement.erased_hashes_v TO engagement_reader;
+
+GRANT SELECT ON engagement.erasure_acks_v TO engagement_reader;
+
+GRANT SELECT ON engagement.erasures_v TO engagement_reader;
+
 GRANT SELECT ON engagement.events_v TO engagement_reader;
 
 GRANT SELECT ON engagement.forecast_habits_v TO engagement_reader;
