@@ -29,22 +29,22 @@ FILL: Final = """
 INSERT INTO events (post_id, kind, action, event_id, actor_id, parent_id, target_id, occurred_at, received_at,
                     channel, conversations, url, links, quotes, author_id, followers, labels, text, topic, partition,
                     offset, version)
-WITH number % %(each)s = 7 AND number >= %(posts)s AS is_person,
+WITH number %% %(each)s = 7 AND number >= %(posts)s AS is_person,
      cityHash64(number) AS hash,
      if(number < %(posts)s, number,
-        if(is_person, intDiv(number, %(each)s) % %(in_posts)s * intDiv(%(posts)s, %(in_posts)s) + 50,
-           toUInt64(pow(hash % 1000003 / 1000003, 3) * (%(posts)s - 1)))) AS post,
-     toDateTime64('2026-01-01 00:00:00', 6, 'UTC') + toIntervalSecond(cityHash64(post, 'made') % 2592000) AS made
+        if(is_person, intDiv(number, %(each)s) %% %(in_posts)s * intDiv(%(posts)s, %(in_posts)s) + 50,
+           toUInt64(pow(hash %% 1000003 / 1000003, 3) * (%(posts)s - 1)))) AS post,
+     toDateTime64('2026-01-01 00:00:00', 6, 'UTC') + toIntervalSecond(cityHash64(post, 'made') %% 2592000) AS made
 SELECT 'p' || toString(post),
-       if(number < %(posts)s, 'post', ['like', 'like', 'like', 'like', 'share', 'comment', 'comment'][hash % 7 + 1]),
+       if(number < %(posts)s, 'post', ['like', 'like', 'like', 'like', 'share', 'comment', 'comment'][hash %% 7 + 1]),
        'add',
        'e' || toString(number),
-       if(is_person OR number < %(own)s, %(who)s, 'u' || toString(cityHash64(hash) % 500000)),
+       if(is_person OR number < %(own)s, %(who)s, 'u' || toString(cityHash64(hash) %% 500000)),
        '', '',
-       if(number < %(posts)s, made, made + toIntervalSecond(intExp10(hash % 5) * (hash % 9) + hash % 60)),
+       if(number < %(posts)s, made, made + toIntervalSecond(intExp10(hash %% 5) * (hash %% 9) + hash %% 60)),
        made + toIntervalDay(30),
-       ['bluesky', 'mastodon', 'forum'][post % 3 + 1],
-       if(number < %(posts)s, ['hashtag:tag' || toString(post % 1000)], []),
+       ['bluesky', 'mastodon', 'forum'][post %% 3 + 1],
+       if(number < %(posts)s, ['hashtag:tag' || toString(post %% 1000)], []),
        '', [], '', '', NULL, map(), '', 'engagement.likes', 0, number, 4611686018427387904 - number
 FROM numbers(%(events)s)
 """
