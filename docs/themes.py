@@ -26,6 +26,7 @@ DARK_COLORS = {
     "#3b6ea8": "#6aaef5",
     "#b9cfe6": "#2c4a6b",
     "#d9822b": "#f0a04b",
+    "#b3261e": "#f28b82",
 }
 """Color of a light picture -> color of the dark one."""
 
