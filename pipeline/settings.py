@@ -30,9 +30,7 @@ class Settings(HoldsSecrets, BaseSettings):
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Security protocol"
     )
-    kafka_ca: Path | None = Field(
-        None, description="CA certificates (PEM) to trust for TLS; the system's where not given"
-    )
+    kafka_ca: Path | None = Field(None, description="CA certificates (PEM) to trust for TLS; else the system's")
     kafka_sasl: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"] = Field(
         "SCRAM-SHA-512", description="SASL mechanism"
     )
@@ -192,15 +190,10 @@ class Settings(HoldsSecrets, BaseSettings):
     )
 
     # Live page
-    page_clickhouse: ClickHouseAddress | None = Field(
-        None,
-        description="ClickHouse for `engagement serve`, by a user who reads only; else ENGAGEMENT_CLICKHOUSE",
-    )
-    page_token: SecretStr | None = Field(None, description="Beyond loopback: what viewers give, 16 characters or more")
+    page_clickhouse: ClickHouseAddress | None = Field(None, description="For `serve`: by a user who reads only")
+    page_token: SecretStr | None = Field(None, description="Beyond loopback: what viewers give, 16 characters")
     page_proxy_header: str | None = Field(None, description="... or a header in which a proxy names them: X-User")
-    page_proxies: str = Field(
-        "127.0.0.1,::1", description="Addresses or networks of proxies whose header counts, with commas between"
-    )
+    page_proxies: str = Field("127.0.0.1,::1", description="Proxies whose header counts: addresses or networks")
 
     # What people look at
     metrics_host: str = Field("127.0.0.1", description="Where /metrics, /healthz and /readyz listen")

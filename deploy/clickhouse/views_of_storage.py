@@ -8,7 +8,7 @@ _MINUTE_OR_NULL = "Nullable(DateTime('UTC'))"
 
 
 def freshness_view() -> View:
-    """Shows one row for the whole database, also for an empty one."""
+    """Shows the freshness of the database in one row, also without any events."""
     shown: list[Shown] = [
         (
             Column("changed_at", _TIME_OR_NULL, "When a number of a post last changed; NULL: nothing has come yet"),

@@ -1,4 +1,4 @@
-"""The live page of the demo, with a live simulation behind the page until Ctrl-C."""
+"""The live page of the demo, and the live simulation behind the page until Ctrl-C."""
 
 import json
 import os

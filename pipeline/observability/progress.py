@@ -18,7 +18,7 @@ class ProgressDisplay:
     """A progress display. `show` is cheap and may be called often: most calls write nothing."""
 
     def __init__(self, stream: TextIO, what: str) -> None:
-        """`what` says in a participle what was done: replayed, compared."""
+        """`what` is a participle of the work: replayed, compared."""
         self._stream, self._what = stream, what
         self._tty = stream.isatty()
         self._started = self._shown = time.monotonic()

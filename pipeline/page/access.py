@@ -37,7 +37,7 @@ class AccessRule:
 
     @property
     def cookie(self) -> str:
-        """The value of the cookie of those who gave the token: made of the token, and not the token."""
+        """The value of the cookie after the token was given: made of the token, and not the token."""
         secret = self.token.get_secret_value() if self.token else ""
         return hmac.new(secret.encode(), b"engagement page", hashlib.sha256).hexdigest()
 

@@ -31,7 +31,7 @@ class Asset:
     tag: str
 
     def answer(self, request: Request) -> Response:
-        """Returns the file, or status 304 for a browser with the newest copy."""
+        """Returns the file, or 304 where the browser has this version."""
         # The browser asks each time, so a new version of the package is seen at once; 304 costs a millisecond.
         headers = {"etag": self.tag, "cache-control": "no-cache", "vary": "accept-encoding"}
         if request.headers.get("if-none-match") == self.tag:

@@ -1,4 +1,4 @@
-"""ClickHouse as the page reads it: by a user who reads only, in a few threads, and never for long."""
+"""The page's way to ClickHouse: by a user who reads only, in a few threads, and never for long."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

@@ -37,7 +37,7 @@ class PartAnswer:
 
 
 class Part(Protocol):
-    """A part of a view, with content that is read anew at each tick."""
+    """A part of a view, read anew at each tick."""
 
     seconds: float
     """Shortest time between two ticks."""
@@ -48,14 +48,14 @@ class Part(Protocol):
 
 @dataclass(frozen=True)
 class FeedKey:
-    """The name of a part, and the post, conversation, author or spike of the part."""
+    """The name of a part, and its subject: a post, conversation, author or spike."""
 
     part: str
     subject: str = ""
 
 
 class Viewer:
-    """The messages that a viewer has not got yet: at most one of each part, the newest."""
+    """The unsent messages of a viewer: at most one of each part, the newest."""
 
     def __init__(self) -> None:
         self._waiting: dict[FeedKey, bytes] = {}
@@ -71,7 +71,7 @@ class Viewer:
         self._some.set()
 
     async def messages(self, seconds: float) -> bytes:
-        """Waits for messages and takes every message so far; nothing after so many seconds without any."""
+        """Waits for messages and takes all of them; returns nothing after so many seconds of silence."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._some.wait(), seconds)
         self._some.clear()
@@ -81,7 +81,7 @@ class Viewer:
 
 
 class Feed:
-    """A part with its viewers, for all of whom the part is read once a tick."""
+    """A part, read once a tick for all viewers."""
 
     def __init__(self, key: FeedKey, part: Part, when_over: Callable[[FeedKey], None]) -> None:
         self._key = key
@@ -158,7 +158,7 @@ class Feed:
 
 
 def _cause(error: EngagementError) -> str:
-    """Names what the viewer is told: tables are missing, the page's user may not read, or the database is away."""
+    """Names the cause for viewers: tables are missing, the page's user may not read, or the database is away."""
     return "schema" if isinstance(error, SchemaDrift) else "refused" if isinstance(error, Refused) else "away"
 
 
@@ -177,7 +177,7 @@ class Feeds:
         return len(self._viewers)
 
     def join(self, keys: list[FeedKey]) -> Viewer:
-        """Returns a new viewer of these parts."""
+        """Returns a new viewer of the parts."""
         viewer = Viewer()
         for key in keys:
             feed = self._running.get(key)

@@ -26,7 +26,7 @@ class PageQuery:
 
 
 class ReadsRows(Protocol):
-    """The database, as the parts of the page see it."""
+    """The database of the parts."""
 
     async def read(self, query: PageQuery, **params: Any) -> list[PageRow]:
         """Returns the rows of a query. Raises EngagementError."""

@@ -80,5 +80,5 @@ VIEWS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def feeds_of(view: str, subject: str) -> list[FeedKey]:
-    """Returns the feeds that a view shows. Raises KeyError for an unknown view."""
+    """Returns the feeds of a view. Raises KeyError for an unknown view."""
     return [FeedKey("freshness"), *(FeedKey(part, subject) for part in VIEWS[view])]

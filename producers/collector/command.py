@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from pipeline.errors import Refused, SettingsError
 from pipeline.observability.logs import configure_logs
 from pipeline.privacy.pseudonyms import load_pseudonyms
-from pipeline.serving.listening import bind_listener, is_loopback
+from pipeline.serving.listening import bind_listener, is_loopback, listener_url
 from pipeline.settings import Settings, load_settings
 from producers.collector.access.grants import Access, AccessPolicy
 from producers.collector.access.keys_file import KeysDocument, SecretPlace, new_key, new_secret, read_keys, write_keys
@@ -43,7 +43,8 @@ _MEBIBYTE: Final = 1024 * 1024
 @click.option(
     "--hook", "maps", multiple=True, metavar="NAME=MAP", help="POST /hooks/NAME, mapped by a YAML file or shipped map."
 )
-def collect_events(host: str, port: int, origins: tuple[str, ...], maps: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help='Print {"url": ...} as soon as it listens.')
+def collect_events(host: str, port: int, origins: tuple[str, ...], maps: tuple[str, ...], as_json: bool) -> None:
     """Take events over HTTP: JSON, CloudEvents, ActivityStreams, webhooks. GET /docs lists the endpoints.
 
     A request is answered by 202 once Kafka has acked its events. SIGTERM ends the collector without losing any.
@@ -68,6 +69,9 @@ def collect_events(host: str, port: int, origins: tuple[str, ...], maps: tuple[s
     ports = open_ports(settings, OriginPolicy(frozenset(origins), loopback_only=settings.collect_keys is None))
     inlets = make_inlets(settings, {**HOOKS, **dict(map(mapped_hook, maps))})
     listener = bind_listener(host, port)
+    if as_json:
+        url = listener_url("https" if policy.certificate else "http", host, listener)
+        click.echo(json.dumps({"url": url}))
     run_server(build_app(inlets, ports, intake_policy(settings)), policy, listener)
 
 
@@ -178,7 +182,8 @@ def list_keys(path: Path | None, as_json: bool) -> None:
 @collect_keys.command("revoke")
 @FILE_OPTION
 @click.argument("key_id")
-def revoke_key(path: Path | None, key_id: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def revoke_key(path: Path | None, key_id: str, as_json: bool) -> None:
     """Revoke a key by id; a running collector refuses it within two seconds.
 
     \b
@@ -194,7 +199,7 @@ def revoke_key(path: Path | None, key_id: str) -> None:
         for entry in document.keys
     ]
     write_keys(file, KeysDocument(keys=keys))
-    click.echo(f"revoked {key_id}")
+    click.echo(json.dumps({"revoked": key_id}) if as_json else f"revoked {key_id}")
 
 
 def _file(path: Path | None) -> Path:

@@ -1,4 +1,4 @@
-"""The cascade of a post as the browser draws the tree, and who carried the post on."""
+"""The cascade of a post as the browser draws a tree, and the people who carried the post."""
 
 from typing import Any, Final
 

@@ -18,7 +18,7 @@ WHOLE_SECONDS: Final = 60.0
 
 
 class MinutesPart:
-    """Minutes as columns, with the newest ones again and again."""
+    """Minutes as columns; the newest are read again and again."""
 
     def __init__(self, database: ReadsRows, query: PageQuery, seconds: float = 2.0, **params: Any) -> None:
         """`query` has a parameter `since`, and a column `minute` by which its rows are sorted."""
@@ -28,7 +28,7 @@ class MinutesPart:
         self._read_at = float("-inf")
 
     async def read(self) -> PartAnswer:
-        """Reads the tail, or all where that was long ago."""
+        """Reads the tail, from time to time all minutes."""
         now = int(time.time())
         since = now - now % 60 - SHOWN_SECONDS
         if time.monotonic() - self._read_at >= WHOLE_SECONDS:

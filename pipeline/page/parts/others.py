@@ -65,7 +65,7 @@ class SpikePart:
         self._database, self._id = database, spike
 
     async def read(self) -> PartAnswer:
-        """Reads a spike, which may be missing, with the group, deliveries and posts of the spike."""
+        """Reads the spike, which may be missing, with posts, minutes and deliveries."""
         read = self._database.read
         rows = await read(sql.READ_SPIKE, spike=self._id)
         if not rows:

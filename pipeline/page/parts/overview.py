@@ -13,7 +13,7 @@ from schemas.alert_words import in_digits, name_of, rate_in_words
 
 
 class FreshnessPart:
-    """How fresh and how final the numbers of the page are, and whether there are any."""
+    """The freshness and finality of all numbers, also of an empty system."""
 
     seconds = 1.0
 
@@ -27,7 +27,7 @@ class FreshnessPart:
 
 
 class RisingPart:
-    """The posts that will be shared most in the next hour."""
+    """The posts with most shares expected in the next hour."""
 
     seconds = 2.0
 
@@ -64,7 +64,7 @@ class WaitingPart:
 
 
 class RowsPart:
-    """The rows of a query without parameters, as they are."""
+    """The unchanged rows of a query without parameters."""
 
     def __init__(self, database: ReadsRows, query: Any, seconds: float) -> None:
         self._database, self._query, self.seconds = database, query, seconds
@@ -114,7 +114,7 @@ def _weight(row: PageRow) -> tuple[bool, int, int]:
 
 
 def spike_in_words(row: PageRow) -> PageRow:
-    """Returns a spike as the page shows it: named, and compared with what is usual."""
+    """Returns a spike in the page's words: named, and compared with what is usual."""
     size = rate_in_words(row["observed"])
     if row["ratio"] is None:
         comparison = f"{size}, where usually nothing is said"

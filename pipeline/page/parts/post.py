@@ -40,7 +40,7 @@ class PostPart:
 
 
 class ForecastPart:
-    """The course of a post's shares, the forecasts as they were shown, and the numbers that came true."""
+    """The course of a post's shares, and earlier forecasts beside the truth."""
 
     seconds = 3.0
 
@@ -98,7 +98,7 @@ class TreesPart:
 
 
 def _thinned(rows: list[PageRow]) -> list[PageRow]:
-    """Returns at most MOST_FORECASTS rows, the last among them."""
+    """Returns at most MOST_FORECASTS rows, always the last."""
     step = max(1, -(-len(rows) // MOST_FORECASTS))
     return rows[::-1][::step][::-1]
 

@@ -19,7 +19,7 @@ class PostFacts:
         self._database = database
 
     async def of(self, posts: Iterable[str]) -> dict[str, PageRow]:
-        """Returns the facts of those posts whose own event has come."""
+        """Returns the facts of posts whose own event has come."""
         wanted = tuple(dict.fromkeys(posts))
         if not wanted:
             return {}
@@ -48,7 +48,7 @@ async def posts_with_totals(database: ReadsRows, posts: list[str]) -> list[PageR
 
 
 class FoundPostsPart:
-    """A list of posts that a query finds, with their totals."""
+    """The posts found by a query, with totals."""
 
     seconds = 4.0
 

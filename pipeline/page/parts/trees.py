@@ -45,7 +45,7 @@ class PostTree:
 
 
 def build_trees(rows: list[PageRow], post_id: str) -> dict[str, PostTree]:
-    """Builds the tree of shares and that of comments of `sql.READ_TREE_EVENTS`, whatever the order of the rows."""
+    """Builds the trees of shares and of comments from rows of `sql.READ_TREE_EVENTS`, in any order."""
     adds = [row for row in rows if row["action"] == "add"]
     gone = {(row["kind"], row["target_id"]) for row in rows if row["action"] == "retract"}
     at = {(row["kind"], row["event_id"]): place for place, row in enumerate(adds)}

@@ -99,7 +99,7 @@ export function dayChart(label, names = ["posts", "comments", "shares", "likes"]
     series: [{ label: "posts and comments", colour: "--area", fill: true, swatch: "area-0" }, { label: "shares", colour: "--branch-1", width: 1.25, swatch: "area-1" }],
     caption: ([times, said]) => {
       const most = Math.max(...said);
-      return `In the last ${span(seconds)}: at most ${decimal(most, 3)} posts and comments a minute, at ${time(times[said.indexOf(most)])}; ${decimal(said.at(-1), 3)} now. Shaded minutes may still grow.`;
+      return `In the last ${span(seconds)}: at most ${decimal(most, 3)} posts and comments a minute, at ${time(times[said.indexOf(most)])}; ${decimal(said.at(-2) ?? 0, 3)} in the last whole one. Shaded minutes may still grow.`;
     },
   });
   const redraw = () => {
