@@ -138,7 +138,7 @@ def shown_column(column: Column, source: str = "") -> Shown:
 
 
 def with_buckets(shown: list[Shown]) -> list[Shown]:
-    """Adds the kind of a `conversation`, and the hour and the day of a `minute`, behind these columns.
+    """Adds the kind of a `conversation`, and the hour and the day of a `minute`, behind the columns.
 
     ClickHouse takes a bucket that is called `minute` like its column for the column in WHERE (docs/bi.md), so tools get
     buckets with names of their own.
@@ -163,7 +163,7 @@ def with_buckets(shown: list[Shown]) -> list[Shown]:
 
 
 def kind_of(conversation: str) -> Shown:
-    """Shows the kind of a conversation from the SQL of its key."""
+    """Shows the kind of a conversation from the SQL of the key."""
     said = "hashtag, mention, brand, author, thread or label: a post counts in several, so add up within one kind"
     return Column("kind", "String", said), f"substring({conversation}, 1, position({conversation}, ':') - 1)"
 

@@ -16,7 +16,7 @@ COMPOSE_READER: Final = Path(__file__).parent.parent / "compose/clickhouse/reade
 
 
 def reader_grants(database: str = "engagement") -> list[str]:
-    """Returns the statements that let a reader read the views of a database, without the name of the reader."""
+    """Returns the grants of a reader for the views of a database, without the name of the reader."""
     return [f"GRANT SELECT ON {database}.{name}" for name in sorted(view.name for view in all_views())]
 
 

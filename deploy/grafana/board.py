@@ -95,7 +95,7 @@ class SqlQuery(Builder[Dataquery], Dataquery):
         return self
 
     def to_json(self) -> dict[str, object]:
-        """Returns the fields of the query as the data source stores them."""
+        """Returns the fields of the query as stored by the data source."""
         return {
             "refId": "A",
             "datasource": CLICKHOUSE,
@@ -107,7 +107,7 @@ class SqlQuery(Builder[Dataquery], Dataquery):
 
 
 class Board:
-    """A dashboard that places panels from left to right, and below when a line is full."""
+    """A dashboard with panels placed from left to right, and below when a line is full."""
 
     def __init__(self, uid: str, title: str, description: str) -> None:
         link = DashboardLink("Engagement").type(DashboardLinkType.DASHBOARDS).tags(["engagement"])
@@ -134,17 +134,17 @@ class Board:
         self._marks: list[dict[str, object]] = []
 
     def begin_with(self, time: str) -> None:
-        """Sets the range with which the dashboard opens, such as now-6h."""
+        """Sets the range with which the dashboard opens, for example now-6h."""
         self._dashboard.time(time, "now")
 
     def lead_to_page(self) -> None:
-        """Adds the address of the page that `engagement serve` shows, for links."""
+        """Adds the address of the live page, for links."""
         self._dashboard.with_variable(ConstantVariable("page").label("Address of the page").value(PAGE_ADDRESS))
         link = DashboardLink("Live page").type(DashboardLinkType.LINK).url("${page}/").target_blank(True)
         self._dashboard.link(link)
 
     def mark(self, name: str, condition: str, *, is_on: bool = True, colour: str = "orange") -> None:
-        """Marks the spikes for which a condition holds on every chart over time."""
+        """Marks spikes on every chart over time, under a condition in SQL."""
         query = {
             "name": name,
             "enable": is_on,
@@ -175,7 +175,7 @@ class Board:
         self._x, self._height = self._x + width, max(self._height, height)
 
     def to_json(self) -> str:
-        """Returns the JSON that Grafana reads."""
+        """Returns the JSON for Grafana."""
         # The SDK's annotations have no place for SQL.
         text = JSONEncoder(sort_keys=False).encode({"marks": self._marks, "dashboard": self._dashboard.build()})
         made = json.loads(text)
@@ -187,7 +187,7 @@ class Board:
 
 
 def stat(title: str, description: str, unit: str, steps: Steps = ()) -> Stat:
-    """Makes a panel with one number; `steps`: threshold -> colour, the first without a threshold."""
+    """Makes a panel with a number; `steps`: threshold -> colour, the first without a threshold."""
     panel = Stat().title(title).description(description).unit(unit).no_value("0")
     if steps:
         colours = [Threshold(value=value, color=colour) for value, colour in steps]
@@ -224,7 +224,7 @@ def table(
 
 
 def ask(panel: AnyPanel, *queries: tuple[str, str]) -> AnyPanel:
-    """Gives a panel expressions of PromQL, each with the name of its series."""
+    """Gives a panel expressions of PromQL, each with the name of a series."""
     panel.datasource(PROMETHEUS)
     for letter, (expression, name) in zip("ABCDEFGH", queries, strict=False):
         query = PrometheusQuery().ref_id(letter).datasource(PROMETHEUS).expr(expression).legend_format(name)
@@ -233,12 +233,12 @@ def ask(panel: AnyPanel, *queries: tuple[str, str]) -> AnyPanel:
 
 
 def number(title: str, description: str, sql: str, unit: str = "short", steps: Steps = ()) -> Stat:
-    """Makes a panel with the one number that a query answers."""
+    """Makes a panel with the number in the answer of a query."""
     return stat(title, description, unit, steps).datasource(CLICKHOUSE).with_target(SqlQuery(sql))
 
 
 def series(title: str, description: str, sql: str, unit: str = "short", *, is_stacked: bool = False) -> TimeSeries:
-    """Makes a panel of series over time that a query answers."""
+    """Makes a panel of series over time from the answer of a query."""
     panel = lines(title, description, unit, is_stacked=is_stacked)
     return panel.datasource(CLICKHOUSE).with_target(SqlQuery(sql, is_series=True))
 
@@ -264,5 +264,5 @@ def choice_variable(name: str, label: str, options: Sequence[str]) -> CustomVari
 
 
 def text_variable(name: str, label: str) -> TextBoxVariable:
-    """Makes a variable that people type into, empty at first."""
+    """Makes a variable for typed text, empty at first."""
     return TextBoxVariable(name).label(label).default_value("").current(VariableOption(text="", value=""))

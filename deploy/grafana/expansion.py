@@ -1,4 +1,4 @@
-"""The text that Grafana and its ClickHouse data source make of a query or a link before anybody reads it.
+"""The text of a query or a link as expanded by Grafana and the ClickHouse data source.
 
 Written after grafana/scenes (`constants.ts`, `sceneInterpolator.ts`, `formatRegistry.ts`), Grafana's links
 (`fieldOverrides.ts`) and grafana-clickhouse-datasource 4.20 (`CHDatasource.ts`, `macros.go`). The browser replaces
@@ -27,7 +27,7 @@ VARIABLE: Final = re.compile(
 
 
 def sql_of(dashboard: Mapping[str, Any]) -> dict[str, str]:
-    """Returns each SQL of a dashboard by title of its panel, `$name` of its variable, or `@name` of its annotation."""
+    """Returns each SQL of a dashboard by title of panel, `$name` of variable or `@name` of annotation."""
     queries = {
         panel["title"]: target["rawSql"]
         for panel in dashboard["panels"]
@@ -63,7 +63,7 @@ def interpolate(text: str, variables: Mapping[str, Value], default: VariableForm
 def as_the_data_source_sends_it(
     query: str, variables: Mapping[str, Value], start: int, end: int, interval: int = 15
 ) -> str:
-    """Writes the SQL that reaches ClickHouse; `start` and `end` of the dashboard in Unix seconds."""
+    """Writes the SQL as ClickHouse receives the query; `start` and `end` of the dashboard in Unix seconds."""
     query = interpolate(query, variables, _quoted_without_escapes)
     since, until = f"toDateTime({start})", f"toDateTime({end})"
     query = re.sub(

@@ -1,4 +1,4 @@
-"""The dashboards as the JSON that Grafana is provisioned with."""
+"""The dashboards as JSON for the provisioning of Grafana."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,5 +30,5 @@ BOARDS: Final[Mapping[str, Callable[[], Board]]] = {
 
 
 def generated_dashboards() -> dict[str, str]:
-    """Returns the JSON of each dashboard by the name of its file."""
+    """Returns the JSON of each dashboard by the name of the file."""
     return {name: make().to_json() for name, make in BOARDS.items()}

@@ -1,4 +1,4 @@
-"""The SQL of what is chosen in variables, and of their options.
+"""The SQL of chosen values of variables, and of their options.
 
 A variable is a string to ClickHouse whatever its value holds: percent-encoded by Grafana and decoded by ClickHouse. Of
 several values Grafana makes `var-name=a&var-name=b`, each percent-encoded.
@@ -28,7 +28,7 @@ def several(name: str) -> str:
 
 
 def is_chosen(name: str, everything: str, column: str) -> str:
-    """Writes the condition that a column, NULL or not, has one of the values, or that all are wanted."""
+    """Writes the condition of a column, NULL or not, with a chosen value, also true where all are wanted."""
     return f"(hasAny({several(name)}, ['', '{everything}']) OR has({several(name)}, ifNull({column}, '')))"
 
 

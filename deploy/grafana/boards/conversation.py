@@ -1,4 +1,4 @@
-"""One conversation: its minutes, the posts that carry it, its spikes, and the answers of one of its threads."""
+"""A conversation: its minutes, the posts that carry it, its spikes, and the answers of one of its threads."""
 
 from typing import Final
 

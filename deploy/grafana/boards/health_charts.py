@@ -1,4 +1,4 @@
-"""The panels of the health dashboard that show metrics of Prometheus, as tables of expressions."""
+"""The panels of the health dashboard with metrics of Prometheus, as tables of expressions."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ def rate_of(metric: str, by: str = "") -> str:
 
 
 def quantile_of(share: float, histogram: str, by: str = "le") -> str:
-    """Returns the value that the share `share` of a histogram stays below."""
+    """Returns the value below which the share `share` of a histogram stays."""
     return f"histogram_quantile({share}, {rate_of(f'{histogram}_bucket', by)})"
 
 

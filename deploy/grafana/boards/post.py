@@ -1,4 +1,4 @@
-"""One post: its engagement, its spread and forecast, its thread, and the conversations that it belongs to."""
+"""A post: its engagement, its spread and forecast, its thread, and the conversations that it belongs to."""
 
 from typing import Final
 
