@@ -114,7 +114,8 @@ def check(api: Api) -> None:
     uri = f"clickhousedb://{login}/{ASKED['database']}"
     database = api.post("database/", {"database_name": "engagement", "sqlalchemy_uri": uri})["id"]
     listed = api.get(f"database/{database}/tables/?q=(schema_name:{ASKED['database']},force:!t)")["result"]
-    say("views", [[name] for name in sorted(each["value"] for each in listed)])
+    # The driver tells views among tables, too, so Superset lists each of them as both.
+    say("views", [[name] for name in sorted({each["value"] for each in listed})])
     datasets = {}
     for view in ("post_metrics_v", "post_minutes_v", "conversation_minutes_v"):
         made = {"database": database, "schema": ASKED["database"], "table_name": view}
