@@ -170,8 +170,8 @@ def test_a_slow_database_is_asked_less_often() -> None:
         await feeds.stop()
         return part.reads
 
-    # A read takes 0.2 s and a rest of 0.8 s follows: at most three begin within 2.1 s.
-    assert asyncio.run(scenario()) in (2, 3)
+    # A read takes 0.2 s and a rest as long follows: at most six begin within 2.1 s.
+    assert 3 <= asyncio.run(scenario()) <= 6
 
 
 def test_closing_wakes_viewers() -> None:

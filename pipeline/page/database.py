@@ -9,7 +9,7 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.page.query import PageQuery, PageRow
 from pipeline.settings import Settings
 
-THREADS: Final = 3
+THREADS: Final = 8
 """Queries at a time. More viewers make no more queries, so a few connections are enough."""
 
 QUERY_SECONDS: Final = 20

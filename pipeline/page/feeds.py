@@ -20,8 +20,8 @@ from pipeline.observability.outages import OutageLog
 LINGER_SECONDS: Final = 5.0
 """How long a feed runs on after its last viewer: a reload does not start it anew."""
 
-REST: Final = 4.0
-"""A feed rests at least this many times as long as its last query took: a slow database is asked less often."""
+REST: Final = 1.0
+"""A feed rests at least this many times as long as its last reading took: a slow database is asked less often."""
 
 RETRY_SECONDS: Final = 3.0
 
