@@ -251,6 +251,20 @@ def test_an_update_goes_to_the_message_that_is_there() -> None:
     assert bench.queue.count_pending() == {"hook": 0}
 
 
+def test_no_earlier_state_comes_after_a_later_one() -> None:
+    bot = {"kind": "slack", "token": {"clear": "xoxb-123456"}, "channel": "C0123456789"}
+    bench = Bench(config_of({"hook": bot}), gather=2)
+    bench.add(spike())
+    [sent] = bench.queue.start_due(bench.now)
+    bench.queue.record_answer(sent, Answer(True, reference="C1:7"), bench.now)
+    bench.queue.update(spike(conversations=["hashtag:acme", "brand:acme"]), bench.now)
+    bench.add(spike(state="resolved", minute=5))
+    [over] = bench.queue.start_due(bench.now)
+    bench.queue.record_answer(over, Answer(True), bench.now)
+    bench.now += 2
+    assert [each.notice.alert["state"] for each in bench.queue.start_due(bench.now)] == ["resolved"]
+
+
 def test_the_reference_is_stored_and_given_to_later_states_even_where_the_attempt_failed() -> None:
     bench = Bench()
     bench.add(spike())

@@ -287,12 +287,12 @@ class DeliveryQueue:
                 break
 
     def _plan_refresh(self, spike: SpikeState, receiver_state: ReceiverState, due: float, now: float) -> None:
-        """Plans the next repetition for a receiver that forgets, none where the receiver does not know of the spike."""
-        if receiver_state.receiver in self._updated:
-            return
+        """Plans the next repetition for a receiver that forgets. An update that is planned gets the newest state."""
+        planned, receiver_state.refresh = receiver_state.refresh, None
         is_known = receiver_state.receiver in self._forgetful and receiver_state.knows_of_spike
-        receiver_state.refresh = None
-        if is_known and receiver_state.has_to_hear(spike.latest, now, self._policy):
+        if planned is not None and receiver_state.receiver in self._updated:
+            self._plan_repetition(spike, receiver_state, planned.due)
+        elif is_known and receiver_state.has_to_hear(spike.latest, now, self._policy):
             self._plan_repetition(spike, receiver_state, due)
 
     def _plan_repetition(self, spike: SpikeState, receiver_state: ReceiverState, due: float) -> None:
