@@ -46,10 +46,12 @@ _TURN: Final = "2 * pi() * (toUnixTimestamp(m.spread_as_of) % 86400) / 86400"
 OWN_GIVEN: Final = (
     ("has_own", "notEmpty(c.here) AND ifNull(m.spread_lag > 0, 0)"),
     ("own_age", f"toFloat64(ifNull({_AGE}, 1))"),
+    ("own_from", "greatest(ifNull(c.age, 1), 1)"),
+    ("own_next", "ifNull(c.next_age, 1)"),
     (
         "own_part",
-        "if(has_own AND c.next_age > c.age, "
-        "least(greatest(log(own_age / greatest(c.age, 1)) / log(c.next_age / greatest(c.age, 1)), 0), 1), 0)",
+        "if(has_own AND own_next > own_from, "
+        "least(greatest(log(own_age / own_from) / log(own_next / own_from), 0), 1), 0)",
     ),
     (
         "own",
@@ -67,7 +69,7 @@ OWN_GIVEN: Final = (
     (
         "own_log_a",
         f"least(greatest(arrayDotProduct(arrayConcat([1.], own_scaled, [{_PRODUCTS}, sin({_TURN}), cos({_TURN}), "
-        f"h.habit]), {_of('correction')}), {_at('bounds')}), {_at('bounds', 2)})",
+        f"ifNull(h.habit, 0)]), {_of('correction')}), {_at('bounds')}), {_at('bounds', 2)})",
     ),
     ("own_coming", "own_r * own_rest * exp(own_log_a)"),
     ("own_double", f"own_coming * {_at('double')}"),
@@ -123,10 +125,10 @@ def forecast_basis() -> tuple[Shown, Shown]:
     return (
         (
             Column("forecast_basis", TEXT_OR_NULL, said),
-            f"if({is_unknown}, NULL, if(has_own, concat('own, ', toString(c.finished), ' posts'), 'prior'))",
+            f"if({is_unknown}, NULL, if(has_own, concat('own, ', toString(ifNull(c.finished, 0)), ' posts'), 'prior'))",
         ),
         (
             Column("forecast_basis_posts", "Nullable(UInt64)", posts),
-            f"if({is_unknown}, NULL, if(has_own, c.finished, 0))",
+            f"if({is_unknown}, NULL, if(has_own, ifNull(c.finished, 0), 0))",
         ),
     )
