@@ -259,7 +259,8 @@ def _value(column: Column, row: int) -> Any:
     if column.type.startswith("Enum8"):
         return 1 + row % 2
     if column.type.startswith("Array"):
-        return [7 + row] * row if "UInt" in column.type else [f"ключ-{row}"] * row
+        kinds = {"UInt": 7 + row, "Float": row / 3}
+        return [next((value for kind, value in kinds.items() if kind in column.type), f"ключ-{row}")] * row
     if "String" in column.type:
         return f"{column.name}-é\x00{row}"
     if "Float" in column.type:

@@ -187,7 +187,8 @@ def _each_as_text(type_: str, values: Sequence[Any] | Any) -> list[Any]:
     if not type_.startswith(("Array(", "Map(")) or isinstance(values[0], bytes | str):
         return list(values)
     if type_ != "Array(String)" and not type_.startswith("Map("):
-        return [str([int(number) for number in value]) for value in values]
+        number = float if "Float" in type_ else int
+        return [str([number(each) for each in value]) for value in values]
     texts = ["\0".join(value) if value else "" for value in values]
     if sum(text.count("\0") for text in texts if text) != sum(len(value) - 1 for value in values if value):
         raise ValueError("a text within an array holds NUL")
