@@ -44,7 +44,9 @@ BY_THE_CLOCK: Final = ("stored_seconds_ago", "asked_at")
 OF_A_SERVER: Final = ("storage_v", "merges_v")
 """Views of the parts that a server has; each shard's own are in its stored database."""
 
-HOW: Final = "SETTINGS distributed_product_mode = 'global'"
+HOW: Final = (
+    "SETTINGS distributed_product_mode = 'global', max_ast_elements = 1000000, max_expanded_ast_elements = 5000000"
+)
 GIVEN: Final = {
     "t": "2026-03-01 18:00:00",
     "since": "2026-03-01 00:00:00",
