@@ -79,7 +79,7 @@ def test_what_columns_point_at_is_there(table: Table) -> None:
         assert (MOMENT not in column.meaning) or column.window
         for case in column.unknown:
             assert bool(case.when) != bool(case.reason)
-            assert case.stored in (NAN, NOT_A_TIME) or case.flag, "nothing tells this case"
+            assert case.stored in (NAN, NOT_A_TIME, ZERO) or case.flag, "nothing tells this case"
             if case.reason:
                 assert table[case.reason].reasons
             if case.flag:

@@ -241,6 +241,7 @@ def test_the_command_from_up_to_down(tmp_path: Path) -> None:
             "ENGAGEMENT_KAFKA",
             "ENGAGEMENT_CLICKHOUSE",
             "ENGAGEMENT_REPLICATION",
+            "ENGAGEMENT_PAGE_CLICKHOUSE",
         ]
         second = run("stack", "up", "--dir", directory)
         assert second.returncode == 0

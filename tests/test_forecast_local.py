@@ -68,7 +68,7 @@ def test_what_is_shipped_says_nothing_of_one_network() -> None:
     shipped = load_parameters()
     assert shipped.habits == {}
     assert not shipped.correction[:, -len(CIRCUMSTANCES) :].any()
-    assert not shipped.sample["local"]
+    assert not shipped.sample.get("local")
 
 
 def test_living_posts_are_forecast_by_their_author_and_hour(tmp_path: Path) -> None:

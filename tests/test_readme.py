@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -49,6 +50,9 @@ CONDITIONS = {
     "conversation_spikes_v": "conversation = 'hashtag:launch'",
 }
 """What makes a row of a view worth looking at."""
+
+LATER: Final = {"forecast_versions_v", "forecast_habits_v"}
+"""Views without rows until posts of the made-up day have finished, which takes a week of event time."""
 
 SPIKE_SECONDS = 120.0
 
@@ -99,7 +103,7 @@ def test_there_is_something_to_follow() -> None:
     assert len(COMMANDS) >= 7
     assert [shlex.split(line, comments=True)[0] for line in COMMANDS[-2:]] == ["kill", "engagement"]
     assert len(QUERIES) >= 7
-    assert set(VIEWS) >= set(ARGUMENTS) | set(CONDITIONS)
+    assert set(VIEWS) >= set(ARGUMENTS) | set(CONDITIONS) | LATER
     assert set(VIEWS) <= {view.name for view in all_views()}
 
 
@@ -133,7 +137,7 @@ def test_every_query_shows_something(client: ClickHouse, query: str) -> None:
 @pytest.mark.stack
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", [view for view in VIEWS if view not in LATER])
 def test_every_view_has_rows(client: ClickHouse, view: str) -> None:
     sql = f"SELECT count() FROM {view}{ARGUMENTS.get(view, '')} WHERE {CONDITIONS.get(view, 'true')}"
     wait_until(
