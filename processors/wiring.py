@@ -28,7 +28,7 @@ from processors.alerts.connections import open_heartbeat, open_pictures, open_re
 from processors.alerts.delivery_store import ClickHouseDeliveryStore
 from processors.alerts.host import AlertHost
 from processors.alerts.ports import AlertPorts
-from processors.calibration.runner import CalibrationRunner, start_process
+from processors.calibration.runner import CalibrationProcess, CalibrationRunner
 from processors.columnar.hashing import Hasher
 from processors.conversation.agent import ConversationAgent
 from processors.conversation.job import ConversationJob, ConversationPolicy
@@ -102,7 +102,7 @@ def open_engagement(settings: Settings, context: AgentContext) -> EngagementAgen
     )
     agent_ports = EngagementAgentPorts(thread, job, watermarks, outbox, context.metrics, context.memory)
     if context.calibrates:
-        agent_ports = replace(agent_ports, calibration=CalibrationRunner(lambda: start_process(settings)))
+        agent_ports = replace(agent_ports, calibration=CalibrationRunner(CalibrationProcess))
     if retention_policy(settings).deletes:
         retention = open_retention(settings, context.metrics)
         thread.adopt(retention)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from processors.calibration.runner import PAUSE_SECONDS, STEP_US, CalibrationRunner
+from pipeline.clickhouse.migrations import migrate
+from pipeline.settings import Settings
+from processors.calibration.runner import PAUSE_SECONDS, STEP_US, CalibrationProcess, CalibrationRunner
 from processors.virality.fit.cascades import Cascades, sample_at
 from processors.virality.fit.ends import weighted_quantile
 from processors.virality.fit.fitting import fit
@@ -159,3 +161,32 @@ def test_the_runner_starts_one_calibration_an_hour_of_event_time() -> None:
     assert len(children) == 2
     runner.close()
     assert not children[1].alive
+
+
+@pytest.mark.stack
+def test_a_real_process_calibrates_by_the_settings_of_the_environment(
+    settings: Settings, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    migrate(settings)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    process = CalibrationProcess()
+    assert process.is_alive()
+    assert process.wait() == 0
+    assert not process.is_alive()
+    assert "not calibrated" not in capfd.readouterr().err
+    monkeypatch.setenv("ENGAGEMENT_CLICKHOUSE", "clickhouse://default@127.0.0.1:1/engagement")
+    assert CalibrationProcess().wait() == 0
+    assert "the forecast was not calibrated" in capfd.readouterr().err
+
+
+def test_a_machine_that_cannot_start_a_process_goes_on() -> None:
+    now = [0.0]
+
+    def start() -> _Child:
+        raise OSError("Cannot allocate memory")
+
+    runner = CalibrationRunner(start, lambda: now[0])
+    now[0] += PAUSE_SECONDS
+    runner.note(10 * STEP_US)
+    runner.close()

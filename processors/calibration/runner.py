@@ -1,13 +1,15 @@
 """Runs calibrations beside a worker, in a process of their own, so that a fit holds up no event."""
 
 import logging
-import multiprocessing
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from pipeline.errors import EngagementError
-from pipeline.settings import Settings
+from pipeline.observability.logs import configure_logs
+from pipeline.settings import load_settings
 from schemas.metrics import MINUTE_US
 
 PAUSE_SECONDS: Final = 60.0
@@ -46,7 +48,11 @@ class CalibrationRunner:
         is_soon = self._clock() - self._started_at < PAUSE_SECONDS
         if is_busy or is_soon or watermark_us < self._reached_us + STEP_US:
             return
-        self._child, self._started_at, self._reached_us = self._start(), self._clock(), watermark_us
+        self._started_at, self._reached_us = self._clock(), watermark_us
+        try:
+            self._child = self._start()
+        except OSError as error:  # of a machine without a process or memory to spare
+            log.warning("the forecast was not calibrated; the next try comes within an hour: %s", error)
 
     def close(self) -> None:
         """Ends a calibration that goes on."""
@@ -54,19 +60,33 @@ class CalibrationRunner:
             self._child.terminate()
 
 
-def start_process(settings: Settings) -> Child:
-    """Starts a calibration in a fresh process, which ends with this one."""
-    process = multiprocessing.get_context("spawn").Process(
-        target=_calibrate, args=(settings,), name="calibrate", daemon=True
-    )
-    process.start()
-    return process
+class CalibrationProcess:
+    """A calibration in a fresh process, with the settings of the same environment: settings hold secrets, so no
+    process hands them to another one."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.DEVNULL)
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def terminate(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def wait(self) -> int:
+        """Waits for the end of the process and returns its exit code."""
+        return self._process.wait()
 
 
-def _calibrate(settings: Settings) -> None:
+def calibrate_once() -> None:
+    """Calibrates by the settings of the environment, and says in the log what was learned. Never raises
+    EngagementError: the next process tries again."""
     # Imported here, because the optimiser takes memory that the worker would not use.
     from processors.calibration.calibrate import calibrate
 
+    settings = load_settings()
+    configure_logs(settings)
     try:
         learned = calibrate(settings)
     except EngagementError as error:
@@ -74,3 +94,7 @@ def _calibrate(settings: Settings) -> None:
         return
     for channel, version in learned:
         log.info("forecast of %s: parameters learned from %d finished posts", channel, version.finished)
+
+
+if __name__ == "__main__":
+    calibrate_once()
