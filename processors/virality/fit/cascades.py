@@ -4,6 +4,7 @@ History is read by the same walk over panes as living posts, so a backtest judge
 differ: here minutes begin with the post itself, while those of a living post begin with the clock's.
 """
 
+from itertools import compress
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -72,6 +73,21 @@ def thin_out(cascades: Cascades, part: float) -> Cascades:
     kept = np.random.default_rng(THINNING_SEED).random(len(cascades.post)) < part
     return cascades._replace(
         post=cascades.post[kept], lag=cascades.lag[kept], gone=cascades.gone[kept], shares=cascades.shares[kept]
+    )
+
+
+def chosen_posts(cascades: Cascades, keep: Array) -> Cascades:
+    """Returns only the posts for which the mask `keep` holds, with their shares."""
+    number, stays = np.cumsum(keep) - 1, keep[cascades.post]
+    return Cascades(
+        list(compress(cascades.post_ids, keep)),
+        list(compress(cascades.authors, keep)),
+        cascades.made[keep],
+        cascades.observed[keep],
+        number[cascades.post[stays]],
+        cascades.lag[stays],
+        cascades.gone[stays],
+        cascades.shares[stays],
     )
 
 

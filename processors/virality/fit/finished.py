@@ -1,14 +1,13 @@
 """Reads finished posts from ClickHouse, for `engagement forecast fit`."""
 
 from datetime import datetime
-from itertools import compress
 from typing import Final
 
 import numpy as np
 
 from pipeline.clickhouse.client import ClickHouse
 from processors.columnar.arrays import Array
-from processors.virality.fit.cascades import FOREVER, Cascades
+from processors.virality.fit.cascades import FOREVER, Cascades, chosen_posts
 
 MINUTES_OF_SHARES: Final = """
 SELECT
@@ -77,16 +76,4 @@ def cascades_from_panes(
 
 def old_enough(cascades: Cascades, minutes: int) -> Cascades:
     """Returns only the posts that are `minutes` old at the end of the data."""
-    keep = cascades.observed >= minutes
-    number = np.cumsum(keep) - 1
-    stays = keep[cascades.post]
-    return Cascades(
-        list(compress(cascades.post_ids, keep)),
-        list(compress(cascades.authors, keep)),
-        cascades.made[keep],
-        cascades.observed[keep],
-        number[cascades.post[stays]],
-        cascades.lag[stays],
-        cascades.gone[stays],
-        cascades.shares[stays],
-    )
+    return chosen_posts(cascades, cascades.observed >= minutes)

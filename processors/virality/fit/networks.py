@@ -6,13 +6,12 @@ recorded network is warped in time, its memory is stretched, posts lose part of 
 self-exciting processes (Hawkes 1971) of any reproduction number below 1.
 """
 
-from itertools import compress
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from processors.columnar.arrays import Array
-from processors.virality.fit.cascades import FOREVER, Cascades
+from processors.virality.fit.cascades import FOREVER, Cascades, chosen_posts
 from processors.virality.generation import MINUTES, WEIGHTS
 
 PIVOT_MINUTES: Final = 60.0
@@ -64,17 +63,7 @@ def _some_posts(cascades: Cascades, posts: int, rng: np.random.Generator) -> Cas
     count = len(cascades.post_ids)
     keep = np.zeros(count, np.bool_)
     keep[rng.permutation(count)[:posts]] = True
-    number, stays = np.cumsum(keep) - 1, keep[cascades.post]
-    return Cascades(
-        list(compress(cascades.post_ids, keep)),
-        list(compress(cascades.authors, keep)),
-        cascades.made[keep],
-        cascades.observed[keep],
-        number[cascades.post[stays]],
-        cascades.lag[stays],
-        cascades.gone[stays],
-        cascades.shares[stays],
-    )
+    return chosen_posts(cascades, keep)
 
 
 def _warped(plan: NetworkPlan, cascades: Cascades, rng: np.random.Generator) -> Cascades:
