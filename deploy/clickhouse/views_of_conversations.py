@@ -210,9 +210,8 @@ def _brand_columns() -> list[Shown]:
     return shown
 
 
-def _brand_tail(since: str, until: str) -> str:
-    sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}" for count in NET_COUNTS)
-    when = f"startsWith(conversation, '{BRAND}') AND minute >= {since} AND minute < {until}"
+def minutes_and_people(when: str, sums: str, people: str) -> str:
+    """Writes the FROM clause of conversations: `sums` of their minutes AS c, `people` of their cells AS v."""
     return f"""\
 FROM
 (
@@ -232,11 +231,17 @@ LEFT ANY JOIN
 (
     SELECT
         conversation,
-        {heard_sets("all", "1")}
+        {people}
     FROM {{database}}.conversation_posts FINAL
     PREWHERE {when}
     GROUP BY conversation
 ) AS v ON v.conversation = c.conversation"""
+
+
+def _brand_tail(since: str, until: str) -> str:
+    sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}" for count in NET_COUNTS)
+    when = f"startsWith(conversation, '{BRAND}') AND minute >= {since} AND minute < {until}"
+    return minutes_and_people(when, sums, heard_sets("all", "1"))
 
 
 def recent(minutes: int) -> str:

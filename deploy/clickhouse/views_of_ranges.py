@@ -23,10 +23,10 @@ from deploy.clickhouse.views_of_conversations import (
     EXACT,
     IS_FINAL,
     NET_COUNTS,
-    SAID,
     error_of,
     estimate,
     heard_sets,
+    minutes_and_people,
     recent,
 )
 from schemas.metrics import MEASURES, WEIGHT_SETS, WINDOWS, in_words
@@ -78,7 +78,9 @@ def conversations_active_view() -> View:
         for window, minutes in WINDOWS.items()
     )
     newest = f"max(minute) + 60 AS as_of,\n        argMax({IS_FINAL}, minute) AS is_final"
-    return view("conversations_active_v", comment, shown, _tail(_LAST_DAY, f"{newest},\n        {sums}", people))
+    return view(
+        "conversations_active_v", comment, shown, minutes_and_people(_LAST_DAY, f"{newest},\n        {sums}", people)
+    )
 
 
 def conversations_between_view() -> View:
@@ -174,37 +176,9 @@ def _between_columns() -> list[Shown]:
 def _between_tail(which: str) -> str:
     sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}_sum" for count in NET_COUNTS)
     people = f"{heard_sets('all', '1')},\n        uniqExactArray(channels) AS channels_all"
-    return _tail(
+    return minutes_and_people(
         which + _BETWEEN, f"min(minute) AS first_minute,\n        max(minute) + 60 AS as_of,\n        {sums}", people
     )
-
-
-def _tail(when: str, sums: str, people: str) -> str:
-    """Writes the FROM clause of conversations: `sums` of their minutes AS c, `people` of their cells AS v."""
-    return f"""\
-FROM
-(
-    SELECT
-        conversation,
-        {sums}
-    FROM
-    (
-        SELECT *
-        FROM {{database}}.conversation_minutes FINAL
-        PREWHERE {when}
-        WHERE {SAID}
-    )
-    GROUP BY conversation
-) AS c
-LEFT ANY JOIN
-(
-    SELECT
-        conversation,
-        {people}
-    FROM {{database}}.conversation_posts FINAL
-    PREWHERE {when}
-    GROUP BY conversation
-) AS v ON v.conversation = c.conversation"""
 
 
 def _net(count: str) -> str:
