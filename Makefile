@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
-# Processes of pytest side by side, each with a stack of its own (1.5 GB); 0 is none beside the first, as --pdb wants it.
-JOBS ?= 2
+# Processes of pytest side by side, each with a stack of its own (1.5 GB), which mostly waits; 0 is none beside the first, as --pdb wants it.
+JOBS ?= 3
 # Another virtual environment may be active: nothing here looks at it.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 export VENV

@@ -86,7 +86,7 @@ def page_stage(addresses: StackEndpoints, folder: Path, brands: Path) -> Iterato
     try:
         run_command(["init"], environment)
         options = ["--events", "30000", "--posts", "600", "--seed", "3", "--hours", "24", "--start", "now"]
-        sent = run_command(["simulate", *options, "--spike", "hashtag:launch@1380x30"], environment)
+        sent = run_command(["simulate", *options, "--spike", "hashtag:launch@1380x200"], environment)
         worker = Worker(environment, folder / "worker.log")
         worker.wait_ready()
         worker.wait_until_judged(sent["total"], 180)
