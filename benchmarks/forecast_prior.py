@@ -7,20 +7,24 @@ absolute error, median bias and coverage at 10 minutes, 1 hour and 6 hours.
 """
 
 import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from processors.virality.fit.backtest import backtest
+from processors.virality.fit.backtest import AgeQuality, backtest
+from processors.virality.fit.cascades import Cascades
 from processors.virality.fit.history import read_cascades
-from processors.virality.fit.networks import network
-from processors.virality.fit.prior import HELD_OUT, LEARNED, LEAST_RECORDED, fit_prior, least_shares
+from processors.virality.fit.progressive import backtest_prior
 from processors.virality.parameters import SHIPPED_PATH, dump_parameters, load_parameters
+from processors.virality.prior.fitting import HELD_OUT, KINDS, LEARNED, LEAST_RECORDED, fit_prior, least_shares
+from processors.virality.prior.networks import NetworkPlan, network
 from processors.virality.spread import Lookups
 
 AGES = (10, 60, 360)
 JUDGED_POSTS = 600
+FIRST_SEED = 1_000
 
 
 def main() -> int:
@@ -30,29 +34,40 @@ def main() -> int:
     if "--write" in sys.argv:
         facts = {
             "networks": [plan.name for plan in LEARNED],
+            "kinds": {name: [plan.name for plan in plans] for name, plans in KINDS.items()},
             "least_shares": LEAST_RECORDED,
             "said": "networks made from a recorded one (2011 to 2016) and from simulated processes",
         }
-        prior = fit_prior(recorded, LEARNED, datetime.now(UTC).date().isoformat(), facts)
+        prior = fit_prior(recorded, datetime.now(UTC).date().isoformat(), facts)
         SHIPPED_PATH.write_text(dump_parameters(prior))
-    prior, lookups = load_parameters(), Lookups()
-    print(f"{'held out':<42}" + "".join(f"{age:>8} min: error, bias, held" for age in AGES))
+    prior = load_parameters()
+    made = {plan: network(plan, recorded, JUDGED_POSTS, seed) for seed, plan in enumerate(HELD_OUT, FIRST_SEED)}
+    print_table("by the prior alone", made, lambda *given: backtest(*given, prior, Lookups()))
+    print_table("by the kind that posts a day old show", made, lambda *given: backtest_prior(*given, prior, Lookups()))
+    return 0
+
+
+def print_table(
+    title: str,
+    made: dict[NetworkPlan, Cascades],
+    judged: Callable[[Cascades, Sequence[int], int], list[AgeQuality]],
+) -> None:
+    """Prints a line per network that was held out, and one of all."""
+    print(f"{title:<52}" + "".join(f"{age:>8} min: error, bias, held" for age in AGES))
     pooled: dict[int, list[np.ndarray]] = {age: [] for age in AGES}
-    for number, plan in enumerate(HELD_OUT):
-        made = network(plan, recorded, JUDGED_POSTS, 1000 + number)
-        line = f"{plan.name:<42}"
-        for one in backtest(made, AGES, least_shares(plan), prior, lookups):
+    for plan, cascades in made.items():
+        line = f"{plan.name:<52}"
+        for one in judged(cascades, AGES, least_shares(plan)):
             error = one.forecast / one.truth - 1
             held = (one.low <= one.truth) & (one.truth <= one.high)
             pooled[one.age].append(np.array([np.abs(error), error, held]))
             line += f"{np.median(np.abs(error)):>18.0%} {np.median(error):>+5.0%} {held.mean():>5.0%}"
         print(line)
-    line = f"{'all':<42}"
+    line = f"{'all':<52}"
     for parts in pooled.values():
         size, error, held = np.hstack(parts)
         line += f"{np.median(size):>18.0%} {np.median(error):>+5.0%} {held.mean():>5.0%}"
     print(line)
-    return 0
 
 
 if __name__ == "__main__":

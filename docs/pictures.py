@@ -21,9 +21,9 @@ from processors.engagement.fold.fold import Fold
 from processors.engagement.rows import post_rows
 from processors.virality.columns import spread_columns
 from processors.virality.fit.cascades import Cascades
-from processors.virality.fit.networks import NetworkPlan, network
 from processors.virality.fit.progressive import backtest_progressive
 from processors.virality.parameters import load_parameters
+from processors.virality.prior.networks import NetworkPlan, network
 from processors.virality.spread import Lookups
 from producers.simulation.policy import SimulationPolicy
 from producers.simulation.records import simulated_records

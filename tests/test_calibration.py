@@ -9,6 +9,7 @@ from processors.calibration.runner import PAUSE_SECONDS, STEP_US, CalibrationPro
 from processors.virality.fit.cascades import Cascades, sample_at
 from processors.virality.fit.ends import weighted_quantile
 from processors.virality.fit.fitting import fit
+from processors.virality.fit.kinds import read_kind
 from processors.virality.fit.progressive import backtest_progressive
 from processors.virality.fit.versions import SETTLED_MINUTES, due_counts, known_at, learn, order_of
 from processors.virality.fit.yardsticks import seismic
@@ -73,7 +74,7 @@ def test_a_hundred_posts_teach_a_network(wait: float) -> None:
     data = network(300, wait)
     taught = np.arange(300) < 100
     samples = [sample_at(data, round(age), taught, LOOKUPS) for age in FITTED_AGES]
-    learned = fit(samples, "", {}, prior=PRIOR)
+    learned = fit(samples, "", {}, prior=read_kind(PRIOR, samples, 100))
     sample = sample_at(data, 60, ~taught, LOOKUPS)
     errors = []
     for parameters in (PRIOR, learned):

@@ -1,5 +1,6 @@
 """R_t, half-lives and the sums that both rest on, by hand and against brute force."""
 
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_a_post_that_has_not_come_has_no_age(lookups: Lookups) -> None:
 def test_half_lives_need_something_to_halve(lookups: Lookups) -> None:
     found = spread([(4, LIKE, None), (8, COMMENT, None), (9, LIKE, None)], 10, lookups)
     assert np.isnan(found["half_life_shares"])
-    assert found["half_life_engagement"] == 8
+    assert (found["half_life_engagement"], found["life_engagement"]) == (8, 9)
 
 
 happened = st.lists(
@@ -208,8 +209,8 @@ def brute_force(events: Happened, age: int) -> dict[str, float]:
     nodes = np.array([0.5, *shares])
     before, by_half = nodes[nodes <= age - window], nodes[nodes <= age - half]
 
-    def middle(times: list[float]) -> float:
-        return sorted(times)[(len(times) + 1) // 2 - 1] - 0.5 if times else np.nan
+    def middle(times: list[float], part: float = 0.5) -> float:
+        return sorted(times)[ceil(round(part * len(times), 6)) - 1] - 0.5 if times else np.nan
 
     return {
         "shares": len(shares),
@@ -222,6 +223,7 @@ def brute_force(events: Happened, age: int) -> dict[str, float]:
         "log_lag_sum": sum(np.log(shares)),
         "half_life_shares": middle(shares),
         "half_life_engagement": middle([lag + 0.5 for lag, _ in known]),
+        "life_engagement": middle([lag + 0.5 for lag, _ in known], 0.9),
         "shares_half": sum(time <= age - half for time in shares),
         "rest_half": survival(age - half - by_half).sum(),
         "nodes_half": len(by_half),

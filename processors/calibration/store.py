@@ -14,18 +14,18 @@ from pipeline.clickhouse.client import ClickHouse
 from processors.columnar.arrays import Array
 from processors.virality.fit.cascades import Cascades
 from processors.virality.fit.finished import cascades_from_panes
-from processors.virality.fit.versions import LEAST_SHARES, SETTLED_MINUTES
-from schemas.tables import FORECAST_HABITS, FORECAST_VERSIONS
+from processors.virality.fit.versions import LEAST_SHARES
+from schemas.tables import FORECAST_HABITS, FORECAST_VERSIONS, POSTS
 
 _MADE: Final = "toUInt32(intDiv(toUnixTimestamp64Micro(created_at), 60000000))"
 _AT: Final = "toUInt32(intDiv(toUnixTimestamp(minute), 60))"
 
-_FINISHED: Final = f"""
+_REACHED: Final = f"""
 SELECT post_id, any(made) AS made_at
 FROM
 (
     SELECT post_id, {_AT} AS at, toInt64(shares) - shares_retracted AS net FROM post_minutes FINAL
-    PREWHERE minute < toDateTime(%(until)s * 60 + {SETTLED_MINUTES * 60}, 'UTC')
+    PREWHERE minute < toDateTime((%(until)s + %(age)s) * 60, 'UTC')
         AND minute >= toDateTime(greatest(%(after)s, 0) * 60, 'UTC')
 ) AS m
 INNER JOIN
@@ -33,9 +33,14 @@ INNER JOIN
     SELECT post_id, {_MADE} AS made FROM posts FINAL
     WHERE channel = %(channel)s AND {_MADE} > %(after)s AND {_MADE} <= %(until)s
 ) AS p USING (post_id)
-WHERE m.at >= p.made AND m.at < p.made + {SETTLED_MINUTES}
+WHERE m.at >= p.made AND m.at < p.made + %(age)s
 GROUP BY post_id HAVING sum(net) >= {LEAST_SHARES}
 """
+
+_HAS_A_POST: Final = (
+    f"(channel, author_id) IN (SELECT channel, author_id FROM {POSTS.name} "
+    "WHERE author_id IN (SELECT author_id FROM sent))"
+)
 
 _LOOKED_BACK: Final = (10 * 1440, 100 * 1440)
 """Minutes within which the newest posts are looked for first, so that a busy channel's older panes are not read."""
@@ -54,8 +59,8 @@ ORDER BY post_id, at
 
 
 class StoredVersion(NamedTuple):
-    """A version as it is stored: the minute from which it holds, the posts that had finished by then, the digest of
-    those that it rests on, who learned it, and its parameters by step of age."""
+    """A version as it is stored: the minute from which it holds, the posts that had finished by then (0: it rests on
+    posts a day old), the digest of those that it rests on, who learned it, and its parameters by step of age."""
 
     holds_from: int
     finished: int
@@ -75,18 +80,19 @@ class CalibrationStore:
         found = self._clickhouse.select("SELECT DISTINCT toString(channel) FROM posts WHERE channel != '' ORDER BY 1")
         return list(found[0]) if found else []
 
-    def finished(self, channel: str, after: int, until: int) -> tuple[list[str], Array]:
-        """Reads the posts made after a minute and until another that finished with enough shares, in the order in which
-        they finished, and the minutes in which they were made."""
-        return self._posts(f"{_FINISHED} ORDER BY made_at, post_id", channel, after, until)
+    def reached(self, channel: str, age: int, after: int, until: int) -> Array:
+        """Reads the minutes in which those posts were made, after a minute and until another, that reached an age in
+        minutes with enough shares, in their order."""
+        _, made = self._posts(f"{_REACHED} ORDER BY made_at, post_id", channel, age, after, until)
+        return made
 
-    def newest_finished(self, channel: str, until: int, count: int) -> list[str]:
-        """Reads the last posts, at most `count`, that finished with enough shares and were made until a minute, in the
-        order in which they finished."""
+    def newest(self, channel: str, age: int, until: int, count: int) -> list[str]:
+        """Reads the last posts, at most `count`, that reached an age in minutes with enough shares and were made until
+        a minute, in the order in which they reached it."""
         posts: list[str] = []
         for minutes in (*_LOOKED_BACK, until + 1):
-            newest_first = f"{_FINISHED} ORDER BY made_at DESC, post_id DESC LIMIT {int(count)}"
-            posts, _ = self._posts(newest_first, channel, max(until - minutes, -1), until)
+            newest_first = f"{_REACHED} ORDER BY made_at DESC, post_id DESC LIMIT {int(count)}"
+            posts, _ = self._posts(newest_first, channel, age, max(until - minutes, -1), until)
             if len(posts) == count:
                 break
         return posts[::-1]
@@ -114,7 +120,10 @@ class CalibrationStore:
 
     def write(self, channel: str, version: StoredVersion, ages: Sequence[float], habits: Mapping[str, float]) -> None:
         """Stores a version and the habits that it learned, where none is stored for this channel and minute. Habits
-        come first: a version is never seen without them."""
+        come first: a version is never seen without them.
+
+        The server stores a habit only where the author has a post at that moment: an erasure deletes the posts of a
+        person first, and habits seconds later, so a calibration that read the posts before brings no habit back."""
         seconds, count = version.holds_from * 60, len(ages)
         self._clickhouse.insert_missing(
             FORECAST_HABITS.name,
@@ -124,6 +133,7 @@ class CalibrationStore:
                 "holds_from": [seconds] * len(habits),
                 "habit": list(habits.values()),
             },
+            only=_HAS_A_POST,
         )
         self._clickhouse.insert_missing(
             FORECAST_VERSIONS.name,
@@ -141,8 +151,9 @@ class CalibrationStore:
             },
         )
 
-    def _posts(self, sql: str, channel: str, after: int, until: int) -> tuple[list[str], Array]:
-        found = self._clickhouse.select(sql, {"channel": channel, "after": after, "until": until}) or [[], []]
+    def _posts(self, sql: str, channel: str, age: int, after: int, until: int) -> tuple[list[str], Array]:
+        given = {"channel": channel, "age": age, "after": after, "until": until}
+        found = self._clickhouse.select(sql, given) or [[], []]
         return list(found[0]), np.array(found[1], np.int64)
 
 

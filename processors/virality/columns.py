@@ -68,7 +68,7 @@ def spread_columns(
     for name, values in found.items():
         columns[name] = np.full(len(created), np.nan)
         columns[name][known] = values
-    for name in ("half_life_shares", "half_life_engagement"):
+    for name in ("half_life_shares", "half_life_engagement", "life_engagement"):
         columns[name] = spread[:, FIELDS.index(name)].copy()
     columns["spread_reason"] = np.where(has_post, NO_SHARES, NO_POST).astype(np.uint8)
     columns["spread_reason"][known] = untold

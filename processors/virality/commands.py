@@ -22,7 +22,7 @@ from processors.virality.fit.cascades import Cascades
 from processors.virality.fit.finished import finished_cascades
 from processors.virality.fit.fitting import fit
 from processors.virality.fit.history import read_cascades
-from processors.virality.fit.progressive import backtest_progressive
+from processors.virality.fit.progressive import backtest_prior, backtest_progressive
 from processors.virality.fit.summary import print_progressive
 from processors.virality.parameters import dump_parameters, load_parameters
 from processors.virality.spread import Lookups
@@ -108,8 +108,9 @@ def fit_forecast(
     default="shipped",
     show_default=True,
     type=click.Choice(["folds", "shipped", "progressive"]),
-    help="Judge the current parameters; each fifth of the posts by parameters fitted to the others; or, as a worker "
-    "learns, each forecast by parameters learned from the posts that had finished by then.",
+    help="Judge the current parameters as on a network of which no post has finished yet: posts a day old show its "
+    "kind; each fifth of the posts by parameters fitted to the others; or, as a worker learns, each forecast by "
+    "parameters learned from the posts that had finished by then.",
 )
 @click.option(
     "--least-shares", default=50, show_default=True, type=click.IntRange(1), help="Leave out posts with fewer shares."
@@ -168,7 +169,11 @@ def backtest_forecast(
         print_progressive(list(minutes_by_age), progressive, least_shares, bad_lines.count, as_json=as_json)
         return
     try:
-        judged = backtest(cascades, minutes, least_shares, parameters, Lookups(), thin=thin, local=local)
+        judged = (
+            backtest_prior(cascades, minutes, least_shares, parameters, Lookups())
+            if parameters is not None
+            else backtest(cascades, minutes, least_shares, None, Lookups(), thin=thin, local=local)
+        )
     except ValueError as error:
         raise Refused(f"--fit folds: {error}: too few to learn from; {_MORE_POSTS} (--fit shipped)") from None
     if out is not None:

@@ -27,6 +27,7 @@ FIELDS: Final = (
     "log_lag_sum",  # sum of ln(t_i - created + 1/2 minute)
     "half_life_shares",  # minutes from the post to its ceil(N/2)-th net share, NaN without one
     "half_life_engagement",  # ... and to its ceil(M/2)-th net like, share or comment
+    "life_engagement",  # ... and to its ceil(0.9 M)-th
     "shares_half",  # net shares, rest and nodes at half of the age, or five minutes ago
     "rest_half",
     "nodes_half",
@@ -162,19 +163,19 @@ def walk(posts, created, as_of, table, decays, logs, minutes, shares, events, fi
         fields[i, 6] = lags
         fields[i, 7] = log_lags
         if net > 0:
-            fields[i, 8] = middle(minutes, shares, size, ordered, net)
+            fields[i, 8] = lag_of(minutes, shares, size, ordered, net, (net + 1) // 2)
         if total > 0:
-            fields[i, 9] = middle(minutes, events, size, ordered, total)
-        fields[i, 10] = net_half
-        fields[i, 11] = rest_half
-        fields[i, 12] = nodes_half
+            fields[i, 9] = lag_of(minutes, events, size, ordered, total, (total + 1) // 2)
+            fields[i, 10] = lag_of(minutes, events, size, ordered, total, (9 * total + 9) // 10)
+        fields[i, 11] = net_half
+        fields[i, 12] = rest_half
+        fields[i, 13] = nodes_half
 
 
 @njit(cache=True, nogil=True)
-def middle(lags, counts, size, ordered, total):
-    """Returns the lag of the ceil(total / 2)-th of `total` events. The first `ordered` of `size` lags fall, the others
-    are in no order."""
-    wanted = (total + 1) // 2
+def lag_of(lags, counts, size, ordered, total, wanted):
+    """Returns the lag of the event `wanted` of `total` events, counted from 1. The first `ordered` of `size` lags fall,
+    the others are in no order."""
     if ordered == size:
         newer = 0
         for j in range(size):

@@ -3,8 +3,8 @@
     python -m tests.end_to_end.runner [--until-caught-up] [--armed-by FILE]
         [--die-after STEP | --hold-events | --hold-minutes]
 
-With --die-after it dies by SIGKILL right after that step (ENGAGEMENT_STEPS of processors.engagement.job) once FILE is
-there, or with `panes` between the two halves of step 2: minutes stored, metrics not. With --hold-events its engagement
+With --die-after it dies by SIGKILL right after that step (ENGAGEMENT_STEPS, CONVERSATION_STEPS) once FILE is there, or
+with `panes` between the two halves of step 2: minutes stored, metrics not. With --hold-events its engagement
 agent waits, a batch folded and nothing of it stored, until FILE is gone, and the log names each step from then on. With
 --hold-minutes its conversation agent waits before it stores minutes, until FILE is gone.
 
@@ -25,6 +25,7 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import EngagementError
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.settings import load_settings
+from processors.conversation.closing.closing import CONVERSATION_STEPS
 from processors.engagement.job import ENGAGEMENT_STEPS
 from processors.worker import WorkOptions, run_worker
 from schemas.tables import CONVERSATION_MINUTES, EVENTS, POST_MINUTES
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Exits as `engagement work` does."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--until-caught-up", action="store_true")
-    parser.add_argument("--die-after", choices=(*ENGAGEMENT_STEPS, PANES))
+    parser.add_argument("--die-after", choices=(*ENGAGEMENT_STEPS, PANES, *CONVERSATION_STEPS))
     parser.add_argument("--hold-events", action="store_true")
     parser.add_argument("--hold-minutes", action="store_true")
     parser.add_argument("--armed-by", type=Path)

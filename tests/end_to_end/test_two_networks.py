@@ -15,24 +15,27 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
 from processors.virality.fit.cascades import Cascades, sample_at
 from processors.virality.forecast import forecast
-from processors.virality.parameters import ForecastParameters, load_parameters
+from processors.virality.parameters import ForecastParameters, load_parameters, resampled
 from processors.virality.spread import Lookups
-from schemas.spread import FITTED_AGES, PARAMETER_WIDTHS
+from schemas.spread import FITTED_AGES
 from tests.end_to_end.checks import engagement, environment_of
 from tests.end_to_end.workers import Workers, wait_until
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = 1440.0
 POSTS = 45
+EARLY_POSTS = 30
 WAITS = {"fast": 10.0, "slow": 600.0}
 
 
 def events() -> list[dict[str, Any]]:
-    """Makes posts of 30 days with shares that come after waits of 10 or of 600 minutes."""
+    """Makes posts of 30 days, most of the first five, with shares that come after waits of 10 or of 600 minutes."""
     rng, made = random.Random(5), []
     for channel, wait in WAITS.items():
         for number in range(POSTS):
             post, author = f"{channel}-{number}", f"{channel}-author-{number % 7}"
-            born = BEGIN + timedelta(minutes=rng.uniform(0, 30 * 1440))
+            minutes = rng.uniform(0, 5 * DAY) if number < EARLY_POSTS else rng.uniform(5 * DAY, 30 * DAY)
+            born = BEGIN + timedelta(minutes=minutes)
             common = {"post_id": post, "channel": channel}
             made.append((born, common | {"event_id": post, "kind": "post", "actor_id": author, "author_id": author}))
             lags, generation = [], [0.0] * rng.randrange(20, 60)
@@ -64,6 +67,8 @@ def test_two_networks(settings: Settings, tmp_path: Path) -> None:
         first = json.loads(run("calibrate", "--json"))["versions"]
         stored = versions(client)
         assert {row["channel"] for row in first} == set(WAITS)
+        # Before ten posts have finished, versions rest on posts a day old.
+        assert {row["channel"] for row in first if row["finished"] == 0} == set(WAITS)
         assert run("calibrate", "--json") == '{"versions": []}\n'
         # Without versions the forecasts are the prior's; learned again, the versions are the same to the last digit.
         own = forecasts(client)
@@ -136,10 +141,7 @@ def version_of(client: ClickHouse, channel: str, as_of: int) -> ForecastParamete
     )
     if not found:
         return None
-    table = np.array(found[2])
-    ends = np.cumsum(list(PARAMETER_WIDTHS.values()))[:-1]
-    parts = dict(zip(PARAMETER_WIDTHS, np.split(table, ends, axis=1), strict=True))
-    return ForecastParameters(date="", sample={}, ages=np.array(FITTED_AGES), habits={}, **parts)
+    return resampled(load_parameters(), FITTED_AGES).with_table(np.array(found[2]))
 
 
 def forecasts(client: ClickHouse) -> dict[str, Any]:

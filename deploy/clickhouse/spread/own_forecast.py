@@ -13,7 +13,6 @@ from schemas.spread import FITTED_AGES, FURTHEST_FEATURE, KERNEL, NEXT_PRIOR, PA
 from schemas.tables import POST_METRICS, Column
 
 _ALL: Final = sum(PARAMETER_WIDTHS.values())
-_FEATURES: Final = PARAMETER_WIDTHS["centre"]
 
 
 def _of(name: str) -> str:
@@ -36,52 +35,66 @@ def _at(name: str, place: int = 1) -> str:
     raise KeyError(name)
 
 
-_PRODUCTS: Final = ", ".join(
-    f"own_scaled[{i}] * own_scaled[{j}]" for i in range(1, _FEATURES + 1) for j in range(i, _FEATURES + 1)
+_PRODUCTS: Final = (
+    "arrayFlatten(arrayMap((x, number) -> arrayMap(y -> x * y, arraySlice(scaled, number)), scaled, "
+    "arrayEnumerate(scaled)))"
 )
 _REST: Final = " + ".join(f"m.spread_rest_{number}" for number in range(1, len(KERNEL) + 1))
-_AGE: Final = "greatest(dateDiff('minute', toStartOfMinute(p.created_at), m.spread_as_of), 1)"
+_AGE: Final = "ifNull(greatest(dateDiff('minute', toStartOfMinute(p.created_at), m.spread_as_of), 1), 1)"
 _TURN: Final = "2 * pi() * (toUnixTimestamp(m.spread_as_of) % 86400) / 86400"
+_OWN: Final = (
+    "arrayMap((x, y) -> x * (1 - own_part) + y * own_part, "
+    f"if(has_own, c.here, arrayWithConstant({_ALL}, 1.)), if(has_own, c.ahead, arrayWithConstant({_ALL}, 1.)))"
+)
+_DOUBLED: Final = f"(coming * {_at('double')})"
+_SCALED: Final = (
+    f"arrayMap((x, centre, width) -> least(greatest((x - centre) / width, -{FURTHEST_FEATURE}), {FURTHEST_FEATURE}), "
+    "[log1p(toFloat64(m.shares)), log(greatest(own_rest, 1e-12)), log(own_r), m.spread_lag, m.spread_log_lag], "
+    f"{_of('centre')}, {_of('scale')})"
+)
+_LOG_A: Final = (
+    f"least(greatest(arrayDotProduct(arrayConcat([1.], scaled, {_PRODUCTS}, [sin({_TURN}), cos({_TURN}), "
+    f"ifNull(h.habit, 0)]), {_of('correction')}), {_at('bounds')}), {_at('bounds', 2)})"
+)
+
+
+def _ends(coming: str, low: str, high: str) -> str:
+    """Writes the shares to come and the ends of their interval."""
+    outer = (f"greatest(({coming} + 1) * exp({_at(end)} + {_at(end, 2)} * scaled[1]) - 1, 0)" for end in (low, high))
+    return f"{coming}, least({next(outer)}, {coming}), greatest({next(outer)}, {coming})"
+
 
 OWN_GIVEN: Final = (
     ("has_own", "notEmpty(c.here) AND ifNull(m.spread_lag > 0, 0)"),
-    ("own_age", f"toFloat64(ifNull({_AGE}, 1))"),
+    ("own_finished", "ifNull(c.finished, 0)"),
     ("own_from", "greatest(ifNull(c.age, 1), 1)"),
     ("own_next", "ifNull(c.next_age, 1)"),
     (
         "own_part",
-        "if(has_own AND own_next > own_from, "
-        "least(greatest(log(own_age / own_from) / log(own_next / own_from), 0), 1), 0)",
-    ),
-    (
-        "own",
-        "arrayMap((x, y) -> x * (1 - own_part) + y * own_part, "
-        f"if(has_own, c.here, arrayWithConstant({_ALL}, 1.)), if(has_own, c.ahead, arrayWithConstant({_ALL}, 1.)))",
+        f"if(has_own AND own_next > own_from, "
+        f"least(greatest(log({_AGE} / own_from) / log(own_next / own_from), 0), 1), 0)",
     ),
     ("own_rest", _REST),
     ("own_r", f"m.spread_shape / (m.spread_rate - {NEXT_PRIOR[1] - 1 / PRIOR_SCALE})"),
     (
-        "own_scaled",
-        f"arrayMap((x, centre, width) -> least(greatest((x - centre) / width, -{FURTHEST_FEATURE}), "
-        f"{FURTHEST_FEATURE}), [log1p(toFloat64(m.shares)), log(greatest(own_rest, 1e-12)), log(own_r), m.spread_lag, "
-        f"m.spread_log_lag], {_of('centre')}, {_of('scale')})",
+        "own_coming",
+        f"arrayMap(own -> arrayMap(scaled -> arrayMap(coming -> [{_ends('coming', 'low', 'high')}, "
+        f"{_ends(_DOUBLED, 'double_low', 'double_high')}], [own_r * own_rest * exp({_LOG_A})])[1], "
+        f"[{_SCALED}])[1], [{_OWN}])[1]",
     ),
-    (
-        "own_log_a",
-        f"least(greatest(arrayDotProduct(arrayConcat([1.], own_scaled, [{_PRODUCTS}, sin({_TURN}), cos({_TURN}), "
-        f"ifNull(h.habit, 0)]), {_of('correction')}), {_at('bounds')}), {_at('bounds', 2)})",
-    ),
-    ("own_coming", "own_r * own_rest * exp(own_log_a)"),
-    ("own_double", f"own_coming * {_at('double')}"),
 )
-"""Names and SQL that the columns use. `own`: the parameters at the post's age; terms, bounds and ends as in
-processors/virality/forecast.py."""
+"""Names and SQL that the columns use. `own_coming`: the shares to come and the ends of their interval, in the end and
+at double the age. `own`: the parameters at the post's age. Terms, bounds and ends are those of
+processors/virality/forecast.py. A lambda over a single value gives the value a name. The SQL of any other name is
+planned again wherever the name stands: half of the time that a query for one post took."""
 
 
-def own_joins() -> str:
-    """Writes the joins of post_metrics AS m and posts AS p: with the version that holds, c, and a habit, h."""
+def own_joins(facts: str = "") -> str:
+    """Writes the joins of post_metrics AS m and posts AS p: with the version that holds, c, and a habit, h. Where the
+    query `facts` of these posts is given, only habits of their authors are joined: there are many more authors."""
+    only = f"\n    WHERE author_id = '' OR author_id IN (SELECT author_id FROM ({facts}))" if facts else ""
     ages = ", ".join(f"{age:g}" for age in FITTED_AGES)
-    step = f"toUInt8(greatest(arrayCount(a -> a <= ifNull({_AGE}, 1), [{ages}]), 1))"
+    step = f"toUInt8(greatest(arrayCount(a -> a <= {_AGE}, [{ages}]), 1))"
     return f"""\
 ASOF LEFT JOIN
 (
@@ -91,7 +104,7 @@ ASOF LEFT JOIN
 ASOF LEFT JOIN
 (
     SELECT toString(channel) AS channel, author_id, holds_from, habit
-    FROM {{database}}.forecast_habits FINAL
+    FROM {{database}}.forecast_habits FINAL{only}
 ) AS h
 ON h.channel = ifNull(p.channel, '') AND h.author_id = ifNull(p.author_id, '') AND h.holds_from <= m.spread_as_of"""
 
@@ -99,24 +112,21 @@ ON h.channel = ifNull(p.channel, '') AND h.author_id = ifNull(p.author_id, '') A
 def own_columns() -> dict[str, Shown]:
     """Shows the forecasts of post_metrics, by a channel's own parameters where there are any, by name."""
     shown = {}
-    for name, coming in (("forecast_shares", "own_coming"), ("forecast_shares_double_age", "own_double")):
-        ends = ("low", "high") if coming == "own_coming" else ("double_low", "double_high")
-        values = {name: f"m.shares + {coming}"}
-        for end, bound, suffix in zip(ends, ("least", "greatest"), ("low", "high"), strict=True):
-            log = f"{_at(end)} + {_at(end, 2)} * own_scaled[1]"
-            outer = f"m.shares + greatest(({coming} + 1) * exp({log}) - 1, 0)"
-            values[f"{name}_{suffix}"] = f"{bound}({outer}, m.shares + {coming})"
-        for column_name, value in values.items():
-            column, stored = shown_column(POST_METRICS[column_name], "m")
-            shown[column_name] = column, f"if(has_own, {value}, {stored})"
+    names = [
+        f"{name}{end}" for name in ("forecast_shares", "forecast_shares_double_age") for end in ("", "_low", "_high")
+    ]
+    for number, name in enumerate(names, 1):
+        column, stored = shown_column(POST_METRICS[name], "m")
+        shown[name] = column, f"if(has_own, m.shares + own_coming[{number}], {stored})"
     return shown
 
 
 def forecast_basis() -> tuple[Shown, Shown]:
     """Shows on what a forecast rests, in words and as a number of posts."""
     said = (
-        "What the forecast of final shares rests on: 'prior', parameters of many networks, or 'own', those "
-        "learned from finished posts of the channel; NULL: see spread_reason"
+        "What the forecast of final shares rests on: 'prior', parameters of many networks; 'prior for its kind', those "
+        "of the kind of network that the channel's posts show at an age of a day; 'own', those learned from finished "
+        "posts of the channel; NULL: see spread_reason"
     )
     posts = (
         "Posts of the channel that had finished when these parameters were learned; 0: prior; NULL: see spread_reason"
@@ -125,10 +135,11 @@ def forecast_basis() -> tuple[Shown, Shown]:
     return (
         (
             Column("forecast_basis", TEXT_OR_NULL, said),
-            f"if({is_unknown}, NULL, if(has_own, concat('own, ', toString(ifNull(c.finished, 0)), ' posts'), 'prior'))",
+            f"multiIf({is_unknown}, NULL, NOT has_own, 'prior', own_finished = 0, 'prior for its kind', "
+            "concat('own, ', toString(own_finished), ' posts'))",
         ),
         (
             Column("forecast_basis_posts", "Nullable(UInt64)", posts),
-            f"if({is_unknown}, NULL, if(has_own, ifNull(c.finished, 0), 0))",
+            f"if({is_unknown}, NULL, if(has_own, own_finished, 0))",
         ),
     )

@@ -50,7 +50,7 @@ that were due since `spread_as_of` and did not come."""
 
 
 def spread_columns_now() -> dict[str, Shown]:
-    """Shows R_t and its reason of post_metrics AS m, joined with posts AS p, by name."""
+    """Shows R_t and its reason of post_metrics AS m, with facts of posts, by name."""
     # Gamma with shape 1 is the exponential distribution, whose quantiles need no special function.
     mean = f"{PRIOR_SHAPE} / ({1 / PRIOR_SCALE} + due_in_window)"
     quantiles = {"reproduction": 1.0, "reproduction_low": -log(1 - TAIL), "reproduction_high": -log(TAIL)}

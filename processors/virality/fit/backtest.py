@@ -1,13 +1,13 @@
 """Backtest of the forecast on posts whose final shares are known. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.virality.fit.cascades import Cascades, sample_at, thin_out
-from processors.virality.fit.fitting import LEAST_POSTS, Sample, fit, folds_of
+from processors.virality.fit.fitting import LEAST_POSTS, Sample, fit, folds_of, joined
 from processors.virality.forecast import forecast
 from processors.virality.next_hour import shares_of_next_hour
 from processors.virality.parameters import ForecastParameters
@@ -100,8 +100,7 @@ def samples_of(cascades: Cascades, chosen: Array, lookups: Lookups, *, thin: boo
             for source, posts in zip(sources, sampled, strict=True)
             for near in NEAR
         ]
-        joined = (np.concatenate(columns) for columns in zip(*(part[1:] for part in parts), strict=True))
-        samples.append(Sample(age, *joined))
+        samples.append(joined(age, parts))
     return enough(samples)
 
 
@@ -134,7 +133,7 @@ def backtest(
         if parameters is not None
         else _fitted(cascades, chosen, fold_of, lookups, thin=thin, local=local)
     )
-    return [_judge(cascades, age, chosen, fold_of, by_fold, lookups) for age in ages]
+    return [judge(cascades, age, chosen, by_fold, lambda sample: fold_of[sample.post], lookups) for age in ages]
 
 
 def _fitted(
@@ -153,18 +152,21 @@ def _without(sample: Sample, left_out: Array) -> Sample:
     return sample._replace(**{name: getattr(sample, name)[~left_out] for name in Sample._fields if name != "age"})
 
 
-def _judge(
+def judge(
     cascades: Cascades,
     age: int,
     chosen: Array,
-    fold_of: Array,
-    by_fold: Sequence[ForecastParameters],
+    all_parameters: Sequence[ForecastParameters],
+    place_of: Callable[[Sample], Array],
     lookups: Lookups,
 ) -> AgeQuality:
+    """Forecasts the chosen posts (a flag each) at an age in minutes. `place_of` returns, for each entry of a sample,
+    the place of its parameters."""
     sample = sample_at(cascades, age, chosen, lookups)
     final, low, high = (np.zeros(len(sample.post)) for _ in range(3))
-    for fold, parameters in enumerate(by_fold):
-        mine = fold_of[sample.post] == fold
+    place = place_of(sample)
+    for number, parameters in enumerate(all_parameters):
+        mine = place == number
         habits = np.array([parameters.habits.get(cascades.authors[post], 0.0) for post in sample.post[mine]])
         predicted = forecast(sample.spread[mine], sample.own_age[mine], parameters, sample.at[mine], habits)
         final[mine], low[mine], high[mine] = predicted.final, predicted.low, predicted.high

@@ -12,7 +12,7 @@ so: of few posts the fit is nearly the prior, of many nearly their own (empirica
 70:311; the normal prior of a regression: Lindley and Smith 1972, JRSS B 34:1).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -31,11 +31,11 @@ RIDGE: Final = 1e-2
 SMOOTH: Final = 1e-2
 """Weights of the squared coefficients and of their squared steps from age to age, against a loss of 0 to 1."""
 
-PULL_POSTS: Final = 3.0
+PULL_POSTS: Final = 20.0
 PULL_SMOOTH: Final = 1.0
-PULL_CONSTANT: Final = 0.1
-"""With a prior: a squared distance of 1 from the prior counts as the loss of three posts, a squared step from age to
-age as that of one; the distance of the constant a tenth, because networks differ in nothing as much."""
+PULL_CONSTANT: Final = 0.3
+"""With a prior: a squared distance of 1 from the prior counts as the loss of twenty posts, a squared step from age to
+age as that of one; the distance of the constant three tenths, because networks differ in nothing as much."""
 
 LEVEL_POWER: Final = 3.0
 """The level of the forecasts follows the newest posts: their half-life is this times shorter than that of the fit."""
@@ -67,6 +67,12 @@ class Sample(NamedTuple):
     at: Array
     double: Array
     final: Array
+
+
+def joined(age: float, samples: Iterable[Sample]) -> Sample:
+    """Returns several samples as one, for an age."""
+    columns = (np.concatenate(column) for column in zip(*(sample[1:] for sample in samples), strict=True))
+    return Sample(age, *columns)
 
 
 def fit(
@@ -110,6 +116,7 @@ def fit(
         ends_of(problem, coming, None if prior is None else prior_ends(prior, number))
         for number, (problem, coming) in enumerate(zip(problems, elsewhere, strict=True))
     ]
+    intervals: dict[str, Any] = {name: np.array([getattr(end, name) for end in ends]) for name in Ends._fields}
     return ForecastParameters(
         date=date,
         sample=sample_facts,
@@ -119,7 +126,7 @@ def fit(
         correction=fitted,
         bounds=np.array([problem.bounds for problem in problems]),
         habits=habits,
-        **{name: np.array([getattr(end, name) for end in ends]) for name in Ends._fields},
+        **intervals,
     )
 
 

@@ -8,19 +8,19 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from processors.columnar.arrays import Array
-from processors.virality.fit.backtest import AgeQuality
-from processors.virality.fit.cascades import Cascades, sample_at
+from processors.virality.fit.backtest import AgeQuality, judge
+from processors.virality.fit.cascades import Cascades
 from processors.virality.fit.versions import (
     LEAST_SHARES,
     SETTLED_MINUTES,
     LearnedVersion,
     finishes,
     order_of,
+    readings_of,
     version_at,
     versions_of,
 )
 from processors.virality.fit.yardsticks import seismic
-from processors.virality.forecast import forecast
 from processors.virality.parameters import ForecastParameters
 from processors.virality.spread import Lookups
 
@@ -63,36 +63,28 @@ def backtest_progressive(
     least_learned = max(LEAST_SHARES, least_shares)
     made = list(versions_of(cascades, prior, lookups, least_learned))
     finished_at = cascades.made[order_of(cascades, finishes(cascades, least_learned))] + SETTLED_MINUTES
-    chosen = cascades.final >= max(least_shares, 1)
-    return [_judge(cascades, age, chosen, made, finished_at, lookups) for age in ages]
+    judged = []
+    for age, quality in zip(ages, _by_versions(cascades, ages, least_shares, made, lookups), strict=True):
+        finished = np.searchsorted(finished_at, cascades.made[quality.post] + age, side="right")
+        judged.append(ProgressiveQuality(quality, finished, seismic(cascades, age, quality.post)))
+    return judged
 
 
-def _judge(
-    cascades: Cascades, age: int, chosen: Array, made: Sequence[LearnedVersion], finished_at: Array, lookups: Lookups
-) -> ProgressiveQuality:
-    sample = sample_at(cascades, age, chosen, lookups)
-    final, low, high = (np.zeros(len(sample.post)) for _ in range(3))
-    held = version_at([version.holds_from for version in made], sample.at)
-    for number, version in enumerate(made):
-        mine = held == number
-        habits = np.array([version.parameters.habits.get(cascades.authors[post], 0.0) for post in sample.post[mine]])
-        said = forecast(sample.spread[mine], sample.own_age[mine], version.parameters, sample.at[mine], habits)
-        final[mine], low[mine], high[mine] = said.final, said.low, said.high
-    younger = int((chosen & (cascades.observed < age)).sum())
-    unknown = np.full(len(final), np.nan)
-    known = sample.spread[:, 0]
-    quality = AgeQuality(
-        age,
-        sample.post,
-        known,
-        final,
-        low,
-        high,
-        sample.final,
-        unknown,
-        unknown,
-        int(chosen.sum()) - younger - len(sample.post),
-        younger,
-    )
-    finished = np.searchsorted(finished_at, sample.at, side="right")
-    return ProgressiveQuality(quality, finished, seismic(cascades, age, sample.post))
+def backtest_prior(
+    cascades: Cascades, ages: Sequence[int], least_shares: int, prior: ForecastParameters, lookups: Lookups
+) -> list[AgeQuality]:
+    """Forecasts posts like `backtest_progressive`, but as if none ever finished: by the prior, and, as soon as enough
+    posts are a day old, by the prior for the kind of network that these posts show."""
+    made = list(readings_of(cascades, prior, lookups))
+    return _by_versions(cascades, ages, least_shares, made, lookups)
+
+
+def _by_versions(
+    cascades: Cascades, ages: Sequence[int], least_shares: int, made: Sequence[LearnedVersion], lookups: Lookups
+) -> list[AgeQuality]:
+    held_from, chosen = [version.holds_from for version in made], cascades.final >= max(least_shares, 1)
+    parameters = [version.parameters for version in made]
+    return [
+        judge(cascades, age, chosen, parameters, lambda sample: version_at(held_from, sample.at), lookups)
+        for age in ages
+    ]

@@ -1,19 +1,23 @@
-"""The parameters of one network's own, learned from its finished posts in the order in which they finished. Pure.
+"""The parameters of one network's own, learned from its posts in the order in which they were made. Pure.
 
-A post is finished at an age of SETTLED_MINUTES of event time, if it has LEAST_SHARES net shares by then. Version after
-version rests on the newest WINDOW_POSTS finished posts, older ones counted less, and is drawn to a prior as far as they
-are few (fitting.py). It holds from the minute on at which the last of its posts had finished, and it knows only what
-had occurred by then: so versions follow from the set of events and from nothing else.
+Before posts have finished, a version is the prior for the kind of network that posts a day old show (kinds.py). A post
+is finished at an age of SETTLED_MINUTES of event time, if it has LEAST_SHARES net shares by then. Version after version
+rests on the newest WINDOW_POSTS finished posts, older ones counted less, and is drawn to a prior as far as they are few
+(fitting.py): to the prior for the kind of network that the same posts show. It holds from the minute on at which the
+last of its posts had finished, and it knows only what had occurred by then: so versions follow from the set of events
+and from nothing else.
 """
 
 from collections.abc import Iterator, Sequence
+from math import ceil
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.virality.fit.cascades import Cascades, sample_at
-from processors.virality.fit.fitting import Sample, fit
+from processors.virality.fit.fitting import fit
+from processors.virality.fit.kinds import LEAST_READ, READ_MINUTES, read_kind
 from processors.virality.parameters import ForecastParameters, resampled
 from processors.virality.spread import Lookups
 from schemas.spread import FITTED_AGES
@@ -38,8 +42,17 @@ MINUTES_A_DAY: Final = 1440
 """From so many finished posts on there is at most one version for each day of event time."""
 
 
+NEVER: Final = 1 << 40
+"""A minute after all others."""
+
+READ_STEP: Final = 1.25
+"""While fewer posts than FIRST_COUNT have finished, a version comes with LEAST_READ posts a day old, and another each
+time that they are so many times as many."""
+
+
 class LearnedVersion(NamedTuple):
-    """Parameters with the minute since 1970 from which they hold, and the number of posts finished by that minute."""
+    """Parameters with the minute since 1970 from which they hold, and the number of posts finished by that minute: 0 of
+    a version that rests on posts a day old."""
 
     holds_from: int
     finished: int
@@ -61,6 +74,19 @@ def due_counts(finished_at: Array, before: int, since: int) -> list[int]:
     return due
 
 
+def reading_minutes(read_at: Array, until: int) -> list[tuple[int, int]]:
+    """Returns the numbers of posts a day old at which versions are due before any posts have finished, each with its
+    minute. `read_at`: minutes, rising, at which posts were a day old; `until`: the minute of the first version of
+    finished posts."""
+    due, count = [], LEAST_READ
+    while count <= len(read_at) and read_at[count - 1] < until:
+        minute = int(read_at[count - 1])
+        known = int(np.searchsorted(read_at, minute, side="right"))
+        due.append((known, minute))
+        count = max(ceil(count * READ_STEP), known + 1)
+    return due
+
+
 def order_of(cascades: Cascades, chosen: Array) -> Array:
     """Returns the numbers of the chosen posts in the order in which they finish."""
     posts = np.flatnonzero(chosen)
@@ -69,10 +95,11 @@ def order_of(cascades: Cascades, chosen: Array) -> Array:
     return order
 
 
-def finishes(cascades: Cascades, least_shares: int = LEAST_SHARES) -> Array:
-    """Returns a flag per post: whether it finishes with enough shares, and before the end of the data."""
-    is_enough: Array = cascades.known(SETTLED_MINUTES) >= least_shares
-    return is_enough & (cascades.observed >= SETTLED_MINUTES)
+def finishes(cascades: Cascades, least_shares: int = LEAST_SHARES, age: int = SETTLED_MINUTES) -> Array:
+    """Returns a flag per post: whether it reaches an age in minutes, that at which a post is finished, with enough
+    shares and before the end of the data."""
+    is_enough: Array = cascades.known(age) >= least_shares
+    return is_enough & (cascades.observed >= age)
 
 
 def known_at(cascades: Cascades, minute: int) -> Cascades:
@@ -99,27 +126,53 @@ def learn(
     weights, chosen = np.zeros(len(cascades.made)), np.zeros(len(cascades.made), np.bool_)
     weights[mine] = 0.5 ** ((len(mine) - 1 - np.arange(len(mine))) / HALF_POSTS)
     chosen[mine] = True
-    samples: list[Sample] = [sample_at(known, round(age), chosen, lookups) for age in FITTED_AGES]
+    samples = [sample_at(known, round(age), chosen, lookups) for age in FITTED_AGES]
+    prior = read_kind(prior, samples, len(mine))
     facts = {"posts": len(mine), "said": "finished posts of a channel"}
     learned = fit(samples, prior.date, facts, known.authors, prior=prior, weights=weights)
     authors = {cascades.authors[post] for post in mine[-new:].tolist()}
     return learned.with_habits({name: habit for name, habit in learned.habits.items() if name in authors})
 
 
+def read(
+    cascades: Cascades, posts: Array, minute: int, prior: ForecastParameters, lookups: Lookups
+) -> ForecastParameters:
+    """Returns the prior for the kind of network that posts a day old show by a minute. `posts`: in their order, at
+    least the last WINDOW_POSTS."""
+    known, mine = known_at(cascades, minute), posts[-WINDOW_POSTS:]
+    chosen = np.zeros(len(cascades.made), np.bool_)
+    chosen[mine] = True
+    samples = [sample_at(known, round(age), chosen, lookups) for age in FITTED_AGES if age <= READ_MINUTES]
+    return read_kind(prior, samples, len(mine))
+
+
 def versions_of(
     cascades: Cascades, prior: ForecastParameters, lookups: Lookups, least_shares: int = LEAST_SHARES
 ) -> Iterator[LearnedVersion]:
     """Yields the versions of a network from its beginning on, first the prior itself, which holds from ever."""
-    prior = resampled(prior, FITTED_AGES)
     order = order_of(cascades, finishes(cascades, least_shares))
     finished_at = cascades.made[order] + SETTLED_MINUTES
+    due = due_counts(finished_at, 0, 0)
+    yield from readings_of(cascades, prior, lookups, int(finished_at[due[0] - 1]) if due else NEVER)
     habits, last = dict(prior.habits), 0
-    yield LearnedVersion(-(1 << 40), 0, prior)
-    for count in due_counts(finished_at, 0, 0):
+    for count in due:
         minute = int(finished_at[count - 1])
         learned = learn(cascades, order[:count], minute, count - last, prior, lookups)
         habits, last = habits | learned.habits, count
         yield LearnedVersion(minute, count, learned.with_habits(habits))
+
+
+def readings_of(
+    cascades: Cascades, prior: ForecastParameters, lookups: Lookups, until: int = NEVER
+) -> Iterator[LearnedVersion]:
+    """Yields the versions of a network that rest on no finished post and hold before the minute `until`, first the
+    prior itself."""
+    yield LearnedVersion(-NEVER, 0, resampled(prior, FITTED_AGES))
+    if not prior.kinds:
+        return
+    order = order_of(cascades, finishes(cascades, LEAST_SHARES, READ_MINUTES))
+    for count, minute in reading_minutes(cascades.made[order] + READ_MINUTES, until):
+        yield LearnedVersion(minute, 0, read(cascades, order[:count], minute, prior, lookups))
 
 
 def version_at(held_from: Sequence[int], minutes: Array) -> Array:

@@ -2,10 +2,11 @@
 
 Networks differ most in their pace (half of a post's engagement comes within some 40 minutes on one network and within a
 day on another), in how long they remember a post, in the size of posts, and in how many shares a share brings. So a
-recorded network is warped in time, its memory is stretched, posts lose part of their shares; and posts are simulated as
-self-exciting processes (Hawkes 1971) of any reproduction number below 1.
+recorded network is warped in time, its memory is stretched, posts lose part of their shares or get a multiple of them;
+and posts are simulated as self-exciting processes (Hawkes 1971) of any reproduction number below 1.
 """
 
+from math import ceil
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,6 +17,10 @@ from processors.virality.generation import MINUTES, WEIGHTS
 
 PIVOT_MINUTES: Final = 60.0
 """The lag that a stretched memory leaves as it is."""
+
+COPY_SPREAD: Final = 0.5
+"""A post that gets a multiple of its shares gets copies of each, at lags that differ by factors of this deviation of
+their logarithm."""
 
 LONGEST_MINUTES: Final = 60 * 1440
 """Simulated posts end at this age."""
@@ -36,19 +41,22 @@ START_MINUTE: Final = 22_000_000
 
 class NetworkPlan(NamedTuple):
     """A network to be made. `pace`: factor of all lags; `memory`: exponent of the lags; `part`: the part of the shares
-    that is kept; `reproduction`: that of a simulated process, 0 for the recorded network."""
+    that is kept, or their multiple; `reproduction`: that of a simulated process, 0 for the recorded network; `variety`:
+    deviation of the logarithm of the pace from post to post."""
 
     pace: float = 1.0
     memory: float = 1.0
     part: float = 1.0
     reproduction: float = 0.0
+    variety: float = 0.0
 
     @property
     def name(self) -> str:
         """Names the network in tables."""
         if self.reproduction:
             return f"simulated, R {self.reproduction:g}, pace x {self.pace:g}"
-        return f"pace x {self.pace:g}, memory {self.memory:g}, {self.part:.0%} of shares"
+        varied = f", varied by {self.variety:g}" if self.variety else ""
+        return f"pace x {self.pace:g}, memory {self.memory:g}, {self.part:.0%} of shares{varied}"
 
 
 def network(plan: NetworkPlan, recorded: Cascades, posts: int, seed: int) -> Cascades:
@@ -67,17 +75,23 @@ def _some_posts(cascades: Cascades, posts: int, rng: np.random.Generator) -> Cas
 
 
 def _warped(plan: NetworkPlan, cascades: Cascades, rng: np.random.Generator) -> Cascades:
-    """Returns the cascades with lags of another pace and memory, and a part of the shares. Retractions are left out."""
-    kept = (rng.random(len(cascades.post)) < plan.part) & (cascades.gone == FOREVER)
-    within = rng.random(len(cascades.post))  # lags are whole minutes
-    lag = np.maximum(cascades.lag, 0) + within
-    lag = np.floor(plan.pace * PIVOT_MINUTES * (lag / PIVOT_MINUTES) ** plan.memory).astype(np.int64)
+    """Returns the cascades with lags of another pace and memory, and a part or a multiple of the shares. Retractions
+    are left out."""
+    copies = max(ceil(plan.part), 1)
+    kept = np.repeat(cascades.gone == FOREVER, copies)
+    kept &= rng.random(len(kept)) < plan.part / copies
+    post = np.repeat(cascades.post, copies)[kept]
+    lag = np.repeat(np.maximum(cascades.lag, 0), copies)[kept] + rng.random(len(post))  # lags are whole minutes
+    if copies > 1:
+        lag *= np.exp(rng.normal(0.0, COPY_SPREAD, len(lag)))
+    pace = plan.pace * np.exp(rng.normal(0.0, plan.variety, len(cascades.made)))
+    lag = np.floor(pace[post] * PIVOT_MINUTES * (lag / PIVOT_MINUTES) ** plan.memory).astype(np.int64)
     return cascades._replace(
         observed=np.full(len(cascades.made), FOREVER - 1),
-        post=cascades.post[kept],
-        lag=lag[kept],
-        gone=cascades.gone[kept],
-        shares=cascades.shares[kept],
+        post=post,
+        lag=lag,
+        gone=np.full(len(post), FOREVER),
+        shares=np.repeat(cascades.shares, copies)[kept],
     )
 
 
