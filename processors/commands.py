@@ -16,13 +16,14 @@ from pipeline.errors import CheckFailed, Unavailable
 from pipeline.observability.progress import ProgressDisplay
 from pipeline.settings import Settings, load_settings
 from processors.columnar.hashing import Hasher
+from processors.conversation.days.recount import recount_days
 from processors.conversation.recount import StoredMinutes, recount_minutes
 from processors.conversation.recount_closed import NOTHING_CLOSED, ClosedChecked, check_closed
 from processors.conversation.store import ClickHouseConversations
 from processors.engagement.recount import recount_posts
 from processors.engagement.recount_active import recount_active
 from processors.engagement.store import ClickHouseLog
-from processors.retention.retention import retention_floors
+from processors.retention.retention import minutes_floor
 from processors.row_settings import row_settings
 from processors.row_settings_store import StoredRowSettings, agree_for_recount, check_for_comparison
 from processors.unread import Unread, count_unread, wait_until_read
@@ -203,9 +204,10 @@ def _recount(settings: Settings, report: _Report) -> None:
                 report.differences += map(str, chunk.differences)
                 progress.show(report.posts, report.posts / max(known, report.posts, 1))
         report.differences += map(str, recount_active(client, report.check))
-        floors = retention_floors(client)
-        floor = max(floors.get("posts", 0), floors.get("conversations", 0)) // 60
+        floor = minutes_floor(client) // 60
         for differences in recount_minutes(cells, minutes, report.check, floor):
+            report.differences += map(str, differences)
+        for differences in recount_days(client, report.check, floor * 60):
             report.differences += map(str, differences)
         report.mendable = len(report.differences)
         for closed in check_closed(cells, client, settings.partitions, settings.lateness_seconds, floor):

@@ -31,7 +31,9 @@ from processors.alerts.ports import AlertPorts
 from processors.calibration.runner import CalibrationProcess, CalibrationRunner
 from processors.columnar.hashing import Hasher
 from processors.conversation.agent import ConversationAgent
-from processors.conversation.job import ConversationJob, ConversationPolicy
+from processors.conversation.days.store import ClickHouseDays
+from processors.conversation.job import ConversationJob
+from processors.conversation.policy import ConversationPolicy
 from processors.conversation.ports import ConversationPorts
 from processors.conversation.store import ClickHouseConversations
 from processors.engagement.agent import EngagementAgent, EngagementAgentPorts
@@ -124,12 +126,14 @@ def open_conversations(settings: Settings, context: AgentContext) -> Conversatio
     """Puts the conversation agent together, with a spike detector where ENGAGEMENT_SPIKE_KEYS names keys."""
     thread = _thread("conversations", settings, context)
     stores = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
+    days = ClickHouseDays(ClickHouse(settings))
     dead_letters = DeadLetterSink(settings)
-    thread.adopt(stores, dead_letters)
+    thread.adopt(stores, days, dead_letters)
     ports = ConversationPorts(
         stores,
         stores,
         stores,
+        days,
         dead_letters.write,
         context.metrics,
         after_step=context.after_step,
@@ -138,7 +142,12 @@ def open_conversations(settings: Settings, context: AgentContext) -> Conversatio
     spikes = None
     if settings.spike_kinds:
         most_series = context.memory.most("series") // SERIES_BYTES
-        spikes = LiveDetection(settings, context.metrics, most_series, thread.note_store, thread.note_progress)
+
+        def on_progress() -> None:
+            thread.note_progress()
+            thread.erasures.break_off()
+
+        spikes = LiveDetection(settings, context.metrics, most_series, thread.note_store, on_progress)
         thread.adopt(spikes)
         ports = replace(ports, audience=spikes.monitor, on_load=spikes.monitor.load)
     policy = ConversationPolicy(settings.open_cells, context.memory.most("cells"))

@@ -81,6 +81,6 @@ VOICES: Final = 256
 """Distinct voices of a post's minute that are kept exactly; beyond it the smallest hashes are a theta sketch (Dasgupta
 et al. 2015) with a standard error of 1 / sqrt(256)."""
 
-FOLD_VERSION: Final = 6
+FOLD_VERSION: Final = 7
 """Raised by every change of code that alters derived rows, so that the new code's rows win over the old code's (8
 bits)."""

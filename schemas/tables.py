@@ -294,6 +294,12 @@ def _spread_columns() -> Iterator[Column]:
             f"Age in minutes at which half of the {of} so far had come",
             unknown=because,
         )
+    yield Column(
+        "life_engagement",
+        REAL_OR_NAN,
+        f"Age in minutes at which 90 % of the net {in_words(MEASURES)} so far had come",
+        unknown=because,
+    )
     for window in WINDOWS:
         yield Column(
             f"rate_half_life_{window}",
@@ -455,11 +461,12 @@ def _metric_columns() -> tuple[Column, ...]:
 def _history_columns() -> tuple[Column, ...]:
     """Returns the columns of post_history: the totals, spread, forecast and thread of post_metrics.
 
-    Scores follow from totals, windows from panes; both are computed for any time by views.
+    Scores follow from totals, windows and lives from panes; views compute the first two for any time.
     """
     tree = [f"{name}_{part}" for name in ("share", "comment") for part in ("depth", "structural_virality")]
     spread = [column.name for column in _spread_columns() if column.window is None or column.name.startswith("fore")]
     thread = [column.name for column in _thread_columns()]
+    spread.remove("life_engagement")
     kept = {"post_id", "events_seen", *MEASURES, "actors", *tree, "tree_truncated", *spread, *thread}
     kept |= {VERSION.name, STORED_AT.name}
     said = {
@@ -578,6 +585,22 @@ POST_METRICS_ACTIVE: Final = Table(
 """A post is active while its newest event is at most ACTIVE_DAYS old: until then its windows may hold something. The
 table keeps rows a day longer, and leaves out those that are older already when they are written."""
 
+POSTS_ACTIVE: Final = Table(
+    "posts_active",
+    "Facts of posts that had an event of late, as in posts; copied every two minutes",
+    tuple(
+        POSTS[name]
+        for name in (
+            *("post_id", "author_id", "channel", "created_at", "url", "followers", "deleted_at", "labels"),
+            *("version", "stored_at"),
+        )
+    ),
+    ("post_id",),
+)
+"""Active posts lie everywhere in posts, so looking up their facts would read all of posts. Rows go three days after
+they were written. A post that has no row here is looked up in posts. Where a post has one, the newest is that of posts:
+versions after the first are copied when they are written."""
+
 FORECAST_VERSIONS: Final = Table(
     "forecast_versions",
     "One row per version and step of age: parameters of the forecast, learned from the finished posts of a channel; "
@@ -685,6 +708,46 @@ CONVERSATION_MARKS: Final = Table(
     ),
     ("partition",),
     version="closed_until",
+)
+
+DAY: Final = Column("day", "Date", "The day, in UTC")
+
+CONVERSATION_DAYS: Final = Table(
+    "conversation_days",
+    "One row per conversation and closed day, rolled up from its minutes; conversation_days_v adds open days",
+    (
+        CONVERSATION,
+        DAY,
+        Column("first_minute", MINUTE_TIME, "Start of the first minute in which something was said or liked"),
+        Column("last_minute", MINUTE_TIME, "Start of the last one"),
+        Column("minutes", "UInt32", "Minutes in which something was said or liked"),
+        Column("posts", COUNT, "Posts"),
+        *(Column(measure, "Int64", f"Net {measure}: added less taken back on this day") for measure in MEASURES),
+        Column(
+            "voices",
+            "Array(UInt64)",
+            "64-bit hashes of those who posted, shared or commented, taken back later or not; those below voices_below",
+        ),
+        Column("voices_below", "UInt64", "Threshold of a theta sketch; 2^64 - 1: voices has all of them"),
+        Column("channels", STRINGS, "Channels on which somebody posted, shared or commented on this day"),
+        Column("version", "UInt64", "Least fold version of its minutes (8 bits) | events that they have seen (56)"),
+        STORED_AT,
+    ),
+    ("day", "conversation"),
+    partition_by="toYYYYMM(day)",
+)
+
+CONVERSATION_DAY_MARKS: Final = Table(
+    "conversation_day_marks",
+    "One row per partition of the conversations' topic: how far its days are rolled up",
+    (
+        Column("partition", "UInt32", "Partition of the topic of conversations"),
+        Column("partitions", "UInt32", "Partitions that the topic has"),
+        Column("rolled_until", MINUTE_TIME, "Every day before this one is in conversation_days"),
+        STORED_AT,
+    ),
+    ("partition",),
+    version="rolled_until",
 )
 
 CONVERSATION_SPIKES: Final = Table(
@@ -860,7 +923,7 @@ ERASURES: Final = Table(
     "One row per step of an erasure (engagement forget), without names: the record of what was erased and when",
     (
         Column("epoch", "UInt64", "Steps are numbered from 1 on; workers empty their memory at each"),
-        Column("step", WORD, "refuse, fold, count; then done, or stale where a worker hung meanwhile; allow"),
+        Column("step", WORD, "refuse, fold, count, roll; then done, or stale where a worker hung meanwhile; allow"),
         Column("people", "UInt64", "Accounts that were named to the command"),
         Column("posts", "UInt64", "Posts that left as a whole so far"),
         Column("events", "UInt64", "Events that became tombstones or left with their posts so far"),
@@ -900,6 +963,7 @@ TABLES: Final = (
     EVENTS,
     KNOWN_POSTS,
     POSTS,
+    POSTS_ACTIVE,
     POST_MINUTES,
     POST_METRICS,
     POST_METRICS_ACTIVE,
@@ -910,6 +974,8 @@ TABLES: Final = (
     CONVERSATION_MINUTES,
     CONVERSATION_CLOSED,
     CONVERSATION_MARKS,
+    CONVERSATION_DAYS,
+    CONVERSATION_DAY_MARKS,
     CONVERSATION_SPIKES,
     SPIKE_GROUPS,
     CARRY_OVER,

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from deploy.clickhouse.days.rolled import ALL_HASHES, DAY_VOICES
 from pipeline.errors import Unavailable
 from processors.columnar.arrays import Array
 from processors.columnar.partitioning import partitions_of
 from processors.conversation.cells import CellArrays, join
 from processors.conversation.decoding import parse_cells
+from processors.conversation.ports import DayPart
 from schemas.conversations import CELL_COUNTS
 from schemas.conversations import CellColumns as CellColumns
-from schemas.metrics import FOLD_VERSION
+from schemas.metrics import FOLD_VERSION, MEASURES
 from tests.fakes_store import Faults
 
 PaneKey = tuple[str, int]
@@ -102,6 +104,11 @@ class Shelf:
     closings: list[tuple[PaneKey, int]] = field(default_factory=list)
     floors: dict[int, int] = field(default_factory=dict)
     watermarks: dict[int, int] = field(default_factory=dict)
+    days: dict[PaneKey, dict[str, Any]] = field(default_factory=dict)
+    day_marks: dict[int, dict[int, int]] = field(default_factory=dict)
+    """Number of partitions -> partition -> the first day that is not rolled up."""
+
+    whole_from: int = 0  # the first day that retention has left whole
 
     def put(self, cell: Cell) -> None:
         """As the engagement agent does before it sends."""
@@ -109,8 +116,32 @@ class Shelf:
             self.cells[cell.key] = cell
 
 
+def day_of(shelf: Shelf, conversation: str, day: int) -> dict[str, Any]:
+    """What a day is, from the minutes and cells on the shelf; empty without any minute."""
+    rows = {
+        minute: row for (name, minute), row in shelf.minutes.items() if (name, minute // 1440) == (conversation, day)
+    }
+    said = [minute for minute, row in rows.items() if row["voices"] or any(row[name] for name in ("posts", *MEASURES))]
+    cells = [cell for cell in shelf.cells.values() if (cell.conversation, cell.minute // 1440) == (conversation, day)]
+    least = min((max(cell.voices) for cell in cells if not cell.exact), default=ALL_HASHES)
+    voices = sorted({voice for cell in cells for voice in cell.voices if voice < least or least == ALL_HASHES})
+    return rows and {
+        "conversation": conversation,
+        "day": day,
+        "first_minute": min(said, default=0) * 60,
+        "last_minute": max(said, default=0) * 60,
+        "minutes": len(said),
+        **{name: sum(row[name] for row in rows.values()) for name in ("posts", *MEASURES)},
+        "voices": voices[:DAY_VOICES],
+        "voices_below": voices[DAY_VOICES] if len(voices) > DAY_VOICES else least,
+        "channels": sorted({channel for cell in cells for channel in cell.channels}),
+        "version": min(row["version"] >> 56 for row in rows.values()) << 56
+        | sum((row["version"] & (1 << 56) - 1) >> 1 for row in rows.values()),
+    }
+
+
 class FakeConversations:
-    """CellLog, Closings and Rows of one worker."""
+    """CellLog, Closings, Rows and days of one worker."""
 
     def __init__(
         self, shelf: Shelf, faults: Faults | None = None, before_call: Callable[[str], None] = lambda name: None
@@ -166,6 +197,53 @@ class FakeConversations:
 
     def upsert(self, table: str, columns: Mapping[str, Any]) -> None:
         self._store(table, columns)
+
+    def rolled(self, partitions: Sequence[int], of: int) -> Mapping[int, int]:
+        self._ask("rolled")
+        return {number: day for number, day in self._shelf.day_marks.get(of, {}).items() if number in partitions}
+
+    def day_sizes(self, partitions: Sequence[int], of: int, first: int, end: int) -> tuple[Array, Array]:
+        self._ask("day_sizes")
+        days = [day for _, day in self._days_of(partitions, of) if first <= day < end]
+        found, counts = np.unique(np.array(days, np.int64), return_counts=True)
+        return found, counts
+
+    def day_bounds(self, partitions: Sequence[int], of: int, first: int, end: int, parts: int) -> list[str]:
+        self._ask("day_bounds")
+        names = sorted(name for name, day in self._days_of(partitions, of) if first <= day < end)
+        return list(dict.fromkeys(names[len(names) * number // parts] for number in range(1, parts) if names))
+
+    def roll(self, partitions: Sequence[int], of: int, part: DayPart) -> None:
+        keys = [key for key in self._days_of(partitions, of) if part.first <= key[1] < part.end]
+        some = [key for key in keys if part.after < key[0] and (not part.upto or key[0] <= part.upto)]
+        self._roll(some, is_first=True)
+
+    def roll_again(self, keys: Sequence[PaneKey]) -> None:
+        self._roll(keys)
+
+    def mark(self, partitions: Sequence[int], of: int, until: int) -> None:
+        fault = self._ask("conversation_day_marks")
+        marks = self._shelf.day_marks.setdefault(of, {})
+        marks |= {number: max(marks.get(number, 0), until) for number in partitions}
+        if fault:
+            raise Unavailable("cut off")
+
+    def _days_of(self, partitions: Sequence[int], of: int) -> list[PaneKey]:
+        names = [name for name, _ in self._shelf.minutes]
+        owners = partitions_of(names, of).tolist() if names else []
+        minutes = zip(self._shelf.minutes, owners, strict=True)
+        return [(name, minute // 1440) for (name, minute), owner in minutes if owner in partitions]
+
+    def _roll(self, keys: Sequence[PaneKey], is_first: bool = False) -> None:
+        shelf = self._shelf
+        may = [key for key in keys if key[1] >= shelf.whole_from or (is_first and key not in shelf.days)]
+        found = {key: row for key in may if (row := day_of(shelf, *key))}
+        fault = self._ask("conversation_days")  # whoever is cut off here writes what was read before
+        for key, row in found.items():
+            if self._shelf.days.get(key, row)["version"] <= row["version"]:
+                self._shelf.days[key] = row
+        if fault:
+            raise Unavailable("cut off")
 
     def _store(self, table: str, columns: Mapping[str, Any]) -> None:
         fault = self._ask(table)

@@ -10,7 +10,7 @@ closed it, and final where it is closed.
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from threading import Event
@@ -26,15 +26,16 @@ from pipeline.observability.metrics import WorkerMetrics
 from processors.columnar.partitioning import partitions_of
 from processors.conversation.closing import closed
 from processors.conversation.fold import ConversationFold
-from processors.conversation.job import ConversationJob, ConversationPolicy
+from processors.conversation.job import ConversationJob
+from processors.conversation.policy import ConversationPolicy
 from processors.conversation.ports import ConversationPorts
 from processors.conversation.rows import minute_columns
 from processors.runtime.records import Run
-from processors.runtime.retry import WaitPolicy
+from processors.runtime.retry import GivenUp, WaitPolicy
 from schemas.conversations import CONVERSATION_RUN
 from schemas.metrics import FOLD_VERSION, MINUTE_US
 from tests.cut_off import Crash, CutOffStep, run_schedules
-from tests.fakes_conversations import Cell, FakeConversations, PaneKey, Shelf, columns_of
+from tests.fakes_conversations import Cell, FakeConversations, PaneKey, Shelf, columns_of, day_of
 from tests.fakes_store import Faults
 from tests.test_conversation_fold import filled, truth_of
 
@@ -63,9 +64,18 @@ class Ear:
     def __init__(self) -> None:
         self.closed: list[tuple[int, list[str], list[int]]] = []
         self.open: dict[PaneKey, int] = {}
+        self.loaded: list[dict[int, int]] = []
+        self.heard = set[PaneKey]()
+
+    def load(self, floors: Mapping[int, int], of: int) -> None:
+        """Forgets what was heard: all before the floors is read from the store."""
+        assert of == OF
+        self.loaded.append(dict(floors))
+        self.heard.clear()
 
     def on_closed(self, minute: int, conversations: Sequence[str], counts: Sequence[int]) -> None:
         self.closed.append((minute, list(conversations), list(counts)))
+        self.heard |= {(conversation, minute) for conversation in conversations}
 
     def on_open(self, conversations: Sequence[str], minutes: Sequence[int], counts: Sequence[int]) -> None:
         self.open |= dict(zip(zip(conversations, minutes, strict=True), counts, strict=True))
@@ -79,7 +89,9 @@ class Bench:
         self.store = FakeConversations(self.shelf, faults)
         self.metrics, self.did, self.given_up = WorkerMetrics(), list[str](), Event()
         store, letters, self.after_step = self.store, self.letters, self.did.append
-        ports = ConversationPorts(store, store, store, letters.extend, self.metrics, self.ear, self._after_step)
+        ports = ConversationPorts(
+            store, store, store, store, letters.extend, self.metrics, self.ear, self._after_step, on_load=self.ear.load
+        )
         self.job = ConversationJob(ports, ConversationPolicy(waits=NO_WAIT, **policy))
         self.job.assign(range(OF), OF)
 
@@ -225,7 +237,7 @@ def test_steps_in_their_order() -> None:
         run(OWNER["hashtag:a"], record([cell("hashtag:a", 100), cell("hashtag:a", 105)], marks)),
     )
     assert bench.store.calls == [
-        *("watermarks", "floors", "sizes", "window", "since"),
+        *("watermarks", "floors", "sizes", "window", "since", "rolled"),
         "conversation_minutes",
         *("conversation_minutes", "conversation_closed", "conversation_marks"),
     ]
@@ -396,6 +408,37 @@ def test_a_batch_that_is_given_up_is_stored_when_it_comes_again() -> None:
     assert bench.shelf.minutes["hashtag:a", 100]["comments"] == 7
 
 
+def test_what_is_read_again_is_told_to_nobody_twice() -> None:
+    bench = Bench()
+    bench.send(cell("hashtag:a", 100, comments=2), cell("hashtag:a", 101))
+    bench.mark(*[101] * OF)
+    bench.shelf.put(cell("hashtag:a", 101, events=2, comments=5))  # by other hands: no record tells of it
+    bench.job.read_again()
+    bench.mark(*[102] * OF)
+    assert bench.ear.loaded == [{0: 0, 1: 0}]
+    assert bench.ear.closed == [(100, ["hashtag:a"], [2]), (101, ["hashtag:a"], [5])]
+    assert bench.shelf.minutes["hashtag:a", 101]["comments"] == 5
+
+
+def test_an_audience_that_may_have_missed_a_closing_reads_all_again() -> None:
+    bench = Bench()
+    bench.send(cell("hashtag:a", 100))
+
+    def give_up(step: str) -> None:
+        if step == "marks":
+            bench.given_up.set()
+            raise GivenUp
+
+    bench.after_step = give_up
+    assert not bench.mark(*[101] * OF)
+    bench.after_step = bench.did.append
+    bench.given_up.clear()
+    bench.job.read_again()
+    assert bench.mark(*[102] * OF)
+    assert bench.ear.closed == []
+    assert bench.ear.loaded == [{0: 0, 1: 0}, {0: 101, 1: 101}]
+
+
 def test_open_minutes_pass_by() -> None:
     bench = Bench()
     bench.send(cell("hashtag:a", 100, comments=2))
@@ -482,6 +525,21 @@ def test_what_a_store_refuses_ends_the_batch_and_what_is_away_is_asked_again() -
         bench.take(run(0, Record(0, b"{")))
 
 
+class NotedClosings(FakeConversations):
+    """Notes what it closes itself, also where it raises after a part has landed."""
+
+    def __init__(self, shelf: Shelf, faults: Faults, before_call: Callable[[str], None]) -> None:
+        super().__init__(shelf, faults, before_call)
+        self.closings = set[PaneKey]()
+
+    def close_missing(self, columns: Mapping[str, Any]) -> int:
+        before = len(self._shelf.closings)
+        try:
+            return super().close_missing(columns)
+        finally:
+            self.closings |= {pane_key for pane_key, _ in self._shelf.closings[before:]}
+
+
 class Worker:
     """A job and its positions; a zombie goes on until its commits are refused. `step_cut_off`: what it was about when
     it was cut off from everybody; it hears of no assignment until that is done."""
@@ -500,11 +558,15 @@ class Worker:
         rng = self.world.rng
         self.calls_left = self.give_up_in = self.cut_off_in = 1 << 30
         self.given_up = Event()
-        store = FakeConversations(self.world.shelf, Faults(share=rng.choice((0.0, 0.0, 0.05)), rng=rng), self.call)
-        policy = ConversationPolicy(open_cells=rng.choice((3, 10, 1000)), waits=NO_WAIT)
+        faults = Faults(share=rng.choice((0.0, 0.0, 0.05)), rng=rng)
+        store = self.store = NotedClosings(self.world.shelf, faults, self.call)
+        policy = ConversationPolicy(rng.choice((3, 10, 1000)), rolled_at_once=rng.choice((3, 1000)), waits=NO_WAIT)
         letters: list[DeadLetter] = []
         self.world.ears.append(Ear())
-        ports = ConversationPorts(store, store, store, letters.extend, METRICS, self.world.ears[-1], self.call)
+        self.ear = self.world.ears[-1]
+        ports = ConversationPorts(
+            store, store, store, store, letters.extend, METRICS, self.ear, self.call, on_load=self.ear.load
+        )
         self.job = ConversationJob(ports, policy)
         self.positions: dict[int, int] = {}
         self.now = NOW
@@ -544,12 +606,24 @@ class Worker:
                 runs.append(run(partition, *records))
                 positions[partition] += len(records)
         self.given_up.clear()
+        if world.rng.random() < 0.1:
+            self.job.read_again()  # a step of an erasure
         if self.job.process(runs, self.given_up, lambda: self.now):
+            self._check_heard()
             self.call("commit")
             self.positions = positions
             for partition, position in positions.items():
                 if world.owners.get(partition) is self:
                     world.committed[partition] = position
+
+    def _check_heard(self) -> None:
+        """The audience knows of each closing of this worker since its floors, whatever was read again."""
+        if self.now != NOW or not self.positions:
+            return  # it was cut off, and others may have gone on
+        floors = self.ear.loaded[-1]
+        unheard = self.store.closings - self.ear.heard
+        missed = {(name, minute) for name, minute in unheard if floors.get(OWNER[name], END) <= minute}
+        assert not missed, "the audience was not told of a closing"
 
 
 class World:
@@ -561,7 +635,7 @@ class World:
         self.logs: list[list[Record]] = [[] for _ in range(OF)]
         self.committed = dict.fromkeys(range(OF), 0)
         self.owners: dict[int, Worker] = {}
-        self.minutes = [100] * OF
+        self.minutes = [3000] * OF
         self.marks = [0] * OF
         self.ears: list[Ear] = []
         self.said: list[Cell] = []
@@ -578,7 +652,7 @@ class World:
             filled(
                 Cell(
                     rng.choice(NAMES),
-                    self.minutes[source] + rng.choice((0, 0, 1, 2, -1, -5)),
+                    self.minutes[source] + rng.choice((0, 0, 1, 2, -1, -5, -1500)),
                     f"{source}-{rng.randrange(3)}",
                     rng.randint(1, 9),
                 )
@@ -594,7 +668,7 @@ class World:
                 if own := [each for each in cells if OWNER[each.conversation] == place]:
                     self.logs[place].append(record(own))
         if rng.random() < 0.5:
-            self.minutes[source] += rng.choice((0, 1, 2))
+            self.minutes[source] += rng.choice((0, 1, 2, 700))
             self.tell(source, self.minutes[source])
 
     def tell(self, source: int, minute: int) -> None:
@@ -643,18 +717,22 @@ class World:
 
     def finish(self) -> None:
         for source in range(OF):
-            self.tell(source, 10_000)
+            self.tell(source, END)
         last, zombie = sorted(self.workers, key=lambda worker: worker.step_cut_off is not None)
         last.start()
         self.owners = dict.fromkeys(range(OF), last)
         last.assign(set(range(OF)))
         while any(self.committed[place] < len(self.logs[place]) for place in range(OF)):
             last.step(7)
-        last.step(1)
+        while self.shelf.day_marks.get(OF) != dict.fromkeys(range(OF), END // 1440):
+            last.step(1)
         zombie.cut_off_in = 1 << 30
         while zombie.step_cut_off is not None:
             zombie.step(0)
 
+
+END = 100_000
+"""A minute beyond all of a schedule."""
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "240"))
 
@@ -684,7 +762,9 @@ def run_schedule(seed: int) -> None:
     for pane_key, count in closed.items():
         assert count in possible_counts(world, pane_key), f"{pane_key} was closed without what had been sent before"
     # Whether a row says that it is final follows from who wrote it last; the views go by the floors.
-    assert world.shelf.floors == dict.fromkeys(range(OF), 10_000)
+    assert world.shelf.floors == dict.fromkeys(range(OF), END)
+    days = {(name, minute // 1440) for name, minute in world.shelf.minutes}
+    assert world.shelf.days == {key: day_of(world.shelf, *key) for key in days}
 
 
 def possible_counts(world: World, pane_key: PaneKey) -> set[int]:

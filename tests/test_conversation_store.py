@@ -42,7 +42,7 @@ def made(request: pytest.FixtureRequest) -> Iterable[Made]:
     migrate(settings)
     store = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
     with ClickHouse(settings) as client:
-        yield store, lambda cells: _insert(client, cells)
+        yield store, lambda cells: insert_cells(client, cells)
     store.close()
 
 
@@ -116,7 +116,7 @@ def _sketched() -> dict[Any, Any]:
     return rows_of((fold := ConversationFold()).add_up(fold.add_cells(as_cells(CELLS[-1:])).groups))
 
 
-def _insert(client: ClickHouse, cells: list[Cell]) -> None:
+def insert_cells(client: ClickHouse, cells: list[Cell]) -> None:
     client.insert(
         "conversation_posts",
         {

@@ -10,17 +10,23 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.exclusive import exclusive
 from pipeline.dead_letters import DeadLetter
-from pipeline.errors import CheckFailed, SettingsError
+from pipeline.errors import CheckFailed, SettingsError, Unavailable
 from pipeline.observability.metrics import WorkerMetrics
+from pipeline.privacy.erased_hashes import ErasureKey
 from pipeline.settings import Settings
 from pipeline.topic_reader import TopicRecord
 from processors.columnar.hashing import Hasher
 from processors.commands import recount
+from processors.conversation.days.store import ClickHouseDays
 from processors.engagement.job import EngagementJob
 from processors.engagement.ports import EngagementPorts
-from processors.engagement.read_through import RETIRED_LOOK_SECONDS
+from processors.engagement.read_through import RETIRED_LEASE_SECONDS, RETIRED_LOOK_SECONDS
 from processors.engagement.store import ClickHouseLog
+from processors.erasure.check import look_for_leftovers
+from processors.erasure.command import open_erasure
+from processors.erasure.people import People
 from processors.retention import hourly
 from processors.retention.commands import retain
 from processors.retention.hourly import HourlyRetention
@@ -28,6 +34,7 @@ from processors.retention.policy import RetentionPolicy
 from processors.retention.retention import RETENTION_STEPS, Retention, Retired
 from processors.runtime.records import Run
 from tests.end_to_end.checks import environment_of
+from tests.rolled_days import roll_days
 
 DAY = 86_400
 NOW = int(time.time())
@@ -57,14 +64,22 @@ class House:
         for log in self._logs:
             log.close()
 
-    def feed(self, job: EngagementJob, *events: dict[str, Any], after: float = 0) -> None:
-        """Has the job process these events `after` seconds."""
+    def feed(
+        self,
+        job: EngagementJob,
+        *events: dict[str, Any],
+        after: float = 0,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        """Has the job process these events `after` seconds, or by a clock of the test; in one batch with a clock."""
+        runs = []
         for event in events:
             self._offset += 1
             value = json.dumps(event).encode()
             record = TopicRecord("x", 0, self._offset, NOW * 1000, event["post_id"].encode(), value, ())
-            run = Run(f"x.{event['kind']}s", event["kind"], 0, [record])
-            assert job.process([run], Event(), lambda: time.time() + after)
+            runs.append(Run(f"x.{event['kind']}s", event["kind"], 0, [record]))
+        for batch in [runs] if now else [[run] for run in runs]:
+            assert job.process(batch, Event(), now or (lambda: time.time() + after))
 
     def rows(self, table: str, post_id: str) -> int:
         found = self.client.select(f"SELECT count() FROM {table} FINAL WHERE post_id = '{post_id}'")
@@ -83,6 +98,10 @@ class House:
 
     def run(self, wait: Callable[[float], bool] = lambda seconds: True) -> Retired:
         return self.retention().run(NOW, wait)
+
+    def roll_days(self) -> None:
+        """Rolls all days before today up."""
+        roll_days(self.client, NOW // DAY)
 
     def recount(self, *arguments: str) -> int:
         result = CliRunner().invoke(recount, [*arguments, "--json"])
@@ -115,6 +134,7 @@ def house(tables: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
         house = House(tables, client)
         house.feed(house.job(), *OLD, *FRESH)
         house.recount()  # adds up the minutes of conversations
+        house.roll_days()
         yield house
         house.close()
 
@@ -130,7 +150,8 @@ def assert_gone(house: House) -> None:
 
 def test_whole_posts_go_and_all_else_stays(house: House) -> None:
     minutes = "SELECT conversation, minute, comments, voices FROM conversation_minutes_v ORDER BY ALL"
-    before = house.client.select(minutes)
+    days = "SELECT * FROM conversation_days_v ORDER BY conversation, day"
+    before, before_days = house.client.select(minutes), house.client.select(days)
     assert house.retention().preview(NOW) == Retired(marked=1, gone=1)
     assert house.states() == {}
     assert house.run() == Retired(marked=1, gone=1)
@@ -138,6 +159,20 @@ def test_whole_posts_go_and_all_else_stays(house: House) -> None:
     assert house.run() == Retired()
     assert house.recount() == 0
     assert house.client.select(minutes) == before
+    assert house.client.select(days) == before_days
+
+
+def test_days_that_nobody_has_rolled_up_keep_their_rows(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGAGEMENT_RETENTION_POSTS_DAYS", "30")
+    house.client.execute("TRUNCATE TABLE conversation_day_marks")
+    ClickHouseDays(house.client).mark([0], 1, NOW // DAY - 45)
+    assert house.run() == Retired()
+    said = CliRunner().invoke(retain, ["--dry-run"]).stderr
+    until = time.strftime("%Y-%m-%d", time.gmtime(NOW - 45 * DAY))
+    assert said == f"rows from {until} on stay until workers have rolled the days of conversations up\n"
+    house.roll_days()
+    assert house.run() == Retired(marked=1, gone=1)
+    assert_gone(house)
     assert_gone(house)
 
 
@@ -214,6 +249,47 @@ def test_what_a_cut_off_owner_stores_later_goes_with_the_next_run(house: House) 
     assert house.of("old") == [False] * len(OF_POSTS)
     assert house.recount("--check") == 0
     assert house.client.select("SELECT likes FROM post_metrics FINAL WHERE post_id = 'old'") == [[2]]
+
+
+def test_an_owner_that_was_stopped_looks_before_it_stores(house: House) -> None:
+    job = house.job()
+    house.feed(job, event("old", "like", 2, 40))  # a duplicate, which brings the post into memory
+    house.run()
+    # The process is stopped between the look at the beginning of a batch and the first row that is stored.
+    begun = time.time()
+    moments = iter([begun, begun + RETIRED_LEASE_SECONDS + 1])
+    house.feed(job, LATE, event("fresh", "like", 3, 0), now=lambda: next(moments, begun + 1000))
+    [letter] = house.dead
+    assert "the post has gone" in letter.reason
+    assert house.client.select("SELECT likes FROM post_metrics FINAL WHERE post_id = 'fresh'") == [[2]]
+    house.recount()
+    assert_gone(house)
+
+
+def test_names_leave_the_last_row_of_a_post_that_has_gone(house: House) -> None:
+    who = "did:plc:forgotten7xyz"
+    naming = {"mentions": [who, "acme"], "links": [f"https://bsky.app/profile/{who}", "https://example.com/kept"]}
+    house.feed(house.job(), event("naming", "post", 3, 45, **naming), event("naming", "like", 4, 45))
+    house.recount()
+    assert house.run().gone == 2
+    people, key = People.of([who], None), ErasureKey("0123456789abcdef" * 2)
+    for _ in range(2):
+        with open_erasure(house.settings, key, people, 30, lambda line: None) as erasure:
+            assert erasure.run().refolded == 0
+    facts = "SELECT mentions, links FROM posts FINAL WHERE post_id = 'naming'"
+    assert house.client.select(facts) == [[["acme"]], [["https://example.com/kept"]]]
+    assert house.client.select("SELECT DISTINCT message FROM carry_over") == [["url:https://example.com/kept"]]
+    assert house.client.select("SELECT likes FROM post_metrics FINAL WHERE post_id = 'naming'") == [[1]]
+    assert look_for_leftovers(house.settings, key, people).flaws == []
+
+
+def test_old_posts_stay_while_people_are_erased(house: House) -> None:
+    with exclusive(house.settings, 0, lambda seconds: False):
+        with pytest.raises(Unavailable, match="another program erases people"):
+            house.run(lambda seconds: seconds > 1)
+        assert house.of("old") == [True] * len(OF_POSTS)
+    house.run()
+    assert_gone(house)
 
 
 def test_posts_whose_rows_were_just_written_are_left_alone(house: House) -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pipeline.errors import Unavailable
 from pipeline.observability.health import WatchdogPolicy, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
+from pipeline.privacy.erased_hashes import ErasedHashes, ErasureKey
 from pipeline.settings import Settings
 from processors.spikes.detection.state import CONVERSATION_KINDS, DAY_MINUTES
 from processors.spikes.live import LiveDetection
@@ -54,6 +55,26 @@ def test_rows_are_stored_before_and_after_the_message() -> None:
     assert shelf.messages == [row]
     assert version & 1
     assert version >> 8 == minute_of(row["as_of"]) == START + AT + 1
+
+
+def test_an_open_spike_of_an_erased_author_is_told_no_more() -> None:
+    """The memory may hold it: a monitor reads its history anew while the erasure has yet to delete it."""
+    key, author = ErasureKey("0123456789abcdef" * 2), "author:x/ann"
+    for account, told in (("bob", {"opened", "resolved"}), ("ann", {"opened"})):
+        shelf = SpikeShelf()
+        shelf.closings = {(author, START + number): count for number, count in enumerate(QUIET)}
+        monitor = monitor_on(FakeSpikes(shelf))
+        monitor.load({0: START + AT}, 1)
+        monitor.on_closed(START + AT, [author], [60])
+        monitor.publish(START + AT + 1, lambda action: action())
+        rows = deepcopy(shelf.rows)
+        assert [message["state"] for message in shelf.messages] == ["opened"]
+        shelf.closings[author, START + AT] = 60
+        monitor.erased = ErasedHashes(key, {"actor": key.hashes([account]).tolist()})
+        monitor.load({0: START + AT + 1}, 1)
+        monitor.publish(START + AT + 500, lambda action: action())
+        assert {message["state"] for message in shelf.messages} == told
+        assert (shelf.rows == rows) is (account == "ann")
 
 
 def test_an_early_opening_is_sent_again_under_its_key_once_its_minute_has_closed() -> None:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.ddl import render
+from pipeline.clickhouse.shards import each_shard
 from pipeline.settings import Settings
 
 HIDDEN_SHARE: Final = 0.1
@@ -21,7 +22,10 @@ def delete_rows(
 
 def free_space(clickhouse: ClickHouse, settings: Settings, table: str) -> bool:
     """Frees the disk space of deleted rows, where they are more than HIDDEN_SHARE of the table: rewrites its parts.
-    Returns whether it did. Blocks. Raises Unavailable, Refused."""
+    Returns whether it did, on any shard. Blocks. Raises Unavailable, Refused."""
+    if settings.clickhouse_sharded:
+        shards = each_shard(settings, clickhouse, lambda its: _free_shard(its, table))
+        return sum(shards) > 0
     parts = "system.parts WHERE active AND database = currentDatabase() AND table = %(table)s"
     [[on_disk], [shown]] = clickhouse.select(
         f"SELECT (SELECT sum(rows) FROM {parts}), (SELECT count() FROM {table})", {"table": table}
@@ -31,3 +35,8 @@ def free_space(clickhouse: ClickHouse, settings: Settings, table: str) -> bool:
     sql = f"ALTER TABLE {{database}}.{table} {{cluster}} APPLY DELETED MASK SETTINGS mutations_sync = 2"
     clickhouse.execute(render(sql, settings))
     return True
+
+
+def _free_shard(settings: Settings, table: str) -> bool:
+    with ClickHouse(settings) as shard:
+        return free_space(shard, settings, table)

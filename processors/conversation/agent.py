@@ -1,16 +1,24 @@
 """The conversation agent: runs the conversation job and the spike detector in one thread, and reports memory."""
 
 import time
+from typing import Final
 
 from pipeline.privacy.erased_hashes import ErasedHashes
+from pipeline.privacy.erasure_store import ALLOW, COUNT, FOLD, REFUSE, ROLL
 from processors.conversation.fold import load_conversation_kernels
 from processors.conversation.job import ConversationJob
+from processors.erasure_watch import StepAhead
 from processors.runtime.agent_thread import AgentThread
 from processors.runtime.batch import Batch
 from processors.runtime.memory import MemoryBudget
 from processors.runtime.retry import GivenUp, StoreRetry
 from processors.spikes.detection.bank import load_spike_kernels
 from processors.spikes.live import LiveDetection
+
+CELLS_STAND: Final = (REFUSE, FOLD, ROLL, ALLOW)
+"""Steps of an erasure at which stored cells, and counts at closing that the spike detector has read, are those of the
+step before or are made right by a later one, so that the memory may stay. At COUNT cells are read again, but not the
+weeks of counts that the spike detector has in memory: these change after COUNT, and are read again when all is done."""
 
 
 class ConversationAgent:
@@ -43,7 +51,7 @@ class ConversationAgent:
 
     def _prepare(self) -> None:
         self._thread.verify()
-        self._job.erased = self._thread.erasures.erased
+        self._leave_out(self._thread.erasures.erased)
         self._thread.load_kernels(load_conversation_kernels)
         if self._spikes is not None:
             self._thread.load_kernels(load_spike_kernels)
@@ -60,21 +68,36 @@ class ConversationAgent:
         if self._spikes is not None:
             self._spikes.monitor.forget()
 
-    def _erase(self, erased: ErasedHashes) -> None:
+    def _take_up(self, erased: ErasedHashes, step: str) -> None:
+        self._leave_out(erased)
+        if step == COUNT:
+            self._job.read_again()
+        elif step not in CELLS_STAND:
+            self._empty()
+
+    def _leave_out(self, erased: ErasedHashes) -> None:
         self._job.erased = erased
-        self._empty()
+        if self._spikes is not None:
+            self._spikes.monitor.erased = erased
 
     def _process(self, batch: Batch) -> bool:
         self._retry.given_up = batch.given_up
-        try:
-            self._retry(lambda: self._thread.erasures.look(self._erase))
-        except GivenUp:
-            return False
+        while True:
+            try:
+                self._retry(lambda: self._thread.erasures.look(self._take_up))
+                is_done = self._process_and_publish(batch)
+            except GivenUp:
+                return False
+            except StepAhead:
+                continue  # the memory is emptied, and the batch begun anew
+            self._note_memory()
+            return is_done
+
+    def _process_and_publish(self, batch: Batch) -> bool:
         is_done = self._job.process(batch.runs, batch.given_up, time.time)
         self._thread.judge(self._job.judged)
         if self._spikes is not None:
             is_done = is_done and self._spikes.publish(self._job.closed_until, batch.given_up, batch.all_read)
-        self._note_memory()
         return is_done
 
     def _note_memory(self) -> None:

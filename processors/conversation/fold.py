@@ -5,6 +5,7 @@ cells change nothing. The fold keeps nothing but cells: the sum of a minute is c
 whenever it is asked for.
 """
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -87,6 +88,11 @@ class ConversationFold:
         self._channels.put(into, cells.channels[mask])
         self._voices.put(into, cells.voices[mask])
         return AddedCells(np.flatnonzero(np.bincount(groups)), len(into), len(cells) - len(into))
+
+    def add_blocks(self, blocks: Iterable[CellArrays]) -> None:
+        """Adds the cells of several blocks."""
+        for cells in blocks:
+            self.add_cells(cells)
 
     def outdated(self, groups: Array) -> Array:
         """Returns the given groups with cells of an older fold version. `recount` may have written such cells anew in

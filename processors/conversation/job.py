@@ -6,15 +6,14 @@ The order of storing makes a crash between any two steps harmless:
     1. dead letters; rows of conversation_minutes for the touched panes, as absolute as the known cells of each
     2. of closing minutes: conversation_minutes as final; conversation_closed, once, where there is no row yet
     3. conversation_marks: until which minute all is closed
-    4. the commit of the batch, by the caller of `process`
+    4. conversation_days: days that are closed, and again those of late cells; then conversation_day_marks (days/)
+    5. the commit of the batch, by the caller of `process`
 
 State is a cache of `conversation_posts`, which the engagement agent writes before it sends a cell. Memory holds the
-minutes from the floor (all minutes before it are closed) up to a ceiling. Cells of other minutes are read through and
-not kept.
+minutes from the floor (all before it are closed) up to a ceiling. Cells of other minutes are read through, not kept.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from threading import Event
 from typing import Final
 
@@ -27,12 +26,14 @@ from processors.conversation.closing.closed import ClosedOnce
 from processors.conversation.closing.closing import MinuteWriter
 from processors.conversation.closing.floors import floors_of_conversations, floors_of_partitions
 from processors.conversation.closing.watermarks import ReadWatermarks
+from processors.conversation.days.rolling import DayRolling
 from processors.conversation.decoding import DecodedCells, decode_cells
 from processors.conversation.fold import ConversationFold
+from processors.conversation.policy import ConversationPolicy
 from processors.conversation.ports import Audience, ConversationPorts
 from processors.conversation.rows import by_minute, open_columns
 from processors.runtime.records import Run
-from processors.runtime.retry import GivenUp, StoreRetry, WaitPolicy
+from processors.runtime.retry import GivenUp, StoreRetry
 
 NO_CEILING: Final = 1 << 40  # above every minute
 
@@ -45,17 +46,6 @@ CELLS_WEIGHED: Final = 4096
 PANES_AT_ONCE: Final = 20_000  # that one query reads
 
 
-@dataclass(frozen=True)
-class ConversationPolicy:
-    """Bounds of the conversation job. Beyond `open_cells` cells or `memory_bytes`, closed minutes leave memory, then
-    the latest open ones, until `keep_share` of the bound is left."""
-
-    open_cells: int = 2_000_000
-    memory_bytes: int = 384 << 20
-    keep_share: float = 0.5
-    waits: WaitPolicy = field(default_factory=WaitPolicy)
-
-
 class ConversationJob:
     """The conversations of some partitions, from records to closed minutes. Not thread-safe: one thread calls it."""
 
@@ -64,13 +54,13 @@ class ConversationJob:
         self._log, self._closings, self._audience = ports.log, ports.closings, ports.audience
         self._write_dead_letters, self._metrics = ports.write_dead_letters, ports.metrics
         self._retry = StoreRetry(self._policy.waits, ports.on_store)
+        self._days = DayRolling(ports.days, self._retry, self._policy.rolled_at_once, ports.after_step)
         self._judged_records = self._dead_records = 0
         self.erased = NOTHING_ERASED
         self.assign((), 1)
 
     def assign(self, partitions: Iterable[int], of: int) -> None:
-        """Makes these partitions, out of `of`, the job's own. There are as many source partitions. Empties the memory;
-        the first batch reads it again."""
+        """Makes these partitions, out of `of` as of the sources, the job's own. Empties memory until a batch comes."""
         self._partitions, self._of = tuple(sorted(partitions)), of
         self.fold = ConversationFold()
         self._floors: dict[int, int] | None = None
@@ -80,9 +70,19 @@ class ConversationJob:
         self._forgotten_until = 0  # earlier minutes have left memory
         self._cell_bytes = CELL_BYTES
         self._shown: int | None = None
+        self._told: dict[int, int] | None = None  # the floors up to which the audience knows of every minute
         self._closed = ClosedOnce(self._closings, self._retry)
+        self._days.assign(self._partitions, of)
         self._writer = MinuteWriter(self._ports, self._retry, self._closed)
         self._metrics.set_conversations(0, 0, float("nan"))  # an owner of nothing shows no age
+
+    def read_again(self) -> None:
+        """Empties the memory of cells and minutes, which other hands have changed. The watermarks that were read stay,
+        and what the audience knows, unless minutes were closed of which it was not told: the last batch was given up,
+        or another owner went on."""
+        told, watermarks = self._told, self._watermarks
+        self.assign(self._partitions, self._of)
+        self._told, self._watermarks = told, watermarks
 
     def process(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
         """Folds and stores a batch, which may be empty. Returns True once all of the batch is stored and every minute
@@ -96,14 +96,19 @@ class ConversationJob:
         try:
             self._load()
             self._closed.check_in(now())
+            self._told = None
             self._store_minutes(self._decode(runs))
             self._close()
+            self._told = dict(self._floors or {})
+            self._days.advance(self.closed_until or 0)
         except GivenUp:
             # The memory stays: all of it is stored as cells, and the batch touches the same panes when it comes again.
             return False
         if self._audience is not None and self.closed_until != self._shown:
             self._show_next(self._audience)
-        self._report(now())
+        watermark = self._watermarks.least
+        age = float("nan") if watermark is None else now() - watermark / 1e6
+        self._metrics.set_conversations(len(self.fold), self.fold.minutes, age)
         return True
 
     @property
@@ -113,7 +118,7 @@ class ConversationJob:
 
     @property
     def closed_until(self) -> int | None:
-        """The minute before which all minutes of the owned partitions are closed; None before the first batch."""
+        """The minute before which all owned minutes are closed; None before the first batch."""
         return min(self._floors.values()) if self._floors else None
 
     @property
@@ -127,15 +132,16 @@ class ConversationJob:
         if self._floors is not None:
             return
         self.fold = ConversationFold()
-        stored = self._retry(self._closings.watermarks)
-        self._watermarks = ReadWatermarks(self._partitions, self._of, stored)
+        self._watermarks.note_stored(self._retry(self._closings.watermarks))
         known = self._retry(lambda: self._closings.floors(self._partitions))
         floors = {partition: known.get(partition, 0) for partition in self._partitions}
         self._loaded = dict(floors)
         self._ceiling = min(floors.values())
         self._raise_ceiling(floors)
         self._closed.load(self._partitions, self._of, min(floors.values()))
-        self._retry(lambda: self._ports.on_load(floors, self._of))
+        self._days.load()
+        if floors != self._told:
+            self._retry(lambda: self._ports.on_load(floors, self._of))
         self._floors = floors
 
     def _raise_ceiling(self, floors: dict[int, int]) -> None:
@@ -203,6 +209,7 @@ class ConversationJob:
             if is_cold.any():
                 self._store_cold_minutes(cells.where(is_cold), is_late[is_cold])
         self._ports.after_step("minutes")
+        self._days.roll_late(cells, decoded.partitions)
         if self._audience is not None and len(minutes):
             self._audience.on_open(*open_columns(minutes.where(~is_final & (minutes.minute >= until))))
         if len(self.fold) > self._most_cells:
@@ -228,7 +235,7 @@ class ConversationJob:
         for start in range(0, len(distinct), PANES_AT_ONCE):
             wanted = distinct[start : start + PANES_AT_ONCE]
             fold = ConversationFold()
-            self._retry(lambda wanted=wanted, fold=fold: _add_all(fold, self._log.of_panes(wanted)))  # type: ignore[misc]
+            self._retry(lambda wanted=wanted, fold=fold: fold.add_blocks(self._log.of_panes(wanted)))  # type: ignore[misc]
             chosen = set(wanted)
             mask = np.array([pane_key in chosen for pane_key in pane_keys], np.bool_)
             minutes = fold.add_up(fold.add_cells(cells.where(mask)).groups)
@@ -288,13 +295,3 @@ class ConversationJob:
         if len(gone := self.fold.since(minute)):
             self.fold.drop(gone)
             self._ceiling = min(self._ceiling, minute)
-
-    def _report(self, now: float) -> None:
-        watermark = self._watermarks.least
-        age = float("nan") if watermark is None else now - watermark / 1e6
-        self._metrics.set_conversations(len(self.fold), self.fold.minutes, age)
-
-
-def _add_all(fold: ConversationFold, blocks: Iterable[CellArrays]) -> None:
-    for cells in blocks:
-        fold.add_cells(cells)

@@ -7,7 +7,7 @@ Refused.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import Unavailable
@@ -70,6 +70,51 @@ class MinuteRows(Protocol):
         ...
 
 
+class DayPart(NamedTuple):
+    """The days from `first` on and before `end`, counted from 1970; of their conversations those behind `after`, up to
+    `upto` and with it, in the order of their bytes. An empty text is no bound."""
+
+    first: int
+    end: int
+    after: str = ""
+    upto: str = ""
+    is_empty: bool = False
+    """Whether no minute of the days was stored."""
+
+
+class DayStore(Protocol):
+    """The store of days of conversations, which rolls them up from the stored minutes and cells. Days are counted from
+    1970."""
+
+    def rolled(self, partitions: Sequence[int], of: int) -> Mapping[int, int]:
+        """Reads the first day that is not rolled up, by partition. A partition without a mark is missing, and so is one
+        whose mark is of another number of partitions than `of`: other conversations belonged to it."""
+        ...
+
+    def day_sizes(self, partitions: Sequence[int], of: int, first: int, end: int) -> tuple[Array, Array]:
+        """Returns the days with first <= day < end that have minutes of the given partitions, out of `of`, in order,
+        and the number of these minutes of each day, or a larger number."""
+        ...
+
+    def day_bounds(self, partitions: Sequence[int], of: int, first: int, end: int, parts: int) -> list[str]:
+        """Returns at most `parts` - 1 different conversations, in order, at which the minutes of such days are to be
+        split into about equal parts."""
+        ...
+
+    def roll(self, partitions: Sequence[int], of: int, part: DayPart) -> None:
+        """Stores the days of a part, of the conversations of these partitions, out of `of`. A day that retention has
+        touched stays as it was stored first."""
+        ...
+
+    def roll_again(self, keys: Sequence[tuple[str, int]]) -> None:
+        """Stores these days again, each a conversation and a day, unless retention has touched the day."""
+        ...
+
+    def mark(self, partitions: Sequence[int], of: int, until: int) -> None:
+        """Stores that the days before `until` are rolled up in these partitions, out of `of`."""
+        ...
+
+
 class Audience(Protocol):
     """A listener to the counts of conversations, such as a detector. Its methods are called after the counts are
     stored, and must not block for long."""
@@ -102,6 +147,7 @@ class ConversationPorts:
     log: CellLog
     closings: Closings
     rows: MinuteRows
+    days: DayStore
     write_dead_letters: Callable[[Sequence[DeadLetter]], None]
     metrics: WorkerMetrics
     audience: Audience | None = None

@@ -82,8 +82,7 @@ def recount_minutes(
     for since, until in minute_windows(*cells.sizes([0], 1, 0), _CELLS_AT_ONCE, _LAST_MINUTE):
         present = _plain(stored.rows(since, until))
         fold = ConversationFold()
-        for part in cells.window([0], 1, since, until):
-            fold.add_cells(part)
+        fold.add_blocks(cells.window([0], 1, since, until))
         minutes = fold.add_up(fold.between(0, until))
         expected: Columns = minute_columns(minutes, np.ones(len(minutes), np.bool_), final=True)
         is_whole = _with_all_cells(expected, present, floor)

@@ -39,34 +39,30 @@ WITH cells AS (
     FROM {CONVERSATION_POSTS.name} FINAL
     PREWHERE minute >= toDateTime(%(since)s, 'UTC') AND minute < toDateTime(%(until)s, 'UTC') AND {{only}}
 ), told AS (
-    SELECT post_id, kind, action, event_id, target_id, toStartOfMinute(toDateTime(occurred_at, 'UTC')) AS minute,
-           toDateTime64(received_at, 3, 'UTC') AS received
+    SELECT post_id, kind, action, toStartOfMinute(toDateTime(occurred_at, 'UTC')) AS minute,
+           toDateTime64(received_at, 3, 'UTC') AS received,
+           if(kind = 'comment', if(action = 'add', event_id, target_id), '') AS target
     FROM {EVENTS.name} FINAL
     WHERE post_id IN (SELECT post_id FROM cells) AND kind IN ('post', 'comment')
         AND NOT ({_TOMBSTONE_OF_COMMENT})
 ), own AS (
     SELECT post_id, max(received) AS received FROM told WHERE kind = 'post' GROUP BY post_id
-), comments AS (
-    SELECT post_id, minute, count() AS added, countIf(received > minute + %(in_time)s) AS late
-    FROM told WHERE kind = 'comment' AND action = 'add' GROUP BY post_id, minute
-), latest AS (
-    SELECT post_id, if(action = 'add', event_id, target_id) AS target, max(received) AS received
-    FROM told WHERE kind = 'comment' GROUP BY post_id, target
-), retractions AS (
-    SELECT told.post_id AS post_id, told.minute AS minute, count() AS taken_back,
-           countIf(latest.received > told.minute + %(in_time)s) AS late
-    FROM told JOIN latest ON told.post_id = latest.post_id AND told.target_id = latest.target
-    WHERE told.kind = 'comment' AND told.action = 'retract' GROUP BY post_id, minute
+), reactions AS (
+    SELECT post_id, minute, countIf(action = 'add') AS added,
+           countIf(action = 'add' AND received > minute + %(in_time)s) AS late,
+           countIf(action = 'retract') AS taken_back,
+           countIf(action = 'retract' AND latest > minute + %(in_time)s) AS taken_back_late
+    FROM (SELECT *, max(received) OVER (PARTITION BY post_id, target) AS latest FROM told WHERE kind = 'comment')
+    GROUP BY post_id, minute
 ), bounds AS (
     SELECT cells.conversation AS conversation, cells.minute AS minute,
-           sum(if(own.received > cells.minute + %(in_time)s, -toInt64(retractions.taken_back),
-                  cells.part - comments.late - retractions.late)) AS least,
-           sum(if(own.received > cells.minute + %(in_time)s, toInt64(comments.added) + 1,
-                  cells.part + retractions.late)) AS most
+           sum(if(own.received > cells.minute + %(in_time)s, -toInt64(reactions.taken_back),
+                  cells.part - reactions.late - reactions.taken_back_late)) AS least,
+           sum(if(own.received > cells.minute + %(in_time)s, toInt64(reactions.added) + 1,
+                  cells.part + reactions.taken_back_late)) AS most
     FROM cells
     LEFT JOIN own ON cells.post_id = own.post_id
-    LEFT JOIN comments ON cells.post_id = comments.post_id AND cells.minute = comments.minute
-    LEFT JOIN retractions ON cells.post_id = retractions.post_id AND cells.minute = retractions.minute
+    LEFT JOIN reactions ON cells.post_id = reactions.post_id AND cells.minute = reactions.minute
     GROUP BY conversation, minute
 ), closed AS (
     SELECT conversation, minute, toInt64(count) AS count FROM {CONVERSATION_CLOSED.name} FINAL

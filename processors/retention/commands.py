@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Final
 
 import click
@@ -11,7 +12,7 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import verify_tables
 from pipeline.errors import SettingsError
 from pipeline.settings import load_settings
-from processors.retention.policy import RetentionPolicy, retention_policy
+from processors.retention.policy import RetentionPolicy, cut, retention_policy
 from processors.retention.retention import Retention, Retired
 
 NOTHING_SET: Final = (
@@ -37,8 +38,17 @@ def retain(dry_run: bool, as_json: bool) -> None:
     with ClickHouse(settings) as clickhouse:
         verify_tables(clickhouse)
         retention = Retention(clickhouse, settings, policy)
+        _warn_of_open_days(retention.rolled_until(), policy)
         retired = retention.preview(time.time()) if dry_run else retention.run(time.time(), _wait)
     click.echo(json.dumps(asdict(retired)) if as_json else _said(retired, policy, dry_run))
+
+
+def _warn_of_open_days(rolled_until: int, policy: RetentionPolicy) -> None:
+    """Says where days of conversations that nobody has rolled up hold rows back."""
+    days = [days for days in (policy.posts_days, policy.conversations_days) if days is not None]
+    if days and rolled_until < cut(time.time(), min(days)):
+        since = f"{datetime.fromtimestamp(rolled_until, UTC):%Y-%m-%d}"
+        click.echo(f"rows from {since} on stay until workers have rolled the days of conversations up", err=True)
 
 
 def _wait(seconds: float) -> bool:

@@ -1,7 +1,8 @@
 """Deletes posts, minutes of conversations and history that are older than the retention.
 
 A post goes whole (law 4): its events, panes, cells and history. Its last rows of post_metrics, posts and carry_over
-stay, and so do known_posts, by which workers know that it was there. The steps of a post:
+stay, and so do known_posts, by which workers know that it was there. Days of conversations stay too, with the voices of
+those days: so rows of a day are deleted only once it is rolled up (conversation_day_marks). The steps of a post:
 
     1. the floor is raised: `recount` compares no sum that rests on cells of before
     2. the post is `marked`: workers forget it, and refuse events that come from now on (dead letters)
@@ -10,16 +11,19 @@ stay, and so do known_posts, by which workers know that it was there. The steps 
     5. it has `gone`
 
 A step may be repeated, and the next run goes on behind the last one that was done. A post never leaves `going` or
-`gone` again: what an owner that was cut off stores later is deleted by the next run. Two runs at once do the same.
+`gone` again: what an owner that was cut off stores later is deleted by the next run. Rows are deleted by one program at
+a time, a run of retention or an erasure (pipeline/clickhouse/exclusive.py).
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from deploy.clickhouse.days.rolled import ROLLED_UNTIL
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.ddl import render
 from pipeline.clickhouse.deletion import delete_rows, free_space
+from pipeline.clickhouse.exclusive import exclusive
 from pipeline.settings import Settings
 from processors.retention.policy import RetentionPolicy, cut
 from schemas.tables import (
@@ -48,11 +52,14 @@ _OLD: Final = (
     f"FROM {POST_METRICS.name} FINAL WHERE as_of < toDateTime(%(cut)s, 'UTC') "
     "AND stored_at <= now64(3) - toIntervalMillisecond(%(quiet_ms)s) "
     "AND modulo(cityHash64(post_id), %(slices)s) = %(slice)s AND post_id NOT IN "
-    f"(SELECT post_id FROM {RETIRED_POSTS.name} FINAL WHERE state != 'kept' "
+    f"(SELECT post_id FROM {{database}}.{RETIRED_POSTS.name} FINAL WHERE state != 'kept' "
     "AND modulo(cityHash64(post_id), %(slices)s) = %(slice)s)"
 )
 _SLICE_POSTS: Final = 2_000_000
 """Retired posts that the server compares with at once: some 200 MB of ids."""
+
+EXCLUSIVE_SECONDS: Final = 300.0
+"""How long a run waits for the end of an erasure, or of another run."""
 
 _STRAGGLER_DAYS: Final = 2
 """How far back a run looks for rows that were stored after their post had gone."""
@@ -101,7 +108,7 @@ class Retention:
             posts = sum(self._count(f"SELECT count() {_OLD}", bounds) for bounds in slices)
             posts += self._count_states("state IN ('marked', 'going')")
         if policy.conversations_days is not None:
-            minutes = self._count_before(CONVERSATION_MINUTES, "minute", cut(now, policy.conversations_days))
+            minutes = self._count_before(CONVERSATION_MINUTES, "minute", self._cut(now, policy.conversations_days))
         if policy.history_days is not None:
             history = self._count_before(POST_HISTORY, "as_of", cut(now, policy.history_days))
         return Retired(posts, 0, posts, minutes, history)
@@ -109,17 +116,26 @@ class Retention:
     def run(self, now: float, wait: Callable[[float], bool]) -> Retired:
         """Deletes what is too old. `wait` sleeps for some seconds and returns False where the run has to end; posts
         that are marked by then go with the next run."""
-        done = self._delete_by_age(now)
+        with exclusive(self._settings, EXCLUSIVE_SECONDS, wait):
+            done = self._delete_by_age(now)
         while self._policy.posts_days is not None:
             part = self._mark(now, self._policy.posts_days)
             if self._count_states("state = 'marked'") and not wait(self._policy.grace_seconds):
                 return done.plus(part)
-            done = done.plus(part).plus(self._delete_posts())
+            with exclusive(self._settings, EXCLUSIVE_SECONDS, wait):
+                done = done.plus(part).plus(self._delete_posts())
             if part.marked < self._policy.at_once:
                 break
         for table in (*OF_POSTS, *OF_CONVERSATIONS):
             free_space(self._clickhouse, self._settings, table.name)
         return done
+
+    def rolled_until(self) -> int:
+        """Reads the start of the first day that is not rolled up in every partition, in seconds since 1970."""
+        return self._count(f"SELECT toUnixTimestamp({ROLLED_UNTIL})")
+
+    def _cut(self, now: float, days: float) -> int:
+        return min(cut(now, days), self.rolled_until())
 
     def _mark(self, now: float, days: float) -> Retired:
         marked = 0
@@ -172,7 +188,7 @@ class Retention:
     def _delete_by_age(self, now: float) -> Retired:
         minutes = history = 0
         if self._policy.conversations_days is not None:
-            until = cut(now, self._policy.conversations_days)
+            until = self._cut(now, self._policy.conversations_days)
             if minutes := self._count_before(CONVERSATION_MINUTES, "minute", until):
                 self._raise_floor("conversations", until)
             for table in OF_CONVERSATIONS:
@@ -187,7 +203,7 @@ class Retention:
     def _slices(self, now: float, days: float) -> Iterator[dict[str, int]]:
         """Yields the parameters of _OLD for one slice of the posts after the other."""
         slices = 1 + self._count(f"SELECT count() FROM {RETIRED_POSTS.name}") // _SLICE_POSTS
-        bounds = {"cut": cut(now, days), "quiet_ms": int(self._policy.quiet_seconds * 1000), "slices": slices}
+        bounds = {"cut": self._cut(now, days), "quiet_ms": int(self._policy.quiet_seconds * 1000), "slices": slices}
         yield from (bounds | {"slice": number} for number in range(slices))
 
     def _raise_floor(self, kind: str, until: int) -> None:
@@ -216,8 +232,8 @@ class Retention:
         return int(self._clickhouse.select(render(sql, self._settings), parameters)[0][0])
 
 
-def retention_floors(clickhouse: ClickHouse) -> dict[str, int]:
-    """Returns how far rows may be gone, by kind of RETENTION_FLOORS, in seconds since 1970. Blocks. Raises Unavailable,
-    Refused."""
-    columns = clickhouse.select(f"SELECT kind, toUnixTimestamp(max(floor)) FROM {RETENTION_FLOORS.name} GROUP BY kind")
-    return dict(zip(*columns, strict=True)) if columns else {}
+def minutes_floor(clickhouse: ClickHouse) -> int:
+    """Returns the first second, since 1970, from which on retention has left all minutes of conversations. Blocks.
+    Raises Unavailable, Refused."""
+    floor = f"SELECT toUnixTimestamp(max(floor)) FROM {RETENTION_FLOORS.name} WHERE kind IN ('posts', 'conversations')"
+    return int(clickhouse.select(floor)[0][0])

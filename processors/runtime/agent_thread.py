@@ -63,8 +63,12 @@ class ErasureSteps(Protocol):
         """Sets the owned partitions."""
         ...
 
-    def look(self, take_up: Callable[[ErasedHashes], None]) -> None:
-        """Has the agent take up a new step, which empties its memory. Raises SettingsError, Unavailable, Refused."""
+    def look(self, take_up: Callable[[ErasedHashes, str], None]) -> None:
+        """Has the agent take up a new step, by its name. Raises SettingsError, Unavailable, Refused."""
+        ...
+
+    def break_off(self) -> None:
+        """Raises StepAhead where a new step has come, and Refused."""
         ...
 
 

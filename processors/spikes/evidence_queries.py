@@ -119,13 +119,13 @@ def voices_of_a_day_query() -> str:
 def _voices(heard: str) -> str:
     """Returns SQL: voices and channels of each span. Where a sketch is among the sets, voices are those below the least
     theta, divided by the theta's share of all hashes (Dasgupta et al. 2016)."""
-    least = f"min(if(voices_exact = 0 AND notEmpty(voices), arrayMax(voices), {NO_THETA}))"
+    # A window, because a subquery of its own for the thetas would read all cells again.
+    least = f"min(if(voices_exact = 0 AND notEmpty(voices), arrayMax(voices), {NO_THETA})) OVER (PARTITION BY number)"
     return (
-        f"{heard}, thetas AS (SELECT number, {least} AS theta FROM heard GROUP BY number) "
-        "SELECT number, span, "
+        f"{heard} SELECT number, span, "
         f"uniqCombined64Array(arrayFilter(voice -> voice < theta OR theta = {NO_THETA}, voices)) "
         f"/ if(any(theta) = {NO_THETA}, 1., any(theta) / {NO_THETA + 1}.), uniqCombined64Array(channels) "
-        "FROM heard INNER JOIN thetas USING (number) GROUP BY number, span"
+        f"FROM (SELECT number, span, {_SETS}, {least} AS theta FROM heard) GROUP BY number, span"
     )
 
 

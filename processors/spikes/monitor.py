@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import Final, Protocol, TypeVar
 
 from pipeline.observability.spike_metrics import SpikeMetrics
+from pipeline.privacy.erased_hashes import NOTHING_ERASED
 from processors.columnar.partitioning import partitions_of
 from processors.spikes.alert_message import alert_of
 from processors.spikes.detection.life import EARLY, RANKS, Change
@@ -83,7 +84,8 @@ class SpikeMonitor:
         policy: MonitorPolicy | None = None,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_progress` is called at every step forward: reading the history again may last longer than any batch."""
+        """`on_progress` is called at every step forward: reading the history again may last longer than any batch. What
+        it raises breaks `load` and `publish` off, and both may be called again."""
         self._history, self._evidence, self._store, self._alerts = (
             ports.history,
             ports.evidence,
@@ -91,6 +93,7 @@ class SpikeMonitor:
             ports.alerts,
         )
         self._metrics, self._policy, self._on_progress = metrics, policy or MonitorPolicy(), on_progress
+        self.erased = NOTHING_ERASED
         self.forget()
 
     def forget(self) -> None:
@@ -282,9 +285,11 @@ class SpikeMonitor:
 
     def _has_news(self, change: Change) -> bool:
         """Tells whether the row of a change is not final yet. The change was not sent, or was sent before the end of
-        its minute, so that the final row can now replace the early one."""
+        its minute, so that the final row can now replace the early one. Nothing is told of a conversation
+        that an erasure deletes."""
         stored = self._stored.get(change.spike_id)
-        return stored is None or not stored.is_sent or stored.version < (change.version | 1) or self._has_more(change)
+        is_final = stored is not None and stored.is_sent and stored.version >= (change.version | 1)
+        return (not is_final or self._has_more(change)) and not self.erased.conversations([change.conversation])[0]
 
     def _has_more(self, change: Change) -> bool:
         """Tells whether an early opening was sent with a lesser count of the same open minute."""

@@ -59,6 +59,10 @@ def test_a_post_goes_whole_beside_a_worker_and_is_refused_for_good(settings: Set
         wait_for("post_metrics", "post_id = 'old' AND likes = 1 AND comments = 1", 1)
         wait_for("post_metrics", "post_id = 'fresh' AND likes = 1", 1)
 
+        today = int(time.time()) // DAY * DAY
+        wait_until(lambda: Retention(client, settings, POLICY).rolled_until() == today, 120, "days are not rolled up")
+        days = client.select("SELECT * FROM conversation_days_v WHERE day < today() ORDER BY conversation, day")
+        assert days[0]
         assert Retention(client, settings, POLICY).run(time.time(), lambda seconds: False).marked == 1
         time.sleep(POLICY.grace_seconds)  # the worker sees the mark, and forgets the post
         for step in ("decided", "deleted"):
@@ -77,6 +81,7 @@ def test_a_post_goes_whole_beside_a_worker_and_is_refused_for_good(settings: Set
         assert client.select("SELECT likes, comments FROM post_metrics FINAL WHERE post_id = 'old'") == [[1], [1]]
         assert client.select("SELECT state FROM retired_posts FINAL") == [["gone"]]
         assert worker.alive
+        assert client.select("SELECT * FROM conversation_days_v WHERE day < today() ORDER BY conversation, day") == days
         worker.end()
         workers.catch_up()
         assert_recounted(environment)

@@ -13,8 +13,8 @@ from processors.conversation.rows import minute_columns
 from processors.runtime.retry import StoreRetry
 from schemas.tables import CONVERSATION_MARKS, CONVERSATION_MINUTES
 
-CONVERSATION_STEPS: Final = ("minutes", "final", "closed", "marks")
-"""The steps of storing, in order. The last three belong to the closing of minutes alone."""
+CONVERSATION_STEPS: Final = ("minutes", "final", "closed", "marks", "days", "day_marks")
+"""The steps of storing, in order. After `minutes` come three for the closing of minutes, and two for that of days."""
 
 _MINUTES_AT_ONCE: Final = 200_000
 

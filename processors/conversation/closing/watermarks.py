@@ -11,11 +11,15 @@ _MINUTE_US: Final = 60_000_000
 class ReadWatermarks:
     """The newest watermark of each source partition, for each partition of conversations in which it was read. Pure."""
 
-    def __init__(self, partitions: Sequence[int], of: int, stored: Mapping[int, int] | None = None) -> None:
-        """`partitions` of conversations, out of `of`; there are as many source partitions. `stored`: watermarks by
-        source partition, in microseconds since 1970, which count in all partitions."""
+    def __init__(self, partitions: Sequence[int], of: int) -> None:
+        """`partitions` of conversations, out of `of`; there are as many source partitions."""
         self._partitions, self._of = tuple(partitions), of
-        self._by_partition = {partition: dict(stored or {}) for partition in partitions}
+        self._by_partition: dict[int, dict[int, int]] = {partition: {} for partition in partitions}
+
+    def note_stored(self, stored: Mapping[int, int]) -> None:
+        """Raises watermarks of sources, in microseconds since 1970, in all partitions."""
+        for watermarks in self._by_partition.values():
+            watermarks |= {source: max(watermarks.get(source, 0), watermark) for source, watermark in stored.items()}
 
     def note(self, partition: int, mark: Mark) -> None:
         """Raises the watermark of a source in the partition in which the mark was read, and only there: in each
