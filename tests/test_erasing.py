@@ -1,15 +1,20 @@
 """Who is meant by an account, what stands for an event, and which events of erased people are left out."""
 
+import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.clickhouse.client import ExternalTables
 from pipeline.errors import SettingsError
 from pipeline.privacy.erased_hashes import CHECK_TEXT, ErasedHashes, ErasureKey, on_channel
 from processors.engagement.decoding import DecodingPolicy, decode_events
 from processors.engagement.erased.erased_events import without_erased
-from processors.erasure.files import unpacked
-from processors.erasure.people import People
+from processors.erasure.check import Leftovers, search_server_logs
+from processors.erasure.files import holds, search_files, unpacked
+from processors.erasure.people import NEEDLES_AT_ONCE, People
 from processors.erasure.tombstones import Eraser
 from processors.runtime.records import Run
 from schemas.tables import CLEANED_VERSION, EVENTS, TOMBSTONE_VERSION
@@ -171,6 +176,22 @@ def test_events_that_come_again_are_left_out() -> None:
     assert not erased.names(b"p", dumps(told[2]).encode())
 
 
+@pytest.mark.parametrize("account", ['o"neil\\x', "ann🌻bee", "a.b*c+d(e", "%s_%%x", "émile\u2028x"])
+def test_accounts_with_quotes_emoji_and_patterns(account: str) -> None:
+    from json import dumps
+
+    meant = eraser(account)
+    for text in (account, f"as {account} says", dumps({"actor_id": account}), dumps(f"@{account}", ensure_ascii=False)):
+        assert meant.names(text), text
+    assert not meant.names(account.replace(account[1], "_", 1))
+    assert meant.cleaned({**EMPTY, "text": f"as {account} says"})["text"] == "as [erased] says"
+    hashes = {"check": KEY.hashes([CHECK_TEXT]).tolist(), "actor": KEY.hashes([account]).tolist()}
+    erased = ErasedHashes(KEY, hashes)  # type: ignore[arg-type]
+    for is_ascii in (False, True):
+        assert erased.names(None, dumps({"actor_id": account}, ensure_ascii=is_ascii).encode())
+    assert not erased.names(None, b'{"actor_id": "bob", "text": "\\ud800"}')
+
+
 def test_the_key_is_needed_where_people_were_erased() -> None:
     hashes = {"check": KEY.hashes([CHECK_TEXT]).tolist(), "actor": KEY.hashes([WHO]).tolist()}
     assert not ErasedHashes(None, {})
@@ -179,6 +200,61 @@ def test_the_key_is_needed_where_people_were_erased() -> None:
         with pytest.raises(SettingsError, match="ENGAGEMENT_ERASURE_KEY"):
             ErasedHashes(other, hashes)  # type: ignore[arg-type]
     assert "0123456789" not in repr(KEY)
+
+
+def test_an_account_within_the_name_of_somebody_else_is_no_hit() -> None:
+    others = {(b"", b"34"), (b"x", b".example")}
+    assert holds(b"\x0ddid:plc:abc12\x05other", WHO.encode(), others)
+    assert not holds(b"\x0fdid:plc:abc1234 and xdid:plc:abc12.example", WHO.encode(), others)
+    # A text may be followed by the length of the next one, which looks like a digit.
+    assert holds(b"\x0fdid:plc:abc1234\x0ddid:plc:abc120did", WHO.encode(), others)
+    assert holds(b"did:plc:abc1234", WHO.encode(), ())
+    assert not holds(b"nobody", WHO.encode(), ())
+
+
+def test_logs_of_the_server_are_searched_for_all_people() -> None:
+    """However many there are: a query takes some of them."""
+    people = People.of([f"did:plc:somebody{number:04}" for number in range(3 * NEEDLES_AT_ONCE)], None)
+
+    class Server:
+        said = f"SELECT 'did:plc:somebody{3 * NEEDLES_AT_ONCE - 1:04}'"
+
+        def select(self, sql: str, tables: ExternalTables | None = None) -> list[list[Any]]:
+            if tables is None:
+                return [["query_log"], [["query"]]]
+            needles = [text for (text,) in tables["needles"][1]]
+            assert len(needles) <= NEEDLES_AT_ONCE
+            return [[sum(text in self.said for text in needles)]]
+
+    found = Leftovers()
+    search_server_logs(Server(), people, found)  # type: ignore[arg-type]
+    assert found.server == {"query_log": 1}
+
+
+def test_files_that_a_merge_takes_away_meanwhile_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server rewrites its parts while they are looked through: a listed folder may be gone when its turn comes."""
+    for part in ("all_1_1_0", "all_2_2_0", "delete_tmp_all_1_1_0"):
+        (tmp_path / part / "inner.proj").mkdir(parents=True)
+        (tmp_path / part / "data.bin").write_bytes(WHO.encode())
+        (tmp_path / part / "inner.proj/data.bin").write_bytes(b"nobody")
+
+    class Server:
+        def select(self, sql: str) -> list[list[str]]:
+            return [[str(tmp_path), str(tmp_path / "never")]]
+
+    listed = os.scandir
+
+    def scandir(folder: str) -> Any:
+        if str(folder).endswith("delete_tmp_all_1_1_0"):
+            shutil.rmtree(folder)
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = search_files(Server(), [WHO.encode()], {})  # type: ignore[arg-type]
+    assert found.hits == [str(tmp_path / part / "data.bin") for part in ("all_1_1_0", "all_2_2_0")]
+    assert (found.files, found.unread) == (4, [])
 
 
 def test_files_are_unpacked_block_by_block() -> None:

@@ -37,7 +37,7 @@ from tests.truth import PostTruth, truth_of
 
 KINDS = ("like", "share", "comment", "post")
 POSTS = ("a", "b", "c", "d")
-SPREAD_NAME = re.compile("spread_|reproduction|forecast_|half_life_|rate_half_life_")
+SPREAD_NAME = re.compile("spread_|reproduction|forecast_|half_life_|life_|rate_half_life_")
 SPREAD = {column.name for column in POST_METRICS.columns if SPREAD_NAME.match(column.name)}
 URLS = ("https://u.example", "https://v.example/x", "w")
 PARTITIONS = 2

@@ -7,8 +7,9 @@ for.
 import json
 import os
 import re
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,15 +29,20 @@ from pipeline.embedded.clickhouse import DATABASE
 from pipeline.embedded.endpoints import StackEndpoints
 from pipeline.embedded.stack import Stack
 from pipeline.errors import Refused, SchemaDrift, SettingsError, Unavailable
+from pipeline.kafka.publisher import open_publisher
 from pipeline.settings import Settings, load_settings
-from schemas.tables import TABLES
+from processors.retention.policy import RetentionPolicy
+from processors.retention.retention import Retention, Retired
+from schemas.tables import TABLES, TOMBSTONE_VERSION
 from tests.end_to_end.checks import engagement, environment_of
 from tests.end_to_end.workers import Workers, wait_until
+from tests.rolled_days import roll_days
 from tests.sharded_clickhouse import CLUSTER, ShardedClickHouse
 
 SPREAD: Final = {"clickhouse_cluster": CLUSTER, "clickhouse_sharded": True}
-FED: Final = ("known_posts", "post_history", "post_metrics_active")
+FED: Final = ("known_posts", "post_history", "post_metrics_active", "posts_active")
 EVENTS: Final = 3000
+WHO: Final = "did:plc:forgotten7xyz"
 
 BY_THE_CLOCK: Final = ("stored_seconds_ago", "asked_at")
 """Columns of views that change from one query to the next; others as of now change with the minute."""
@@ -271,6 +277,13 @@ def test_recount_mends_rows_on_each_shard(servers: ShardedClickHouse, spread: Se
             "post_metrics",
             {"post_id": posts, "as_of": [1_700_000_000] * 10, "likes": [7] * 10, "version": [1 << 62] * 10},
         )
+        roll_days(client, int(time.time()) // 86_400)
+        days = "SELECT * FROM conversation_days_v ORDER BY conversation, day"
+        rolled = client.select(days)
+        assert set(rolled[-2]) == {1}, "all days are closed"
+        forged = f"SELECT conversation, day, 99, {1 << 62} FROM conversation_days FINAL ORDER BY conversation LIMIT 40"
+        client.insert_answer("conversation_days", ("conversation", "day", "likes", "version"), forged)
+        assert client.select("SELECT count() FROM conversation_days FINAL WHERE likes = 99") == [[40]]
     lied = [
         servers.select(
             i,
@@ -280,6 +293,96 @@ def test_recount_mends_rows_on_each_shard(servers: ShardedClickHouse, spread: Se
     ]
     assert all(count != [[0]] for count in lied), "forged rows on both shards"
     engagement(environment, "recount")
+    assert "0 differences" in engagement(environment, "recount", "--check")
+    with ClickHouse(spread) as client:
+        assert client.select(days) == rolled
+
+
+# ---------------------------------------------------------------- erasure, retention
+
+
+def test_a_person_leaves_both_shards(servers: ShardedClickHouse, spread: Settings, tmp_path: Path) -> None:
+    environment = _environment(spread) | {"ENGAGEMENT_ERASURE_KEY": "0123456789abcdef" * 2}
+    engagement(environment, "init")
+    _send(environment, 5)
+    name = spread.clickhouse_url.database
+    with Workers(tmp_path, environment) as workers:
+        worker = workers.start()
+        worker.wait_until_ready()
+        engagement(environment, "recount", "--check", "--wait", "180", "--json")
+        with ClickHouse(spread) as client:
+            # A shorter account is not looked for in files.
+            most = "SELECT author_id FROM posts WHERE length(author_id) > 4 GROUP BY 1 ORDER BY count() DESC LIMIT 1"
+            [[author]] = client.select(most)
+            [others] = client.select(f"SELECT post_id FROM posts FINAL WHERE author_id != '{author}'")
+        _comment(spread, WHO, [WHO, *others])
+        engagement(environment, "recount", "--check", "--wait", "180", "--json")
+        who = ["--actor", WHO, "--actor", author]
+        comments = [_of_shard(servers, i, name, f"actor_id = '{WHO}' AND post_id != '{WHO}'") for i in (0, 1)]
+        assert sum(comments) == len(others)
+        assert min(comments) > 20
+        done = json.loads(engagement(environment, "forget", *who, "--json"))
+        assert done["posts"] > 1
+        assert done["refolded"] >= len(others)
+        left = json.loads(engagement(environment, "forget", *who, "--check", "--json"))
+        assert left["flaws"] == []
+        assert left["files_searched"] > 100
+        assert worker.end() == 0, worker.tail
+    with ClickHouse(spread) as client:
+        late = f"SELECT count() FROM conversation_spikes WHERE endsWith(conversation, '/{author}')"
+        assert client.select(late) == [[0]], "an open spike that the worker resolves later"
+    for index in (0, 1):
+        stand = f"version >= {TOMBSTONE_VERSION} AND event_id LIKE 'reply%'"
+        assert _of_shard(servers, index, name, stand) == comments[index]
+        assert servers.select(
+            index, f"SELECT count() FROM system.tables WHERE database LIKE '%{name}' AND name LIKE 'erasing%'"
+        ) == [[0]]
+    assert "0 differences" in engagement(environment, "recount", "--check")
+
+
+def _comment(settings: Settings, actor: str, posts: Sequence[str]) -> None:
+    """Sends a post by the actor, whose id is the first, and a comment by the actor on each of the others."""
+    with open_publisher(settings) as publisher:
+        for number, post_id in enumerate(posts):
+            kind, event_id = ("comment", f"reply{number}") if number else ("post", post_id)
+            event = {"kind": kind, "post_id": post_id, "event_id": event_id, "actor_id": actor}
+            told = json.dumps(event | {"occurred_at": "2026-03-01T12:00:00Z"})
+            publisher.send(settings.topics.of(kind), post_id.encode(), told.encode())
+
+
+def _of_shard(servers: ShardedClickHouse, index: int, name: str, condition: str) -> int:
+    """The number of events of one shard."""
+    [[count]] = servers.select(
+        index, f"SELECT uniqExact(post_id, event_id) FROM shard_of_{name}.events WHERE {condition}"
+    )
+    return int(str(count))
+
+
+def test_old_posts_leave_both_shards(servers: ShardedClickHouse, spread: Settings, tmp_path: Path) -> None:
+    environment = _environment(spread)
+    engagement(environment, "init")
+    _send(environment, 6)
+    with Workers(tmp_path, environment) as workers:
+        workers.catch_up()
+    name, now = spread.clickhouse_url.database, time.time()
+    with ClickHouse(spread) as client:
+        [[middle]] = client.select("SELECT toUnixTimestamp(quantileExact(0.5)(as_of)) FROM post_metrics FINAL")
+        [[old]] = client.select(f"SELECT count() FROM post_metrics FINAL WHERE as_of < toDateTime({middle}, 'UTC')")
+        days = (now - middle) / 86_400
+        policy = RetentionPolicy(posts_days=days, conversations_days=days, quiet_seconds=0, grace_seconds=0)
+        retention = Retention(client, spread, policy)
+        preview = retention.preview(now)
+        retired = retention.run(now, lambda seconds: True)
+        assert preview.gone == retired.gone == old > 50
+        assert retired.conversation_minutes > 0
+        assert retention.run(now, lambda seconds: True) == Retired()
+        # Deleted rows are more than a tenth of each table, so the server has written its parts again, on each shard.
+        for index in (0, 1):
+            stored = f"database = 'shard_of_{name}' AND active AND table = 'events'"
+            [[hidden]] = servers.select(index, f"SELECT sum(has_lightweight_delete) FROM system.parts WHERE {stored}")
+            assert hidden == 0
+            [[kept]] = servers.select(index, f"SELECT uniqExact(post_id) FROM shard_of_{name}.events")
+            assert kept > 20
     assert "0 differences" in engagement(environment, "recount", "--check")
 
 

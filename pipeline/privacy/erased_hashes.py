@@ -5,6 +5,7 @@ cost a tenth of a second, and without the key nobody can test a guess. An innoce
 erased ones with a chance of 1 in 2^50.
 """
 
+import contextlib
 import hmac
 import re
 from base64 import urlsafe_b64encode
@@ -13,6 +14,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from pandas.util import hash_array
+from pydantic_core import from_json
 
 from pipeline.errors import SettingsError
 from pipeline.holds_secrets import HoldsSecrets
@@ -136,13 +138,18 @@ class ErasedHashes:
             return False
         found = {text.decode("utf-8", "replace") for text in texts if text}
         for text in texts:
-            found.update(
-                match[1].decode("utf-8", "replace") for match in _STRINGS.finditer((text or b"")[:_MOST_LETTER_BYTES])
-            )
+            found.update(_plain(match[0]) for match in _STRINGS.finditer((text or b"")[:_MOST_LETTER_BYTES]))
         values = list(found)
         is_erased = self.are("actor", values) | self.are("post", values) | self.are("id", values)
         is_erased |= self.are("mention", [fold_tag(value, "@") for value in values])
         return bool(is_erased.any())
+
+
+def _plain(text: bytes) -> str:
+    """Returns the content of a string of JSON, without escapes as far as these are valid."""
+    with contextlib.suppress(ValueError):
+        return str(from_json(text))
+    return text[1:-1].decode("utf-8", "replace")
 
 
 NOTHING_ERASED: Final = ErasedHashes(None, {})

@@ -10,10 +10,18 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.privacy.erased_hashes import ErasedHashes, ErasedKind, ErasureKey
 from schemas.tables import ERASED_HASHES, ERASURE_ACKS, ERASURES
 
+REFUSE: Final = "refuse"
+FOLD: Final = "fold"
+COUNT: Final = "count"
+ROLL: Final = "roll"
 DONE: Final = "done"
+"""The steps of an erasure that workers take up, in order (processors/erasure/erase.py)."""
+
 STALE: Final = "stale"
-"""The steps that stand at the end of an erasure: all is done, or it was done without a worker that may have stored rows
-of before since then."""
+"""The step of a worker that hung while an erasure went on, and may have stored rows of before since then."""
+
+ALLOW: Final = "allow"
+"""The step that lets events of people in again."""
 
 
 class ErasureStep(NamedTuple):

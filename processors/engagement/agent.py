@@ -8,6 +8,8 @@ from typing import Final, Protocol
 
 from pipeline.errors import EngagementError
 from pipeline.observability.metrics import WorkerMetrics
+from pipeline.privacy.erased_hashes import ErasedHashes
+from pipeline.privacy.erasure_store import ALLOW, COUNT, DONE, REFUSE, ROLL
 from pipeline.topic_producer import PartitionProducer
 from processors.engagement.business_hours import clock_of
 from processors.engagement.job import EngagementJob
@@ -18,6 +20,9 @@ from processors.runtime.batch import Batch
 from processors.runtime.memory import MemoryBudget
 from processors.runtime.process_tuning import TidyState, tune
 from processors.runtime.retry import GivenUp, StoreRetry
+
+LOG_STANDS: Final = (REFUSE, COUNT, ROLL, DONE, ALLOW)
+"""Steps of an erasure at which the log says what it said at the step before, so that the memory may stay."""
 
 ADVANCE_SECONDS: Final = 1.0
 """The time between two searches for posts whose row is due again because event time has moved on."""
@@ -84,7 +89,7 @@ class EngagementAgent:
 
     def _prepare(self) -> None:
         self._thread.verify()
-        self._job.erase(self._thread.erasures.erased)
+        self._job.erased = self._thread.erasures.erased
         self._thread.load_kernels(load_engagement_kernels)
         clock_of(self._zone)
         tune()
@@ -103,7 +108,7 @@ class EngagementAgent:
         self._thread.agreement.check()
         self._retry.given_up = batch.given_up
         try:
-            self._retry(lambda: self._thread.erasures.look(self._job.erase))
+            self._retry(lambda: self._thread.erasures.look(self._take_up))
         except GivenUp:
             return False
         self._job.memory_bytes = self._memory.for_posts
@@ -114,6 +119,11 @@ class EngagementAgent:
         self._tidiness.tidy(time.monotonic())
         self._thread.judge(self._job.judged)
         return is_stored and self._publish_watermarks(batch)
+
+    def _take_up(self, erased: ErasedHashes, step: str) -> None:
+        self._job.erased = erased
+        if step not in LOG_STANDS:
+            self._job.read_again()
 
     def _publish_watermarks(self, batch: Batch) -> bool:
         self._retry.given_up = batch.given_up

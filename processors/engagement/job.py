@@ -15,6 +15,7 @@ eviction changes no number.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 from typing import Final
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from pipeline.brands import Brands
 from pipeline.errors import Unavailable
-from pipeline.privacy.erased_hashes import NOTHING_ERASED, ErasedHashes
+from pipeline.privacy.erased_hashes import NOTHING_ERASED
 from processors.columnar.partitioning import partitions_of
 from processors.engagement.cells.cells import NO_MORE, cells_of, conversation_posts
 from processors.engagement.cells.records import records_of
@@ -32,7 +33,7 @@ from processors.engagement.fold.columns import identify
 from processors.engagement.fold.threads import ThreadPolicy
 from processors.engagement.outcomes import count_outcomes, count_retired, count_unknown_fields
 from processors.engagement.ports import EngagementPorts
-from processors.engagement.read_through import ColdPosts, learn_posts
+from processors.engagement.read_through import ColdPosts, RetiredMeanwhile, learn_posts
 from processors.engagement.rows import post_rows
 from processors.engagement.rows.carry_over import carry_over
 from processors.engagement.rows.post_facts import BrandKeys, TrackedKeys
@@ -106,22 +107,23 @@ class EngagementJob:
         """The most memory that posts may take. The caller may change it between two batches."""
         self._spreading = Spreading(self._policy.forecast or load_parameters())
         self._judged_records = self._dead_records = 0
-        self._erased = NOTHING_ERASED
+        self.erased = NOTHING_ERASED
         self.assign((), 1)
 
     def assign(self, partitions: Iterable[int], of: int) -> None:
         """Makes these partitions, out of `of`, the job's own. The topic `conversations` has as many partitions. Empties
         the memory, because another worker may have owned the partitions meanwhile."""
         self._partitions, self._of = tuple(partitions), of
-        self._empty()
+        self.read_again()
         self._reached: Reached = {}
         self._advanced_to = 0  # minute of the watermark of the last `advance`
 
-    def erase(self, erased: ErasedHashes) -> None:
-        """Leaves out events of erased people from now on, and empties the memory: posts are read again from the log
-        (docs/privacy.md). Called between two batches."""
-        self._erased = erased
-        self._empty()
+    def read_again(self) -> None:
+        """Empties the memory: posts are read again from the log, which an erasure has changed (docs/privacy.md). Called
+        between two batches."""
+        self._cold.assign(self._partitions, self._of)
+        self._state = PostsState(self._hasher, self._policy.tracked, self._of, self._policy.threads)
+        self._unstored = UnstoredRuns()
 
     def process(self, runs: Sequence[Run], given_up: Event, now: Callable[[], float]) -> bool:
         """Folds and stores a batch. Returns True once all of the batch is stored, False when `given_up` was set before.
@@ -129,24 +131,37 @@ class EngagementJob:
         does not mend; the state is unusable then.
         """
         self._retry.given_up = self._retry_send.given_up = given_up
-        before, reached = self._state.fold.run, self._reached
-        try:
-            self._forget_retired(now())
-            for part in split_runs(runs, RUN_RECORDS):
-                self._fold(part)
-                if self._is_full:
-                    reached = furthest(reached, self._flush(now))
-                    self._evict()
-            reached = furthest(reached, self._flush(now))
-            if self._is_full:  # the flush has added the facts of posts
+        before = self._state.fold.run
+        while True:
+            try:
+                self._reached = self._process(runs, now)
+            except GivenUp:
+                self._forget_batch(before)
+                return False
+            except RetiredMeanwhile as error:
+                self._forget_batch(before)
+                self._forget(error.post_ids)
+            else:
+                self._metrics.set_state(len(self._state.fold), self._state.fold.events)
+                return True
+
+    def _process(self, runs: Sequence[Run], now: Callable[[], float]) -> Reached:
+        reached = self._reached
+        self._forget(self._cold.newly_retired(now()))
+        for part in split_runs(runs, RUN_RECORDS):
+            self._fold(part)
+            if self._is_full:
+                reached = furthest(reached, self._flush(now))
                 self._evict()
-        except GivenUp:
-            self._cold.note_gone(self._state.forget(self._state.fold.touched_since(before)))
-            self._unstored = UnstoredRuns()
-            return False
-        self._reached = reached
-        self._metrics.set_state(len(self._state.fold), self._state.fold.events)
-        return True
+        reached = furthest(reached, self._flush(now))
+        if self._is_full:  # the flush has added the facts of posts
+            self._evict()
+        return reached
+
+    def _forget_batch(self, before: int) -> None:
+        """Forgets a batch that was not stored, and the posts that it touched."""
+        self._cold.note_gone(self._state.forget(self._state.fold.touched_since(before)))
+        self._unstored = UnstoredRuns()
 
     @property
     def memory(self) -> tuple[int, int]:
@@ -179,14 +194,9 @@ class EngagementJob:
             self._store.upsert(POST_METRICS.name, columns)
         self._advanced_to = minute
 
-    def _empty(self) -> None:
-        self._cold.assign(self._partitions, self._of)
-        self._state = PostsState(self._hasher, self._policy.tracked, self._of, self._policy.threads)
-        self._unstored = UnstoredRuns()
-
     def _fold(self, runs: Sequence[Run]) -> None:
         with self._metrics.time_step("decode"):
-            events, owners, records, dead = decode_unerased(runs, self._policy.decoding, self._erased, self._metrics)
+            events, owners, records, dead = decode_unerased(runs, self._policy.decoding, self.erased, self._metrics)
             count_unknown_fields(self._metrics, runs)
         posts, is_misplaced = self._cold.place(self._state, events)
         late = []
@@ -212,14 +222,14 @@ class EngagementJob:
         unstored, self._unstored = self._unstored, UnstoredRuns()
         with self._metrics.time_step("store_events"):
             if events := unstored.new_events():
-                self._retry(lambda: self._store.append(events))
+                self._retry(lambda: self._cold.store_in_time(self._state, now, self._store.append, events))
             if unstored.dead:
                 self._retry(lambda: self._write_dead_letters(unstored.dead))
         self._after_step("events")
         messages: list[OutboxMessage] = []
         with self._metrics.time_step("store_rows"):
             for table, columns in self._derived_rows(unstored, messages):
-                self._retry(lambda table=table, columns=columns: self._store.upsert(table, columns))  # type: ignore[misc]
+                self._retry(partial(self._cold.store_in_time, self._state, now, self._store.upsert, table, columns))
         self._after_step("rows")
         with self._metrics.time_step("send_messages"):
             self._send(messages)
@@ -260,8 +270,8 @@ class EngagementJob:
             self._retry_send(lambda partition=partition, value=value: outbox.send(partition, value))  # type: ignore[misc]
         self._retry_send(outbox.flush)
 
-    def _forget_retired(self, now: float) -> None:
-        rows = self._state.fold.find(self._cold.newly_retired(now))
+    def _forget(self, post_ids: Sequence[str]) -> None:
+        rows = self._state.fold.find(post_ids)
         if len(rows := rows[rows >= 0]):
             self._cold.note_gone(self._state.forget(rows))
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,20 @@ from processors.runtime.retry import StoreRetry
 RETIRED_LOOK_SECONDS: Final = 20.0
 """The time between two looks for posts that were retired; retention waits for much longer (processors/retention)."""
 
+RETIRED_LEASE_SECONDS: Final = 60.0
+"""How long after a look rows may be stored without another one. A statement that is under way then ends within a minute
+(pipeline/clickhouse/client.py), before retention, which waits for two, takes a marked post away."""
+
 OVERLAP_MS: Final = 600_000
 """A look goes back so far behind the last one, because rows are not seen in the order of their times."""
+
+
+class RetiredMeanwhile(Exception):
+    """Posts in memory were retired while a batch was on its way: the batch is folded again without these."""
+
+    def __init__(self, post_ids: Sequence[str]) -> None:
+        super().__init__(f"{len(post_ids)} posts were retired")
+        self.post_ids = post_ids
 
 
 class ColdPosts:
@@ -40,7 +52,7 @@ class ColdPosts:
         self._of = 1
         self.retired: Mapping[str, int] = {}
         """The retired posts among those that were asked for last, with the as_of of each, in seconds since 1970."""
-        self._looks_at, self._retired_until = 0.0, 0
+        self._looks_at, self._looked_at, self._retired_until = 0.0, 0.0, 0
 
     def assign(self, partitions: Iterable[int], of: int) -> None:
         """Sets the owned partitions, out of `of`. Their posts in the log are read when they are first needed."""
@@ -89,11 +101,25 @@ class ColdPosts:
     def newly_retired(self, now: float) -> Sequence[str]:
         """Returns the posts that were retired since the last look, when a look is due: each RETIRED_LOOK_SECONDS.
         `now`: Unix time in seconds. Raises as StoreRetry does."""
-        if now < self._looks_at:
-            return ()
+        return self._look(now) if now >= self._looks_at else ()
+
+    def store_in_time(
+        self, state: PostsState, now: Callable[[], float], store: Callable[..., None], *rows: Any
+    ) -> None:
+        """Stores rows, after a look for retired posts where the last one is longer ago than RETIRED_LEASE_SECONDS: the
+        process was stopped, or ClickHouse was away. Raises RetiredMeanwhile for posts in memory, because a row of a
+        post that has gone would count an event that is a dead letter elsewhere; and as `store` does."""
+        moment = now()
+        if moment - self._looked_at > RETIRED_LEASE_SECONDS:
+            retired = self._look(moment)
+            if (state.fold.find(retired) >= 0).any():
+                raise RetiredMeanwhile(retired)
+        store(*rows)
+
+    def _look(self, now: float) -> Sequence[str]:
         since = max(self._retired_until - OVERLAP_MS, 0)
         post_ids, self._retired_until = self._retry(lambda: self._log.retired_since(since))
-        self._looks_at = now + RETIRED_LOOK_SECONDS
+        self._looks_at, self._looked_at = now + RETIRED_LOOK_SECONDS, now
         return post_ids
 
     def note_gone(self, post_ids: Sequence[str]) -> None:

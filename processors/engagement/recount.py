@@ -6,7 +6,7 @@ that has seen more events wins. Rows are read before the log, which is stored fi
 events than the log has is forged. No write would win over a forged row, so it is removed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -102,7 +102,7 @@ def recount_posts(
     Blocks. Raises Unavailable, Refused."""
     policy = policy or JobPolicy()
     spreading = Spreading(policy.forecast or load_parameters())
-    for post_ids in _chunks(stored.census()):
+    for post_ids in chunks(stored.census()):
         present = {table: stored.rows(table, table.sent, post_ids) for table in DERIVED_TABLES}
         shown = dict(zip(*(plain(present[POST_METRICS][name]) for name in ("post_id", "spread_as_of")), strict=True))
         expected = expected_rows(log, hasher, post_ids, policy, spreading, shown)
@@ -140,7 +140,8 @@ def _unknown(stored: Stored, logged: Sequence[str]) -> list[str]:
     return [post_id for post_id in logged if post_id not in known]
 
 
-def _chunks(census: Iterator[tuple[str, int]]) -> Iterator[list[str]]:
+def chunks(census: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
+    """Splits posts, each with the number of its events, into chunks that fit into memory when they are folded."""
     chunk: list[str] = []
     events = 0
     for post_id, count in census:

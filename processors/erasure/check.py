@@ -1,14 +1,16 @@
 """Looks for what still names people: in the rows of every table, in the files of ClickHouse, in the derived rows."""
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipeline.clickhouse.client import ClickHouse, ExternalTables
+from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.shards import each_shard
 from pipeline.privacy.erased_hashes import ErasureKey
-from pipeline.privacy.erasure_store import DONE, ErasureStore
+from pipeline.privacy.erasure_store import ALLOW, DONE, ErasureStore
 from pipeline.settings import Settings
 from processors.columnar.hashing import Hasher
 from processors.conversation.recount import StoredMinutes, recount_minutes
@@ -17,8 +19,8 @@ from processors.conversation.store import ClickHouseConversations
 from processors.engagement.recount import recount_posts
 from processors.engagement.store import ClickHouseLog
 from processors.erasure.files import SearchedFiles, search_files
-from processors.erasure.people import People
-from processors.retention.retention import retention_floors
+from processors.erasure.people import People, holds_needle, needle_tables, table_of
+from processors.retention.retention import minutes_floor
 from processors.wiring import job_policy
 from schemas.tables import TABLES, Table
 
@@ -26,8 +28,9 @@ PURGE_SECONDS: Final = 120.0
 """How long a check waits for the server to rewrite parts with deleted rows."""
 
 PLACES_NAMED: Final = 5
-_VALUES: Final = 10_000
-_NEEDLES_AT_ONCE: Final = 200
+_Others = dict[bytes, set[tuple[bytes, bytes]]]
+_NAME_BEFORE: Final = re.compile(r"[\w.@-]+$")
+_NAME_BEHIND: Final = re.compile(r"[\w.@-]+")
 
 
 @dataclass
@@ -58,10 +61,11 @@ class Leftovers:
         yield f"recount: {self.differences} differences"
 
 
-def look_for_leftovers(settings: Settings, key: ErasureKey, people: People) -> Leftovers:
-    """Looks through everything. Blocks, at first until the server has rewritten what was deleted. Raises Unavailable,
-    Refused, SettingsError for another key."""
-    found = Leftovers()
+def look_for_leftovers(settings: Settings, key: ErasureKey, people: People, recounts: bool = True) -> Leftovers:
+    """Looks through everything, and compares all derived rows with the log if `recounts`. Blocks, at first until the
+    server has rewritten what was deleted. Raises Unavailable, Refused, SettingsError for another key."""
+    found, is_purged = Leftovers(), True
+    others: _Others = {}
     with ClickHouse(settings) as clickhouse:
         store = ErasureStore(clickhouse)
         erased = store.hashes(key)
@@ -69,17 +73,21 @@ def look_for_leftovers(settings: Settings, key: ErasureKey, people: People) -> L
         found.is_refused = bool(erased.actors(people.accounts, channels).all())
         if not found.is_refused:
             found.flaws.append("not all of them were erased: run `engagement forget` without --check")
-        if (step := store.latest()[1]) not in (DONE, "allow"):
+        if (step := store.latest()[1]) not in (DONE, ALLOW):
             found.flaws.append(f"the last erasure stands at the step {step!r}: run `engagement forget` again")
         for table in TABLES:
-            _search_rows(clickhouse, table, people, found)
-        if not _wait_for_purge(clickhouse):
+            _search_rows(clickhouse, table, people, found, others)
+        for server in _servers(settings, clickhouse):
+            with ClickHouse(server) as stored:
+                is_purged = _wait_for_purge(stored, _parts_to_leave(stored)) and is_purged
+                if people.channel is None and people.spellings:
+                    search_server_logs(stored, people, found)
+                    searched = search_files(stored, [account.encode() for account in people.spellings], others)
+                    _note_files(searched, found)
+        # Where all files were looked through, it does not matter which of these the server is to write again.
+        if not is_purged and (found.files or not found.bytes_searched):
             found.flaws.append("the server has not rewritten all parts with deleted rows yet: check again later")
-        if people.channel is None and people.spellings:
-            _search_server_logs(clickhouse, people, found)
-            searched = search_files(clickhouse, [account.encode() for account in people.spellings])
-            _note_files(searched, found)
-    found.differences = _recount(settings)
+    found.differences = _recount(settings) if recounts else 0
     if found.rows:
         named = ", ".join(f"{place} ({count})" for place, count in list(found.rows.items())[:PLACES_NAMED])
         found.flaws.append(f"rows name the people: {named}: run `engagement forget` again")
@@ -91,8 +99,9 @@ def look_for_leftovers(settings: Settings, key: ErasureKey, people: People) -> L
     return found
 
 
-def _search_rows(clickhouse: ClickHouse, table: Table, people: People, found: Leftovers) -> None:
-    """Looks through every column with text of a table, and through all rows, older versions included."""
+def _search_rows(clickhouse: ClickHouse, table: Table, people: People, found: Leftovers, others: _Others) -> None:
+    """Looks through every column with text of a table, and through all rows, older versions included. Notes in `others`
+    what stands around an account within longer names."""
     pattern, needles = people.pattern, list(people.spellings) or [""]
     keys = set(people.author_keys(sorted(_channels(clickhouse))))
     if people.channel is not None:
@@ -102,16 +111,12 @@ def _search_rows(clickhouse: ClickHouse, table: Table, people: People, found: Le
         if text is None:
             continue
         found.columns += 1
-        for start in range(0, len(needles), _NEEDLES_AT_ONCE):
-            tables: ExternalTables = {
-                "needles": ("text String", [(needle,) for needle in needles[start : start + _NEEDLES_AT_ONCE]]),
-                "accounts": ("text String", [(account,) for account in (*people.accounts, *keys)]),
-            }
-            searched = "multiSearchAny(value, (SELECT groupArray(text) FROM needles))" if people.spellings else "0"
+        searched = holds_needle("value") if people.spellings else "0"
+        for table_of_needles in needle_tables(needles):
             blocks = clickhouse.stream(
                 f"SELECT hex(value), count() FROM (SELECT {text} AS value FROM {table.name}) "
-                f"WHERE value IN (SELECT text FROM accounts) OR {searched} GROUP BY value LIMIT {_VALUES}",
-                tables=tables,
+                f"WHERE value IN (SELECT text FROM accounts) OR {searched} GROUP BY value",
+                tables={**table_of_needles, **table_of("accounts", [*people.accounts, *keys])},
             )
             for block in blocks:
                 for value, count in zip(*block, strict=True):
@@ -120,6 +125,19 @@ def _search_rows(clickhouse: ClickHouse, table: Table, people: People, found: Le
                     if is_account or said in keys or (pattern is not None and pattern.search(said)):
                         place = f"{table.name}.{column.name}"
                         found.rows[place] = found.rows.get(place, 0) + int(count)
+                    elif pattern is not None:
+                        _note_others(said, needles, others)
+
+
+def _note_others(text: str, needles: Sequence[str], others: _Others) -> None:
+    for needle in needles:
+        place = text.find(needle)
+        while place >= 0:
+            before, after = _NAME_BEFORE.search(text, 0, place), _NAME_BEHIND.match(text, place + len(needle))
+            around = (before[0] if before else "").encode(), (after[0] if after else "").encode()
+            if any(around):
+                others.setdefault(needle.encode(), set()).add(around)
+            place = text.find(needle, place + 1)
 
 
 def as_text(name: str, type_: str) -> str | None:
@@ -136,22 +154,31 @@ def _channels(clickhouse: ClickHouse) -> set[str]:
     return {"", *(answer[0] if answer else ())}
 
 
-def _wait_for_purge(clickhouse: ClickHouse) -> bool:
+def _servers(settings: Settings, clickhouse: ClickHouse) -> list[Settings]:
+    """Returns the settings of each database that holds rows: one a shard."""
+    return list(each_shard(settings, clickhouse, lambda its: its)) if settings.clickhouse_sharded else [settings]
+
+
+def _parts_to_leave(clickhouse: ClickHouse) -> set[tuple[str, str]]:
+    """Reads the parts that hold deleted rows, and mutations under way. Workers go on and make others."""
+    answer = clickhouse.select(
+        "SELECT table, name FROM system.parts WHERE database = currentDatabase() AND (has_lightweight_delete OR "
+        "NOT active) UNION ALL SELECT table, mutation_id FROM system.mutations "
+        "WHERE database = currentDatabase() AND NOT is_done"
+    )
+    return set(zip(*answer, strict=True)) if answer else set()
+
+
+def _wait_for_purge(clickhouse: ClickHouse, leaving: set[tuple[str, str]]) -> bool:
     until = time.monotonic() + PURGE_SECONDS
-    while True:
-        answer = clickhouse.select(
-            "SELECT (SELECT count() FROM system.mutations WHERE database = currentDatabase() AND NOT is_done) "
-            "+ (SELECT count() FROM system.parts WHERE database = currentDatabase() "
-            "AND (has_lightweight_delete OR NOT active))"
-        )
-        if not answer[0][0]:
-            return True
+    while leaving := leaving & _parts_to_leave(clickhouse):
         if time.monotonic() > until:
             return False
         time.sleep(0.2)
+    return True
 
 
-def _search_server_logs(clickhouse: ClickHouse, people: People, found: Leftovers) -> None:
+def search_server_logs(clickhouse: ClickHouse, people: People, found: Leftovers) -> None:
     """Looks through the server's own tables of queries and messages."""
     answer = clickhouse.select(
         "SELECT table, groupArray(name) FROM system.columns WHERE database = 'system' AND table LIKE '%\\_log' "
@@ -159,21 +186,20 @@ def _search_server_logs(clickhouse: ClickHouse, people: People, found: Leftovers
         "AND type NOT LIKE 'Tuple%' GROUP BY table"
     )
     for table, names in zip(*answer, strict=True) if answer else ():
-        tables: ExternalTables = {
-            "needles": ("text String", [(needle,) for needle in people.spellings[:_NEEDLES_AT_ONCE]])
-        }
         texts = ", ' ', ".join(f"toString(`{name}`)" for name in names)
-        count = clickhouse.select(
-            f"SELECT count() FROM system.`{table}` WHERE multiSearchAny(concat('', {texts}), "
-            "(SELECT groupArray(text) FROM needles))",
-            tables=tables,
-        )[0][0]
-        if count:
-            found.server[table] = int(count)
+        named = f"SELECT count() FROM system.`{table}` WHERE " + holds_needle(f"concat('', {texts})")
+        # A row that names several people is counted once for each table of needles that it is found by.
+        counts = [clickhouse.select(named, tables=needles)[0][0] for needles in needle_tables(people.spellings)]
+        if any(counts):
+            found.server[table] = found.server.get(table, 0) + sum(counts)
 
 
 def _note_files(searched: SearchedFiles, found: Leftovers) -> None:
-    found.files, found.files_searched, found.bytes_searched = searched.hits, searched.files, searched.bytes
+    found.files += searched.hits
+    found.files_searched, found.bytes_searched = (
+        found.files_searched + searched.files,
+        found.bytes_searched + searched.bytes,
+    )
     if searched.hits:
         found.flaws.append(f"{len(searched.hits)} files hold an account, {searched.hits[0]} for one")
     if searched.unread:
@@ -193,8 +219,7 @@ def _recount(settings: Settings) -> int:
         count = sum(
             len(chunk.differences) for chunk in recount_posts(log, log, hasher, None, job_policy(settings, hasher))
         )
-        floors = retention_floors(client)
-        floor = max(floors.get("posts", 0), floors.get("conversations", 0)) // 60
+        floor = minutes_floor(client) // 60
         count += sum(len(differences) for differences in recount_minutes(cells, minutes, True, floor))
         closed = check_closed(cells, client, settings.partitions, settings.lateness_seconds, floor)
         return count + sum(len(checked.differences) for checked in closed)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -11,11 +12,12 @@ from typing import Final
 import click
 
 from pipeline.clickhouse.client import ClickHouse
+from pipeline.clickhouse.exclusive import exclusive
 from pipeline.command_group import FiniteRange
 from pipeline.errors import CheckFailed, EngagementError, Refused
 from pipeline.kafka.client import open_admin
 from pipeline.privacy.erased_hashes import ErasureKey, load_erasure_key
-from pipeline.privacy.erasure_store import ErasureStep, ErasureStore
+from pipeline.privacy.erasure_store import ALLOW, ErasureStep, ErasureStore
 from pipeline.privacy.pseudonyms import load_pseudonyms
 from pipeline.settings import Settings, load_settings
 from processors.columnar.hashing import Hasher
@@ -96,9 +98,11 @@ def open_erasure(
     say: Callable[[str], None],
     after_step: Callable[[str], None] = lambda step: None,
 ) -> Iterator[Erasure]:
-    """Puts an erasure together, with connections that are closed at the end of the block."""
+    """Puts an erasure together, with connections that are closed at the end of the block. Waits up to `wait` seconds
+    for the end of another erasure, or of a deletion of old posts, and raises Unavailable where it takes longer."""
     with ExitStack() as connections:
         hasher = Hasher()
+        connections.enter_context(exclusive(settings, wait, _sleep))
         clickhouse = connections.enter_context(ClickHouse(settings))
         log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
         cells = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
@@ -121,7 +125,8 @@ def _accounts(settings: Settings, actors: tuple[str, ...], file: Path | None) ->
     named = list(actors)
     if file is not None:
         try:
-            named += [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+            # With or without a byte order mark; only a line feed ends a line.
+            named += [line.strip() for line in file.read_text("utf-8-sig").split("\n") if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise Refused(f"{file}: cannot be read ({error}); name a text file in UTF-8, an account a line") from None
     if not named or not all(named):
@@ -153,7 +158,7 @@ def _allow(
         store.hashes(key)
         epoch = store.epoch() + 1
         store.add_hashes(people.hashes(key), epoch, is_erased=False)
-        store.record(epoch, ErasureStep("allow", len(people.accounts)))
+        store.record(epoch, ErasureStep(ALLOW, len(people.accounts)))
         wait_for_workers(settings, store, epoch, wait, say)
     click.echo(json.dumps({"allowed": len(people.accounts)}) if as_json else "new events of them are let in again")
 
@@ -202,6 +207,11 @@ def _print(leftovers: Leftovers, as_json: bool) -> None:
         raise CheckFailed(
             f"{leftovers.flaws[0]}{f' (and {len(leftovers.flaws) - 1} more)' * (len(leftovers.flaws) > 1)}"
         )
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return True
 
 
 def _say(line: str) -> None:

@@ -2,16 +2,19 @@
 
     1. refuse   the hashes of people, posts and ids are stored; workers let no event of these in any more
     2. the log  tombstones and events without names take the place of the events
-    3. fold     workers empty their memory, so what they store from now on follows from the new log
+    3. fold     engagement agents empty their memory, so what they store from now on follows from the new log
     4. posts    rows of the affected posts are folded anew, older ones deleted
-    5. count    workers empty their memory again: cells are right now, and so is what they add up from now on
+    5. count    conversation agents read the cells again: these are right now, and so is what agents add up from now on
     6. minutes  minutes of conversations are added up anew; spikes and dead letters lose the names
-    7. done     the record
+    7. roll     workers end what they roll up; from now on they roll days up from minutes that are right
+    8. days     days of conversations are rolled up anew
+    9. done     the record
 
-Steps 1, 3 and 5 wait until the owner of each partition has acked. Each step may be repeated, and what a crash has left
-to do lies in the table `erasing`.
+Steps 1, 3, 5 and 7 wait until the owner of each partition has acked. Each step may be repeated, and what a crash has
+left to do lies in the table `erasing`.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,7 +22,7 @@ from typing import Final
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import SettingsError
 from pipeline.privacy.erased_hashes import CHECK_TEXT, KEY_SETTING, ErasedKind, ErasureKey
-from pipeline.privacy.erasure_store import DONE, ErasureStep, ErasureStore
+from pipeline.privacy.erasure_store import COUNT, DONE, FOLD, REFUSE, ROLL, ErasureStep, ErasureStore
 from pipeline.settings import Settings
 from processors.conversation.store import ClickHouseConversations
 from processors.erasure.conversations import RecountedConversations
@@ -27,13 +30,10 @@ from processors.erasure.deletion import Deletion
 from processors.erasure.log import ERASED_POSTS, ErasedLog, FoundEvents
 from processors.erasure.others import NamingRows
 from processors.erasure.people import People
-from processors.erasure.posts import RefoldedPosts
+from processors.erasure.posts import RefoldedPosts, delete_copies
 from processors.erasure.tombstones import Eraser
 
-REFUSE_STEP: Final = "refuse"
-FOLD_STEP: Final = "fold"
-COUNT_STEP: Final = "count"
-STEPS: Final = (REFUSE_STEP, "log", FOLD_STEP, "posts", COUNT_STEP, "minutes", DONE)
+STEPS: Final = (REFUSE, "log", FOLD, "posts", COUNT, "minutes", ROLL, "days", DONE)
 """The steps, in order, as `after_step` is told."""
 
 
@@ -52,7 +52,7 @@ class ErasurePorts:
 
 @dataclass
 class Erased:
-    """What an erasure did, or would do."""
+    """The result of an erasure. `seconds`: the time that each of STEPS took."""
 
     people: int
     posts: int = 0
@@ -62,7 +62,7 @@ class Erased:
     spikes: int = 0
     dead_letters: int = 0
     epoch: int = 0
-    counts: Mapping[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Erasure:
@@ -73,41 +73,54 @@ class Erasure:
         self._store = ErasureStore(ports.clickhouse)
         self._deletion = Deletion(ports.clickhouse, settings)
         self._log = ErasedLog(ports.clickhouse, self._deletion, people)
+        self._began = time.monotonic()
 
     def run(self) -> Erased:
         """Erases the people. Blocks. Raises SettingsError for another key, CheckFailed where workers do not take up a
         step, Unavailable, Refused; may be repeated."""
         done, store, ports = Erased(len(self._people.accounts)), self._store, self._ports
+        self._began = time.monotonic()
         store.hashes(self._key)
         self._deletion.begin()
         found, eraser = self._refuse(done)
-        ports.after_step(REFUSE_STEP)
+        self._note(REFUSE, done)
         done.events = self._log.erase(found, eraser)
         done.posts = len(self._deletion.keys(ERASED_POSTS))
         ports.say(f"{done.events:,} events erased, {done.posts:,} posts among them with all that lay under them")
-        ports.after_step("log")
-        self._step(FOLD_STEP, done)
-        self._fold(done)
-        self._step(COUNT_STEP, done)
+        self._note("log", done)
+        self._step(FOLD, done)
+        self._fold(done, found, eraser)
+        self._step(COUNT, done)
         self._count(done, eraser)
+        self._step(ROLL, done)
+        self._conversations().roll_days_anew(self._people)
+        self._note("days", done)
         self._deletion.purge()
         self._deletion.end()
         store.record(done.epoch, ErasureStep(DONE, done.people, done.posts, done.events))
-        ports.after_step(DONE)
+        self._note(DONE, done)
         return done
+
+    def _note(self, step: str, done: Erased) -> None:
+        """Notes that a step is done, and its time."""
+        now = time.monotonic()
+        done.seconds[step] = round(now - self._began, 3)
+        self._began = now
+        self._ports.after_step(step)
 
     def _refuse(self, done: Erased) -> tuple[FoundEvents, Eraser]:
         """Does step 1. Repeats it while the search finds more posts or ids, which came before workers knew of it."""
         known: Mapping[ErasedKind, Sequence[int]] = {}
+        found: FoundEvents | None = None
         while True:
-            found = self._log.find()
+            found = self._log.find(earlier=found)
             done.epoch = self._store.epoch() + 1
             eraser = Eraser(self._people, found.posts, found.addresses, self._key.other_id, done.epoch)
             hashes = self._hashes(found, eraser)
             if hashes == known:
                 return found, eraser
             self._store.add_hashes(hashes, done.epoch)
-            self._step(REFUSE_STEP, done)
+            self._step(REFUSE, done)
             known = hashes
 
     def _hashes(self, found: FoundEvents, eraser: Eraser) -> Mapping[ErasedKind, Sequence[int]]:
@@ -115,26 +128,32 @@ class Erasure:
             "check": self._key.hashes([CHECK_TEXT]).tolist(),
             **self._people.hashes(self._key),
             "post": sorted(self._key.hashes(sorted(found.posts)).tolist()),
-            "id": sorted(self._key.hashes(self._log.other_ids(found, eraser)).tolist()),
+            "id": sorted(self._key.hashes([text for text in sorted(found.ids) if eraser.names(text)]).tolist()),
         }
 
     def _step(self, step: str, done: Erased) -> None:
         done.epoch = self._store.epoch() + 1
         self._store.record(done.epoch, ErasureStep(step, done.people, done.posts, done.events))
         self._ports.wait(done.epoch)
-        if step != REFUSE_STEP:
-            self._ports.after_step(step)
+        if step != REFUSE:
+            self._note(step, done)
 
-    def _fold(self, done: Erased) -> None:
-        conversations = RecountedConversations(self._ports.clickhouse, self._ports.cells, self._deletion)
+    def _conversations(self) -> RecountedConversations:
+        return RecountedConversations(self._ports.clickhouse, self._ports.cells, self._deletion)
+
+    def _fold(self, done: Erased, found: FoundEvents, eraser: Eraser) -> None:
+        conversations = self._conversations()
         gone = self._people.author_keys(conversations.channels())
         conversations.note(gone)
-        for done.refolded in self._ports.posts(self._deletion).fold_anew(gone):
+        posts = self._ports.posts(self._deletion)
+        for done.refolded in posts.fold_anew(gone):
             self._ports.say(f"{done.refolded:,} posts folded anew")
-        self._ports.after_step("posts")
+        posts.clean(self._log.naming_posts(found), eraser)
+        delete_copies(self._deletion)
+        self._note("posts", done)
 
     def _count(self, done: Erased, eraser: Eraser) -> None:
-        conversations = RecountedConversations(self._ports.clickhouse, self._ports.cells, self._deletion)
+        conversations = self._conversations()
         gone = self._people.author_keys(conversations.channels())
         lateness, of = self._settings.lateness_seconds, self._settings.partitions
         for done.minutes in conversations.add_up_anew(of, lateness):
@@ -142,7 +161,8 @@ class Erasure:
         rows = NamingRows(self._ports.clickhouse, self._deletion, eraser)
         done.spikes, done.dead_letters = rows.erase_spikes(gone), rows.delete_letters()
         rows.delete_habits()
-        self._ports.after_step("minutes")
+        rows.delete_messages()
+        self._note("minutes", done)
 
 
 def require_key(key: ErasureKey | None) -> ErasureKey:

@@ -5,8 +5,9 @@ A compressed file is a row of blocks: a checksum (16 bytes), the method (1), the
 bytes of header (4), the size unpacked (4), the bytes.
 """
 
+import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,10 @@ _SEVERAL: Final = 0x91
 _PLAIN: Final = 0x02
 
 
+Surroundings = Mapping[bytes, Collection[tuple[bytes, bytes]]]
+"""Needle -> what stands before and behind it in longer names, which are those of somebody else."""
+
+
 @dataclass
 class SearchedFiles:
     """The number of files and of unpacked bytes, the files with a hit, and those that could not be read."""
@@ -34,21 +39,33 @@ class SearchedFiles:
     unread: list[str] = field(default_factory=list)
 
 
-def search_files(clickhouse: ClickHouse, needles: Sequence[bytes]) -> SearchedFiles:
-    """Searches all files of the database's tables and of the server's own tables, where they are on this machine.
-    Blocks. Raises Unavailable, Refused."""
+def search_files(clickhouse: ClickHouse, needles: Sequence[bytes], others: Surroundings) -> SearchedFiles:
+    """Searches all files of the database's tables and of the server's own tables, where they are on this machine. A
+    needle within the name of somebody else is no hit. Blocks. Raises Unavailable, Refused."""
     answer = clickhouse.select(
         "SELECT DISTINCT arrayJoin(data_paths) FROM system.tables WHERE database IN (currentDatabase(), 'system')"
     )
     found = SearchedFiles()
     for folder in answer[0] if answer else ():
-        for path in sorted(Path(folder).rglob("*")):
-            if path.is_file():
-                _search(path, needles, found)
+        for path in _files_of(folder, found):
+            _search(path, needles, others, found)
     return found
 
 
-def _search(path: Path, needles: Sequence[bytes], found: SearchedFiles) -> None:
+def _files_of(folder: str, found: SearchedFiles) -> Iterator[Path]:
+    """Yields the files of a folder and of all folders in it, but of those that merges take away meanwhile. Notes the
+    folders that could not be read."""
+
+    def note(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            found.unread.append(str(error.filename))
+
+    for parent, folders, names in os.walk(folder, onerror=note):
+        folders.sort()
+        yield from (path for name in sorted(names) if (path := Path(parent, name)).is_file())
+
+
+def _search(path: Path, needles: Sequence[bytes], others: Surroundings, found: SearchedFiles) -> None:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -64,8 +81,19 @@ def _search(path: Path, needles: Sequence[bytes], found: SearchedFiles) -> None:
         found.unread.append(str(path))
         return
     found.bytes += len(text)
-    if any(needle in text for needle in needles):
+    if any(holds(text, needle, others.get(needle, ())) for needle in needles):
         found.hits.append(str(path))
+
+
+def holds(text: bytes, needle: bytes, others: Collection[tuple[bytes, bytes]]) -> bool:
+    """Returns whether a needle stands in the text, other than between the surroundings that longer names give it."""
+    place = text.find(needle)
+    while place >= 0:
+        end = place + len(needle)
+        if not any(text.endswith(before, 0, place) and text.startswith(after, end) for before, after in others):
+            return True
+        place = text.find(needle, place + 1)
+    return False
 
 
 def unpacked(content: bytes) -> Iterator[bytes]:

@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.clickhouse.client import ClickHouse, ExternalTables
-from processors.erasure.deletion import Deletion, noted
-from processors.erasure.people import People
+from processors.erasure.deletion import Deletion, noted, stored_before
+from processors.erasure.people import People, holds_needle, needle_tables, table_of
 from processors.erasure.tombstones import IDS, Eraser, EventRow
 from schemas.tables import CLEANED_VERSION, EVENTS, POSTS, TOMBSTONE_VERSION
 from schemas.topics import KINDS
@@ -18,9 +18,12 @@ IDENTITY: Final = "concat(toString(kind), '\\0', toString(action), '\\0', event_
 
 ERASED_POSTS: Final = "erased posts"
 AFFECTED_POSTS: Final = "affected posts"
+PANES: Final = "minutes"
+COUNTED_PANES: Final = "counted minutes"
 _REPLACED: Final = "replaced events"
 _CLEANED: Final = "cleaned events"
-"""Targets of `erasing`: posts that leave as a whole, posts that are folded anew, keys of events that something else
+"""Targets of `erasing`: posts that leave as a whole, posts that are folded anew, minutes of conversations (with seconds
+since 1970) that are added up anew, those of them whose posts or comments change, keys of events that something else
 stands for now, and keys of events whose older content goes."""
 
 _NUMBERED: Final = {
@@ -34,18 +37,26 @@ _TEXTS: Final = (
     "arrayStringConcat(conversations, '\\n'), '\\n', arrayStringConcat(links, '\\n'), '\\n', "
     "arrayStringConcat(mapValues(labels), '\\n'))"
 )
+_POST_TEXTS: Final = (
+    "concat(url, '\\n', quotes, '\\n', text, '\\n', arrayStringConcat(conversations, '\\n'), '\\n', "
+    "arrayStringConcat(links, '\\n'), '\\n', arrayStringConcat(mentions, '\\n'), '\\n', "
+    "arrayStringConcat(mapValues(labels), '\\n'))"
+)
 _AT_ONCE: Final = 50_000
-_NEEDLES_AT_ONCE: Final = 200
-"""multiSearchAny takes fewer than 256 texts."""
+_LATE_MS: Final = 600_000
+"""How long before a search began a row may have been stored that the search did not see, because its INSERT went on."""
 
 
 @dataclass
 class FoundEvents:
-    """The result of a search: the posts that leave as a whole with their addresses, and keys of events to look at."""
+    """The result of a search: the posts that leave as a whole with their addresses, keys of events to look at, and ids
+    of events with the text of an account in them. `server_ms`: the server's time at the beginning of the search."""
 
     posts: set[str] = field(default_factory=set)
     addresses: set[str] = field(default_factory=set)
     keys: set[tuple[str, str]] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)
+    server_ms: int = 0
 
 
 class ErasedLog:
@@ -54,11 +65,13 @@ class ErasedLog:
     def __init__(self, clickhouse: ClickHouse, deletion: Deletion, people: People) -> None:
         self._clickhouse, self._deletion, self._people = clickhouse, deletion, people
 
-    def find(self, is_running: bool = True) -> FoundEvents:
+    def find(self, is_running: bool = True, earlier: FoundEvents | None = None) -> FoundEvents:
         """Finds posts by the people, events by the people, and events of others that name the people or their posts.
-        An erasure that `is_running` also takes up the posts that a crashed one has noted."""
+        An erasure that `is_running` also takes up the posts that a crashed one has noted. With what was found `earlier`
+        only rows that were stored since then are looked through, or all if these bring a post."""
         found = FoundEvents({post_id for post_id, _ in self._deletion.keys(ERASED_POSTS)} if is_running else set())
-        accounts = _table("accounts", self._people.accounts)
+        found.server_ms = self._deletion.server_ms()
+        accounts = table_of("accounts", self._people.accounts)
         rows = self._select(
             "post_id, url",
             "kind = 'post' AND action = 'add' AND (actor_id IN (SELECT text FROM accounts) "
@@ -68,41 +81,60 @@ class ErasedLog:
         for post_id, url in [*rows, *self._posts_of_people(accounts)]:
             found.posts.add(post_id)
             found.addresses.update(filter(None, [url]))
+        stored = ""
+        if earlier is not None and (found.posts, found.addresses) == (earlier.posts, earlier.addresses):
+            found.keys, found.ids = set(earlier.keys), set(earlier.ids)
+            stored = f" AND NOT {stored_before(earlier.server_ms - _LATE_MS)}"
         tables = {
             **accounts,
-            **_table("posts", sorted(found.posts)),
-            **_table("addresses", sorted(found.addresses)),
-            **_table("mentions", [f"mention:{name}" for name in self._people.mentions]),
+            **table_of("posts", sorted(found.posts)),
+            **table_of("addresses", sorted(found.addresses)),
+            **table_of("mentions", [f"mention:{name}" for name in self._people.mentions]),
         }
         condition = (
             "actor_id IN (SELECT text FROM accounts) OR quotes IN (SELECT text FROM posts) "
             "OR arrayExists(link -> link IN (SELECT text FROM addresses), links) "
             "OR arrayExists(key -> key IN (SELECT text FROM mentions), conversations)"
         )
-        found.keys.update(self._keys(condition, tables))
-        spellings = self._people.spellings
-        for start in range(0, len(spellings), _NEEDLES_AT_ONCE):
-            needles = _table("needles", spellings[start : start + _NEEDLES_AT_ONCE])
-            condition = f"multiSearchAny({_TEXTS}, (SELECT groupArray(text) FROM needles))"
-            found.keys.update(self._keys(condition, {**_table("posts", sorted(found.posts)), **needles}))
+        for *key, _ in self._keys(f"({condition}){stored}", tables):
+            found.keys.add((key[0], key[1]))
+        for needles in needle_tables(self._people.spellings):
+            condition = f"{holds_needle(_TEXTS)}{stored}"
+            for post_id, identity, ids in self._keys(condition, {**table_of("posts", sorted(found.posts)), **needles}):
+                found.keys.add((post_id, identity))
+                found.ids.update(ids)
         return found
 
     def _posts_of_people(self, accounts: ExternalTables) -> list[tuple[str, str]]:
         """Reads the posts whose rows name the people, with their addresses: retention may have deleted the events."""
-        channels = _table("channels", [] if self._people.channel is None else [self._people.channel])
         answer = self._clickhouse.select(
             f"SELECT DISTINCT post_id, url FROM {POSTS.name} "
             f"WHERE author_id IN (SELECT text FROM accounts){self._on_channel}",
-            tables={**accounts, **channels},
+            tables={**accounts, **self._channels},
         )
         return list(zip(*answer, strict=True)) if answer else []
 
-    def other_ids(self, found: FoundEvents, eraser: Eraser) -> list[str]:
-        """Returns the ids of found events that name the people, each to be replaced."""
-        ids: dict[str, None] = {}
-        for event in self._events(sorted(found.keys)):
-            ids.update(dict.fromkeys(event[name] for name in IDS if eraser.names(event[name])))
-        return list(ids)
+    def naming_posts(self, found: FoundEvents) -> list[str]:
+        """Finds posts whose stored rows may name the people, when all other posts were folded anew."""
+        tables = {
+            **table_of("theirs", sorted(found.posts)),
+            **table_of("addresses", sorted(found.addresses)),
+            **table_of("names", self._people.mentions),
+            **self._channels,
+        }
+        naming = (
+            "quotes IN (SELECT text FROM theirs) OR arrayExists(link -> link IN (SELECT text FROM addresses), links) "
+            "OR arrayExists(name -> name IN (SELECT text FROM names), mentions)"
+        )
+        spellings, post_ids = self._people.spellings, set[str]()
+        search = f" OR {holds_needle(_POST_TEXTS)}" if spellings else ""
+        for needles in needle_tables(spellings) or [{}]:
+            answer = self._clickhouse.select(
+                f"SELECT DISTINCT post_id FROM {POSTS.name} WHERE ({naming}{search}){self._on_channel}",
+                tables={**tables, **needles},
+            )
+            post_ids.update(answer[0] if answer else ())
+        return sorted(post_ids)
 
     def erase(self, found: FoundEvents, eraser: Eraser) -> int:
         """Stores what stands for the found events, and deletes these and the posts that leave. Returns how many events
@@ -142,14 +174,18 @@ class ErasedLog:
     def _on_channel(self) -> str:
         return "" if self._people.channel is None else " AND channel IN (SELECT text FROM channels)"
 
-    def _keys(self, condition: str, tables: ExternalTables) -> Iterator[tuple[str, str]]:
+    @property
+    def _channels(self) -> ExternalTables:
+        return table_of("channels", [] if self._people.channel is None else [self._people.channel])
+
+    def _keys(self, condition: str, tables: ExternalTables) -> Iterator[tuple[Any, ...]]:
+        """Yields the post, the identity and the ids of events."""
         where = f"post_id NOT IN (SELECT text FROM posts) AND ({condition}){self._on_channel}"
-        return self._select(f"post_id, {IDENTITY}", where, tables)
+        return self._select(f"post_id, {IDENTITY}, [{', '.join(IDS)}]", where, tables)
 
     def _select(self, columns: str, where: str, tables: ExternalTables) -> Iterator[tuple[Any, ...]]:
-        channels = _table("channels", [] if self._people.channel is None else [self._people.channel])
         sql = f"SELECT DISTINCT {columns} FROM {EVENTS.name} WHERE {where}"
-        for block in self._clickhouse.stream(sql, tables={**tables, **channels}):
+        for block in self._clickhouse.stream(sql, tables={**tables, **self._channels}):
             yield from zip(*block, strict=True)
 
     def _events(self, keys: Sequence[tuple[str, str]]) -> Iterator[EventRow]:
@@ -190,7 +226,3 @@ def _read(name: str) -> str:
 def _key(event: EventRow) -> tuple[str, str]:
     action = ("add", "retract")[event["action"] - 1]
     return event["post_id"], f"{KINDS[event['kind'] - 1]}\0{action}\0{event['event_id']}"
-
-
-def _table(name: str, texts: Sequence[str]) -> ExternalTables:
-    return {name: ("text String", [(text,) for text in texts])}

@@ -1,20 +1,32 @@
 """Rows that no fold makes: spikes with their evidence, groups and deliveries, dead letters, and habits of authors."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from pipeline.clickhouse.client import ClickHouse, ExternalTables
+from pipeline.canonical_url import canonical_url
+from pipeline.clickhouse.client import ClickHouse
 from processors.erasure.deletion import Deletion, noted, stored_before
 from processors.erasure.log import ERASED_POSTS
+from processors.erasure.people import People, holds_needle, needle_tables, table_of
 from processors.erasure.tombstones import Eraser
-from schemas.tables import ALERT_DELIVERIES, CONVERSATION_SPIKES, DEAD_LETTERS, FORECAST_HABITS, SPIKE_GROUPS
+from schemas.tables import (
+    ALERT_DELIVERIES,
+    CARRY_OVER,
+    CONVERSATION_SPIKES,
+    DEAD_LETTERS,
+    FORECAST_HABITS,
+    SPIKE_GROUPS,
+)
 
 BY_SPIKE: Final = (CONVERSATION_SPIKES, SPIKE_GROUPS, ALERT_DELIVERIES)
 
+_OLDER_SPIKES: Final = "older spikes"
+"""Target of `erasing`: spikes that were stored again without the names, whose older rows go."""
+
 _POSITION: Final = "concat(toString(partition), '\\0', toString(offset))"
-_NEEDLES_AT_ONCE: Final = 200
 
 
 class NamingRows:
@@ -29,7 +41,8 @@ class NamingRows:
         gone = frozenset(gone_conversations)
         since = self._deletion.cut()
         current: dict[str, Mapping[str, Any]] = {}
-        naming, leaving = set(), set()
+        # What a crashed run has rewritten is rewritten again, because everything that is older than this run goes.
+        naming, leaving = {spike_id for spike_id, _ in self._deletion.keys(_OLDER_SPIKES)}, set()
         for spike in self._spikes():
             spike_id, conversation = spike["spike_id"], spike["conversation"]
             current[spike_id] = spike  # the latest state comes last
@@ -39,7 +52,7 @@ class NamingRows:
                 naming.add(spike_id)
         self._deletion.add("spikes", [(spike_id, "") for spike_id in leaving])
         # Also where the latest state is clean: an earlier one may not be.
-        changed = [self._without_names(current[spike_id]) for spike_id in sorted(naming)]
+        changed = [self._without_names(current[spike_id]) for spike_id in sorted(naming & current.keys() - leaving)]
         if changed:
             names = CONVERSATION_SPIKES.sent
             severity = {"severity": [spike["severity"] for spike in changed]}
@@ -47,8 +60,8 @@ class NamingRows:
             columns: dict[str, Any] = {name: [spike[name] for spike in changed] for name in names}
             columns["version"] = np.array(columns["version"], np.uint64)
             self._clickhouse.insert(CONVERSATION_SPIKES.name, columns | severity | counted)
-            self._deletion.add("older spikes", [(spike["spike_id"], "") for spike in changed])
-        older = f"{noted('older spikes', ['spike_id'])} AND {stored_before(since)}"
+            self._deletion.add(_OLDER_SPIKES, [(spike["spike_id"], "") for spike in changed])
+        older = f"{noted(_OLDER_SPIKES, ['spike_id'])} AND {stored_before(since)}"
         self._deletion.delete(CONVERSATION_SPIKES.name, older)
         for table in BY_SPIKE:
             self._deletion.delete(table.name, noted("spikes", ["spike_id"]))
@@ -73,6 +86,27 @@ class NamingRows:
         columns = ["author_id"] if people.channel is None else ["author_id", "channel"]
         return self._deletion.delete(FORECAST_HABITS.name, noted("habits", columns))
 
+    def delete_messages(self) -> int:
+        """Deletes messages of carry_over that name the people or their posts: those of posts that the log still makes
+        are clean already. Returns the number of rows."""
+        people, found = self._eraser.people, set[tuple[str, str]]()
+        addresses = [f"url:{canonical_url(address)}" for address in self._eraser.addresses]
+        addresses += [f"post:{post_id}" for post_id in self._eraser.posts]
+        search = f" OR {holds_needle('message')}" if people.spellings else ""
+        for needles in needle_tables(people.spellings) or [{}]:
+            answer = self._clickhouse.select(
+                f"SELECT message, post_id, toString(channel) FROM {CARRY_OVER.name} "
+                f"WHERE message IN (SELECT text FROM addresses){search}",
+                tables={**table_of("addresses", addresses), **needles},
+            )
+            found |= {
+                (message, post_id)
+                for message, post_id, channel in (zip(*answer, strict=True) if answer else ())
+                if people.channel in (None, channel) and (message in addresses or self._eraser.names(message))
+            }
+        self._deletion.add("messages", found)
+        return self._deletion.delete(CARRY_OVER.name, noted("messages", ["message", "post_id"]))
+
     def _spikes(self) -> Iterator[Mapping[str, Any]]:
         names = [column.name for column in CONVERSATION_SPIKES.columns if column.name != "stored_at"]
         times = {column.name: column.type for column in CONVERSATION_SPIKES.columns if "DateTime" in column.type}
@@ -80,7 +114,10 @@ class NamingRows:
         sql = f"SELECT {columns} FROM {CONVERSATION_SPIKES.name} ORDER BY spike_id, version, stored_at"
         for block in self._clickhouse.stream(sql, block=1000):
             for values in zip(*block, strict=True):
-                yield dict(zip(names, values, strict=True))
+                spike = dict(zip(names, values, strict=True))
+                # An array of one empty text is stored as an empty array (pipeline/clickhouse/insert_format.py).
+                spike["top_urls"] = [*spike["top_urls"], *[""] * (len(spike["top_posts"]) - len(spike["top_urls"]))]
+                yield spike
 
     def _without_names(self, spike: Mapping[str, Any]) -> Mapping[str, Any]:
         eraser = self._eraser
@@ -108,25 +145,24 @@ class NamingRows:
 
     def _letters(self) -> Iterator[tuple[Any, ...]]:
         people = self._eraser.people
-        texts = dict.fromkeys((*people.spellings, *(f'"{account}"' for account in people.accounts)))
-        needles = list(texts)
-        for start in range(0, len(needles), _NEEDLES_AT_ONCE):
-            tables: ExternalTables = {
-                "needles": ("text String", [(text,) for text in needles[start : start + _NEEDLES_AT_ONCE]])
-            }
+        for needles in needle_tables(list(dict.fromkeys((*people.spellings, *_quoted(people))))):
             blocks = self._clickhouse.stream(
                 f"SELECT topic, partition, offset, hex(key), hex(bytes), hex(reason) FROM {DEAD_LETTERS.name} WHERE "
-                "multiSearchAny(concat(key, '\\n', bytes, '\\n', reason, '\\n', field), "
-                "(SELECT groupArray(text) FROM needles))",
-                tables=tables,
+                + holds_needle("concat(key, '\\n', bytes, '\\n', reason, '\\n', field)"),
+                tables=needles,
                 block=1000,
             )
             for block in blocks:
                 yield from zip(*block, strict=True)
 
     def _names(self, key: bytes, value: bytes, reason: bytes) -> bool:
-        quoted = [f'"{account}"' for account in self._eraser.people.accounts]
+        quoted = _quoted(self._eraser.people)
         for text in (each.decode("utf-8", "replace") for each in (key, value, reason)):
             if self._eraser.names(text) or any(word in text for word in quoted):
                 return True
         return False
+
+
+def _quoted(people: People) -> list[str]:
+    """Returns the accounts as strings of JSON, with and without escapes."""
+    return [json.dumps(account, ensure_ascii=is_ascii) for account in people.accounts for is_ascii in (False, True)]

@@ -1,16 +1,21 @@
 """The people to erase, and how their accounts are found in texts. Pure."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pipeline.clickhouse.client import ExternalTables
 from pipeline.privacy.erased_hashes import ErasedKind, ErasureKey, on_channel
 from schemas.folding import fold_name, fold_tag
 
 TELLING_SIGNS: Final = 5
 """An account of fewer signs, or of digits alone, is found in whole fields only: in texts, addresses and ids it could be
 anything."""
+
+NEEDLES_AT_ONCE: Final = 200
+"""multiSearchAny takes fewer than 256 texts."""
 
 _BEFORE: Final = r"(?<![\w-])(?<!\w[.@])"
 _AFTER: Final = r"(?![\w-]|[.@]\w)"
@@ -36,12 +41,13 @@ class People:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """The accounts as texts, addresses and ids may have them, those that tell enough."""
+        """The accounts as texts, addresses, ids and JSON may have them, those that tell enough."""
         spelled = dict.fromkeys(
-            each
+            spelling
             for account in self.accounts
             for each in (account, account.removeprefix("@"), fold_tag(account, "@"))
             if len(each) >= TELLING_SIGNS and not each.isdecimal()
+            for spelling in (each, json.dumps(each)[1:-1], json.dumps(each, ensure_ascii=False)[1:-1])
         )
         return tuple(spelled)
 
@@ -62,3 +68,19 @@ class People:
         accounts = [account if self.channel is None else on_channel(self.channel, account) for account in self.accounts]
         mentions = self.mentions if self.channel is None else ()
         return {"actor": key.hashes(accounts).tolist(), "mention": key.hashes(mentions).tolist()}
+
+
+def table_of(name: str, texts: Sequence[str]) -> ExternalTables:
+    """Returns texts as a table of a query, with one column, `text`."""
+    return {name: ("text String", [(text,) for text in texts])}
+
+
+def needle_tables(texts: Sequence[str]) -> list[ExternalTables]:
+    """Returns the texts in tables `needles`, each for a query with `holds_needle`."""
+    starts = range(0, len(texts), NEEDLES_AT_ONCE)
+    return [table_of("needles", texts[start : start + NEEDLES_AT_ONCE]) for start in starts]
+
+
+def holds_needle(value: str) -> str:
+    """Writes the condition that a value holds one of the texts of a table `needles`."""
+    return f"multiSearchAny({value}, (SELECT groupArray(text) FROM needles))"

@@ -78,8 +78,21 @@ class Eraser:
             return event
         return {**event, **changed, "version": max(event["version"], CLEANED_VERSION + self.epoch)}
 
+    def cleaned_post(self, row: EventRow) -> EventRow:
+        """Returns a row of `posts` without the names of the people; the row itself where it has none."""
+        changed = self.cleaned({**row, **dict.fromkeys(IDS, ""), "labels": _pairs(row["labels"])})
+        return {
+            **{name: changed[name] for name in row},
+            "labels": [part for pair in changed["labels"].items() for part in pair],
+            "mentions": [name for name in row["mentions"] if name not in self.people.mentions],
+        }
+
     def _id(self, value: str) -> str:
         return self.other_id(value) if value and self.names(value) else value
 
     def _is_on_channel(self, event: EventRow) -> bool:
         return self.people.channel is None or event["channel"] == self.people.channel
+
+
+def _pairs(flat: list[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))

@@ -3,6 +3,10 @@ truth is plain Python over the input without the person."""
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -118,7 +122,8 @@ def assert_gone(settings: Settings, environment: dict[str, str]) -> None:
     assert said["bytes_searched"] > 100_000
     voice = int(Hasher().actors([WHO])[0])
     with ClickHouse(settings) as client:
-        assert client.select(f"SELECT count() FROM conversation_posts WHERE has(voices, {voice})") == [[0]]
+        for table in ("conversation_posts", "conversation_days"):
+            assert client.select(f"SELECT count() FROM {table} WHERE has(voices, {voice})") == [[0]]
         assert client.select(
             "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = 'erasing'"
         ) == [[0]]
@@ -189,6 +194,13 @@ def test_an_erasure_that_crashes_anywhere_is_done_by_the_next_one(
         calls = 0
 
         def step(name: str) -> None:
+            if name == "minutes":
+                # A worker that has read the minutes of before stores what it rolls up, until it has acked once more.
+                with ClickHouse(its) as client:
+                    client.insert(
+                        "conversation_days",
+                        {"conversation": [f"author:bluesky/{WHO}"], "day": [20_000], "minutes": [1], "version": [1]},
+                    )
             if name == at_step:
                 raise Crash
 
@@ -225,6 +237,70 @@ def test_an_erasure_that_crashes_anywhere_is_done_by_the_next_one(
     assert run()
     assert_exact(its, story.without(story.events, story.events))
     assert_gone(its, environment)
+
+
+KILLED = """
+import os, signal, sys
+from pipeline.privacy.erased_hashes import load_erasure_key
+from pipeline.settings import load_settings
+from processors.erasure.command import open_erasure
+from processors.erasure.people import People
+
+def die(step):
+    if step == sys.argv[2]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+settings = load_settings()
+with open_erasure(settings, load_erasure_key(settings), People.of([sys.argv[1]], None), 120, print, die) as erasure:
+    erasure.run()
+"""
+
+
+def test_kill_of_the_command_after_each_step_and_of_workers_meanwhile(
+    its: Settings, environment: dict[str, str], workers: Workers
+) -> None:
+    story = Story(2000, 40)
+    half = len(story.events) // 2
+    before, after = story.events[:half], story.events[half:]
+    worker = workers.start()
+    Input(before).send(its)
+    worker.wait_until_ready()
+    engagement(environment, "recount", "--check", "--wait", "120", "--json")
+    others = None
+    for step in STEPS[:-1]:
+        forget = subprocess.Popen([sys.executable, "-c", KILLED, WHO, step], env=environment)
+        if step in ("log", "posts", "minutes"):
+            time.sleep(0.5)
+            worker.kill()
+            worker = workers.start()
+        assert forget.wait(180) == -signal.SIGKILL
+        if others is None:  # the person is refused from now on, and goes on sending
+            others = Thread(target=Input(after).send, args=(its,))
+            others.start()
+    assert others is not None
+    others.join()
+    done = json.loads(engagement(environment, "forget", "--actor", WHO, "--json"))
+    assert list(done["seconds"]) == list(STEPS)
+    engagement(environment, "recount", "--check", "--wait", "120", "--json")
+    assert_exact(its, story.without(story.events, before))
+    assert_gone(its, environment)
+
+
+def test_two_erasures_at_once(its: Settings, environment: dict[str, str], workers: Workers) -> None:
+    story = Story(1500, 30)
+    other = next(event["actor_id"] for event in story.events if event["actor_id"] not in (None, WHO))
+    worker = workers.start()
+    Input(story.events).send(its)
+    worker.wait_until_ready()
+    engagement(environment, "recount", "--check", "--wait", "120", "--json")
+    command = "from pipeline.cli import main; main()"
+    running = [
+        subprocess.Popen([sys.executable, "-c", command, "forget", "--actor", who, "--wait", "120"], env=environment)
+        for who in (WHO, other)
+    ]
+    assert [forget.wait(180) for forget in running] == [0, 0]
+    assert_gone(its, environment)
+    engagement(environment, "forget", "--actor", other, "--check", "--json")
 
 
 def test_the_key_is_needed_and_has_to_be_the_same(its: Settings, environment: dict[str, str], workers: Workers) -> None:
