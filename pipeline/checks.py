@@ -62,7 +62,8 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
         try:
             yield Finding(name, True, run_check(settings))
         except EngagementError as error:
-            yield Finding(name, False, str(error))
+            # A server's own words may have line breaks; a finding is one line.
+            yield Finding(name, False, " ".join(str(error).split()))
 
 
 def _packages(_: Settings) -> str:

@@ -24,6 +24,8 @@ from pipeline.embedded.stack import Stack
 from pipeline.embedded.state import load_state
 from pipeline.errors import SchemaDrift
 from pipeline.settings import Settings
+from processors.erasure.deletion import Deletion
+from processors.erasure.posts import COPYING_VIEW
 from schemas.tables import TABLES
 from tests.fakes_alerts import HttpServer
 from tests.tcp_proxy import TcpProxy
@@ -125,9 +127,14 @@ def tables(settings: Settings, migrated: list[str]) -> Iterator[Settings]:
     its = settings.model_copy(update={"clickhouse": SecretStr(f"{url}/{name}")})
     if not migrated:
         migrate(its)
+        with ClickHouse(its) as client:
+            # Tests refresh by hand: what the server does by its clock would happen in the middle of any of them.
+            client.execute(f"ALTER TABLE {COPYING_VIEW} MODIFY REFRESH EVERY 1 YEAR APPEND")
         migrated.append(name)
     yield its
     with ClickHouse(its) as client:
+        # A refresh that is under way would write what it has read into an emptied table.
+        Deletion(client, its).wait_for_refreshes(COPYING_VIEW)
         [filled] = client.select(
             "SELECT name FROM system.tables WHERE database = currentDatabase() AND total_rows > 0"
         ) or [[]]

@@ -70,7 +70,9 @@ def response_time(past: Past) -> Rows:
 
 def share_of_voice(past: Past) -> Rows:
     spoken = _spoken(past, "brand:", {"acme": "acme", "globex": "globex"})
-    counts = Counter((at.date(), key) for key, times in spoken.items() for at in times if at >= past.since(14))
+    counts = Counter(
+        (at.date(), key) for key, times in spoken.items() for at in times if at.date() > past.since(14).date()
+    )
     days = Counter[Any]()
     for (day, _), count in counts.items():
         days[day] += count
@@ -135,7 +137,7 @@ def per_1000_followers(past: Past) -> Rows:
 def engagement_per_day(past: Past) -> Rows:
     counts = defaultdict[tuple[Any, str], Counter[str]](Counter)
     for each in past.events:
-        if each["kind"] != "post" and each["at"] >= past.since(7):
+        if each["kind"] != "post" and each["at"].date() > past.since(7).date():
             counts[each["at"].date(), each["channel"]][each["kind"]] += -1 if "target_id" in each else 1
     return [(*key, *(found[kind] for kind in WEIGHTS)) for key, found in sorted(counts.items())]
 

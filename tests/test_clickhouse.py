@@ -18,7 +18,7 @@ from pipeline.errors import Exhausted, Refused, SchemaDrift, Unavailable
 from pipeline.settings import Settings
 from schemas.tables import TABLES, Column, Table
 
-SECOND = 1_700_000_040
+SECOND = int(time.time()) // 60 * 60  # some tables keep rows for days
 TICKS = {"DateTime64(6": SECOND * 10**6 + 123_456, "DateTime64(3": SECOND * 1000 + 123, "DateTime(": SECOND}
 
 
@@ -292,4 +292,6 @@ def _ticks(column: Column) -> str:
         return f"toUnixTimestamp64Milli({name})"
     if "DateTime(" in column.type:
         return f"toUnixTimestamp({name})"
+    if column.type == "Date":
+        return f"toUInt16({name})"
     return f"toInt8({name})" if column.type.startswith("Enum8") else name

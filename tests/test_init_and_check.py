@@ -76,7 +76,7 @@ def test_check_goes_through_all_when_nobody_is_there(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("ENGAGEMENT_CLICKHOUSE", f"clickhouse://u:hunter2@127.0.0.1:{port}/engagement")
     result = CliRunner().invoke(check)
     assert isinstance(result.exception, CheckFailed)
-    lines = [line.split()[:2] for line in result.output.splitlines()]
+    lines = [line.split()[:2] for line in result.stdout.splitlines()]
     assert [name for said, name in lines if said == "failed"] == [
         "kafka",
         "topics",

@@ -9,7 +9,7 @@ import pytest
 from deploy.clickhouse.views import all_views
 from pipeline.clickhouse import migrations
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.clickhouse.compression import uncompressed_tables
+from pipeline.clickhouse.compression import GROWING, codec_of, uncoded_columns, uncompressed_tables
 from pipeline.clickhouse.ddl import render
 from pipeline.clickhouse.migrations import (
     BASELINE,
@@ -110,6 +110,24 @@ def test_tables_are_compressed_unless_somebody_chose_otherwise(client: ClickHous
     assert codecs["posts"] == "ZSTD(9)"
 
 
+def test_columns_of_growing_tables_have_cheap_codecs_unless_somebody_chose_otherwise(
+    client: ClickHouse, settings: Settings
+) -> None:
+    client.execute("ALTER TABLE post_minutes MODIFY COLUMN likes REMOVE CODEC, MODIFY COLUMN shares CODEC(NONE)")
+    assert uncoded_columns(client) == {"post_minutes": {"likes": "T64, LZ4"}}
+    migrate(settings)
+    tables, names, found = client.select(
+        "SELECT table, name, compression_codec FROM system.columns WHERE database = currentDatabase()"
+    )
+    codecs = dict(zip(zip(tables, names, strict=True), found, strict=True))
+    for table in GROWING:
+        for column in table.columns:
+            wanted = "NONE" if (table.name, column.name) == ("post_minutes", "shares") else codec_of(table, column)
+            if wanted:
+                assert codecs[table.name, column.name] == f"CODEC({wanted})", column.name
+    assert codecs["events", "occurred_at"] == codecs["events", "version"] == "CODEC(T64, LZ4)"
+
+
 def test_a_changed_file_is_refused(client: ClickHouse, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     first, *rest = all_migrations()
     monkeypatch.setattr(migrations, "all_migrations", lambda: [Migration(first.name, first.sql + "-- more"), *rest])
@@ -171,7 +189,7 @@ def test_fed_tables_hold_what_they_are_fed(client: ClickHouse) -> None:
     ("altered", "said"),
     [
         ("ALTER TABLE post_minutes MODIFY COLUMN likes UInt64", "post_minutes.likes is UInt64, it has to be UInt32"),
-        ("ALTER TABLE posts DROP COLUMN url", r"posts.url is missing.*undo what altered it"),
+        ("ALTER TABLE posts DROP COLUMN links", r"posts.links is missing.*undo what altered it"),
         ("DROP TABLE carry_over", "no table carry_over: run `engagement init`"),
         (
             "CREATE OR REPLACE TABLE known_posts (post_id String) ENGINE = MergeTree ORDER BY post_id",

@@ -14,10 +14,14 @@ from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate, verify_tables
 from pipeline.embedded.state import StackState
 from pipeline.errors import Exhausted, Refused
+from processors.erasure.deletion import Deletion
+from processors.erasure.log import ERASED_POSTS
+from processors.erasure.posts import delete_copies
 from processors.retention.policy import RetentionPolicy
 from processors.retention.retention import Retention, Retired
 from schemas.tables import TABLES
 from tests.roles_server import as_user, profile_of_compose, profile_of_embedded, profile_of_sql, roles_server
+from tests.rolled_days import roll_days
 
 READERS = ["reader", "compose", "embedded"]
 CHOSEN = {"post": "p", "author": "a", "channel": "bluesky", "conversation": "hashtag:acme"} | {
@@ -110,6 +114,7 @@ def test_the_admin_runs_retention_and_the_writer_only_where_it_may(server: Stack
             client.insert("events", row | {"kind": [1], "action": [1], "event_id": [post_id]})
             client.insert("post_metrics", row | {"as_of": [60], "age_minutes": [1]})
             client.insert("conversation_minutes", {"conversation": ["c"], "minute": [60], "version": [1]})
+            roll_days(client, int(time.time()) // 86_400)
             return Retention(client, as_user(server, user), policy).run(time.time(), lambda seconds: True)
 
     assert run("admin", "r1").gone == 1
@@ -123,6 +128,19 @@ def test_the_admin_runs_retention_and_the_writer_only_where_it_may(server: Stack
         for table in tables:
             condition = "minute < 100" if table == "conversation_minutes" else "post_id = 'r1'"
             assert client.select(f"SELECT count() FROM {table} WHERE {condition}")[0][0] == int(table == tables[-1])
+
+
+def test_the_admin_may_do_what_an_erasure_needs(server: StackState) -> None:
+    settings = as_user(server, "admin")
+    with ClickHouse(settings) as client:
+        client.insert("posts_active", {"post_id": ["e1", "e2"], "version": [1, 1]})
+        deletion = Deletion(client, settings)
+        deletion.begin()
+        deletion.add(ERASED_POSTS, [("e1", "")])
+        delete_copies(deletion)
+        deletion.purge()
+        deletion.end()
+        assert client.select("SELECT post_id FROM posts_active WHERE post_id LIKE 'e_'") == [["e2"]]
 
 
 def test_the_writer_checks_tables_adds_rows_and_reads_them(server: StackState) -> None:

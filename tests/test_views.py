@@ -11,7 +11,7 @@ import pytest
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
 from schemas.metrics import MEASURES, WEIGHT_SETS, WINDOWS
-from schemas.tables import CARRY_OVER, POST_METRICS, POST_METRICS_ACTIVE, TABLES
+from schemas.tables import CARRY_OVER, CONVERSATION_DAYS, POST_METRICS, POST_METRICS_ACTIVE, TABLES
 
 Pane = tuple[int, ...]
 Panes = dict[tuple[str, int], Pane]
@@ -20,6 +20,7 @@ Panes = dict[tuple[str, int], Pane]
 COMPUTED = {
     *("authors_v", "over_performance_v", "share_of_voice_v"),
     *("conversations_v", "conversations_active_v"),
+    *("author_days_v", "post_days_v", "post_totals_v"),
     *("freshness_v", "storage_v", "merges_v"),
 }
 """Views that stand beside no table."""
@@ -49,6 +50,8 @@ def test_every_table_has_a_view_with_plain_types_and_a_comment_on_each_column(cl
         hidden = {"version"} if table in (POST_METRICS, POST_METRICS_ACTIVE) else {"version", "stored_at"}
         # What carries a message no more is not shown.
         hidden |= {"is_current"} if table is CARRY_OVER else set()
+        # A day shows the end of its last minute, and how exact its voices are.
+        hidden |= {"last_minute", "voices_below"} if table is CONVERSATION_DAYS else set()
         assert {column.name for column in table.columns} - hidden <= shown.keys()
         assert "version" not in shown
     for shown in views.values():
@@ -203,6 +206,10 @@ def test_windows_as_of_now_equal_brute_force(client: ClickHouse) -> None:
             assert {name: value for name, value in active[post].items() if name not in ages} == {
                 name: value for name, value in row.items() if name not in ages
             }
+    totals = _rows(client, "SELECT * FROM post_totals_v", _names(client, "post_totals_v"))
+    assert totals.keys() == found.keys()
+    for post, row in totals.items():
+        assert row == {name: found[post][name] for name in row}
     # The minute may have ended meanwhile: one query has one time, which it tells.
     [end] = {int(row["windows_at"].timestamp()) for row in found.values()}
     assert end % 60 == 0
@@ -236,6 +243,9 @@ def test_facts_of_the_post_stand_beside_its_metrics(client: ClickHouse) -> None:
         assert found.keys() == {"known", "new"}
         facts = [[found[post][name] for name in ("author_id", "channel", "url", "deleted_at")] for post in found]
         assert sorted(facts, key=str) == [["a", "bluesky", None, None], [None] * 4]
+        asked = "SELECT author_id, channel, url, deleted_at, created_at IS NULL FROM post_totals_v ORDER BY post_id"
+        totals = client.select(f"{asked} SETTINGS join_use_nulls = {setting}")
+        assert list(zip(*totals, strict=True)) == [("a", "bluesky", None, None, 0), (None, None, None, None, 1)]
         assert found["known"]["created_at"].timestamp() == 10**9
         assert found["new"]["created_at"] is None
         assert found["new"]["hot_6h_now"] is None
@@ -250,6 +260,7 @@ def test_a_condition_on_the_post_reaches_every_table(client: ClickHouse, where: 
     for view in (
         "post_metrics_v",
         "post_metrics_active_v",
+        "post_totals_v",
         "post_metrics_at(t = '2026-01-01 00:00:00')",
         "post_minutes_v",
         "post_history_v",

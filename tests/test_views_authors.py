@@ -95,6 +95,16 @@ def test_over_performance_is_the_published_formula(client: ClickHouse, read: str
             assert close, (key, rows[key], row)
     said = {row[1] for row in truth.values()}
     assert {None, "not enough posts yet"} <= said
+    made = sorted(created for _, author, channel, created in posts if (author, channel) == ("a", "x"))
+    for since, until in ((made[0], made[40]), (made[20], made[21]), (made[120], now), (made[0] - DAY, made[0])):
+        of_range = f"over_performance_between(author = 'a', channel = 'x', since = {since}, until = {until})"
+        within = f"created_at >= toDateTime({since}) AND created_at < toDateTime({until})"
+        columns = f"post_id, age, posts_compared, reason, {NAMES.format('default')}"
+        whole = client.select(
+            f"SELECT {columns} FROM {asked} {'AND' if 'WHERE' in asked else 'WHERE'} {within} ORDER BY 1, 2"
+        )
+        assert client.select(f"SELECT {columns} FROM {of_range} ORDER BY 1, 2") == whole
+        assert bool(whole[0]) == (until > made[0])
 
 
 def test_examples_by_hand(client: ClickHouse) -> None:

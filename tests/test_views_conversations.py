@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
+from tests.rolled_days import roll_days
 
 START = 1_767_225_600
 """2026-01-01."""
@@ -45,7 +46,8 @@ def _row(client: ClickHouse, names: str, asked: str) -> dict[str, Any]:
     return dict(zip(names.split(", "), (column[0] for column in found), strict=True))
 
 
-def test_a_conversation_in_all_and_as_of_now(client: ClickHouse, now: int) -> None:
+@pytest.mark.parametrize("rolled", [False, True])
+def test_a_conversation_in_all_and_as_of_now(client: ClickHouse, now: int, rolled: bool) -> None:
     _insert(
         client,
         "conversation_minutes",
@@ -71,6 +73,8 @@ def test_a_conversation_in_all_and_as_of_now(client: ClickHouse, now: int) -> No
         (TAG, now - 90_000, "left", 0, 0, [], [], 1),
         (TAG, now + 540, "p", 0, 7, ["x"], [7], 1),
     )
+    if rolled:
+        roll_days(client, now // 86_400)
     names = "minutes, is_final, posts, likes, shares, comments, posts_5m, likes_5m, shares_5m, comments_5m, "
     names += "comments_1h, posts_24h, shares_24h, likes_24h, voices, voices_5m, voices_1h, voices_24h, voices_error, "
     names += "voices_5m_error, channels"

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
+from tests.rolled_days import roll_days
 
 DAY = 86_400
 START = 20_454 * DAY
@@ -109,8 +110,10 @@ def _store(client: ClickHouse, rows: list[Cell], panes: dict[tuple[str, int], Ce
 RANGES = [(0, 60 * DAY), (60, DAY), (DAY - 60, DAY), (DAY, 2 * DAY), (30, 7 * DAY + 1), (40 * DAY, 40 * DAY)]
 
 
+@pytest.mark.parametrize("rolled", [0, 3, 70])
 @pytest.mark.parametrize(("since", "until"), RANGES)
-def test_conversations_and_authors(client: ClickHouse, cells: list[Cell], since: int, until: int) -> None:
+def test_conversations_and_authors(client: ClickHouse, cells: list[Cell], since: int, until: int, rolled: int) -> None:
+    roll_days(client, START // DAY + rolled)
     truth: dict[str, dict[str, Any]] = {}
     for key in {cell[0] for cell in cells}:
         mine = [cell for cell in cells if cell[0] == key and _starts(since) <= cell[1] < _starts(until)]
@@ -180,6 +183,53 @@ def test_a_range_reads_its_days_alone(client: ClickHouse) -> None:
         query = client._client.last_query
         assert query is not None
         assert query.progress.rows < 3 * 2 * 2_000 + 8_192, view
+    [[minutes]] = client.select("SELECT count() FROM conversation_minutes")
+    roll_days(client, START // DAY + 70)
+    for view in ("conversations_between", "share_of_voice"):
+        client.select(f"SELECT count() FROM {_asked(view, 60, 60 * DAY - 60)}")
+        query = client._client.last_query
+        assert query is not None
+        assert query.progress.rows < 3 * 2 * 2_000 + 8_192 + minutes / 10, "the edges, and the days between"
+
+
+@pytest.mark.parametrize("rolled", [0, 3, 70])
+def test_days_of_conversations_authors_and_posts(client: ClickHouse, cells: list[Cell], rolled: int) -> None:
+    roll_days(client, START // DAY + rolled)
+    truth: dict[tuple[str, int], dict[str, Any]] = {}
+    for key, day in {(cell[0], cell[1] // DAY) for cell in cells}:
+        by_minute: dict[int, list[Cell]] = defaultdict(list)
+        for cell in cells:
+            if (cell[0], cell[1] // DAY) == (key, day):
+                by_minute[cell[1]].append(cell)
+        mine = [cell for each in by_minute.values() for cell in each]
+        truth[key, day] = {
+            **{
+                name: sum(max(sum(cell[place] for cell in each), -2) for each in by_minute.values())
+                for place, name in enumerate(COUNTS, 3)
+            },
+            "voices": len({voice for cell in mine for voice in cell[7]}),
+            "voices_error": 0,
+            "channels": len({cell[8] for cell in mine}),
+            "minutes": len(by_minute),
+            "toUnixTimestamp(first_minute)": min(by_minute),
+            "toUnixTimestamp(as_of)": max(by_minute) + 60,
+            "is_final": int(day < START // DAY + rolled),
+        }
+    names = next(iter(truth.values())).keys()
+    for view, key, prefix in (
+        ("conversation_days_v", "conversation", ""),
+        ("author_days_v", "concat('author:', channel, '/', author_id)", "author:"),
+        ("post_days_v", "concat('thread:', post_id)", "thread:"),
+    ):
+        shown = [name for name in names if (view, name) != ("post_days_v", "posts")]
+        rows = zip(*client.select(f"SELECT {key}, toUInt16(day), {', '.join(shown)} FROM {view}"), strict=True)
+        assert {(row[0], row[1]): dict(zip(shown, row[2:], strict=True)) for row in rows} == {
+            at: {name: row[name] for name in shown} for at, row in truth.items() if at[0].startswith(prefix)
+        }
+    of_posts = dict(
+        zip(*client.select("SELECT post_id, (ifNull(channel, ''), author_id) FROM post_days_v"), strict=True)
+    )
+    assert of_posts == POSTS
 
 
 def _starts(seconds: int) -> int:

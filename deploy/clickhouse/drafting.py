@@ -1,5 +1,6 @@
 """The SQL of views: writes CREATE VIEW statements, and shows columns of tables in them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,22 +82,18 @@ def view(
     tail: str,
     *,
     typed: bool = True,
-    given: tuple[tuple[str, str], ...] = (),
 ) -> View:
     """Writes a view from the columns shown and `tail`, the FROM clause up to the end.
 
     With `typed` the columns have declared types and comments, which ClickHouse refuses for a view with parameters.
-    Behind each column of several values comes the same as one text. `given` are names, each with its SQL, that the SQL
-    of columns and of later names may use.
+    Behind each column of several values comes the same as one text.
     """
     shown = [each for one in shown for each in (one, *_as_text(one))]
     types = ",\n".join(f"    `{c.name}` {c.type} COMMENT '{escaped_text(c.comment)}'" for c, _ in shown)
     values = ",\n".join(f"    {value}" if value == c.name else f"    {value} AS `{c.name}`" for c, value in shown)
     create = f"CREATE OR REPLACE VIEW {{database}}.{name} {{cluster}}"
     columns = f"\n(\n{types}\n)\n{RIGHTS}\nAS" if typed else f"\n{RIGHTS}\nAS"
-    names = ",\n".join(f"    {sql} AS {each}" for each, sql in given)
-    before = f"WITH\n{names}\n" if given else ""
-    return View(name, f"{create}{columns}\n{before}SELECT\n{values}\n{tail}\nCOMMENT '{escaped_text(comment)}'")
+    return View(name, f"{create}{columns}\nSELECT\n{values}\n{tail}\nCOMMENT '{escaped_text(comment)}'")
 
 
 def plain_view(table: Table) -> View:
@@ -182,6 +179,11 @@ def ratio_or_null(upper: str, lower: str, factor: str = "") -> str:
 def any_count() -> str:
     """Writes the condition of a pane with content: an emptied pane stays as a row of zeros."""
     return " + ".join(f"{measure} + {measure}_retracted" for measure in MEASURES) + " > 0"
+
+
+def named(names: Iterable[tuple[str, str]]) -> str:
+    """Writes columns of a subquery from their names and SQL."""
+    return ", ".join(f"{sql} AS {name}" for name, sql in names)
 
 
 def _as_text(shown: Shown) -> tuple[Shown, ...]:

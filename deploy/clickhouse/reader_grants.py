@@ -30,13 +30,20 @@ def with_grants(sql: str) -> str:
     (False, True)
     """
     written = "".join(f"{grant} TO {ROLE};\n\n" for grant in reader_grants())
-    return re.sub(rf"(?:GRANT SELECT ON engagement\.\S+ TO {ROLE};\n\n)+", written, sql)
+    return _in_place_of(rf"GRANT SELECT ON engagement\.\S+ TO {ROLE};\n+", written, sql)
 
 
 def with_queries(xml: str) -> str:
     """Returns the text of the users of compose with the grants of this version."""
     written = "".join(f"        <query>{grant}</query>\n" for grant in reader_grants())
-    return re.sub(r"(?: *<query>GRANT SELECT ON engagement\.\S+</query>\n)+", written, xml)
+    return _in_place_of(r" *<query>GRANT SELECT ON engagement\.\S+</query>\n", written, xml)
+
+
+def _in_place_of(pattern: str, written: str, text: str) -> str:
+    """Writes all where the first match stands, and takes every match away, wherever it stands."""
+    first = re.search(pattern, text)
+    assert first is not None, f"nothing matches {pattern}"
+    return text[: first.start()] + written + re.sub(pattern, "", text[first.start() :])
 
 
 if __name__ == "__main__":

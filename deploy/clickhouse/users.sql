@@ -9,7 +9,7 @@
 --     CREATE USER reader IDENTIFIED WITH sha256_password BY '...' DEFAULT ROLE engagement_reader;
 --     CREATE USER keeper IDENTIFIED WITH sha256_password BY '...' DEFAULT ROLE engagement_admin;
 --
--- On a cluster put ON CLUSTER behind each name, and GRANT CLUSTER ON *.* TO engagement_admin. With ENGAGEMENT_CLICKHOUSE_SHARDED run the
+-- On a cluster put ON CLUSTER behind each name, and GRANT CLUSTER, REMOTE ON *.* TO engagement_admin. With ENGAGEMENT_CLICKHOUSE_SHARDED run the
 -- file on each shard, and give writer and admin the same on shard_of_engagement.*, SELECT ON system.clusters and REMOTE ON *.*, the admin
 -- TABLE ENGINE ON Distributed too. A server without storage for users
 -- has them in its configuration instead: deploy/compose/clickhouse/reader.xml is the reader.
@@ -56,6 +56,8 @@ CREATE ROLE IF NOT EXISTS engagement_reader SETTINGS PROFILE engagement_reader;
 -- `python -m deploy.clickhouse.reader_grants`; after an update run this file again.
 GRANT SELECT ON engagement.alert_deliveries_v TO engagement_reader;
 
+GRANT SELECT ON engagement.author_days_v TO engagement_reader;
+
 GRANT SELECT ON engagement.authors_between TO engagement_reader;
 
 GRANT SELECT ON engagement.authors_v TO engagement_reader;
@@ -63,6 +65,10 @@ GRANT SELECT ON engagement.authors_v TO engagement_reader;
 GRANT SELECT ON engagement.carry_over_v TO engagement_reader;
 
 GRANT SELECT ON engagement.conversation_closed_v TO engagement_reader;
+
+GRANT SELECT ON engagement.conversation_day_marks_v TO engagement_reader;
+
+GRANT SELECT ON engagement.conversation_days_v TO engagement_reader;
 
 GRANT SELECT ON engagement.conversation_marks_v TO engagement_reader;
 
@@ -100,7 +106,11 @@ GRANT SELECT ON engagement.merges_v TO engagement_reader;
 
 GRANT SELECT ON engagement.over_performance TO engagement_reader;
 
+GRANT SELECT ON engagement.over_performance_between TO engagement_reader;
+
 GRANT SELECT ON engagement.over_performance_v TO engagement_reader;
+
+GRANT SELECT ON engagement.post_days_v TO engagement_reader;
 
 GRANT SELECT ON engagement.post_history_v TO engagement_reader;
 
@@ -114,7 +124,13 @@ GRANT SELECT ON engagement.post_metrics_between TO engagement_reader;
 
 GRANT SELECT ON engagement.post_metrics_v TO engagement_reader;
 
+GRANT SELECT ON engagement.post_minutes_between TO engagement_reader;
+
 GRANT SELECT ON engagement.post_minutes_v TO engagement_reader;
+
+GRANT SELECT ON engagement.post_totals_v TO engagement_reader;
+
+GRANT SELECT ON engagement.posts_active_v TO engagement_reader;
 
 GRANT SELECT ON engagement.posts_v TO engagement_reader;
 
@@ -156,6 +172,9 @@ GRANT SELECT ON system.merges TO engagement_admin;
 
 -- A migration that moves rows waits for inserts that began before, on this server.
 GRANT SELECT ON system.processes TO engagement_admin;
+
+-- `forget` waits for copies of posts that the server is making by its clock.
+GRANT SELECT ON system.view_refreshes TO engagement_admin;
 
 GRANT SELECT ON system.clusters TO engagement_admin;
 

@@ -8,34 +8,42 @@ import re
 from graphlib import TopologicalSorter
 from typing import Final
 
+from deploy.clickhouse.days.views_of_days import author_days_view, conversation_days_view, post_days_view
 from deploy.clickhouse.drafting import View, plain_view
 from deploy.clickhouse.views_of_authors import authors_view
 from deploy.clickhouse.views_of_conversations import (
     conversation_minutes_view,
     conversations_view,
-    share_of_voice_between_view,
     share_of_voice_view,
 )
 from deploy.clickhouse.views_of_messages import carry_over_view
-from deploy.clickhouse.views_of_performance import over_performance_of_author_view, over_performance_view
+from deploy.clickhouse.views_of_performance import (
+    over_performance_between_view,
+    over_performance_of_author_view,
+    over_performance_view,
+)
 from deploy.clickhouse.views_of_posts import (
     metrics_active_at_view,
     metrics_at_view,
     post_history_view,
     post_metrics_active_view,
     post_metrics_view,
-    post_minutes_view,
+    post_totals_view,
 )
 from deploy.clickhouse.views_of_ranges import (
     authors_between_view,
     conversations_active_view,
     conversations_between_view,
     post_metrics_between_view,
+    post_minutes_between_view,
+    post_minutes_view,
+    share_of_voice_between_view,
 )
 from deploy.clickhouse.views_of_spikes import conversation_spikes_view
 from deploy.clickhouse.views_of_storage import freshness_view, merges_view, storage_view
 from schemas.tables import (
     CARRY_OVER,
+    CONVERSATION_DAYS,
     CONVERSATION_MINUTES,
     CONVERSATION_SPIKES,
     POST_HISTORY,
@@ -54,16 +62,21 @@ def all_views() -> list[View]:
     return in_order_of_reading(
         [
             *map(_beside, TABLES),
+            post_totals_view(),
             metrics_at_view(),
             metrics_active_at_view(),
             authors_view(),
             over_performance_view(),
             over_performance_of_author_view(),
+            over_performance_between_view(),
             conversations_view(),
             conversations_active_view(),
             conversations_between_view(),
+            author_days_view(),
+            post_days_view(),
             authors_between_view(),
             post_metrics_between_view(),
+            post_minutes_between_view(),
             share_of_voice_view(),
             share_of_voice_between_view(),
             freshness_view(),
@@ -101,6 +114,8 @@ def _beside(table: Table) -> View:
         return conversation_spikes_view()
     if table is CONVERSATION_MINUTES:
         return conversation_minutes_view()
+    if table is CONVERSATION_DAYS:
+        return conversation_days_view()
     if table is POST_MINUTES:
         return post_minutes_view()
     return plain_view(table)

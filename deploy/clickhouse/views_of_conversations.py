@@ -2,6 +2,16 @@
 
 from typing import Final
 
+from deploy.clickhouse.days.rolled import (
+    ALL_HASHES,
+    HEARD_IN_ALL,
+    NET_COUNTS,
+    ROLLED_UNTIL,
+    SAID,
+    VOICES_BELOW,
+    counts_and_people,
+    nested,
+)
 from deploy.clickhouse.drafting import (
     HIDDEN,
     NOW,
@@ -11,19 +21,14 @@ from deploy.clickhouse.drafting import (
     View,
     kind_of,
     shown_column,
-    time_parameter,
     view,
     with_buckets,
 )
-from schemas.metrics import MEASURES, VOICES, WINDOWS
+from schemas.metrics import VOICES, WINDOWS
 from schemas.tables import CONVERSATION, CONVERSATION_MINUTES, Column
 
-NET_COUNTS: Final = ("posts", *MEASURES)
-SAID: Final = " OR ".join([*(f"{count} != 0" for count in NET_COUNTS), "voices > 0"])
-"""The condition of a minute with content: a minute that all its posts have left stays as a row of zeros."""
-
-ALL_HASHES: Final = 2**64 - 1
 BRAND: Final = "brand:"
+NET_SUMS: Final = ",\n        ".join(f"sum(toInt64({count})) AS {count}" for count in NET_COUNTS)
 
 EXACT: Final = "conversation_posts' voices, each once"
 ESTIMATE: Final = f"an estimate where a post had more than {VOICES} of them in a minute, with"
@@ -111,56 +116,59 @@ def _conversation_tail() -> str:
         line
         for count in NET_COUNTS
         for line in (
-            f"sum(toInt64({count})) AS {count}_all",
+            f"sumIf(toInt64({count}), in_all) AS {count}_all",
             *(f"sumIf(toInt64({count}), {recent(minutes)}) AS {count}_{window}" for window, minutes in WINDOWS.items()),
         )
     )
-    voices = ",\n        ".join(
-        heard_sets(window, recent(WINDOWS[window]) if window in WINDOWS else "1") for window in ("all", *WINDOWS)
+    counts, no_minute = ", ".join(NET_COUNTS), "toDateTime(0, 'UTC') AS minute"
+    # Minutes of rolled days are read for the windows alone.
+    since = f"minute >= least({ROLLED_UNTIL}, {NOW} - {max(WINDOWS.values()) * 60})"
+    sums = f"""\
+max(last_said) + 60 AS as_of,
+        minIf(first_said, in_all) AS first_minute,
+        sumIf(minutes_said, in_all) AS minutes,
+        argMax(final, last_said) AS is_final,
+        {sums}"""
+    minutes = f"""\
+SELECT conversation, minute, minute AS first_said, minute AS last_said, toUInt32(1) AS minutes_said,
+    {IS_FINAL} AS final, minute >= {ROLLED_UNTIL} AS in_all, {counts}
+FROM {{database}}.conversation_minutes FINAL
+PREWHERE {since}
+WHERE {SAID}
+UNION ALL
+SELECT conversation, {no_minute}, first_minute, last_minute, minutes, 1, 1, {counts}
+FROM {{database}}.conversation_days FINAL
+WHERE day < toDate({ROLLED_UNTIL}) AND minutes > 0"""
+    people = f"uniqExactArray(channels) AS channels,\n        {HEARD_IN_ALL},\n        {_heard_in_windows()}"
+    cells = f"""\
+SELECT conversation, minute, channels, voices,
+    {VOICES_BELOW} AS voices_below
+FROM {{database}}.conversation_posts FINAL
+PREWHERE {since}
+UNION ALL
+SELECT conversation, {no_minute}, channels, voices, voices_below
+FROM {{database}}.conversation_days FINAL
+WHERE day < toDate({ROLLED_UNTIL})"""
+    return counts_and_people(sums, minutes, people, nested(cells))
+
+
+def _heard_in_windows() -> str:
+    return ",\n        ".join(
+        f"groupUniqArrayArrayIf(voices, {recent(minutes)}) AS heard_{window},\n        "
+        f"min(if({recent(minutes)}, voices_below, {ALL_HASHES})) AS theta_{window}"
+        for window, minutes in WINDOWS.items()
     )
-    return f"""\
-FROM
-(
-    SELECT
-        conversation,
-        max(minute) + 60 AS as_of,
-        min(minute) AS first_minute,
-        count() AS minutes,
-        argMax({IS_FINAL}, minute) AS is_final,
-        {sums}
-    FROM {{database}}.conversation_minutes FINAL
-    WHERE {SAID}
-    GROUP BY conversation
-) AS c
-LEFT ANY JOIN
-(
-    SELECT
-        conversation,
-        uniqExactArray(channels) AS channels,
-        {voices}
-    FROM {{database}}.conversation_posts FINAL
-    GROUP BY conversation
-) AS v ON v.conversation = c.conversation"""
 
 
 def share_of_voice_view() -> View:
     """Shows the share of voice of each tracked brand in the last 24 hours."""
     since, until = f"{NOW} - {WINDOWS['24h'] * 60}", NOW
     comment = "One row per tracked brand that was spoken of in the 24 h before now: its share of what was said of all"
-    return view("share_of_voice_v", comment, _brand_columns(), _brand_tail(since, until))
+    return view("share_of_voice_v", comment, brand_columns(), _brand_tail(since, until))
 
 
-def share_of_voice_between_view() -> View:
-    """Shows the share of voice of each tracked brand between two times, a view with parameters."""
-    comment = (
-        "share_of_voice_v of minutes from `since` on and before `until`: "
-        "SELECT * FROM share_of_voice(since = '2026-01-01T00:00:00Z', until = '2026-02-01T00:00:00Z')"
-    )
-    since, until = time_parameter("since"), time_parameter("until")
-    return view("share_of_voice", comment, _brand_columns(), _brand_tail(since, until), typed=False)
-
-
-def _brand_columns() -> list[Shown]:
+def brand_columns() -> list[Shown]:
+    """Shows the columns of brands, from the sums of minutes AS c and the people AS v."""
     spoken, heard = "greatest(c.posts + c.comments, 0)", f"toUInt64(round({estimate('v.heard_all', 'v.theta_all')}))"
     shown: list[Shown] = [
         (
@@ -212,36 +220,13 @@ def _brand_columns() -> list[Shown]:
 
 def minutes_and_people(when: str, sums: str, people: str) -> str:
     """Writes the FROM clause of conversations: `sums` of their minutes AS c, `people` of their cells AS v."""
-    return f"""\
-FROM
-(
-    SELECT
-        conversation,
-        {sums}
-    FROM
-    (
-        SELECT *
-        FROM {{database}}.conversation_minutes FINAL
-        PREWHERE {when}
-        WHERE {SAID}
-    )
-    GROUP BY conversation
-) AS c
-LEFT ANY JOIN
-(
-    SELECT
-        conversation,
-        {people}
-    FROM {{database}}.conversation_posts FINAL
-    PREWHERE {when}
-    GROUP BY conversation
-) AS v ON v.conversation = c.conversation"""
+    minutes = f"SELECT *\nFROM {{database}}.conversation_minutes FINAL\nPREWHERE {when}\nWHERE {SAID}"
+    return counts_and_people(sums, minutes, people, f" {{database}}.conversation_posts FINAL\n    PREWHERE {when}")
 
 
 def _brand_tail(since: str, until: str) -> str:
-    sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}" for count in NET_COUNTS)
     when = f"startsWith(conversation, '{BRAND}') AND minute >= {since} AND minute < {until}"
-    return minutes_and_people(when, sums, heard_sets("all", "1"))
+    return minutes_and_people(when, NET_SUMS, heard_sets("all", "1"))
 
 
 def recent(minutes: int) -> str:

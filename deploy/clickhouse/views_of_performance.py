@@ -2,7 +2,17 @@
 
 from typing import Final
 
-from deploy.clickhouse.drafting import REAL_OR_NULL, TEXT_OR_NULL, Shown, View, indent, shown_column, view, weighted
+from deploy.clickhouse.drafting import (
+    REAL_OR_NULL,
+    TEXT_OR_NULL,
+    Shown,
+    View,
+    indent,
+    shown_column,
+    time_parameter,
+    view,
+    weighted,
+)
 from deploy.clickhouse.views_of_authors import AUTHOR
 from schemas.metrics import WEIGHT_SETS
 from schemas.tables import POSTS, Column
@@ -15,6 +25,8 @@ ENOUGH: Final = 10
 """The earlier posts of the author that a post is compared with: at most, and at least."""
 
 _NUMBERED: Final = tuple(enumerate(WEIGHT_SETS))
+
+_OF_AUTHOR: Final = " AND author_id = {author:String} AND channel = {channel:String}"
 
 CONFIDENCE: Final = 0.9
 """The confidence of the interval of the expected engagement."""
@@ -33,12 +45,41 @@ def over_performance_view() -> View:
 def over_performance_of_author_view() -> View:
     """Shows over-performance of one author's posts; a view with parameters that reads only the panes of that author."""
     comment = "over_performance_v of one author: SELECT * FROM over_performance(author = 'a', channel = 'bluesky')"
-    of_author = " AND author_id = {author:String} AND channel = {channel:String}"
-    of_posts = (
-        f"\n        PREWHERE post_id IN (SELECT post_id FROM {{database}}.posts FINAL WHERE {_stands(of_author)})"
+    return view(
+        "over_performance", comment, _performance(), _performance_tail(_OF_AUTHOR, _panes_of(_OF_AUTHOR)), typed=False
     )
-    tail = _performance_tail(of_author, of_posts)
-    return view("over_performance", comment, _performance(), tail, typed=False)
+
+
+def over_performance_between_view() -> View:
+    """Shows over-performance of one author's posts of a range; a view with parameters that reads the panes of these
+    posts and of their peers, from an hour before the first of them on."""
+    comment = (
+        "over_performance of posts made from `since` on and before `until`: over_performance_between(author = 'a', "
+        "channel = 'bluesky', since = '2026-01-01T00:00:00Z', until = '2026-01-08T00:00:00Z')"
+    )
+    since, until = time_parameter("since"), time_parameter("until")
+    # Posts before `since` have reached every age that a later post has reached, so the last of them are the peers.
+    first_peer = f"""\
+(
+    SELECT if(count() = 0, toDateTime64({since}, 6, 'UTC'), min(created_at))
+    FROM
+    (
+        SELECT created_at
+        FROM {{database}}.posts FINAL
+        WHERE {_stands(_OF_AUTHOR)} AND created_at < {since}
+        ORDER BY created_at DESC
+        LIMIT {MOST_PEERS}
+    )
+)"""
+    which = f"{_OF_AUTHOR} AND created_at >= {first_peer} AND created_at < {until}"
+    panes = f"{_panes_of(which)} AND minute >= {first_peer} - INTERVAL 1 HOUR"
+    tail = f"{_performance_tail(which, panes)}\nWHERE a.created_at >= {since}"
+    return view("over_performance_between", comment, _performance(), tail, typed=False)
+
+
+def _panes_of(which: str) -> str:
+    """Writes the condition of the panes of `which` posts that stand."""
+    return f"\n        PREWHERE post_id IN (SELECT post_id FROM {{database}}.posts FINAL WHERE {_stands(which)})"
 
 
 def _performance() -> list[Shown]:

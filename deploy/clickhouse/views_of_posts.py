@@ -18,44 +18,25 @@ from deploy.clickhouse.drafting import (
     time_parameter,
     view,
     weighted,
-    with_buckets,
 )
-from deploy.clickhouse.spread.own_forecast import OWN_GIVEN, forecast_basis, own_columns, own_joins
-from deploy.clickhouse.spread.spread_now import GIVEN, next_hour_now, reproduction_as_of, spread_columns_now
+from deploy.clickhouse.spread.own_forecast import forecast_basis, own_columns
+from deploy.clickhouse.spread.posts_with_facts import FACTS, POST_COLUMNS, active_facts, with_facts
+from deploy.clickhouse.spread.spread_now import next_hour_now, reproduction_as_of, spread_columns_now
 from schemas.metrics import HOT_HALF_LIFE, MEASURE_KINDS, MEASURES, TREES, WEIGHT_SETS, WINDOWS, in_words
-from schemas.tables import POST_HISTORY, POST_METRICS, POST_MINUTES, POSTS, Column
+from schemas.tables import POST_HISTORY, POST_METRICS, Column
 
 LONGEST_LOOK_BACK: Final = 2 * max(WINDOWS.values()) * 60
 """The seconds that the longest window and the window before it look back over."""
 
 AT: Final = f"toStartOfMinute({time_parameter('t')} + 59)"
 
-POST_COLUMNS: Final[tuple[Shown, ...]] = (
-    (Column("author_id", TEXT_OR_NULL, "Author; NULL until the post itself has come"), "nullIf(author_id, '')"),
-    (Column("channel", TEXT_OR_NULL, "Where it was posted; NULL: not known"), "nullIf(toString(channel), '')"),
-    (
-        Column("created_at", "Nullable(DateTime64(6, 'UTC'))", "When it was first posted; NULL: not known"),
-        "toNullable(created_at)",
-    ),
-    (Column("url", TEXT_OR_NULL, "Where it can be seen; NULL: not known"), "nullIf(url, '')"),
-    (
-        Column("followers", "Nullable(UInt64)", "Followers of its author when it was posted; NULL: not known"),
-        "followers",
-    ),
-    (
-        Column(
-            "deleted_at",
-            "Nullable(DateTime64(6, 'UTC'))",
-            "When it was deleted; NULL: it stands, or the post itself has not come",
-        ),
-        "deleted_at",
-    ),
-    shown_column(POSTS["labels"]),
-)
-
-
 ACTIVE: Final = f"as_of > toDateTime(toUnixTimestamp({NOW}) - {LONGEST_LOOK_BACK}, 'UTC')"
 """The condition of a post that had an event in the two days that its windows look back over."""
+
+_WRITTEN: Final[Shown] = (Column("stored_at", "DateTime64(3, 'UTC')", "When the row was written"), "m.stored_at")
+
+_OF_NOW: Final = ("reproduction", "forecast_", "spread_", "hot_")
+"""How the names of columns begin that say little without a time, or that post_metrics_v computes as of now."""
 
 
 def post_metrics_view() -> View:
@@ -65,22 +46,21 @@ def post_metrics_view() -> View:
         "One row per post: its totals, trees and thread as last stored, forecasts of the end as of spread_as_of, "
         "windows, R_t and the next hour as of now. Reads all posts: post_metrics_active_v those of the last two days"
     )
-    return _now_view("post_metrics_v", comment, "{database}.post_metrics AS m FINAL", "")
+    return _now_view("post_metrics_v", comment, "{database}.post_metrics AS m FINAL", f"{FACTS}posts FINAL")
 
 
 def post_metrics_active_view() -> View:
-    """Shows the rows of post_metrics_v of active posts; reads nothing of other posts but the facts beside theirs."""
+    """Shows the rows of post_metrics_v of active posts; reads nothing of other posts."""
     comment = (
         "post_metrics_v of active posts, those that had an event in the last two days: however many posts there are, "
         "this costs what the active ones do. All other posts have zeros in every window"
     )
     active = f"(\n    SELECT *\n    FROM {{database}}.post_metrics_active FINAL\n    WHERE {ACTIVE}\n) AS m"
-    facts = "\n    WHERE post_id IN (SELECT post_id FROM {database}.post_metrics_active)"
-    return _now_view("post_metrics_active_v", comment, active, facts)
+    return _now_view("post_metrics_active_v", comment, active, active_facts(ACTIVE), are_few=True)
 
 
-def _now_view(name: str, comment: str, metrics: str, which_facts: str) -> View:
-    """Writes a view of posts as of now from `metrics`, the rows of post_metrics AS m, and the facts of posts."""
+def _now_view(name: str, comment: str, metrics: str, facts: str, *, are_few: bool = False) -> View:
+    """Writes a view of posts as of now: `metrics`, the rows of post_metrics AS m, and `facts`, the query of facts."""
     shown = metric_columns(NOW, windows=False)
     half_life = f"hot_{HOT_HALF_LIFE[0]}"
     at = next(number for number, (column, _) in enumerate(shown) if column.name == half_life) + 1
@@ -91,28 +71,46 @@ def _now_view(name: str, comment: str, metrics: str, which_facts: str) -> View:
     of_now = spread_columns_now() | own_columns()
     shown = [of_now.get(column.name, (column, value)) for column, value in shown]
     shown += [*forecast_basis(), reproduction_as_of(), next_hour_now(), *window_columns("now"), (SHOWN_AT, NOW)]
-    shown += [(column, f"p.{column.name}") for column, _ in POST_COLUMNS]
+    shown += [(column, f"m.{column.name}") for column, _ in POST_COLUMNS]
     shown += [
-        (Column("stored_at", "DateTime64(3, 'UTC')", "When the row was written"), "m.stored_at"),
+        _WRITTEN,
         (
             Column("stored_seconds_ago", "Float64", "Seconds since the row was written"),
             "dateDiff('millisecond', m.stored_at, now64(3, 'UTC')) / 1000",
         ),
     ]
-    of_posts = ", ".join(f"{value} AS {column.name}" for column, value in POST_COLUMNS)
     tail = f"""\
-FROM {metrics}
+FROM
+(
+{indent(with_facts(metrics, facts, are_few=are_few))}
+) AS m
 LEFT ANY JOIN
 (
 {indent(window_sums(NOW))}
-) AS w ON w.post_id = m.post_id
+) AS w ON w.post_id = m.post_id"""
+    return view(name, comment, shown, tail)
+
+
+def post_totals_view() -> View:
+    """Shows the columns of post_metrics_v that need neither windows nor forecasts."""
+    comment = (
+        "One row per post: its totals, trees and thread as last stored, and its facts. What post_metrics_v says of it, "
+        "without windows, R_t and forecasts, at less than half of the cost: ask this one about all posts"
+    )
+    shown = [
+        (column, value)
+        for column, value in metric_columns(NOW, windows=False)
+        if not column.name.startswith(_OF_NOW) or column.name == "spread_reason"
+    ]
+    shown += [(column, f"p.{column.name}") for column, _ in POST_COLUMNS]
+    shown.append(_WRITTEN)
+    tail = f"""\
+FROM {{database}}.{POST_METRICS.name} AS m FINAL
 LEFT ANY JOIN
 (
-    SELECT post_id, {of_posts}
-    FROM {{database}}.posts FINAL{which_facts}
-) AS p ON p.post_id = m.post_id
-{own_joins()}"""
-    return view(name, comment, shown, tail, given=GIVEN + OWN_GIVEN)
+{indent(f"{FACTS}posts FINAL")}
+) AS p ON p.post_id = m.post_id"""
+    return view("post_totals_v", comment, shown, tail)
 
 
 def post_history_view() -> View:
@@ -160,29 +158,6 @@ def metrics_active_at_view() -> View:
 def _at_columns() -> list[Shown]:
     at = Column("windows_at", "DateTime('UTC')", "t, or the end of the minute that t is in")
     return [(POST_METRICS["post_id"], "w.post_id"), (at, AT)]
-
-
-def post_minutes_view() -> View:
-    """Shows the current panes with content. The join reads author and channel of all posts (0.2 s of CPU and 70 MB a
-    million), whether they are asked for or not; of one post it reads one."""
-    shown = with_buckets([shown_column(each, "m") for each in POST_MINUTES.columns if each.name not in HIDDEN])
-    shown[1:1] = [
-        (Column("author_id", TEXT_OR_NULL, "Author; NULL until the post itself has come"), "nullIf(p.author_id, '')"),
-        (Column("channel", TEXT_OR_NULL, "Where it was posted; NULL: not known"), "nullIf(p.channel, '')"),
-    ]
-    tail = f"""\
-FROM
-(
-    SELECT *
-    FROM {{database}}.{POST_MINUTES.name} FINAL
-    WHERE {any_count()}
-) AS m
-LEFT ANY JOIN
-(
-    SELECT post_id, author_id, toString(channel) AS channel
-    FROM {{database}}.posts FINAL
-) AS p ON p.post_id = m.post_id"""
-    return view(f"{POST_MINUTES.name}_v", POST_MINUTES.comment, shown, tail)
 
 
 def metric_columns(now: str, *, windows: bool = True) -> list[Shown]:

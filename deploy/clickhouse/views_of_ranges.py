@@ -1,42 +1,54 @@
-"""Views of a range of time, which cost as much as the range holds: active conversations, and
-conversations, authors and posts between two times."""
+"""Views of a range of time, which cost as much as the range holds: active conversations, conversations, authors, posts
+and panes between two times; and of all panes."""
 
 from typing import Final
 
+from deploy.clickhouse.days.ranges import days_and_edges
+from deploy.clickhouse.days.rolled import HEARD_IN_ALL, NET_COUNTS
 from deploy.clickhouse.drafting import (
+    HIDDEN,
     NOW,
     REAL_OR_NULL,
     SHOWN_AT,
-    TEXT_OR_NULL,
     Shown,
     View,
     any_count,
+    indent,
     kind_of,
     ratio_or_null,
+    shown_column,
     time_parameter,
     view,
     weighted,
+    with_buckets,
 )
+from deploy.clickhouse.spread.posts_with_facts import FACTS, POST_COLUMNS, active_facts
 from deploy.clickhouse.views_of_authors import KAUSHIK
 from deploy.clickhouse.views_of_conversations import (
+    BRAND,
     ESTIMATE,
     EXACT,
     IS_FINAL,
-    NET_COUNTS,
+    NET_SUMS,
+    brand_columns,
     error_of,
     estimate,
     heard_sets,
     minutes_and_people,
     recent,
 )
+from deploy.clickhouse.views_of_posts import ACTIVE, LONGEST_LOOK_BACK
 from schemas.metrics import MEASURES, WEIGHT_SETS, WINDOWS, in_words
-from schemas.tables import CONVERSATION, POST_METRICS, Column
+from schemas.tables import CONVERSATION, POST_METRICS, POST_MINUTES, Column
 
 _LAST_DAY: Final = recent(max(WINDOWS.values()))
 """The condition of the minutes of the longest window of a conversation."""
 
 _BETWEEN: Final = f"minute >= {time_parameter('since')} AND minute < {time_parameter('until')}"
 _EXAMPLE: Final = "(since = '2026-01-01T00:00:00Z', until = '2026-01-08T00:00:00Z')"
+
+_AUTHOR_AND_CHANNEL: Final[tuple[Shown, ...]] = tuple((column, f"p.{column.name}") for column, _ in POST_COLUMNS[:2])
+"""Author and channel of the facts p of posts; NULL as long as they are not known."""
 
 _AUTHOR: Final = "author:"
 _THREAD: Final = "thread:"
@@ -87,7 +99,7 @@ def conversations_between_view() -> View:
     """Shows one row per conversation of which something was said or liked between two times."""
     comment = f"One row per conversation, minutes from `since` on and before `until`: conversations_between{_EXAMPLE}"
     shown = [(CONVERSATION, "c.conversation"), kind_of("c.conversation"), *_between_columns()]
-    return view("conversations_between", comment, shown, _between_tail(""), typed=False)
+    return view("conversations_between", comment, shown, _between_tail("1"), typed=False)
 
 
 def authors_between_view() -> View:
@@ -112,9 +124,17 @@ def authors_between_view() -> View:
     for rate, measure in KAUSHIK.items():
         said = f"{measure} / posts of the range (Kaushik 2011, by the time of the {measure}); NULL without posts"
         shown.append((Column(rate, REAL_OR_NULL, said), ratio_or_null(f"c.{measure}_sum", "c.posts_sum")))
-    return view(
-        "authors_between", comment, shown, _between_tail(f"startsWith(conversation, '{_AUTHOR}') AND "), typed=False
+    return view("authors_between", comment, shown, _between_tail(f"startsWith(conversation, '{_AUTHOR}')"), typed=False)
+
+
+def share_of_voice_between_view() -> View:
+    """Shows the share of voice of each tracked brand between two times, a view with parameters."""
+    comment = (
+        "share_of_voice_v of minutes from `since` on and before `until`: "
+        "SELECT * FROM share_of_voice(since = '2026-01-01T00:00:00Z', until = '2026-02-01T00:00:00Z')"
     )
+    tail = days_and_edges(f"startsWith(conversation, '{BRAND}')", NET_SUMS, HEARD_IN_ALL)
+    return view("share_of_voice", comment, brand_columns(), tail, typed=False)
 
 
 def post_metrics_between_view() -> View:
@@ -131,8 +151,7 @@ def post_metrics_between_view() -> View:
         shown.append((Column(f"score_{name}", "Float64", "Weighted net engagement"), weighted(weights, "w.{}_sum")))
     shown += [
         *_voices("voices", "all", " of the range, of the post's thread"),
-        (Column("author_id", TEXT_OR_NULL, "Author; NULL until the post itself has come"), "nullIf(p.author_id, '')"),
-        (Column("channel", TEXT_OR_NULL, "Where it was posted; NULL: not known"), "nullIf(p.channel, '')"),
+        *_AUTHOR_AND_CHANNEL,
     ]
     sums = ",\n        ".join(f"sum(toInt64({measure}) - {measure}_retracted) AS {measure}_sum" for measure in MEASURES)
     panes = f"FROM {{database}}.post_minutes FINAL\n    PREWHERE {_BETWEEN}\n    WHERE {any_count()}"
@@ -156,11 +175,66 @@ LEFT ANY JOIN
 ) AS v ON v.post_id = w.post_id
 LEFT ANY JOIN
 (
-    SELECT post_id, author_id, toString(channel) AS channel
-    FROM {{database}}.posts FINAL
-    WHERE post_id IN (SELECT post_id FROM {{database}}.post_minutes WHERE {_BETWEEN})
+{indent(_facts_between())}
 ) AS p ON p.post_id = w.post_id"""
     return view("post_metrics_between", comment, shown, tail, typed=False)
+
+
+def post_minutes_view() -> View:
+    """Shows the current panes with content. The join reads author and channel of all posts (0.2 s of CPU and 70 MB a
+    million), whether they are asked for or not; of one post it reads one."""
+    return view(
+        f"{POST_MINUTES.name}_v", POST_MINUTES.comment, _minutes_columns(), _minutes_tail("", f"{FACTS}posts FINAL")
+    )
+
+
+def _minutes_columns() -> list[Shown]:
+    """Shows the columns of post_minutes AS m, and author and channel from the facts p."""
+    shown = with_buckets([shown_column(each, "m") for each in POST_MINUTES.columns if each.name not in HIDDEN])
+    shown[1:1] = _AUTHOR_AND_CHANNEL
+    return shown
+
+
+def _minutes_tail(when: str, facts: str) -> str:
+    """Writes the FROM clause of panes with content AS m, of those that meet the condition `when` on the minute, where
+    there is one, and of the query `facts` of posts AS p."""
+    panes = f"    PREWHERE {when}\n" if when else ""
+    return f"""\
+FROM
+(
+    SELECT *
+    FROM {{database}}.{POST_MINUTES.name} FINAL
+{panes}    WHERE {any_count()}
+) AS m
+LEFT ANY JOIN
+(
+{indent(facts)}
+) AS p ON p.post_id = m.post_id"""
+
+
+def post_minutes_between_view() -> View:
+    """Shows post_minutes_v of a range; reads the facts of posts that were active in it alone."""
+    comment = (
+        "post_minutes_v of minutes from `since` on and before `until`. What was active in the last two days is found "
+        f"without a look at all posts: post_minutes_between{_EXAMPLE}"
+    )
+    return view(
+        "post_minutes_between", comment, _minutes_columns(), _minutes_tail(_BETWEEN, _facts_between()), typed=False
+    )
+
+
+def _facts_between() -> str:
+    """Writes the query of the facts of posts that had an event between two times."""
+    return f"""\
+{active_facts(ACTIVE)}
+UNION ALL
+{FACTS}posts FINAL
+WHERE {time_parameter("since")} < {NOW} - {LONGEST_LOOK_BACK} AND post_id IN
+(
+    SELECT post_id
+    FROM {{database}}.post_minutes
+    WHERE {_BETWEEN} AND post_id NOT IN (SELECT post_id FROM {{database}}.posts_active)
+)"""
 
 
 def _between_columns() -> list[Shown]:
@@ -175,10 +249,8 @@ def _between_columns() -> list[Shown]:
 
 def _between_tail(which: str) -> str:
     sums = ",\n        ".join(f"sum(toInt64({count})) AS {count}_sum" for count in NET_COUNTS)
-    people = f"{heard_sets('all', '1')},\n        uniqExactArray(channels) AS channels_all"
-    return minutes_and_people(
-        which + _BETWEEN, f"min(minute) AS first_minute,\n        max(minute) + 60 AS as_of,\n        {sums}", people
-    )
+    sums = f"min(first_said) AS first_minute,\n        max(last_said) + 60 AS as_of,\n        {sums}"
+    return days_and_edges(which, sums, f"{HEARD_IN_ALL},\n        uniqExactArray(channels) AS channels_all")
 
 
 def _net(count: str) -> str:

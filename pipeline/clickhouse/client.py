@@ -14,6 +14,7 @@ from clickhouse_driver import Client, errors
 from pipeline.clickhouse.driver_columns import answer_column, driver_column, driver_table, join_blocks
 from pipeline.clickhouse.insert_format import (
     check_declared,
+    encode_answer,
     encode_missing,
     encode_packed,
     encode_plain,
@@ -50,6 +51,7 @@ DRIFT_CODES: Final = frozenset({8, 10, 16, 20, 47, 53, 60, 70, 81, 349})
 ACCESS_CODES: Final = frozenset({192, 193, 194, 195, 516})
 """Codes of an unknown user, a wrong password or a refused address."""
 
+Parameters = Mapping[str, Any] | None
 ExternalTables = Mapping[str, tuple[str, Sequence[Sequence[Any]]]]
 """Tables that exist as long as the query: name -> structure (`post_id String, minute UInt32`, plain types) and rows."""
 
@@ -57,11 +59,10 @@ ExternalTables = Mapping[str, tuple[str, Sequence[Sequence[Any]]]]
 class ClickHouse:
     """A connection to ClickHouse; connects with the first call, and again after an error.
 
-    Calls block. A connection belongs to one thread; only `cut` may be called from another one.
-
-    Every method raises Unavailable (no answer, or an error that passes: another try may succeed; Exhausted where memory
-    or time ran out), SchemaDrift (a table or column is not as declared) or Refused (another try changes nothing).
-    Connecting may take CLICKHOUSE_CONNECT_SECONDS, and silence of the server SILENCE_SECONDS.
+    Calls block. A connection belongs to one thread; only `cut` may be called from another one. Every method raises
+    Unavailable (no answer, or an error that passes: another try may succeed; Exhausted where memory or time ran out),
+    SchemaDrift (a table or column is not as declared) or Refused (another try changes nothing). Connecting may take
+    CLICKHOUSE_CONNECT_SECONDS, and silence of the server SILENCE_SECONDS.
     """
 
     def __init__(
@@ -130,11 +131,9 @@ class ClickHouse:
     def insert(self, table: str, columns: Mapping[str, Any]) -> int:
         """Inserts columns, lists or arrays of equal length, in a single INSERT and returns the number of rows.
 
-        Columns that are not named get their default.
-
-        Values are as `insert_format.encode_plain` takes them; arrays of numbers cost a tenth of lists. Per row, where
-        there are many (see insert_format.py), the 20 columns of `events` cost 0.5 us of CPU here, a quarter of what the
-        driver alone takes, and 0.8 us of the server.
+        Columns that are not named get their default. Values are as `insert_format.encode_plain` takes them; arrays of
+        numbers cost a tenth of lists. Per row, where there are many (see insert_format.py), the 20 columns of `events`
+        cost 0.5 us of CPU here, a quarter of what the driver alone takes, and 0.8 us of the server.
 
         Raises ValueError for a table or column that schemas/tables.py does not know, or lengths that differ.
         """
@@ -153,8 +152,8 @@ class ClickHouse:
                 self._client.execute(statement, sent, columnar=True, settings=self._insert_settings)
         return rows
 
-    def insert_missing(self, table: str, columns: Mapping[str, Any]) -> int:
-        """Inserts the rows whose key (Table.key) the table does not have; existing rows stay unchanged.
+    def insert_missing(self, table: str, columns: Mapping[str, Any], only: str = "1") -> int:
+        """Inserts the rows that meet the condition `only` and whose key (Table.key) the table does not have.
         Returns the number of rows that were written, or fewer where the server does not say so.
 
         The server decides while it writes, in one statement, so a delayed INSERT overwrites nothing. Meant for
@@ -162,11 +161,15 @@ class ClickHouse:
         """
         if not len(next(iter(columns.values()), ())):
             return 0
-        statement, structure, values = encode_missing(table, columns, self._insert_settings)
+        statement, structure, values = encode_missing(table, columns, self._insert_settings, only)
         rows = list(zip(*(driver_column(column, False) for column in values), strict=True))
         self.select(statement, tables={"sent": (structure, rows)})
         query = self._client.last_query
         return int(query.progress.written_rows) if query is not None and query.progress is not None else 0
+
+    def insert_answer(self, table: str, names: Sequence[str], sql: str, tables: ExternalTables | None = None) -> None:
+        """Inserts the answer of a query, whose columns are `names` in their order. Raises ValueError as `insert`."""
+        self.select(encode_answer(table, names, sql, self._insert_settings), tables=tables)
 
     def select(
         self, sql: str, params: Mapping[str, Any] | None = None, tables: ExternalTables | None = None
@@ -176,7 +179,7 @@ class ClickHouse:
         `params` fill `%(name)s` in the SQL, escaped. With `numpy`, times are datetime64 and NULLs make an array of
         objects: select ticks (`toUnixTimestamp64Micro`) and plain types instead.
         """
-        blocks = list(self._blocks(sql, params, tables, None))
+        blocks = list(self._blocks(sql, params, tables, None, None))
         return [join_blocks([block[number] for block in blocks]) for number in range(len(blocks[0]))] if blocks else []
 
     def stream(
@@ -185,12 +188,14 @@ class ClickHouse:
         params: Mapping[str, Any] | None = None,
         tables: ExternalTables | None = None,
         block: int = 65_536,
+        query_id: str | None = None,
     ) -> Iterator[list[Any]]:
-        """Runs a query and yields the columns in blocks of about `block` rows at most, none empty.
+        """Runs a query and yields the columns in blocks of about `block` rows at most, none empty. A server runs no
+        second query with the same `query_id`.
 
         Another query on the connection ends the stream: reading on then raises RuntimeError.
         """
-        return (columns for columns in self._blocks(sql, params, tables, block) if len(columns[0]))
+        return (columns for columns in self._blocks(sql, params, tables, block, query_id) if len(columns[0]))
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """Runs a statement without an answer; on each shard where it changes rows that are spread over shards."""
@@ -216,14 +221,14 @@ class ClickHouse:
                 socket.socket.shutdown(waiting, socket.SHUT_RDWR)
 
     def _blocks(
-        self, sql: str, params: Mapping[str, Any] | None, tables: ExternalTables | None, block: int | None
+        self, sql: str, params: Parameters, tables: ExternalTables | None, block: int | None, query_id: str | None
     ) -> Iterator[list[Any]]:
         settings = {} if block is None else {"max_block_size": block}
         external = [driver_table(name, *table, self._numpy) for name, table in (tables or {}).items()]
         client = self._client
         with self._translated(sql), client.disconnect_on_error(sql, settings):
             query = sql if params is None else client.substitute_params(sql, params, client.connection.context)
-            client.connection.send_query(query)
+            client.connection.send_query(query, query_id=query_id)
             client.connection.send_external_tables(external)
             stream = self._stream = object()
             for packet in client.packet_generator():

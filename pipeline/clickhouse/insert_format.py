@@ -90,9 +90,10 @@ def encode_packed(table: str, columns: Mapping[str, Sequence[Any] | Any]) -> tup
 
 
 def encode_missing(
-    table: str, columns: Mapping[str, Sequence[Any] | Any], settings: Mapping[str, Any]
+    table: str, columns: Mapping[str, Sequence[Any] | Any], settings: Mapping[str, Any], only: str = "1"
 ) -> tuple[str, str, list[Any]]:
-    """Returns the INSERT ... SELECT that stores rows of an external table `sent` whose key the table does not have.
+    """Returns the INSERT ... SELECT that stores rows of an external table `sent` whose key the table does not have, and
+    which meet the condition `only`.
 
     Also returns the structure of `sent` and its columns. Takes values, and raises, as `encode_plain`.
     """
@@ -104,13 +105,22 @@ def encode_missing(
     into, key = ", ".join(f"`{name}`" for name in columns), ", ".join(f"`{name}`" for name in declared.key)
     sent_key = ", ".join(converted[name] for name in declared.key)
     there = f"SELECT {key} FROM `{table}` WHERE ({key}) IN (SELECT {sent_key} FROM sent)"
-    how = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
     return (
-        f"INSERT INTO `{table}` ({into}) SETTINGS {how} SELECT {', '.join(converted.values())} FROM sent "
-        f"WHERE ({sent_key}) NOT IN ({there})",
+        f"INSERT INTO `{table}` ({into}) SETTINGS {_said(settings)} SELECT {', '.join(converted.values())} FROM sent "
+        f"WHERE ({sent_key}) NOT IN ({there}) AND ({only})",
         structure,
         values,
     )
+
+
+def encode_answer(table: str, names: Sequence[str], sql: str, settings: Mapping[str, Any]) -> str:
+    """Returns the INSERT ... SELECT that stores the answer of a query. Raises as `encode_plain`.
+
+    Of tables that are spread over shards, the server that was asked puts the parts of all shards together.
+    """
+    check_declared(table, names)
+    how = _said({**settings, "parallel_distributed_insert_select": 0})
+    return f"INSERT INTO `{table}` ({', '.join(f'`{name}`' for name in names)}) SETTINGS {how} {sql}"
 
 
 def check_declared(table: str, names: Iterable[str]) -> None:
@@ -119,6 +129,10 @@ def check_declared(table: str, names: Iterable[str]) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ValueError(f"{table} has no column {', '.join(map(repr, unknown))} in schemas/tables.py")
+
+
+def _said(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in settings.items())
 
 
 @lru_cache
@@ -222,6 +236,8 @@ def _wire_type(type_: str, of_bytes: bool = False) -> _WireType:
         number, sql = "Int64", "fromUnixTimestamp64Milli({}, 'UTC')"
     elif inner.startswith("DateTime("):
         number, sql = "UInt32", "toDateTime({}, 'UTC')"
+    elif inner == "Date":
+        number, sql = "UInt16", "toDate({})"
     elif inner.startswith("Enum8("):
         number, sql = "Int8", f"CAST({{}}, '{inner.replace(chr(39), chr(92) + chr(39))}')"
     else:

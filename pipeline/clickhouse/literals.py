@@ -1,7 +1,5 @@
-"""Text literals of ClickHouse's SQL, for statements that people read and paste.
-
-Statements that the pipeline sends have parameters instead.
-"""
+"""Text literals of ClickHouse's SQL, for statements that people read and paste, and for conditions that are written
+into a larger statement. Other statements that the pipeline sends have parameters instead."""
 
 
 def string_literal(text: str) -> str:

@@ -27,8 +27,7 @@ FROM
 (
     SELECT minute AS at, 0 AS posts_of, toInt64(comments) - comments_retracted AS comments_of,
         toInt64(shares) - shares_retracted AS shares_of, toInt64(likes) - likes_retracted AS likes_of
-    FROM post_minutes_v
-    WHERE minute >= toDateTime(%(since)s, 'UTC') AND minute <= now('UTC')
+    FROM post_minutes_between(since = toDateTime(%(since)s, 'UTC'), until = now('UTC') + 1)
     UNION ALL
     SELECT toStartOfMinute(created_at), 1, 0, 0, 0
     FROM posts_v

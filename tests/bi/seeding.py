@@ -1,4 +1,4 @@
-"""A seeded month of events, and the database that a worker and `recount` make of it: what tests of BI tools ask."""
+"""A seeded month of events, and the database that workers and `recount` make of it: what tests of BI tools ask."""
 
 import json
 import random
@@ -21,6 +21,7 @@ from processors.runtime.records import Run
 from processors.wiring import job_policy
 from schemas.topics import KINDS
 from tests.end_to_end.checks import engagement, environment_of
+from tests.rolled_days import roll_days
 
 BRANDS: Final = "Acme: {side: own, hashtags: [acme]}\nGlobex: {side: rival, hashtags: [globex]}\n"
 AUTHORS: Final = {"ana": "bluesky", "ben": "mastodon", "cy": "bluesky", "dot": "forum"}
@@ -140,7 +141,9 @@ def fill_with_past(tables: Settings, folder: Path) -> Past:
     assert job.process(runs, Event(), time.time)
     log.close()
     engagement(environment_of(settings, {"ENGAGEMENT_BRANDS": str(brands)}), "recount")
-    return Past(events, now, ClickHouse(settings))
+    client = ClickHouse(settings)
+    roll_days(client, int(now.timestamp()) // 86_400)
+    return Past(events, now, client)
 
 
 def _records(events: list[Said], kind: str) -> list[TopicRecord]:

@@ -76,9 +76,8 @@ SELECT
   {_NET.format("likes")} AS "likes",
   {_NET.format("shares")} AS "shares",
   {_NET.format("comments")} AS "comments"
-FROM post_minutes_v
-WHERE $__timeFilter(minute)
-  AND {CHANNEL_CHOSEN}
+FROM post_minutes_between(since = $__fromTime, until = $__toTime)
+WHERE {CHANNEL_CHOSEN}
   AND {AUTHOR_CHOSEN}
 GROUP BY time
 ORDER BY time"""

@@ -13,8 +13,8 @@ SELECT
   toStartOfInterval(minute, {STEP}) AS time,
   ifNull(channel, 'not known') AS shown_channel,
   sum(toInt64(likes) + shares + comments - likes_retracted - shares_retracted - comments_retracted) AS engagement
-FROM post_minutes_v
-WHERE $__timeFilter(minute) AND {CHANNEL_CHOSEN}
+FROM post_minutes_between(since = $__fromTime, until = $__toTime)
+WHERE {CHANNEL_CHOSEN}
 GROUP BY time, shown_channel
 ORDER BY time, shown_channel"""
 

@@ -91,7 +91,7 @@ _LEVELS_SQL: Final = f"""\
 SELECT toString(level) AS "Level", shares[level] AS "Shares", comments[level] AS "Comments"
 FROM (
   SELECT share_levels AS shares, comment_levels AS comments
-  FROM post_metrics_v
+  FROM post_totals_v
   WHERE post_id = {one("post")}
 )
 ARRAY JOIN range(1, greatest(length(shares), length(comments)) + 1) AS level
@@ -101,15 +101,23 @@ _KNOWN_SQL: Final = f"""\
 SELECT
   round(half_life_shares, 1) AS "Half of the shares (min)",
   round(half_life_engagement, 1) AS "Half of all (min)",
-  round(rate_half_life_1h, 1) AS "Rate halves in (min)",
+  round((
+    SELECT rate_half_life_1h FROM post_metrics_active_at(t = now('UTC')) WHERE post_id = {one("post")}
+  ), 1) AS "Rate halves in (min)",
   shares_actors AS "People who shared",
   round(concentration, 3) AS "Share of the busiest 1 %",
   round(channels_effective, 1) AS "Channels (effective)",
   arrayStringConcat(arrayMap(r -> ifNull(toString(round(r, 2)), '-'), share_generations), ' ') AS "R by generation",
-  round(forecast_shares_double_age) AS "Shares at double the age",
-  forecast_basis AS "The forecast rests on",
-  spread_reason AS "Why not",
   share_note AS "Note"
+FROM post_totals_v
+WHERE post_id = {one("post")}"""
+
+_FORESEEN_SQL: Final = f"""\
+SELECT
+  shares AS "Shares",
+  round(forecast_shares_double_age) AS "At double the age",
+  forecast_basis AS "The forecast rests on",
+  spread_reason AS "Why not"
 FROM post_metrics_v
 WHERE post_id = {one("post")}"""
 
@@ -154,8 +162,10 @@ def post_board() -> Board:
         .with_target(SqlQuery(_LEVELS_SQL))
     )
     board.add(levels, 7, 9)
-    words = "Half-lives, people, concentration; and why something is not known."
-    board.add(table("What is known of it", words, _KNOWN_SQL), 24, 4)
+    words = "Half-lives, people, concentration, and how far its shares can be followed."
+    board.add(table("What is known of it", words, _KNOWN_SQL), 14, 4)
+    words = "What comes next by how it spreads now; and why that is not known."
+    board.add(table("What is foreseen", words, _FORESEEN_SQL), 10, 4)
     board.add_row("Its thread")
     words = "Audience comments with and without an answer of the brand."
     board.add(series("Answers, as they were known", words, _ANSWERS_SQL), 24, 8)

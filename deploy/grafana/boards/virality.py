@@ -53,7 +53,9 @@ SELECT
   round(over_performance_default_high, 2) AS "High",
   posts_compared AS "Posts compared",
   reason AS "Why not"
-FROM over_performance(author = {one("author")}, channel = {one("channel")})
+FROM over_performance_between(
+  author = {one("author")}, channel = {one("channel")}, since = $__fromTime, until = $__toTime
+)
 ORDER BY created_at DESC, post_id, age
 LIMIT 100"""
 
@@ -141,8 +143,8 @@ def virality_board() -> Board:
     board.add(table("Trees that went deep", words, _TREES_SQL, {"Post": TO_POST}), 10, 9)
     board.add_row("Against the author's usual: $author on $channel")
     words = (
-        "The author's newest posts: what each had brought at an age against the middle half of the last 100 posts "
-        "before it (CrowdTangle's formula), with a 90 % interval."
+        "The author's newest posts of the time shown: what each had brought at an age against the middle half of the "
+        "last 100 posts before it (CrowdTangle's formula), with a 90 % interval."
     )
     board.add(table("Over-performance", words, _OVER_SQL, {"Post": TO_POST}, {"Age": "m"}), 14, 10)
     words = (
