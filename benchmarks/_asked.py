@@ -25,23 +25,36 @@ SCREEN: Final = 1000
 METRICS: Final = (("post_metrics", "1"), ("posts", "1"))
 ACTIVE_METRICS: Final = (("post_metrics", "as_of >= {two_days}"),) * 2
 WINDOWS_NOW: Final = ("post_minutes", "minute >= {two_days}")
-MINUTES_OF_RANGE: Final = ("conversation_minutes", "minute >= {since} AND minute < {until}")
-CELLS_OF_RANGE: Final = ("conversation_posts", "minute >= {since} AND minute < {until}")
-PANES_OF_RANGE: Final = ("post_minutes", "minute >= {since} AND minute < {until}")
+IN_RANGE: Final = "minute >= {since} AND minute < {until}"
+MINUTES_OF_RANGE: Final = ("conversation_minutes", IN_RANGE)
+DAYS_OF_RANGE: Final = ("conversation_days", "day >= toDate({since}) AND day < toDate({until})")
+OPEN_DAYS: Final = tuple(
+    (table, "minute >= toDate({until})") for table in ("conversation_minutes", "conversation_posts")
+)
+CELLS_OF_RANGE: Final = ("conversation_posts", IN_RANGE)
+PANES_OF_RANGE: Final = ("post_minutes", IN_RANGE)
+POSTS_OF_RANGE: Final = ("posts", f"post_id IN (SELECT post_id FROM post_minutes WHERE {IN_RANGE})")
 
 HOLDS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "post_metrics_v": (*METRICS, WINDOWS_NOW),
     "post_metrics_active_v": (*ACTIVE_METRICS, WINDOWS_NOW),
+    "post_totals_v": METRICS,
     "post_metrics_at": (("post_minutes", "minute >= {since} - 172800 AND minute < {since}"),),
     "post_metrics_active_at": (("post_minutes", "minute >= {since} - 172800 AND minute < {since}"),),
-    "post_metrics_between": (*ACTIVE_METRICS, PANES_OF_RANGE),
+    "post_metrics_between": (
+        PANES_OF_RANGE,
+        POSTS_OF_RANGE,
+        ("conversation_posts", f"startsWith(conversation, 'thread:') AND {IN_RANGE}"),
+    ),
     "post_minutes_v": (PANES_OF_RANGE,),
+    "post_minutes_between": (PANES_OF_RANGE, POSTS_OF_RANGE),
     "post_history_v": (("post_history", "as_of >= {since} AND as_of < {until}"),),
     "posts_v": (("posts", "created_at >= {since} AND created_at < {until}"),),
     "events_v": (("events", "occurred_at >= {since} AND occurred_at < {until}"),),
     "authors_v": METRICS,
     "authors_between": (*ACTIVE_METRICS, PANES_OF_RANGE),
     "over_performance_v": (("post_minutes", "1"), ("posts", "1")),
+    "over_performance_between": (PANES_OF_RANGE, ("posts", "1")),
     "conversations_v": (("conversation_minutes", "1"), ("conversation_posts", "1")),
     "conversations_active_v": (
         ("conversation_minutes", "minute >= {two_days} + 86400"),
@@ -50,6 +63,11 @@ HOLDS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "conversations_between": (MINUTES_OF_RANGE, CELLS_OF_RANGE),
     "conversation_minutes_v": (MINUTES_OF_RANGE,),
     "conversation_posts_v": (CELLS_OF_RANGE,),
+    "conversation_days_v": (DAYS_OF_RANGE, *OPEN_DAYS),
+    "author_days_v": tuple(
+        (table, f"startsWith(conversation, 'author:') AND {when}") for table, when in (DAYS_OF_RANGE, *OPEN_DAYS)
+    ),
+    "post_days_v": (("posts", "1"), DAYS_OF_RANGE, *OPEN_DAYS),
     "share_of_voice_v": tuple(
         (table, "startsWith(conversation, 'brand:') AND minute >= {two_days} + 86400")
         for table in ("conversation_minutes", "conversation_posts")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from schemas.metrics import MEASURES, WEIGHT_SETS
-from schemas.spread import KERNEL
+from schemas.metrics import FOLD_VERSION, MEASURES, WEIGHT_SETS
+from schemas.spread import FITTED_AGES, KERNEL, PARAMETER_WIDTHS
 
 BRANDS: Final = ("acme", "aurora", "borealis", "cobalt", "delta", "ember", "fjord", "glacier")
 CHANNELS: Final = ("bluesky", "bluesky", "bluesky", "mastodon", "mastodon", "github", "forum", "news")
@@ -12,9 +12,11 @@ CAMPAIGNS: Final = ("", "", "", "", "", "", "spring", "autumn")
 FORMATS: Final = ("text", "text", "image", "video")
 REASONS: Final = ("kind: unknown", "occurred_at: no time", "post_id: missing")
 
+UNIT: Final = "(salt, key) -> cityHash64(key, salt) / 18446744073709551616. AS unit"
+"""A number from 0 to 1 that follows from a key."""
+
 NAMES: Final = """\
     toString(number) AS p,
-    (salt, key) -> cityHash64(key, salt) / 18446744073709551616. AS unit,
     lower(hex(cityHash64('post', p))) AS post,
     toDateTime64({now}, 6, 'UTC') - toIntervalSecond(toInt64(({posts} - number - unit('age', p)) * {gap})) AS born,
     toDateTime(toStartOfMinute(born), 'UTC') AS born_minute,
@@ -23,7 +25,7 @@ NAMES: Final = """\
     unit('fame', p) AS fame,
     least(2000, toUInt32(9 * pow(1 - fame, -0.6))) AS tries,
     arraySort(arrayDistinct(arrayFilter(minute -> minute < toDateTime({now}, 'UTC'), arrayMap(
-        i -> born_minute + 60 * toUInt32(if(i = 0, 0, 30 * (pow(unit(i, p), -0.9) - 1))),
+        i -> born_minute + 60 * toUInt32(if(i = 0, 0, least(30 * (pow(unit(i, p), -0.9) - 1), 1e7))),
         range(tries))))) AS minutes,
     concat('h', toString(toUInt64(20000 * pow(unit('tag', p), 4)))) AS tag,
     concat('h', toString(toUInt64(20000 * pow(unit('tag two', p), 4)))) AS second_tag,
@@ -104,13 +106,20 @@ EVENT: Final[Expressions] = {
     "received_at": "minute + 61",
     "channel": "network",
     "topic": "concat('engagement.', kind, 's')",
-    "offset": "number",
+    "offset": "toUInt64(p)",
     "version": "1",
 }
 """The events that name people: posts, shares and comments. Likes, which no query looks up one by one, are left out."""
 
+NODES: Final[Expressions] = {"share": "shares", "comment": "comments", "all": "shares + comments"}
+"""Tree -> the SQL of its nodes below the post."""
+
+VERSION: Final = f"bitOr(bitShiftLeft(toUInt64({FOLD_VERSION}), 56), bitShiftLeft(toUInt64(events_seen), 26))"
+"""The version of a row of post_metrics without the minute of its as_of."""
+
 TOTALS: Final[Expressions] = {
     "as_of": "max(minute) + 60",
+    "age_minutes": "toUInt32(intDiv(as_of - min(minute), 60))",
     "events_seen": "1 + likes + shares + comments",
     **{measure: f"sum(toUInt64(m.{measure}))" for measure in MEASURES},
     **{
@@ -124,11 +133,9 @@ TOTALS: Final[Expressions] = {
     "channel_entropy": "nan",
     "channels_effective": "nan",
     "hot_6h": "log2(1 + score_default) + toUnixTimestamp(as_of) / 21600",
-    **{f"{tree}_size": f"1 + {measure}" for tree, measure in (("share", "shares"), ("comment", "comments"))},
-    **{
-        f"{tree}_depth": f"toUInt32(log2(1 + {measure}))"
-        for tree, measure in (("share", "shares"), ("comment", "comments"))
-    },
+    **{f"{tree}_size": f"1 + {nodes}" for tree, nodes in NODES.items()},
+    **{f"{tree}_depth": f"toUInt32(log2(1 + {nodes}))" for tree, nodes in NODES.items()},
+    **{f"{tree}_max_breadth": f"toUInt32(ceil(({nodes}) / 2))" for tree, nodes in NODES.items()},
     "share_parents_known": "1",
     "share_structural_virality": "if(shares = 0, nan, 1 + log2(1 + shares) * chance)",
     "share_viral_fraction": "if(shares = 0, nan, chance / 2)",
@@ -141,15 +148,25 @@ TOTALS: Final[Expressions] = {
     "forecast_shares": "if(shares = 0, nan, shares * (1 + chance))",
     "forecast_shares_low": "forecast_shares * 0.8",
     "forecast_shares_high": "forecast_shares * 1.4",
+    **{
+        f"forecast_shares_double_age{end}": f"if(shares = 0, nan, (shares + forecast_shares{end}) / 2)"
+        for end in ("", "_low", "_high")
+    },
     "half_life_shares": "if(shares = 0, nan, 30 + 600 * chance)",
     "half_life_engagement": "10 + 300 * chance",
+    "life_engagement": "30 + 3000 * chance",
     "spread_shape": "if(shares = 0, nan, 2 + shares)",
     "spread_rate": "if(shares = 0, nan, 2 + shares)",
     **{
         f"spread_rest_{number}": f"if(shares = 0, nan, shares * chance / {number})"
         for number in range(1, len(KERNEL) + 1)
     },
-    "spread_reason": "if(shares = 0, 1, 0)",
+    "spread_lag": "if(shares = 0, nan, chance / 2)",
+    "spread_log_lag": "if(shares = 0, nan, -3 * chance)",
+    "spread_reason": "if(shares = 0, 2, 0)",
+    "thread_h_index": "toUInt32(sqrt(comments))",
+    "thread_pairs": "toUInt32(comments / 2)",
+    "thread_reciprocity": "if(thread_pairs = 0, nan, chance)",
     "brand_turns": "toUInt32(comments / 4)",
     "audience_turns": "toUInt32(comments - brand_turns)",
     "answered": "toUInt32(audience_turns * chance)",
@@ -157,7 +174,7 @@ TOTALS: Final[Expressions] = {
     "oldest_unanswered_at": "if(unanswered > 0, min(minute), toDateTime(0, 'UTC'))",
     "first_response_p50": "if(answered = 0, nan, 60 * chance)",
     "first_response_p90": "if(answered = 0, nan, 300 * chance)",
-    "version": "events_seen",
+    "version": f"bitOr({VERSION}, toUInt64(intDiv(toUnixTimestamp(as_of), 60)))",
 }
 """What a post's row says, from the panes of the post; `chance` lies between 0 and 1."""
 
@@ -172,6 +189,25 @@ MINUTES: Final[Expressions] = {
     "is_final": "1",
     "version": "count()",
 }
+FORECAST: Final[Expressions] = {
+    "channel": "channel",
+    "holds_from": "toDateTime({now}, 'UTC') - 86400 * day",
+    "step": "step",
+    "age": f"{list(FITTED_AGES)}[step]",
+    "next_age": f"{list(FITTED_AGES)}[least(step + 1, {len(FITTED_AGES)})]",
+    "finished": "1000 * (1 + {days} - day)",
+    "here": f"arrayMap(i -> 0.1 + (i + day) % 10 / 100, range({sum(PARAMETER_WIDTHS.values())}))",
+    "ahead": "here",
+}
+"""A version of a channel's forecast, one a day of those that have posts that finished."""
+
+HABIT: Final[Expressions] = {
+    "channel": "channel",
+    "author_id": "concat('a', toString(cityHash64(channel, day, step) % {authors}))",
+    "holds_from": FORECAST["holds_from"],
+    "habit": "step / 100 - 1",
+}
+
 SPIKE: Final[Expressions] = {
     "spike_id": "hex(cityHash64('spike', number))",
     "conversation": "concat('hashtag:h', toString(number % 300))",

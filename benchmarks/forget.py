@@ -1,11 +1,14 @@
-"""The erasure of a busy person among many events, while a worker runs.
+"""The erasure of busy people among many events, while a worker runs.
 
-    python benchmarks/forget.py [--events 10000000] [--posts 1000000] [--of-person 10000] [--in-posts 3000] [--rate 200]
+    python benchmarks/forget.py [--events 10000000] [--posts 1000000] [--people 3] [--of-person 10000]
+                                [--in-posts 3000] [--rate 200]
 
 Makes topics and a database of its own on the Kafka and ClickHouse of ENGAGEMENT_KAFKA and ENGAGEMENT_CLICKHOUSE. The
-server itself fills the log: posts of very different size over 30 days. `engagement recount` makes the derived rows.
-Then a worker runs, `engagement simulate --live` sends, and `engagement forget` erases the person; in the end every row
-has to agree with the log, and no file may hold the account.
+server itself fills the log and the derived rows: posts of very different size over 30 days. The posts of the people and
+`--others` more get the rows that a recount makes; days are rolled up, and the forecast is calibrated. Then a worker
+runs, `engagement simulate --live` sends, and `engagement forget` erases one person after the other. After each erasure
+the posts of the person, the others, and all minutes of conversations to which they add are compared with the log, and
+all files of the database are searched.
 """
 
 import argparse
@@ -14,40 +17,23 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any, Final
+from typing import Any
+
+from _crowd import add_person, derive, fill_log
+from _exact_posts import ExactPosts
+from _filling import roll_days
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
 from pipeline.kafka.topics import ensure_topics
+from pipeline.privacy.erased_hashes import ErasureKey
 from pipeline.settings import Settings, load_settings
+from processors.erasure.check import look_for_leftovers
+from processors.erasure.people import People
+from processors.unread import wait_until_read
 
-WHO: Final = "did:plc:benchmarkperson"
-OWN_POSTS: Final = 30
-KEY: Final = "0123456789abcdef0123456789abcdef"
-
-FILL: Final = """
-INSERT INTO events (post_id, kind, action, event_id, actor_id, parent_id, target_id, occurred_at, received_at,
-                    channel, conversations, url, links, quotes, author_id, followers, labels, text, topic, partition,
-                    offset, version)
-WITH number %% %(each)s = 7 AND number >= %(posts)s AS is_person,
-     cityHash64(number) AS hash,
-     if(number < %(posts)s, number,
-        if(is_person, intDiv(number, %(each)s) %% %(in_posts)s * intDiv(%(posts)s, %(in_posts)s) + 50,
-           toUInt64(pow(hash %% 1000003 / 1000003, 3) * (%(posts)s - 1)))) AS post,
-     toDateTime64('2026-01-01 00:00:00', 6, 'UTC') + toIntervalSecond(cityHash64(post, 'made') %% 2592000) AS made
-SELECT 'p' || toString(post),
-       if(number < %(posts)s, 'post', ['like', 'like', 'like', 'like', 'share', 'comment', 'comment'][hash %% 7 + 1]),
-       'add',
-       'e' || toString(number),
-       if(is_person OR number < %(own)s, %(who)s, 'u' || toString(cityHash64(hash) %% 500000)),
-       '', '',
-       if(number < %(posts)s, made, made + toIntervalSecond(intExp10(hash %% 5) * (hash %% 9) + hash %% 60)),
-       made + toIntervalDay(30),
-       ['bluesky', 'mastodon', 'forum'][post %% 3 + 1],
-       if(number < %(posts)s, ['hashtag:tag' || toString(post %% 1000)], []),
-       '', [], '', '', NULL, map(), '', 'engagement.likes', 0, number, 4611686018427387904 - number
-FROM numbers(%(events)s)
-"""
+KEY = "0123456789abcdef0123456789abcdef"
+WAIT_SECONDS = 300.0
 
 
 def main() -> None:
@@ -60,45 +46,28 @@ def main() -> None:
         "ENGAGEMENT_ERASURE_KEY": KEY,
         "ENGAGEMENT_METRICS_PORT": "0",
     }
-    client = ClickHouse(settings)
-    started = time.monotonic()
-    client.execute(
-        FILL,
-        {
-            "events": options.events,
-            "posts": options.posts,
-            "each": max(1, (options.events - options.posts) // options.of_person),
-            "in_posts": options.in_posts,
-            "own": OWN_POSTS,
-            "who": WHO,
-        },
-    )
-    tell("events in the log", f"{client.select('SELECT count() FROM events')[0][0]:,}", started)
-    person = client.select("SELECT count(), uniq(post_id) FROM events WHERE actor_id = %(who)s", {"who": WHO})
-    tell("... of the person", f"{person[0][0]:,} in {person[1][0]:,} posts", started)
-    run(environment, "recount", "--json")
-    tell("derived rows made", "by engagement recount", started)
-    worker = subprocess.Popen(command("work"), env=environment, stderr=subprocess.DEVNULL)
-    sender = subprocess.Popen(command("simulate", "--live", str(options.rate), "--json"), env=environment)
-    try:
-        run(environment, "recount", "--check", "--wait", "300", "--json", check=False)
-        begun = time.monotonic()
-        done = run(environment, "forget", "--actor", WHO, "--json", "--wait", "300")
-        seconds = time.monotonic() - begun
-    finally:
-        sender.terminate()
-        sender.wait(30)
-    differences = run(environment, "recount", "--check", "--wait", "300", "--json", check=False)["differences"]
-    left = run(environment, "forget", "--actor", WHO, "--check", "--json", check=False)
-    worker.terminate()
-    worker.wait(30)
-    tell("forget, s", f"{seconds:.1f}", started)
-    for name in ("posts", "events", "refolded", "minutes"):
-        tell(f"... {name}", f"{done[name]:,}", started)
-    tell("differences of a recount", differences, started)
-    tell("files with the account, of files searched", f"{len(left['files'])} of {left['files_searched']:,}", started)
-    tell("values with the account", sum(left["rows"].values()), started)
-    client.execute(f"DROP DATABASE {settings.clickhouse_url.database}")
+    with ClickHouse(settings) as client:
+        people = fill(settings, client, options)
+        # What a worker that has been running for long has behind it.
+        subprocess.run(command("calibrate"), env=environment, stdout=subprocess.DEVNULL, check=True)
+        tell("the forecast is calibrated")
+        worker = subprocess.Popen(command("work"), env=environment, stderr=subprocess.DEVNULL)
+        sender = subprocess.Popen(
+            command("simulate", "--live", str(options.rate), "--json"),
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            time.sleep(10)
+            wait_until_read(settings, WAIT_SECONDS, tell)
+            for account, posts in people.items():
+                erase(settings, environment, account, posts)
+        finally:
+            for process in (sender, worker):
+                process.terminate()
+                process.wait(30)
+        client.execute(f"DROP DATABASE {settings.clickhouse_url.database}")
 
 
 def begin(name: str) -> Settings:
@@ -113,27 +82,76 @@ def begin(name: str) -> Settings:
     return settings
 
 
+def fill(settings: Settings, client: ClickHouse, options: argparse.Namespace) -> dict[str, ExactPosts]:
+    """Fills the database. Returns the posts that are compared in the end, for each account to be erased."""
+    fill_log(client, options.events, options.posts)
+    accounts = [
+        add_person(client, number, options.posts, options.in_posts, options.of_person)
+        for number in range(options.people)
+    ]
+    derive(client, settings.partitions, lambda table: tell(f"  {table}", f"{count(client, table):,} rows"))
+    people = {}
+    for account in accounts:
+        post_ids = client.select(
+            "SELECT DISTINCT post_id FROM events WHERE actor_id = %(account)s UNION DISTINCT "
+            "SELECT post_id FROM posts WHERE cityHash64(post_id, 'other') %% %(each)s = 0",
+            {"account": account, "each": options.posts // options.others},
+        )[0]
+        people[account] = ExactPosts(settings, client, post_ids)
+        people[account].write()
+        events = client.select("SELECT count() FROM events WHERE actor_id = %(account)s", {"account": account})[0][0]
+        tell(account, f"{events:,} events; {len(post_ids):,} posts have exact rows")
+    roll_days(client, settings.partitions)
+    tell("days of conversations", f"{count(client, 'conversation_days'):,}")
+    tell("events in the log", f"{count(client, 'events'):,}")
+    return people
+
+
+def erase(settings: Settings, environment: dict[str, str], account: str, posts: ExactPosts) -> None:
+    """Erases a person by the command, and says how long it took and what is left."""
+    begun = time.monotonic()
+    said = subprocess.run(
+        command("forget", "--actor", account, "--json", "--wait", str(WAIT_SECONDS)),
+        env=environment,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    tell("forget, s", f"{time.monotonic() - begun:.1f}")
+    done: dict[str, Any] = json.loads(said.stdout)
+    tell("... of which, s", ", ".join(f"{step} {seconds:.1f}" for step, seconds in done["seconds"].items()))
+    tell("... of", ", ".join(f"{done[name]:,} {name}" for name in ("events", "posts", "refolded", "minutes")))
+    left = look_for_leftovers(settings, ErasureKey(KEY), People.of([account], None), recounts=False)
+    tell("files with the account", f"{len(left.files)} of {left.files_searched:,}, {left.bytes_searched / 1e9:.1f} GB")
+    tell("values with the account", sum(left.rows.values()))
+    found = posts.differences()
+    tell("differences of posts and their minutes", f"{len(found)}, of {posts.minutes:,} minutes")
+    for difference in found[:5]:
+        tell("  ", difference)
+
+
+def count(client: ClickHouse, table: str) -> int:
+    return int(client.select(f"SELECT count() FROM {table}")[0][0])
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments]
 
 
-def run(environment: dict[str, str], *arguments: str, check: bool = True) -> dict[str, Any]:
-    """Runs a command of the program and returns the JSON that it prints."""
-    done = subprocess.run(command(*arguments), env=environment, stdout=subprocess.PIPE, check=check)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+_started = time.monotonic()
 
 
-def tell(what: str, value: object, started: float) -> None:
-    print(f"{what:45} {value!s:>20}   ({time.monotonic() - started:.0f} s)", flush=True)
+def tell(what: str, value: object = "") -> None:
+    print(f"{what:45} {value!s:>50}   ({time.monotonic() - _started:.0f} s)", flush=True)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--posts", type=int, default=1_000_000)
+    parser.add_argument("--people", type=int, default=3)
     parser.add_argument("--of-person", type=int, default=10_000)
     parser.add_argument("--in-posts", type=int, default=3_000)
+    parser.add_argument("--others", type=int, default=5_000)
     parser.add_argument("--rate", type=int, default=200)
     return parser.parse_args()
 

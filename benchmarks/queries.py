@@ -1,14 +1,15 @@
 """What people ask of the database, and what each answer costs: every query of README, every panel of the dashboards at
 its default range, and the analyst's questions of docs/bi.md.
 
-    python benchmarks/queries.py [--posts 1000000] [--only PATTERN] [--dir FOLDER] [--json]
+    python benchmarks/queries.py [--posts 1000000] [--only PATTERN] [--dir FOLDER] [--json] [--against FILE]
 
 Starts a ClickHouse of its own, fills a database (benchmarks/_filling.py) and asks each query three times as the user
 who reads only. Printed are the medians of the seconds by the clock and of the server's CPU, the rows that were read,
 the rows that the query's own range holds (benchmarks/_asked.py), the peak of the memory, and whether the budget was
 kept: 0.5 s and three times the rows of the range, 0.05 s where one post or one conversation is asked for. With --dir
-the filled database is kept and used again, after `init` has brought it to this version. Exit 1 where a budget is not
-kept.
+the filled database is kept and used again, after `init` has brought it to this version. With --against, a file that
+--json printed at another number of posts, each query as of now also gets the growth of its CPU since then, which may be
+1.5 times. Exit 1 where a budget is not kept.
 """
 
 import http.client
@@ -27,7 +28,7 @@ from typing import Final
 import click
 import psutil
 from _asked import Asked, asked_queries, rows_of_range
-from _filling import fill
+from _filling import fill, roll_days
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.migrations import migrate
@@ -42,6 +43,13 @@ REPEATS: Final = 3
 MOST_SECONDS: Final = 0.5
 MOST_SECONDS_OF_ONE: Final = 0.05
 MOST_ROWS: Final = 3
+MOST_GROWTH: Final = 1.5
+LEAST_CPU_SECONDS: Final = 0.05
+"""Less CPU than this is taken for as much: planning a query and the clock of the process are as long."""
+
+AS_OF_NOW: Final = re.compile(r"\b(\w+_active_v|share_of_voice_v)\b")
+"""The views of what goes on: active posts and conversations."""
+
 LEAST_ROWS: Final = 100_000
 """Rows that any query may read: a range that holds a few still takes whole granules of each column."""
 
@@ -63,6 +71,7 @@ class Cost:
     rows_of_range: int
     memory_mib: float
     most_seconds: float
+    is_of_now: bool
     error: str = ""
 
     @property
@@ -86,7 +95,8 @@ class Cost:
 @click.option("--only", default="", help="A regular expression: only queries whose place and title it is found in.")
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the database is kept.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a query.")
-def main(posts: int, only: str, folder: Path | None, as_json: bool) -> None:
+@click.option("--against", type=click.Path(exists=True, path_type=Path), help="What --json printed at other posts.")
+def main(posts: int, only: str, folder: Path | None, as_json: bool, against: Path | None) -> None:
     """Prints the table."""
     with tempfile.TemporaryDirectory() as temporary, server(folder or Path(temporary)) as (state, process):
         settings = Settings(clickhouse=endpoints_of(state).clickhouse)  # type: ignore[arg-type]
@@ -97,6 +107,7 @@ def main(posts: int, only: str, folder: Path | None, as_json: bool) -> None:
                 fill(client, posts, say)
                 filled.write_text(str(posts))
             posts = int(filled.read_text())
+            roll_days(client)
             say(f"{posts:,} posts, {sizes(client)}")
             costs = []
             for asked in asked_queries(client):
@@ -105,7 +116,26 @@ def main(posts: int, only: str, folder: Path | None, as_json: bool) -> None:
                     print(json.dumps(shown(costs[-1])) if as_json else line(costs[-1]), flush=True)
     kept = [cost for cost in costs if cost.verdict == "kept"]
     say(f"{len(kept)} of {len(costs)} within their budget at {posts:,} posts")
-    sys.exit(len(kept) < len(costs))
+    grown = growth(costs, against.read_text()) if against else {}
+    for name, ratio in sorted(grown.items(), key=lambda item: item[1]):
+        say(f"{name:<58}{ratio:8.2f} x the CPU")
+    if grown:
+        few = sum(ratio <= MOST_GROWTH for ratio in grown.values())
+        say(f"{few} of {len(grown)} queries as of now took at most {MOST_GROWTH} x the CPU of {against}")
+    sys.exit(len(kept) < len(costs) or any(ratio > MOST_GROWTH for ratio in grown.values()))
+
+
+def growth(costs: list[Cost], lines: str) -> dict[str, float]:
+    """Returns the CPU of each query as of now, divided by that of the same query in an earlier run's lines of JSON."""
+    earlier = {
+        f"{row['where']}: {row['title']}": float(row["cpu_seconds"]) for row in map(json.loads, lines.splitlines())
+    }
+    named = ((f"{cost.where}: {cost.title}", cost) for cost in costs if cost.is_of_now)
+    return {
+        name: max(cost.cpu_seconds, LEAST_CPU_SECONDS) / max(earlier[name], LEAST_CPU_SECONDS)
+        for name, cost in named
+        if name in earlier
+    }
 
 
 @contextmanager
@@ -156,6 +186,7 @@ def cost_of(client: ClickHouse, state: StackState, process: psutil.Process, aske
         rows_of_range=rows_of_range(client, asked),
         memory_mib=round(memory / 2**20, 1),
         most_seconds=budget,
+        is_of_now=AS_OF_NOW.search(asked.sql) is not None,
         error=error,
     )
 
