@@ -11,6 +11,7 @@ MODULES = (
     "pipeline.dead_letters.fuse",
     "pipeline.kafka.group_topics",
     "pipeline.kafka.topics",
+    "pipeline.clickhouse.compression",
     "pipeline.clickhouse.insert_format",
     "processors.alerts.deliveries.rate_bucket",
     "processors.alerts.fields",
