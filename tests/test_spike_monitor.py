@@ -13,6 +13,7 @@ from pipeline.observability.health import WatchdogPolicy, WatchdogState
 from pipeline.observability.metrics import WorkerMetrics
 from pipeline.privacy.erased_hashes import ErasedHashes, ErasureKey
 from pipeline.settings import Settings
+from processors.spikes.detection.life import RANKS
 from processors.spikes.detection.state import CONVERSATION_KINDS, DAY_MINUTES
 from processors.spikes.live import LiveDetection
 from processors.spikes.monitor import FIRST_AT_ONCE, NOT_WATCHED, SpikeMonitor
@@ -102,6 +103,23 @@ def test_an_early_opening_is_sent_again_with_twice_the_count_of_its_open_minute(
         assert len(shelf.messages) == sent, count
     assert len(set(shelf.sent_keys())) == 1
     assert any("500 so far" in reason for _, row in shelf.rows.values() for reason in row["reasons"])
+
+
+def test_the_lesser_count_of_a_closed_minute_does_not_replace_what_was_told_of_a_later_one() -> None:
+    shelf, monitor = sent_by(QUIET)
+    for minute, count in ((START + AT, 60), (START + AT + 1, 900)):
+        monitor.on_open([NAME], [minute], [count])
+        monitor.publish(START + AT, lambda action: action())
+    assert len(shelf.messages) == 2
+    assert len(set(shelf.sent_keys())) == 1
+    close(shelf, monitor, START + AT, 61)
+    assert len(shelf.messages) == 2, "900 were told"
+    [(version, row)] = shelf.rows.values()
+    assert version & 1
+    assert version >> 1 & 127 == RANKS["opened"]
+    assert minute_of(row["counted_until"]) == START + AT + 1, "the row says what the closed minute came to"
+    close(shelf, monitor, START + AT + 1, 950)
+    assert [message["state"] for message in shelf.messages] == ["opened", "opened", "grown"]
 
 
 def test_an_early_opening_survives_its_worker() -> None:

@@ -183,8 +183,24 @@ def test_an_early_opening_is_told_again_when_the_count_of_its_minute_has_doubled
     assert len(counts) > 3
     assert len({(change.spike_id, change.order, change.version) for change in told}) == 1
     assert [change.seen for change in told] == sorted({change.seen for change in told})
-    assert state.judge_open([NAME], [minute + 1], [9999], minute) == [], "another minute"
+    assert state.judge_open([NAME], [minute - 1], [9999], minute - 1) == [], "a minute before it"
     assert state.state() == fed(QUIET)[0].state()
+
+
+def test_an_early_opening_of_the_last_second_of_a_minute_grows_in_the_open_minutes_after_it() -> None:
+    state, _ = fed(QUIET)
+    minute = START + AT
+    [early] = state.judge_open([NAME], [minute], [60], minute)
+    assert state.judge_open([NAME], [minute + 1], [119], minute) == [], "less than twice the count"
+    [second] = state.judge_open([NAME], [minute + 1], [120], minute)
+    [third] = state.judge_open([NAME, NAME], [minute + 1, minute + 2], [130, 500], minute)
+    assert {change[:7] for change in (early, second, third)} == {early[:7]}, "one spike, told under one key"
+    assert [change.seen_until - minute for change in (early, second, third)] == [1, 2, 3]
+    assert state.state() == fed(QUIET)[0].state(), "open minutes leave no trace"
+    [closed] = state.close_minute(minute, [NAME], [60])
+    assert closed.spike_id == early.spike_id
+    assert state.close_until(lambda name: minute + 1) == []
+    assert state.judge_open([NAME], [minute + 2], [9999], minute + 1) == [], "an open spike grows as its minutes close"
 
 
 def test_the_least_count_that_opens_early_opens_when_the_minute_closes() -> None:

@@ -6,8 +6,9 @@ Each state of a spike is published in this order, which makes a crash between an
     2. a message to the topic of alerts, acked
     3. the same row, with a version that says: sent
 
-An opening that was sent before its minute was over is sent again, under the same key, once the minute has closed: its
-count may have multiplied. All three steps come after the minutes were marked as closed. Where many spikes come at once,
+An opening that was sent before its minute was over is sent again, under the same key, when its count has doubled, and
+once the minute has closed: its count may have multiplied. Where a minute after it was told already, its lesser count is
+stored only. All three steps come after the minutes were marked as closed. Where many spikes come at once,
 some are sent later, so that the batches that follow need not wait. State is a cache of conversation_closed: at an
 assignment the monitor reads the closed minutes of the last weeks again, through the same calls. Alerts of these minutes
 that were not sent, as their rows say, are sent under the same ids, so that receivers count each once.
@@ -103,7 +104,7 @@ class SpikeMonitor:
         self._open: list[tuple[Sequence[str], Sequence[int], Sequence[int]]] = []
         self._unsent: list[Change] = []
         self._stored: dict[str, StoredSpike] = {}  # open spikes only: rows of the others do not matter any more
-        self._early_seen: dict[str, float] = {}
+        self._early_sent: dict[str, Change] = {}
         self._show_metrics()
 
     def load(self, floors: Mapping[int, int], of: int) -> None:
@@ -256,22 +257,14 @@ class SpikeMonitor:
     def _remember(self, changes: Iterable[Change]) -> None:
         """Keeps the states that were sent of open spikes, and forgets resolved spikes."""
         for change in changes:
-            self._early_seen.pop(change.spike_id, None)
+            self._early_sent.pop(change.spike_id, None)
             if change.state == "resolved":
                 self._stored.pop(change.spike_id, None)
             else:
                 if change.rank == EARLY:
-                    self._early_seen[change.spike_id] = change.seen
-                self._stored[change.spike_id] = StoredSpike(
-                    change.spike_id,
-                    change.conversation,
-                    change.state,
-                    change.started,
-                    change.as_of,
-                    change.version | 1,
-                    change.expected,
-                    change.scale,
-                )
+                    self._early_sent[change.spike_id] = change
+                its = change.spike_id, change.conversation, change.state, change.started, change.as_of
+                self._stored[change.spike_id] = StoredSpike(*its, change.version | 1, change.expected, change.scale)
 
     def _was_sent(self, change: Change) -> bool:
         stored = self._stored.get(change.spike_id)
@@ -279,8 +272,9 @@ class SpikeMonitor:
 
     def _is_to_be_sent(self, change: Change) -> bool:
         """Tells whether the state was not sent yet, or only before the end of its minute, or with a lesser count."""
-        stored = self._stored.get(change.spike_id)
-        is_newer = stored is not None and stored.version < change.version
+        stored, early = self._stored.get(change.spike_id), self._early_sent.get(change.spike_id)
+        is_overtaken = early is not None and early.seen_until > change.seen_until
+        is_newer = stored is not None and stored.version < change.version and not is_overtaken
         return not self._was_sent(change) or is_newer or self._has_more(change)
 
     def _has_news(self, change: Change) -> bool:
@@ -292,8 +286,9 @@ class SpikeMonitor:
         return (not is_final or self._has_more(change)) and not self.erased.conversations([change.conversation])[0]
 
     def _has_more(self, change: Change) -> bool:
-        """Tells whether an early opening was sent with a lesser count of the same open minute."""
-        return change.rank == EARLY and change.seen > self._early_seen.get(change.spike_id, inf)
+        """Tells whether an early opening was sent with a lesser count."""
+        early = self._early_sent.get(change.spike_id)
+        return change.rank == EARLY and early is not None and change.seen > early.seen
 
     def _show_metrics(self) -> None:
         self._metrics.show(len(self.state.tracked), self.state.tracked.released, self.state.open_spikes)

@@ -100,7 +100,8 @@ class MonitorState:
         self, conversations: Sequence[str], minutes: Sequence[int], counts: Sequence[int], closed_until: int
     ) -> list[Change]:
         """Judges open minutes by their counts so far, and returns the openings that are certain already. An early
-        opening is returned again each time that the count of its minute has doubled."""
+        opening is returned again each time that its count has doubled, in its minute or in an open one after it: a
+        spike may begin in the last second of a minute, which closes long after."""
         by_minute: dict[int, dict[str, tuple[int, int]]] = {}
         for name, minute, count in zip(conversations, minutes, counts, strict=True):
             if count > 0 and closed_until <= minute < closed_until + AHEAD_MINUTES:
@@ -159,16 +160,19 @@ class MonitorState:
         enough = dict(zip(chosen, levels[reached].tolist(), strict=True))
         for name, fired in _fired(chosen, verdicts, np.flatnonzero(verdicts.fires).tolist()):
             count = self._early_counts[name] = candidates[name][1]
-            early = self._early[name] = open_early(name, minute, count, enough[name], fired)
+            early = open_early(name, minute, count, enough[name], fired)
+            if (first := self._early.get(name)) is not None:
+                early = early._replace(spike_id=first.spike_id, started=first.started, as_of=first.as_of)
+            self._early[name] = early
             yield early
 
     def _may_open(self, name: str, minute: int, count: int) -> bool:
-        """Tells whether a count of an open minute may open a spike early, or is twice the count that did."""
+        """Tells whether a count of an open minute may open a spike early, or is twice the count that was last told."""
         early = self._early.get(name)
         if early is None:
             return True
         before = self._early_counts.get(name)
-        return before is not None and early.started == minute and count >= self._policy.life.growth * before
+        return before is not None and early.started <= minute and count >= self._policy.life.growth * before
 
     def _add_silent_minutes(self, name: str, life: LifeState, until: int) -> Iterator[Change]:
         while life.until < until and name in self._lives:
