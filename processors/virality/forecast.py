@@ -126,7 +126,9 @@ def terms(scaled: Array, around: Array) -> Array:
     """Returns a constant, each feature, each product of two, and each of the `circumstances`: schemas.spread.TERM_COUNT
     columns."""
     columns = [np.ones(len(scaled)), *scaled.T, *(scaled[:, i] * scaled[:, j] for i, j in _PAIRS), *around.T]
-    return np.column_stack(columns)
+    # A fit goes through the rows: column_stack would put columns, not rows, together in memory.
+    known: Array = np.ascontiguousarray(np.column_stack(columns))
+    return known
 
 
 def _end(shares: Array, coming: Array, log: Array) -> Array:

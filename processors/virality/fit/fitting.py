@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from processors.columnar.arrays import Array
-from processors.virality.fit.correction import Loss, Problem, Pull, coming_of, corrections, some_of
+from processors.virality.fit.correction import Loss, Problem, Pull, coming_of, corrections, few_of, some_of
 from processors.virality.fit.ends import FEWEST, Ends, ends_of, weighted_quantile
 from processors.virality.forecast import circumstances, features, long_reproduction, scale, terms
 from processors.virality.habits import Habits, habits_of
@@ -41,7 +41,9 @@ LEVEL_POWER: Final = 3.0
 """The level of the forecasts follows the newest posts: their half-life is this times shorter than that of the fit."""
 
 LEVEL_POSTS: Final = 10.0
-"""The number of posts without an error that are added to those of the level."""
+LEVEL_AGE: Final = 10.0
+"""The number of posts without an error that are added to those of the level, at an age of so many minutes or less; from
+there on it grows with the square root of the age, because the older posts are, the less the newest of them differ."""
 
 PLAIN: Final = 60.0
 """Minutes of age until which products of features are drawn to 0 like features, and from there on in proportion to the
@@ -235,7 +237,8 @@ def _level(problem: Problem, coming: Array) -> float:
     log = np.log((problem.final - problem.shares + 1) / (coming + 1))
     newest = problem.weight**LEVEL_POWER
     posts = newest.sum() ** 2 / (newest**2).sum()
-    return float(weighted_quantile(log, newest, 0.5, float("inf")) * posts / (posts + LEVEL_POSTS))
+    drawn = posts / (posts + LEVEL_POSTS * max(problem.age / LEVEL_AGE, 1.0) ** 0.5)
+    return float(weighted_quantile(log, newest, 0.5, float("inf")) * drawn)
 
 
 def _habits(problems: Sequence[Problem], weights: Array, author: Array) -> Habits:
@@ -260,10 +263,11 @@ def _elsewhere(problems: Sequence[Problem], start: Array, pull: Pull, loss: Loss
     if fold_of is None:
         fold_of = np.zeros(int(posts[-1]) + 1, np.int64)
         fold_of[posts] = folds_of(posts, CROSS_FIT_FOLDS)
+    few = [few_of(problem) for problem in problems]
     for fold in range(CROSS_FIT_FOLDS):
-        inside = [fold_of[problem.post] != fold for problem in problems]
-        others = [some_of(problem, chosen) for problem, chosen in zip(problems, inside, strict=True)]
+        others = [some_of(problem, fold_of[problem.post] != fold) for problem in few]
         weights = corrections(others, start, pull, loss)
-        for problem, fitted, shares, row in zip(problems, inside, coming, weights, strict=True):
-            shares[~fitted] = coming_of(problem, row)[~fitted]
+        for problem, shares, row in zip(problems, coming, weights, strict=True):
+            held_out = fold_of[problem.post] == fold
+            shares[held_out] = coming_of(some_of(problem, held_out), row)
     return coming
