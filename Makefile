@@ -53,7 +53,7 @@ format: $(READY) ## Let ruff write what it can
 bench: $(READY) ## The numbers that are promised, on this machine; `make soak` takes half an hour more
 	@stop='$(BIN)/engagement stack down --dir .engagement/bench'; trap "$$stop" EXIT; trap 'exit 130' INT TERM; \
 	settings=$$($(BIN)/engagement stack up --dir .engagement/bench) && eval "$$settings" && \
-	for file in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/[a-z]*.py)); do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
+	for file in $(filter-out benchmarks/soak.py benchmarks/forecast_%.py,$(wildcard benchmarks/[a-z]*.py)); do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
 
 pictures: $(READY) ## The pictures of the live page in docs, from a seeded run in Chromium
 	@$(BIN)/python docs/screenshots.py $(ARGS)

@@ -6,6 +6,7 @@ With --write the parameters go to processors/virality/forecast.json first. Print
 absolute error, median bias and coverage at 10 minutes, 1 hour and 6 hours.
 """
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -29,9 +30,13 @@ FIRST_SEED = 1_000
 
 def main() -> int:
     """Fits and judges."""
-    events, posts = sys.argv[1:3]
-    recorded = read_cascades((events,), Path(posts), print)
-    if "--write" in sys.argv:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("events")
+    parser.add_argument("posts", type=Path)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    recorded = read_cascades((options.events,), options.posts, print)
+    if options.write:
         facts = {
             "networks": [plan.name for plan in LEARNED],
             "kinds": {name: [plan.name for plan in plans] for name, plans in KINDS.items()},
