@@ -19,7 +19,7 @@ from processors.virality.fit.cascades import Cascades
 from processors.virality.fit.history import read_cascades
 from processors.virality.fit.progressive import backtest_prior
 from processors.virality.parameters import SHIPPED_PATH, dump_parameters, load_parameters
-from processors.virality.prior.fitting import HELD_OUT, KINDS, LEARNED, LEAST_RECORDED, fit_prior, least_shares
+from processors.virality.prior.fitting import HELD_OUT, LEARNED, LEAST_RECORDED, NETWORK_KINDS, fit_prior, least_shares
 from processors.virality.prior.networks import NetworkPlan, network
 from processors.virality.spread import Lookups
 
@@ -39,7 +39,7 @@ def main() -> int:
     if options.write:
         facts = {
             "networks": [plan.name for plan in LEARNED],
-            "kinds": {name: [plan.name for plan in plans] for name, plans in KINDS.items()},
+            "kinds": {name: [plan.name for plan in plans] for name, plans in NETWORK_KINDS.items()},
             "least_shares": LEAST_RECORDED,
             "said": "networks made from a recorded one (2011 to 2016) and from simulated processes",
         }

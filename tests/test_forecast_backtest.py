@@ -22,7 +22,7 @@ from processors.virality.fit.history import read_cascades
 from processors.virality.fit.progressive import backtest_prior
 from processors.virality.forecast import forecast
 from processors.virality.parameters import dump_parameters, load_parameters
-from processors.virality.prior.fitting import HELD_OUT, KINDS, LEARNED, fit_prior, least_shares
+from processors.virality.prior.fitting import HELD_OUT, LEARNED, NETWORK_KINDS, fit_prior, least_shares
 from processors.virality.prior.networks import NetworkPlan, network
 from processors.virality.spread import Lookups
 from tests.hawkes import cascades_with
@@ -78,11 +78,11 @@ def test_shipped_parameters_are_what_the_fit_gives(real: Cascades) -> None:
     ):
         assert np.abs(again - before).max() < 0.05  # rounding, and libraries of another machine
     assert shipped.sample["networks"] == [plan.name for plan in LEARNED]
-    assert list(shipped.kinds) == list(found.kinds) == list(KINDS)
+    assert list(shipped.kinds) == list(found.kinds) == list(NETWORK_KINDS)
 
 
 def test_the_prior_holds_on_networks_that_it_was_not_made_from(real: Cascades) -> None:
-    taught = {*LEARNED, *(plan for plans in KINDS.values() for plan in plans)}
+    taught = {*LEARNED, *(plan for plans in NETWORK_KINDS.values() for plan in plans)}
     prior, alone, read = load_parameters(), {age: [] for age in AGES}, {age: [] for age in AGES}
     for number, plan in enumerate(HELD_OUT):
         assert plan not in taught

@@ -17,7 +17,7 @@ from pipeline.settings import Settings
 from processors.calibration.store import CalibrationStore, StoredVersion, digest_of
 from processors.columnar.arrays import Array
 from processors.engagement.watermarks.store import stored_watermarks
-from processors.virality.fit.kinds import READ_MINUTES
+from processors.virality.fit.kinds import READ_AGE_MINUTES
 from processors.virality.fit.versions import (
     NEVER,
     SETTLED_MINUTES,
@@ -137,7 +137,7 @@ def _read_channel(
     prior: ForecastParameters,
 ) -> Iterator[Learned]:
     """Stores the versions of posts a day old that hold before the minute `until` and are not stored yet."""
-    read_at = _ages_reached(store, channel, READ_MINUTES, -1, reached)
+    read_at = _ages_reached(store, channel, READ_AGE_MINUTES, -1, reached)
     for _, minute in reading_minutes(read_at, until):
         if not stored or minute > stored[-1].holds_from:
             version, _ = _version(store, channel, minute, 0, 0, prior)
@@ -157,7 +157,7 @@ def _version(
 ) -> tuple[StoredVersion, Mapping[str, float]]:
     """Learns one version from the posts that had finished by its minute, and the habits of authors of the posts after
     the first `before`; where none had, from those that were a day old."""
-    age = SETTLED_MINUTES if finished else READ_MINUTES
+    age = SETTLED_MINUTES if finished else READ_AGE_MINUTES
     post_ids = store.newest(channel, age, holds_from - age, WINDOW_POSTS)
     cascades = store.cascades(post_ids, holds_from)
     order = order_of(cascades, np.ones(len(cascades.made), np.bool_))

@@ -20,7 +20,7 @@ MOST_STEPS: Final = 60
 LEAST_GAIN: Final = 1e-6
 """The optimiser ends once a step lowers the loss by less."""
 
-MOST_ROWS: Final = 25_000
+FITTED_ROWS: Final = 25_000
 """The coefficients of an age rest on so many rows of its sample at most, which bounds the time of a fit: two dozen
 coefficients learn nothing from more."""
 
@@ -91,8 +91,8 @@ def some_of(problem: Problem, chosen: Array) -> Problem:
 
 
 def few_of(problem: Problem) -> Problem:
-    """Returns the problem with every second, third ... row, at most MOST_ROWS of them."""
-    step = -(-len(problem.post) // MOST_ROWS)
+    """Returns the problem with every second, third ... row, at most FITTED_ROWS of them."""
+    step = -(-len(problem.post) // FITTED_ROWS)
     return problem if step <= 1 else some_of(problem, np.arange(len(problem.post)) % step == 0)
 
 

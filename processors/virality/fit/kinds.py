@@ -20,7 +20,7 @@ from processors.virality.forecast import Forecast, forecast
 from processors.virality.parameters import ForecastParameters, resampled
 from schemas.spread import FITTED_AGES
 
-READ_MINUTES: Final = 1440
+READ_AGE_MINUTES: Final = 1440
 """The age at which a post tells of its network."""
 
 LEAST_READ: Final = 20
@@ -42,13 +42,13 @@ mean to that of a median."""
 
 
 def read_kind(prior: ForecastParameters, samples: Sequence[Sample], posts: int) -> ForecastParameters:
-    """Returns the parameters for the network of so many posts, all READ_MINUTES old: the prior itself where it tells no
-    kinds apart or the posts are fewer than LEAST_READ. Rows are at FITTED_AGES. `samples` of these posts are at rising
-    ages; those beyond READ_MINUTES tell nothing here."""
+    """Returns the parameters for the network of so many posts, all READ_AGE_MINUTES old: the prior itself where it
+    tells no kinds apart or the posts are fewer than LEAST_READ. Rows are at FITTED_AGES. `samples` of these posts are
+    at rising ages; those beyond READ_AGE_MINUTES tell nothing here."""
     prior = resampled(prior, FITTED_AGES)
     if not prior.kinds or posts < LEAST_READ:
         return prior
-    samples = [sample for sample in samples if sample.age <= READ_MINUTES]
+    samples = [sample for sample in samples if sample.age <= READ_AGE_MINUTES]
     tables = np.array([prior.table, *prior.kinds.values()])
     losses = np.array([_loss(samples, prior.with_table(table)) for table in tables])
     weights = np.exp(-STRENGTH * (losses - losses.min()))

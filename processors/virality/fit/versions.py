@@ -17,7 +17,7 @@ import numpy as np
 from processors.columnar.arrays import Array
 from processors.virality.fit.cascades import Cascades, sample_at
 from processors.virality.fit.fitting import fit
-from processors.virality.fit.kinds import LEAST_READ, READ_MINUTES, read_kind
+from processors.virality.fit.kinds import LEAST_READ, READ_AGE_MINUTES, read_kind
 from processors.virality.parameters import ForecastParameters, resampled
 from processors.virality.spread import Lookups
 from schemas.spread import FITTED_AGES
@@ -142,7 +142,7 @@ def read(
     known, mine = known_at(cascades, minute), posts[-WINDOW_POSTS:]
     chosen = np.zeros(len(cascades.made), np.bool_)
     chosen[mine] = True
-    samples = [sample_at(known, round(age), chosen, lookups) for age in FITTED_AGES if age <= READ_MINUTES]
+    samples = [sample_at(known, round(age), chosen, lookups) for age in FITTED_AGES if age <= READ_AGE_MINUTES]
     return read_kind(prior, samples, len(mine))
 
 
@@ -170,8 +170,8 @@ def readings_of(
     yield LearnedVersion(-NEVER, 0, resampled(prior, FITTED_AGES))
     if not prior.kinds:
         return
-    order = order_of(cascades, finishes(cascades, LEAST_SHARES, READ_MINUTES))
-    for count, minute in reading_minutes(cascades.made[order] + READ_MINUTES, until):
+    order = order_of(cascades, finishes(cascades, LEAST_SHARES, READ_AGE_MINUTES))
+    for count, minute in reading_minutes(cascades.made[order] + READ_AGE_MINUTES, until):
         yield LearnedVersion(minute, 0, read(cascades, order[:count], minute, prior, lookups))
 
 

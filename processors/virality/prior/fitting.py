@@ -41,7 +41,7 @@ RARE_PART: Final = 0.2
 RARE_WEIGHT: Final = 0.3
 """Networks with less than this part of the shares, and simulated ones, count less: they are kinds of their own."""
 
-KINDS: Final = {
+NETWORK_KINDS: Final = {
     **{
         f"pace x {pace:g}, {size}": tuple(
             NetworkPlan(pace * factor, memory, part, variety=0.3)
@@ -86,7 +86,7 @@ def least_shares(plan: NetworkPlan) -> int:
 
 
 def fit_prior(recorded: Cascades, date: str, facts: dict[str, Any]) -> ForecastParameters:
-    """Fits parameters to the networks of LEARNED, and from these on those of each of KINDS."""
+    """Fits parameters to the networks of LEARNED, and from these on those of each of NETWORK_KINDS."""
     lookups = Lookups()
     order = np.random.default_rng(ORDER_SEED).permutation(len(LEARNED))  # folds shall not be sizes
     samples, network_of = _of_networks(recorded, [LEARNED[number] for number in order], LEARNED_POSTS, 0, lookups)
@@ -96,7 +96,7 @@ def fit_prior(recorded: Cascades, date: str, facts: dict[str, Any]) -> ForecastP
     loss = Loss(is_log=True, is_bounded=False)
     prior = fit(samples, date, facts, weights=weights, fold_of=fold_of, loss=loss)
     kinds = {}
-    for name, plans in KINDS.items():
+    for name, plans in NETWORK_KINDS.items():
         samples, network_of = _of_networks(recorded, plans, KIND_POSTS, FIRST_KIND_SEED, lookups)
         weights, fold_of = _weights(samples, network_of), np.arange(len(network_of)) % CROSS_FIT_FOLDS
         kind = fit(samples, date, {}, prior=prior, weights=weights, fold_of=fold_of, loss=loss)
