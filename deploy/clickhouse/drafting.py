@@ -159,6 +159,23 @@ def with_buckets(shown: list[Shown]) -> list[Shown]:
     return added
 
 
+AUTHOR_KIND: Final = "author:"
+THREAD_KIND: Final = "thread:"
+"""How the keys of conversations of an author's posts, and of a post, begin."""
+
+
+def author_of(conversation: str) -> tuple[Shown, Shown]:
+    """Shows author and channel from the SQL of a key `author:<channel>/<id>`."""
+    key = f"substring({conversation}, {len(AUTHOR_KIND) + 1})"
+    return (
+        (Column("author_id", "String", "Author (posts.author_id)"), f"substring({key}, position({key}, '/') + 1)"),
+        (
+            Column("channel", "String", "Where it was posted (posts.channel); empty: not known"),
+            f"substring({key}, 1, position({key}, '/') - 1)",
+        ),
+    )
+
+
 def kind_of(conversation: str) -> Shown:
     """Shows the kind of a conversation from the SQL of the key."""
     said = "hashtag, mention, brand, author, thread or label: a post counts in several, so add up within one kind"

@@ -20,18 +20,19 @@ from deploy.clickhouse.drafting import (
     weighted,
 )
 from deploy.clickhouse.spread.own_forecast import forecast_basis, own_columns
-from deploy.clickhouse.spread.posts_with_facts import FACTS, POST_COLUMNS, active_facts, with_facts
+from deploy.clickhouse.spread.posts_with_facts import (
+    ACTIVE,
+    ACTIVE_FACTS,
+    FACTS,
+    LONGEST_LOOK_BACK,
+    POST_COLUMNS,
+    with_facts,
+)
 from deploy.clickhouse.spread.spread_now import next_hour_now, reproduction_as_of, spread_columns_now
 from schemas.metrics import HOT_HALF_LIFE, MEASURE_KINDS, MEASURES, TREES, WEIGHT_SETS, WINDOWS, in_words
 from schemas.tables import POST_HISTORY, POST_METRICS, Column
 
-LONGEST_LOOK_BACK: Final = 2 * max(WINDOWS.values()) * 60
-"""The seconds that the longest window and the window before it look back over."""
-
 AT: Final = f"toStartOfMinute({time_parameter('t')} + 59)"
-
-ACTIVE: Final = f"as_of > toDateTime(toUnixTimestamp({NOW}) - {LONGEST_LOOK_BACK}, 'UTC')"
-"""The condition of a post that had an event in the two days that its windows look back over."""
 
 _WRITTEN: Final[Shown] = (Column("stored_at", "DateTime64(3, 'UTC')", "When the row was written"), "m.stored_at")
 
@@ -56,7 +57,7 @@ def post_metrics_active_view() -> View:
         "this costs what the active ones do. All other posts have zeros in every window"
     )
     active = f"(\n    SELECT *\n    FROM {{database}}.post_metrics_active FINAL\n    WHERE {ACTIVE}\n) AS m"
-    return _now_view("post_metrics_active_v", comment, active, active_facts(ACTIVE), are_few=True)
+    return _now_view("post_metrics_active_v", comment, active, ACTIVE_FACTS, are_few=True)
 
 
 def _now_view(name: str, comment: str, metrics: str, facts: str, *, are_few: bool = False) -> View:

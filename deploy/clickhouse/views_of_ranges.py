@@ -6,13 +6,16 @@ from typing import Final
 from deploy.clickhouse.days.ranges import days_and_edges
 from deploy.clickhouse.days.rolled import HEARD_IN_ALL, NET_COUNTS
 from deploy.clickhouse.drafting import (
+    AUTHOR_KIND,
     HIDDEN,
     NOW,
     REAL_OR_NULL,
     SHOWN_AT,
+    THREAD_KIND,
     Shown,
     View,
     any_count,
+    author_of,
     indent,
     kind_of,
     ratio_or_null,
@@ -22,7 +25,7 @@ from deploy.clickhouse.drafting import (
     weighted,
     with_buckets,
 )
-from deploy.clickhouse.spread.posts_with_facts import FACTS, POST_COLUMNS, active_facts
+from deploy.clickhouse.spread.posts_with_facts import ACTIVE_FACTS, AUTHOR_AND_CHANNEL, FACTS, LONGEST_LOOK_BACK
 from deploy.clickhouse.views_of_authors import KAUSHIK
 from deploy.clickhouse.views_of_conversations import (
     BRAND,
@@ -37,7 +40,6 @@ from deploy.clickhouse.views_of_conversations import (
     minutes_and_people,
     recent,
 )
-from deploy.clickhouse.views_of_posts import ACTIVE, LONGEST_LOOK_BACK
 from schemas.metrics import MEASURES, WEIGHT_SETS, WINDOWS, in_words
 from schemas.tables import CONVERSATION, POST_METRICS, POST_MINUTES, Column
 
@@ -46,12 +48,6 @@ _LAST_DAY: Final = recent(max(WINDOWS.values()))
 
 _BETWEEN: Final = f"minute >= {time_parameter('since')} AND minute < {time_parameter('until')}"
 _EXAMPLE: Final = "(since = '2026-01-01T00:00:00Z', until = '2026-01-08T00:00:00Z')"
-
-_AUTHOR_AND_CHANNEL: Final[tuple[Shown, ...]] = tuple((column, f"p.{column.name}") for column, _ in POST_COLUMNS[:2])
-"""Author and channel of the facts p of posts; NULL as long as they are not known."""
-
-_AUTHOR: Final = "author:"
-_THREAD: Final = "thread:"
 
 
 def conversations_active_view() -> View:
@@ -109,22 +105,13 @@ def authors_between_view() -> View:
         "One row per author and channel: what happened to their posts, old ones too, in minutes from `since` on and "
         f"before `until`: authors_between{_EXAMPLE}"
     )
-    key = f"substring(c.conversation, {len(_AUTHOR) + 1})"
-    shown: list[Shown] = [
-        (
-            Column("author_id", "String", "Author (posts.author_id)"),
-            f"substring({key}, position({key}, '/') + 1)",
-        ),
-        (
-            Column("channel", "String", "Where it was posted (posts.channel); empty: not known"),
-            f"substring({key}, 1, position({key}, '/') - 1)",
-        ),
-        *_between_columns(),
-    ]
+    shown = [*author_of("c.conversation"), *_between_columns()]
     for rate, measure in KAUSHIK.items():
         said = f"{measure} / posts of the range (Kaushik 2011, by the time of the {measure}); NULL without posts"
         shown.append((Column(rate, REAL_OR_NULL, said), ratio_or_null(f"c.{measure}_sum", "c.posts_sum")))
-    return view("authors_between", comment, shown, _between_tail(f"startsWith(conversation, '{_AUTHOR}')"), typed=False)
+    return view(
+        "authors_between", comment, shown, _between_tail(f"startsWith(conversation, '{AUTHOR_KIND}')"), typed=False
+    )
 
 
 def share_of_voice_between_view() -> View:
@@ -151,7 +138,7 @@ def post_metrics_between_view() -> View:
         shown.append((Column(f"score_{name}", "Float64", "Weighted net engagement"), weighted(weights, "w.{}_sum")))
     shown += [
         *_voices("voices", "all", " of the range, of the post's thread"),
-        *_AUTHOR_AND_CHANNEL,
+        *AUTHOR_AND_CHANNEL,
     ]
     sums = ",\n        ".join(f"sum(toInt64({measure}) - {measure}_retracted) AS {measure}_sum" for measure in MEASURES)
     panes = f"FROM {{database}}.post_minutes FINAL\n    PREWHERE {_BETWEEN}\n    WHERE {any_count()}"
@@ -167,10 +154,10 @@ FROM
 LEFT ANY JOIN
 (
     SELECT
-        substring(conversation, {len(_THREAD) + 1}) AS post_id,
+        substring(conversation, {len(THREAD_KIND) + 1}) AS post_id,
         {heard_sets("all", "1")}
     FROM {{database}}.conversation_posts FINAL
-    PREWHERE startsWith(conversation, '{_THREAD}') AND {_BETWEEN}
+    PREWHERE startsWith(conversation, '{THREAD_KIND}') AND {_BETWEEN}
     GROUP BY conversation
 ) AS v ON v.post_id = w.post_id
 LEFT ANY JOIN
@@ -191,7 +178,7 @@ def post_minutes_view() -> View:
 def _minutes_columns() -> list[Shown]:
     """Shows the columns of post_minutes AS m, and author and channel from the facts p."""
     shown = with_buckets([shown_column(each, "m") for each in POST_MINUTES.columns if each.name not in HIDDEN])
-    shown[1:1] = _AUTHOR_AND_CHANNEL
+    shown[1:1] = AUTHOR_AND_CHANNEL
     return shown
 
 
@@ -226,7 +213,7 @@ def post_minutes_between_view() -> View:
 def _facts_between() -> str:
     """Writes the query of the facts of posts that had an event between two times."""
     return f"""\
-{active_facts(ACTIVE)}
+{ACTIVE_FACTS}
 UNION ALL
 {FACTS}posts FINAL
 WHERE {time_parameter("since")} < {NOW} - {LONGEST_LOOK_BACK} AND post_id IN

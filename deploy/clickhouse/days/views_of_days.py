@@ -1,15 +1,11 @@
 """Views of days: conversations, authors and posts by day, of closed days and of open ones."""
 
-from typing import Final
-
 from deploy.clickhouse.days.rolled import DAY_VOICES, NET_COUNTS, all_days
-from deploy.clickhouse.drafting import TEXT_OR_NULL, Shown, View, indent, kind_of, view
+from deploy.clickhouse.drafting import AUTHOR_KIND, THREAD_KIND, Shown, View, author_of, indent, kind_of, view
+from deploy.clickhouse.spread.posts_with_facts import AUTHOR_AND_CHANNEL, FACTS
 from deploy.clickhouse.views_of_conversations import error_of, estimate
 from schemas.metrics import VOICES
 from schemas.tables import CONVERSATION, DAY, POST_ID, Column
-
-_AUTHOR: Final = "author:"
-_THREAD: Final = "thread:"
 
 
 def conversation_days_view() -> View:
@@ -28,34 +24,24 @@ def conversation_days_view() -> View:
 def author_days_view() -> View:
     """Shows one row per author, channel and day, from the conversations `author:<channel>/<id>`."""
     comment = "One row per author, channel and day: what happened to the author's posts, old ones too, on that day"
-    key = f"substring(d.conversation, {len(_AUTHOR) + 1})"
-    shown: list[Shown] = [
-        (Column("author_id", "String", "Author (posts.author_id)"), f"substring({key}, position({key}, '/') + 1)"),
-        (
-            Column("channel", "String", "Where it was posted (posts.channel); empty: not known"),
-            f"substring({key}, 1, position({key}, '/') - 1)",
-        ),
-        *_day_columns(NET_COUNTS),
-    ]
-    return view("author_days_v", comment, shown, _of_kind(_AUTHOR))
+    shown = [*author_of("d.conversation"), *_day_columns(NET_COUNTS)]
+    return view("author_days_v", comment, shown, _of_kind(AUTHOR_KIND))
 
 
 def post_days_view() -> View:
     """Shows one row per post and day, from the conversations `thread:<post_id>`."""
     comment = "One row per post and day: what happened to the post on that day"
     shown: list[Shown] = [
-        (POST_ID, f"substring(d.conversation, {len(_THREAD) + 1})"),
+        (POST_ID, f"substring(d.conversation, {len(THREAD_KIND) + 1})"),
         *_day_columns(NET_COUNTS[1:]),
-        (Column("author_id", TEXT_OR_NULL, "Author; NULL until the post itself has come"), "nullIf(p.author_id, '')"),
-        (Column("channel", TEXT_OR_NULL, "Where it was posted; NULL: not known"), "nullIf(p.channel, '')"),
+        *AUTHOR_AND_CHANNEL,
     ]
     tail = f"""\
-{_of_kind(_THREAD)}
+{_of_kind(THREAD_KIND)}
 LEFT ANY JOIN
 (
-    SELECT post_id, author_id, toString(channel) AS channel
-    FROM {{database}}.posts FINAL
-) AS p ON p.post_id = substring(d.conversation, {len(_THREAD) + 1})"""
+    {FACTS}posts FINAL
+) AS p ON p.post_id = substring(d.conversation, {len(THREAD_KIND) + 1})"""
     return view("post_days_v", comment, shown, tail)
 
 

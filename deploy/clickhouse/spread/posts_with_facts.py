@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from deploy.clickhouse.drafting import TEXT_OR_NULL, Shown, indent, named, shown_column
+from deploy.clickhouse.drafting import NOW, TEXT_OR_NULL, Shown, indent, named, shown_column
 from deploy.clickhouse.spread.own_forecast import OWN_GIVEN, own_joins
 from deploy.clickhouse.spread.spread_now import GIVEN
+from schemas.metrics import WINDOWS
 from schemas.tables import POSTS, Column
 
 POST_COLUMNS: Final[tuple[Shown, ...]] = (
@@ -30,19 +31,21 @@ POST_COLUMNS: Final[tuple[Shown, ...]] = (
     shown_column(POSTS["labels"]),
 )
 
+AUTHOR_AND_CHANNEL: Final[tuple[Shown, ...]] = tuple((column, f"p.{column.name}") for column, _ in POST_COLUMNS[:2])
+"""Author and channel of the facts p of posts; NULL as long as they are not known."""
 
 FACTS: Final = (
     f"SELECT post_id, {', '.join(f'{value} AS {column.name}' for column, value in POST_COLUMNS)} FROM {{database}}."
 )
 
 
-def active_facts(active: str) -> str:
-    """Writes the query of the facts of posts that had an event of late, of at least those where `active` holds.
+LONGEST_LOOK_BACK: Final = 2 * max(WINDOWS.values()) * 60
+"""The seconds that the longest window and the window before it look back over."""
 
-    Posts whose own event has come and that are not in posts_active are looked up in posts: those that have become
-    active in the last two minutes.
-    """
-    return f"""\
+ACTIVE: Final = f"as_of > toDateTime(toUnixTimestamp({NOW}) - {LONGEST_LOOK_BACK}, 'UTC')"
+"""The condition of a post that had an event in the two days that its windows look back over."""
+
+ACTIVE_FACTS: Final = f"""\
 {FACTS}posts_active FINAL
 UNION ALL
 {FACTS}posts FINAL
@@ -50,8 +53,10 @@ WHERE post_id IN
 (
     SELECT post_id
     FROM {{database}}.post_metrics_active
-    WHERE {active} AND thread_reason != 1 AND post_id NOT IN (SELECT post_id FROM {{database}}.posts_active)
+    WHERE {ACTIVE} AND thread_reason != 1 AND post_id NOT IN (SELECT post_id FROM {{database}}.posts_active)
 )"""
+"""The query of the facts of posts that had an event of late, of at least the ACTIVE ones. Posts whose own event has
+come and that are not in posts_active are looked up in posts: those that have become active in the last two minutes."""
 
 
 def with_facts(metrics: str, facts: str, *, are_few: bool) -> str:
