@@ -16,7 +16,7 @@ import numpy as np
 
 from processors.columnar.arrays import Array
 from processors.virality.fit.cascades import Cascades, sample_at
-from processors.virality.fit.fitting import fit
+from processors.virality.fit.fitting import Sample, fit
 from processors.virality.fit.kinds import LEAST_READ, READ_AGE_MINUTES, read_kind
 from processors.virality.parameters import ForecastParameters, resampled
 from processors.virality.spread import Lookups
@@ -122,14 +122,12 @@ def learn(
     """Learns the parameters that hold from a minute on. `posts`: the finished ones in their order, at least the last
     WINDOW_POSTS. The habits are those of the authors of the last `new` posts, which finished since the version before;
     other authors keep theirs."""
-    known, mine = known_at(cascades, minute), posts[-WINDOW_POSTS:]
-    weights, chosen = np.zeros(len(cascades.made)), np.zeros(len(cascades.made), np.bool_)
+    mine, weights = posts[-WINDOW_POSTS:], np.zeros(len(cascades.made))
     weights[mine] = 0.5 ** ((len(mine) - 1 - np.arange(len(mine))) / HALF_POSTS)
-    chosen[mine] = True
-    samples = [sample_at(known, round(age), chosen, lookups) for age in FITTED_AGES]
+    samples = _samples_at(cascades, mine, minute, FITTED_AGES, lookups)
     prior = read_kind(prior, samples, len(mine))
     facts = {"posts": len(mine), "said": "finished posts of a channel"}
-    learned = fit(samples, prior.date, facts, known.authors, prior=prior, weights=weights)
+    learned = fit(samples, prior.date, facts, cascades.authors, prior=prior, weights=weights)
     authors = {cascades.authors[post] for post in mine[-new:].tolist()}
     return learned.with_habits({name: habit for name, habit in learned.habits.items() if name in authors})
 
@@ -139,11 +137,15 @@ def read(
 ) -> ForecastParameters:
     """Returns the prior for the kind of network that posts a day old show by a minute. `posts`: in their order, at
     least the last WINDOW_POSTS."""
-    known, mine = known_at(cascades, minute), posts[-WINDOW_POSTS:]
-    chosen = np.zeros(len(cascades.made), np.bool_)
-    chosen[mine] = True
-    samples = [sample_at(known, round(age), chosen, lookups) for age in FITTED_AGES if age <= READ_AGE_MINUTES]
-    return read_kind(prior, samples, len(mine))
+    mine, ages = posts[-WINDOW_POSTS:], [age for age in FITTED_AGES if age <= READ_AGE_MINUTES]
+    return read_kind(prior, _samples_at(cascades, mine, minute, ages, lookups), len(mine))
+
+
+def _samples_at(cascades: Cascades, posts: Array, minute: int, ages: Sequence[float], lookups: Lookups) -> list[Sample]:
+    """Samples the posts at some ages, as they were known at a minute."""
+    known, chosen = known_at(cascades, minute), np.zeros(len(cascades.made), np.bool_)
+    chosen[posts] = True
+    return [sample_at(known, round(age), chosen, lookups) for age in ages]
 
 
 def versions_of(
