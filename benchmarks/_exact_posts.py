@@ -11,7 +11,7 @@ from pipeline.settings import Settings
 from processors.columnar.compare_rows import Difference, compare, difference
 from processors.columnar.hashing import Hasher
 from processors.conversation.fold import ConversationFold
-from processors.conversation.recount_closed import SLACK_SECONDS, bounds_sql
+from processors.conversation.recount_closed import bounds_sql, in_time
 from processors.conversation.rows import minute_columns
 from processors.conversation.store import ClickHouseConversations
 from processors.engagement.recount import recount_posts
@@ -112,7 +112,6 @@ class ExactPosts:
         return found
 
     def _compare_closed(self, panes: Sequence[tuple[str, int]]) -> list[Difference]:
-        lateness = 60 + self._settings.lateness_seconds - SLACK_SECONDS
         answer = self._client.select(
             f"SELECT name, start, count, least, most FROM ({bounds_sql(_AMONG)}) "
             "WHERE is_closed AND NOT (is_known AND count BETWEEN least AND most)",
@@ -120,7 +119,7 @@ class ExactPosts:
                 "since": panes[0][1] * 60,
                 "until": panes[-1][1] * 60 + 1,
                 "of": self._settings.partitions,
-                "in_time": int(lateness),
+                "in_time": in_time(self._settings.lateness_seconds),
             },
             _wanted(panes),
         )

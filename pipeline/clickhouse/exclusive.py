@@ -23,8 +23,13 @@ _HOLD: Final = (
 """Answers with one row, and goes on for ten days."""
 
 
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return True
+
+
 @contextmanager
-def exclusive(settings: Settings, seconds: float, wait: Callable[[float], bool]) -> Iterator[None]:
+def exclusive(settings: Settings, seconds: float, wait: Callable[[float], bool] = _sleep) -> Iterator[None]:
     """Holds the lock of the settings' database during the block, after up to `seconds` in which somebody else holds it.
     `wait` sleeps for some seconds and returns False where the program has to end. Blocks. Raises Unavailable where
     somebody else still holds the lock, too; Refused.

@@ -93,6 +93,11 @@ def each_shard(settings: "Settings", clickhouse: "ClickHouse", do: Callable[["Se
         yield do(settings_of_shard(settings, shard, stored_database(settings)))
 
 
+def stored_settings(settings: "Settings", clickhouse: "ClickHouse") -> "list[Settings]":
+    """Returns the settings of each shard's stored database; none where the tables are not spread over shards."""
+    return list(each_shard(settings, clickhouse, lambda its: its)) if settings.clickhouse_sharded else []
+
+
 def is_for_shards(sql: str) -> bool:
     """Tells whether a statement changes stored rows in a way that a Distributed table does not take."""
     return _CHANGES_STORED_ROWS.match(sql) is not None

@@ -88,6 +88,12 @@ def bounds_sql(only: str = "1") -> str:
     return _BOUNDS.replace("{only}", only)
 
 
+def in_time(lateness_seconds: float) -> int:
+    """Returns the seconds, from the start of a minute on, within which an event of the minute counts at its closing for
+    certain."""
+    return max(0, int(60 + lateness_seconds - SLACK_SECONDS))
+
+
 ANSWER: Final = f"""
 SELECT countIf(is_closed AND is_known AND least = most), countIf(is_closed AND is_known AND least < most),
        sumIf(count, is_closed AND is_known AND least < most),
@@ -144,7 +150,7 @@ def check_closed(
                 "since": since * 60,
                 "until": min(until * 60, (1 << 32) - 1),
                 "of": of,
-                "in_time": max(0, int(60 + lateness_seconds - SLACK_SECONDS)),
+                "in_time": in_time(lateness_seconds),
             },
         )
         exact, bounded, bounded_count, shown = (column[0] for column in answer)

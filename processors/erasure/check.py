@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.clickhouse.shards import each_shard
+from pipeline.clickhouse.shards import stored_settings
 from pipeline.privacy.erased_hashes import ErasureKey
 from pipeline.privacy.erasure_store import ALLOW, DONE, ErasureStore
 from pipeline.settings import Settings
@@ -77,7 +77,7 @@ def look_for_leftovers(settings: Settings, key: ErasureKey, people: People, reco
             found.flaws.append(f"the last erasure stands at the step {step!r}: run `engagement forget` again")
         for table in TABLES:
             _search_rows(clickhouse, table, people, found, others)
-        for server in _servers(settings, clickhouse):
+        for server in stored_settings(settings, clickhouse) or [settings]:
             with ClickHouse(server) as stored:
                 is_purged = _wait_for_purge(stored, _parts_to_leave(stored)) and is_purged
                 if people.channel is None and people.spellings:
@@ -152,11 +152,6 @@ def as_text(name: str, type_: str) -> str | None:
 def _channels(clickhouse: ClickHouse) -> set[str]:
     answer = clickhouse.select("SELECT DISTINCT channel FROM events UNION DISTINCT SELECT DISTINCT channel FROM posts")
     return {"", *(answer[0] if answer else ())}
-
-
-def _servers(settings: Settings, clickhouse: ClickHouse) -> list[Settings]:
-    """Returns the settings of each database that holds rows: one a shard."""
-    return list(each_shard(settings, clickhouse, lambda its: its)) if settings.clickhouse_sharded else [settings]
 
 
 def _parts_to_leave(clickhouse: ClickHouse) -> set[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -102,7 +101,7 @@ def open_erasure(
     for the end of another erasure, or of a deletion of old posts, and raises Unavailable where it takes longer."""
     with ExitStack() as connections:
         hasher = Hasher()
-        connections.enter_context(exclusive(settings, wait, _sleep))
+        connections.enter_context(exclusive(settings, wait))
         clickhouse = connections.enter_context(ClickHouse(settings))
         log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
         cells = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
@@ -207,11 +206,6 @@ def _print(leftovers: Leftovers, as_json: bool) -> None:
         raise CheckFailed(
             f"{leftovers.flaws[0]}{f' (and {len(leftovers.flaws) - 1} more)' * (len(leftovers.flaws) > 1)}"
         )
-
-
-def _sleep(seconds: float) -> bool:
-    time.sleep(seconds)
-    return True
 
 
 def _say(line: str) -> None:

@@ -11,7 +11,7 @@ from processors.columnar.hashing import Hasher
 from processors.conversation.closing.floors import floors_of_conversations
 from processors.conversation.days.store import DAY_SECONDS, ClickHouseDays
 from processors.conversation.fold import ConversationFold
-from processors.conversation.recount_closed import SLACK_SECONDS, bounds_sql
+from processors.conversation.recount_closed import bounds_sql, in_time
 from processors.conversation.rows import minute_columns
 from processors.conversation.store import ClickHouseConversations
 from processors.erasure.deletion import ERASING, Deletion, noted, stored_before
@@ -130,7 +130,7 @@ class RecountedConversations:
                 "since": panes[0][1] * 60,
                 "until": panes[-1][1] * 60 + 1,
                 "of": of,
-                "in_time": max(0, int(60 + lateness_seconds - SLACK_SECONDS)),
+                "in_time": in_time(lateness_seconds),
             },
             _wanted(panes),
         )

@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.clickhouse.ddl import render
-from pipeline.clickhouse.shards import each_shard, stored_database
+from pipeline.clickhouse.shards import stored_database, stored_settings
 from pipeline.errors import CheckFailed
 from pipeline.settings import Settings
 
@@ -125,12 +125,7 @@ class Deletion:
         )
 
     def _shards(self) -> list[Settings]:
-        """Returns the settings of each shard's stored database; none where the tables are not spread over shards."""
-        return (
-            list(each_shard(self._settings, self._clickhouse, lambda its: its))
-            if self._settings.clickhouse_sharded
-            else []
-        )
+        return stored_settings(self._settings, self._clickhouse)
 
     def cut(self) -> int:
         """Returns a time of the server, in milliseconds since 1970: rows that are stored after this call are later."""

@@ -58,6 +58,9 @@ _OLD: Final = (
 _SLICE_POSTS: Final = 2_000_000
 """Retired posts that the server compares with at once: some 200 MB of ids."""
 
+MINUTES_FLOOR: Final = f"(SELECT max(floor) FROM {RETENTION_FLOORS.name} WHERE kind IN ('posts', 'conversations'))"
+"""The time before which minutes of conversations may be gone, or lack the cells of posts."""
+
 EXCLUSIVE_SECONDS: Final = 300.0
 """How long a run waits for the end of an erasure, or of another run."""
 
@@ -235,5 +238,4 @@ class Retention:
 def minutes_floor(clickhouse: ClickHouse) -> int:
     """Returns the first second, since 1970, from which on retention has left all minutes of conversations. Blocks.
     Raises Unavailable, Refused."""
-    floor = f"SELECT toUnixTimestamp(max(floor)) FROM {RETENTION_FLOORS.name} WHERE kind IN ('posts', 'conversations')"
-    return int(clickhouse.select(floor)[0][0])
+    return int(clickhouse.select(f"SELECT toUnixTimestamp({MINUTES_FLOOR})")[0][0])

@@ -10,13 +10,10 @@ from pipeline.clickhouse.client import ClickHouse, ExternalTables
 from pipeline.clickhouse.literals import string_literal
 from processors.columnar.arrays import Array
 from processors.conversation.ports import DayPart
-from schemas.tables import CONVERSATION_DAY_MARKS, CONVERSATION_DAYS, CONVERSATION_MINUTES, RETENTION_FLOORS
+from processors.retention.retention import MINUTES_FLOOR
+from schemas.tables import CONVERSATION_DAY_MARKS, CONVERSATION_DAYS, CONVERSATION_MINUTES
 
 DAY_SECONDS: Final = 86_400
-
-_FLOOR: Final = f"(SELECT max(floor) FROM {RETENTION_FLOORS.name} WHERE kind IN ('posts', 'conversations'))"
-"""The floor of retention: rows of days that begin before it may be gone, so such a day stays as it was rolled up
-first."""
 
 _SAMPLED: Final = 4096
 """Conversations of minutes that are drawn to find bounds: 50 parts differ by some 10 % in size."""
@@ -65,13 +62,14 @@ class ClickHouseDays:
         )
         days = days_query(f"{minutes_between(part.first, part.end)} AND {some} AND {_ours(partitions, of)}", "")
         # The days are few and their minutes many, so that the condition is one of the days.
-        only = f"toDateTime(day, 'UTC') >= {_FLOOR} OR (day, conversation) NOT IN ({rolled})"
+        # Rows of a day that begins before the floor may be gone, so it stays as it was rolled up first.
+        only = f"toDateTime(day, 'UTC') >= {MINUTES_FLOOR} OR (day, conversation) NOT IN ({rolled})"
         self._store(f"SELECT * FROM ({days}) WHERE {only}")
 
     def roll_again(self, keys: Sequence[tuple[str, int]]) -> None:
         wanted = {"wanted": ("conversation String, number UInt16", keys)}
         named = "(toDate(minute), conversation) IN (SELECT toDate(number), conversation FROM wanted)"
-        self._store(days_query(f"{named} AND toStartOfDay(minute) >= {_FLOOR}", ""), wanted)
+        self._store(days_query(f"{named} AND toStartOfDay(minute) >= {MINUTES_FLOOR}", ""), wanted)
 
     def mark(self, partitions: Sequence[int], of: int, until: int) -> None:
         self._client.insert(
