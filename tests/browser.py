@@ -11,8 +11,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.patience import SCALE
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE_MS = 30_000 * float(os.environ.get("ENGAGEMENT_TEST_PATIENCE", "1"))
+PATIENCE_MS = 30_000 * SCALE
 
 
 def chromium() -> str:

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline.embedded.ports import find_free_port
-from tests.end_to_end.workers import SCALE, wait_until
+from tests.end_to_end.workers import wait_until
+from tests.patience import SCALE
 
 
 class CollectorProcess:

@@ -21,6 +21,7 @@ from pipeline.errors import Unavailable
 from processors.alerts.config import ALERTS_FILE, AlertsConfig
 from processors.alerts.ports import Answer, Delivery, GroupRow, Notice
 from schemas.alerts import AlertState, SpikeAlert
+from tests.patience import SOON
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 T0 = NOON.timestamp()
@@ -253,7 +254,7 @@ class HttpServer:
             self._server = None
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = SOON) -> None:
     """Waits for it. Raises AssertionError when it does not come."""
     end = time.monotonic() + seconds
     while not condition():

@@ -22,6 +22,7 @@ from processors.runtime.batch import Batch
 from processors.runtime.records import Run
 from schemas.alerts import ALERTS_KEY, SPIKE_ALERT, SpikeAlert
 from tests.fakes_alerts import T0, FakeDeliveryStore, FakeReceiver, HttpServer, config_of, spike, until
+from tests.patience import SOON
 
 QUICK = DeliveryPolicy(first_wait=0.05, longest_wait=0.2, gather=0)
 TOPIC = "engagement.alerts"
@@ -120,7 +121,7 @@ def batch_of(*alerts: SpikeAlert) -> Batch:
 
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(work(), 30))
+    asyncio.run(asyncio.wait_for(work(), 3 * SOON))
 
 
 # ---------------------------------------------------------------- the promise, over HTTP
@@ -168,17 +169,15 @@ def test_a_receiver_that_fails_hangs_dies_and_comes_back_counts_each_state_once(
 
 def test_a_hanging_receiver_holds_up_no_other(server: HttpServer) -> None:
     other = HttpServer()
-    server.seconds = 3.0
-    receivers = {"hangs": {"url": server.url, "timeout": "2s"}, "works": {"url": other.url}}
+    server.seconds = 3 * SOON
+    receivers = {"hangs": {"url": server.url, "timeout": "60s"}, "works": {"url": other.url}}
     bench = Bench(config_of(receivers))
 
     async def work() -> None:
         await bench.start()
-        started = asyncio.get_running_loop().time()
         for number in range(30):
             await bench.send(spike(f"s{number}"))
         await until(lambda: len(other.requests) == 30)
-        assert asyncio.get_running_loop().time() - started < 1.5
         await bench.kill()
 
     run(work)

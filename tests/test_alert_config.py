@@ -19,6 +19,7 @@ from processors.alerts.routing import Routing
 from processors.alerts.values.patterns import covers, matcher
 from tests.fakes_alerts import HttpServer, config_of
 from tests.mail_server import MailServer
+from tests.patience import SOON
 from tests.slack_server import SlackServer
 from tests.test_alert_email import mail_settings
 from tests.test_alert_slack import bot_settings
@@ -319,7 +320,7 @@ def test_which_pattern_covers_another(wider: str, narrower: str, is_covered: boo
 def test_many_stars_take_no_time() -> None:
     fits, began = matcher("hashtag:" + "*a" * 500 + "b"), time.monotonic()
     assert not fits("hashtag:" + "a" * 5_000)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < SOON
 
 
 def test_brands_and_kinds_that_cannot_spike_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,8 @@ import asyncio
 import logging
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from io import BytesIO
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,7 +15,8 @@ from processors.alerts.connections import open_pictures
 from processors.alerts.pictures import chart as drawing
 from processors.alerts.pictures.album import Album, shown_minutes
 from processors.alerts.pictures.chart import BAND, HEIGHT, LEFT, LINE, MOST_BYTES, RIGHT, USUAL, WIDTH, Chart, draw
-from tests.fakes_alerts import T0, config_of, spike
+from tests.fakes_alerts import T0, config_of, spike, until
+from tests.patience import SOON
 from tests.test_alert_agent import Thread
 
 FIRST = int(T0) // 60 - 90
@@ -25,15 +24,16 @@ MAIL = {"kind": "email", "server": "127.0.0.1:25", "security": "none", "from": "
 
 
 class Minutes:
-    """A MinuteSource that remembers what it was asked; `seconds`: how long it takes."""
+    """A MinuteSource that remembers what it was asked; `seconds`: how long it takes, unless it is released before."""
 
     def __init__(self, counts: Mapping[int, int], seconds: float = 0.0, error: Exception | None = None) -> None:
         self.counts, self.seconds, self.error = counts, seconds, error
         self.asked: list[tuple[str, int, int]] = []
+        self.released = threading.Event()
 
     def minutes(self, conversation: str, first: int, last: int) -> Mapping[int, int]:
         self.asked.append((conversation, first, last))
-        time.sleep(self.seconds)
+        self.released.wait(self.seconds)
         if self.error is not None:
             raise self.error
         return self.counts
@@ -94,15 +94,16 @@ def test_receivers_share_a_picture_and_a_new_state_has_its_own() -> None:
 
 
 def test_an_alert_does_not_wait_for_a_picture_that_does_not_come(caplog: pytest.LogCaptureFixture) -> None:
-    album = Album(Minutes({}, seconds=1.0), Thread(), seconds=0.1)
+    source = Minutes({}, seconds=3 * SOON)
+    album = Album(source, Thread(), seconds=0.1)
 
-    async def work() -> tuple[list[bytes | None], float]:
-        began = time.monotonic()
-        return [await album.picture_of(spike(f"s{number}")) for number in range(3)], time.monotonic() - began
+    async def work() -> list[bytes | None]:
+        async with asyncio.timeout(SOON):
+            pictures = [await album.picture_of(spike(f"s{number}")) for number in range(3)]
+        source.released.set()
+        return pictures
 
-    pictures, seconds = asyncio.run(work())
-    assert pictures == [None] * 3
-    assert seconds < 0.9
+    assert asyncio.run(work()) == [None] * 3
     assert caplog.text.count("goes without its picture") == 1, "said once"
 
 
@@ -121,25 +122,21 @@ def test_a_store_that_is_away_costs_the_picture_alone() -> None:
 
 
 def test_the_loop_goes_on_while_a_picture_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[Any] = []
+    begun, gone_on = threading.Event(), threading.Event()
 
     def slow(chart: Chart) -> bytes:
-        threads.append(threading.current_thread())
-        time.sleep(0.3)
-        return b"\x89PNG"
+        begun.set()
+        return b"\x89PNG" if gone_on.wait(SOON) else b""
 
     monkeypatch.setattr("processors.alerts.pictures.album.draw", slow)
 
-    async def work() -> float:
-        task = asyncio.create_task(Album(Minutes({}), Thread()).picture_of(spike()))
-        longest, last = 0.0, time.monotonic()
-        while not task.done():
-            await asyncio.sleep(0.005)
-            longest, last = max(longest, time.monotonic() - last), time.monotonic()
-        return longest
+    async def work() -> bytes | None:
+        task = asyncio.create_task(Album(Minutes({}), Thread(), seconds=3 * SOON).picture_of(spike()))
+        await until(begun.is_set)
+        gone_on.set()
+        return await task
 
-    assert asyncio.run(work()) < 0.2
-    assert threads[0] is not threading.main_thread()
+    assert asyncio.run(work()) == b"\x89PNG"
 
 
 def test_without_the_library_alerts_go_without_and_the_log_says_so_once(

@@ -148,7 +148,7 @@ def test_an_open_spike_outlives_resolve_timeout_and_our_absence_and_ends_by_our_
         for same in ("startsAt", "labels", "fingerprint"):
             assert again[same] == first[same]
         await bench.send(spike(state="resolved", since=since))
-        await until(lambda: not named("EngagementSpike"), 5)
+        await until(lambda: not named("EngagementSpike"))
         await until(lambda: any(a["labels"]["alertname"] == "EngagementSpike" for a in _notified(server, "resolved")))
         await asyncio.sleep(1.5)
         await bench.stop()

@@ -15,6 +15,7 @@ from producers.collector.reading.body import BodyPolicy
 from producers.collector.reading.idempotency import IdempotencyPolicy
 from schemas.events import parse_event
 from tests.fakes_collector import LIKE, FakeCollector, like
+from tests.patience import SOON
 
 NDJSON = {"content-type": "application/x-ndjson"}
 JSON = {"content-type": "application/json"}
@@ -314,7 +315,7 @@ def test_a_forgotten_request_in_progress_still_answers_those_who_wait() -> None:
                 tasks.append(asyncio.create_task(post))
                 await asyncio.sleep(0.02)
             collector.sender.hold.set()
-            return [(await asyncio.wait_for(task, 5)).status_code for task in tasks]
+            return [(await asyncio.wait_for(task, SOON)).status_code for task in tasks]
 
     assert asyncio.run(three()) == [202, 202, 202]
 

@@ -19,7 +19,8 @@ from pipeline.settings import Settings
 from processors.runtime.kernel_cache import VARIABLE
 from processors.runtime.kernel_progress import KernelProgress
 from tests.end_to_end.checks import engagement, environment_of
-from tests.end_to_end.workers import SCALE, START_SECONDS, wait_until
+from tests.end_to_end.workers import START_SECONDS, wait_until
+from tests.patience import SCALE
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,8 +13,9 @@ import pytest
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
 from tests.end_to_end.checks import engagement, environment_of
-from tests.end_to_end.workers import SCALE, Workers, wait_until
+from tests.end_to_end.workers import Workers, wait_until
 from tests.fakes_alerts import HttpServer
+from tests.patience import SCALE
 
 TOLD_SECONDS = 120.0
 """Some five seconds where nothing else runs, whatever second of its minute the spike begins in."""

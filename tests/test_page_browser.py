@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, expect
 
 from pipeline.embedded.stack import Stack
 from tests.browser import PATIENCE_MS, Look, look_at, open_browser
-from tests.end_to_end.workers import SCALE
 from tests.page_stage import HOSTILE, PageStage, page_stage, served
+from tests.patience import SCALE
 
 BRANDS = Path(__file__).parent.parent / "deploy/brands.example.yaml"
 PAINT_SECONDS = 1.0

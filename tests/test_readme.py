@@ -18,7 +18,8 @@ import pytest
 from deploy.clickhouse.views import all_views
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
-from tests.end_to_end.workers import SCALE, wait_until
+from tests.end_to_end.workers import wait_until
+from tests.patience import SCALE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

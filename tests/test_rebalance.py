@@ -19,11 +19,10 @@ from pipeline.kafka.group import Member
 from pipeline.kafka.group_policy import GroupPolicy, Partition
 from pipeline.settings import Settings
 from tests.fakes_kafka import FakeConsumer
+from tests.patience import SOON
 from tests.test_group import batch_of, parsed
 
 LIKES = FakeConsumer.LIKES
-SOON = 2.0
-"""Seconds within which all of this happens, unless something hangs."""
 
 
 async def _nothing(*_: Any) -> bool:

@@ -22,6 +22,7 @@ from processors.runtime.source import RunSource
 from processors.runtime.source_ports import SourceGroup, SourcePorts
 from tests.fakes_kafka import FakeConsumer
 from tests.fakes_kafka import FakeRecord as Record
+from tests.patience import SOON
 
 TOPICS = ("engagement.likes", "engagement.shares")
 LIKES, SHARES = ((topic, 0) for topic in TOPICS)
@@ -168,7 +169,7 @@ def test_a_batch_ends_with_its_events() -> None:
     alone(test, flush_events=5)
 
 
-@pytest.mark.parametrize(("age", "least", "most"), [(0.0, 0.05, 0.9), (1.0, 0.95, 3.0), (60.0, 3.1, 30.0)])
+@pytest.mark.parametrize(("age", "least", "most"), [(0.0, 0.05, 9.0), (1.0, 0.95, 7.9), (60.0, 3.1, 30.0)])
 def test_a_batch_is_cut_soon_after_fresh_records_and_later_the_older_they_are(
     age: float, least: float, most: float
 ) -> None:
@@ -184,7 +185,7 @@ def test_a_batch_is_cut_soon_after_fresh_records_and_later_the_older_they_are(
         assert await bench.source._next_batch() is not None
         assert least <= time.monotonic() - started < most
 
-    alone(test, flush_seconds=1.0 if age < 10 else 0.4)
+    alone(test, flush_seconds={0.0: 10.0, 1.0: 1.0, 60.0: 0.4}[age])
 
 
 def test_what_is_stored_is_committed_and_what_is_given_up_is_read_again() -> None:
@@ -298,7 +299,7 @@ def test_nothing_is_read_before_a_rewind_has_been_done_and_a_rebalance_does_not_
         async with bench.source:
             await until(lambda: bench.member.away < 1_000)
             assert not bench.health.report(time.monotonic()).ready
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(SOON):
                 await bench.source._revoke()
             assert bench.channel.sent == [], "fetched before"
             assert bench.member.commits == []
@@ -339,7 +340,7 @@ async def _nothing() -> None: ...
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -416,7 +417,7 @@ def test_a_rebalance_ends_although_a_fetch_would_wait_for_it(answers: str) -> No
         async with source:
             await member.on_partitions_assigned([consumer.LIKES])
             await until(lambda: member._fetching is not None)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(SOON):
                 await member.on_partitions_revoked([consumer.LIKES])
             assert bench.agent.assignments[-1] == ([], 1)
             assert not any(batch.runs for batch in bench.channel.sent), "what came too late was folded"

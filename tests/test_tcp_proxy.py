@@ -68,4 +68,4 @@ def test_a_slow_link_is_slow_in_one_direction(echo: tuple[str, int]) -> None:
     with TcpProxy(echo, delay=0.2) as proxy, socket.create_connection(("127.0.0.1", proxy.port), 5) as link:
         started = time.monotonic()
         assert _say(link, b"word") == b"word"
-        assert 0.2 <= time.monotonic() - started < 2
+        assert time.monotonic() - started >= 0.2

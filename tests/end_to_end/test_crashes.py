@@ -10,6 +10,7 @@ import pytest
 from processors.engagement.job import ENGAGEMENT_STEPS
 from tests.end_to_end.conftest import FULL, Run
 from tests.end_to_end.runner import PANES
+from tests.end_to_end.test_outages import SESSION_SECONDS
 
 SMALL = {"flush_seconds": 0.1, "flush_events": 40_000 if FULL else 2_500, "test_pause": 0.2}
 """Batches of a worker in these tests: many, so that there is something between two of them."""
@@ -44,18 +45,21 @@ def test_killed_at_any_moment(run: Run) -> None:
 
 
 def test_a_static_member_is_back_at_once(run: Run) -> None:
-    """Killed and started again under the same name it has its partitions before its session has ended."""
+    """Killed and started again under the same name it has its partitions before its session has ended. A machine that
+    is busy with other things has three tries."""
     worker = run.workers.start(instance="one", **SMALL)
     run.wait_for_commit()
+    took: list[float] = []
+    while len(took) < 3 and min(took, default=SESSION_SECONDS) >= SESSION_SECONDS - 1:
+        worker.kill()
+        started = time.monotonic()
+        worker = run.workers.start(instance="one", **SMALL)
+        worker.wait_until_ready()
+        took.append(time.monotonic() - started)
     worker.kill()
-    started = time.monotonic()
-    again = run.workers.start(instance="one", **SMALL)
-    again.wait_until_ready()
-    ready = time.monotonic() - started
-    again.kill()
     run.workers.catch_up(instance="one")
     run.assert_done()
-    assert ready < 9, "it waited for the session of its earlier self to end"
+    assert min(took) < SESSION_SECONDS - 1, "it waited for the session of its earlier self to end"
 
 
 def test_two_megabytes_of_memory(run: Run) -> None:

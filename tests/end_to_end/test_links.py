@@ -23,6 +23,7 @@ from tests.end_to_end.conftest import FULL, Run
 from tests.end_to_end.group import Group
 from tests.end_to_end.inputs import Input
 from tests.end_to_end.workers import Worker, Workers, wait_until
+from tests.patience import SCALE
 from tests.tcp_proxy import TcpProxy
 
 CUT_SECONDS = 16.0
@@ -39,8 +40,8 @@ SEND_SECONDS = CUTS * (CUT_SECONDS + 5)
 
 
 class Feed:
-    """Sends an input: a part of it as a backlog, the rest by and by. A fetch waits for records most of the time then,
-    and they come at any time: also as a rebalance begins."""
+    """Sends an input: a part of it as a backlog, the rest by and by, the last of it when the feed is ended. A fetch
+    waits for records most of the time then, and they come at any time: also as a rebalance begins."""
 
     def __init__(self, settings: Settings, events: Input) -> None:
         backlog = int(len(events.events) * BACKLOG_SHARE)
@@ -55,18 +56,18 @@ class Feed:
     def end(self) -> None:
         """Blocks until all is sent, at once from now on."""
         self._is_wanted = False
-        self._thread.join(60)
+        self._thread.join(60 * SCALE)
         assert not self._thread.is_alive()
 
     def _send(self) -> None:
         step = max(1, int(len(self._rest) / SEND_SECONDS))
-        for first in range(0, len(self._rest), step):
-            if self._is_wanted:
-                time.sleep(1)
+        first = 0
+        while self._is_wanted:
+            time.sleep(1)
+            if first + step < len(self._rest):
                 Input(self._rest[first : first + step]).send(self._settings)
-            else:
-                Input(self._rest[first:]).send(self._settings)
-                break
+                first += step
+        Input(self._rest[first:]).send(self._settings)
 
 
 @pytest.fixture
@@ -111,7 +112,6 @@ def test_a_link_cut_beyond_the_session_again_and_again(fed_run: Run, mixed: Inpu
                 assert not is_ready(far)
                 broker_link.mend()
             _wait_for_both(run, near, far)
-            assert run.group.committed() < run.total, "all was done before the link was whole: nothing is tested"
         finally:
             feed.end()
         slow_store.delay = 0.0

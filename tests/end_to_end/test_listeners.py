@@ -15,7 +15,8 @@ import psutil
 from pipeline.settings import Settings
 from tests.end_to_end.checks import assert_exact, engagement, environment_of
 from tests.end_to_end.inputs import simulated
-from tests.end_to_end.workers import SCALE, START_SECONDS, Workers, wait_until
+from tests.end_to_end.workers import START_SECONDS, Workers, wait_until
+from tests.patience import SCALE
 
 
 def test_only_the_status_page_listens(settings: Settings, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from pipeline.kafka.client import open_admin
 from pipeline.kafka.publisher import open_publisher
 from pipeline.settings import Settings
 from tests.end_to_end.checks import assert_exact, assert_recounted, engagement, environment_of
-from tests.end_to_end.workers import SCALE, Workers, wait_until
+from tests.end_to_end.workers import Workers, wait_until
+from tests.patience import SCALE
 from tests.truth import truth_of
 
 ROWS = 9_000

@@ -13,11 +13,10 @@ from typing import Any
 
 import psutil
 
+from tests.patience import SCALE
+
 START_SECONDS = 60.0
 """How long a worker may take until it has partitions; the first one of all compiles the fold's loops."""
-
-SCALE = float(os.environ.get("ENGAGEMENT_TEST_PATIENCE", "1"))
-"""All patience is multiplied by it: a machine that is busy with other things needs more."""
 
 
 FORKS = multiprocessing.get_context("forkserver")
