@@ -3,10 +3,9 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
 import click
 
@@ -15,27 +14,12 @@ from pipeline.command_group import FiniteRange
 from pipeline.errors import CheckFailed, Unavailable
 from pipeline.observability.progress import ProgressDisplay
 from pipeline.settings import Settings, load_settings
-from processors.columnar.hashing import Hasher
-from processors.conversation.days.recount import recount_days
-from processors.conversation.recount import StoredMinutes, recount_minutes
-from processors.conversation.recount_closed import NOTHING_CLOSED, ClosedChecked, check_closed
-from processors.conversation.store import ClickHouseConversations
-from processors.engagement.recount import recount_posts
-from processors.engagement.recount_active import recount_active
-from processors.engagement.store import ClickHouseLog
-from processors.retention.retention import minutes_floor
+from processors.conversation.recount_closed import NOTHING_CLOSED, ClosedChecked
+from processors.recounting import Recounted, recount_all
 from processors.row_settings import row_settings
 from processors.row_settings_store import StoredRowSettings, agree_for_recount, check_for_comparison
 from processors.unread import Unread, count_unread, wait_until_read
-from processors.wiring import job_policy
 from processors.worker import WorkOptions, run_worker
-
-
-class _Closes(Protocol):
-    def close(self) -> None: ...
-
-
-Connections = TypeVar("Connections", bound=_Closes)
 
 SHOWN: Final = 20
 """The most differences that are printed. All are counted."""
@@ -129,6 +113,12 @@ class _Report:
     mendable: int = 0
     unread: Unread | None = None
 
+    def add(self, recounted: Recounted) -> None:
+        self.posts, self.events = self.posts + recounted.posts, self.events + recounted.events
+        self.differences += recounted.differences
+        self.mendable += len(recounted.differences) if recounted.is_mendable else 0
+        self.closed = self.closed if recounted.closed is None else self.closed.plus(recounted.closed)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "posts": self.posts,
@@ -186,40 +176,18 @@ class _Report:
 
 def _recount(settings: Settings, report: _Report) -> None:
     """Compares all rows and fills the report. Writes rows too, unless the report is of a check."""
-    hasher = Hasher()
-    with ExitStack() as connections:
+    with ProgressDisplay(sys.stderr, "compared" if report.check else "recounted") as progress:
+        for recounted in recount_all(settings, is_check=report.check):
+            report.add(recounted)
+            if recounted.posts:
+                progress.show(report.posts, recounted.part)
+    if report.check:
+        # Imported here, because a worker, whose command this module has too, would not use it.
+        from processors.calibration.calibrate import check_versions
 
-        def opened(made: Connections) -> Connections:
-            connections.callback(made.close)
-            return made
-
-        log = opened(ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher))
-        cells = opened(ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy)))
-        minutes = opened(StoredMinutes(lambda numpy: ClickHouse(settings, numpy=numpy)))
-        client = opened(ClickHouse(settings))
-        known = int(client.select("SELECT uniq(post_id) FROM known_posts")[0][0])
-        with ProgressDisplay(sys.stderr, "compared" if report.check else "recounted") as progress:
-            for chunk in recount_posts(log, log, hasher, None if report.check else log, job_policy(settings, hasher)):
-                report.posts, report.events = report.posts + chunk.posts, report.events + chunk.events
-                report.differences += map(str, chunk.differences)
-                progress.show(report.posts, report.posts / max(known, report.posts, 1))
-        report.differences += map(str, recount_active(client, report.check))
-        floor = minutes_floor(client) // 60
-        for differences in recount_minutes(cells, minutes, report.check, floor):
-            report.differences += map(str, differences)
-        for differences in recount_days(client, report.check, floor * 60):
-            report.differences += map(str, differences)
-        report.mendable = len(report.differences)
-        for closed in check_closed(cells, client, settings.partitions, settings.lateness_seconds, floor):
-            report.closed = report.closed.plus(closed)
-            report.differences += map(str, closed.differences)
-        if report.check:
-            # Imported here, because a worker, whose command this module has too, would not use it.
-            from processors.calibration.calibrate import check_versions
-
-            versions = check_versions(settings)
-            report.versions_same, report.versions_late = versions.same, versions.late
-            report.differences += map(str, versions.differences)
+        versions = check_versions(settings)
+        report.versions_same, report.versions_late = versions.same, versions.late
+        report.differences += map(str, versions.differences)
 
 
 def _look_at_kafka(settings: Settings, wait: float | None) -> Unread | None:

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.errors import CheckFailed
 from pipeline.observability.metrics import WorkerMetrics
-from pipeline.settings import Settings
+from pipeline.privacy.erased_hashes import ErasureKey
+from pipeline.settings import Settings, load_settings
 from pipeline.topic_reader import TopicRecord
 from processors.columnar.hashing import Hasher
 from processors.columnar.partitioning import partitions_of
@@ -20,6 +21,8 @@ from processors.commands import recount
 from processors.engagement.job import EngagementJob
 from processors.engagement.ports import EngagementPorts
 from processors.engagement.store import ClickHouseLog
+from processors.erasure.check import look_for_leftovers
+from processors.erasure.people import People
 from processors.runtime.records import Run
 from schemas.topics import KINDS
 from tests.end_to_end.checks import environment_of
@@ -192,6 +195,21 @@ def test_damage_is_found_and_mended(place: Place, damage: str) -> None:
     totals = place.client.select("SELECT sum(likes), countIf(likes > 0) FROM post_minutes FINAL")
     assert totals == [[sum(LIKES.values())], [sum(LIKES.values())]]
     assert place.client.select("SELECT author_id FROM posts FINAL ORDER BY post_id") == [["ana", "ana"]]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "INSERT INTO posts_active (post_id, author_id, version) VALUES ('forged', 'ann', 9)",
+        "INSERT INTO conversation_day_marks (partition, partitions, rolled_until) VALUES (0, 1, '2026-02-01 00:00:00')",
+    ],
+    ids=["a copy of facts", "days that are said to be rolled up"],
+)
+def test_the_proof_of_an_erasure_compares_every_derived_row(place: Place, damage: str) -> None:
+    settings, key, nobody = load_settings(), ErasureKey("0123456789abcdef" * 2), People.of(["did:plc:nobody"], None)
+    assert look_for_leftovers(settings, key, nobody).differences == 0
+    place.client.execute(damage)
+    assert look_for_leftovers(settings, key, nobody).differences > 0
 
 
 def test_a_difference_names_its_place(place: Place) -> None:

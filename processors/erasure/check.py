@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,16 +11,9 @@ from pipeline.clickhouse.shards import stored_settings
 from pipeline.privacy.erased_hashes import ErasureKey
 from pipeline.privacy.erasure_store import ALLOW, DONE, ErasureStore
 from pipeline.settings import Settings
-from processors.columnar.hashing import Hasher
-from processors.conversation.recount import StoredMinutes, recount_minutes
-from processors.conversation.recount_closed import check_closed
-from processors.conversation.store import ClickHouseConversations
-from processors.engagement.recount import recount_posts
-from processors.engagement.store import ClickHouseLog
 from processors.erasure.files import SearchedFiles, search_files
 from processors.erasure.people import People, holds_needle, needle_tables, table_of
-from processors.retention.retention import minutes_floor
-from processors.wiring import job_policy
+from processors.recounting import recount_all
 from schemas.tables import TABLES, Table
 
 PURGE_SECONDS: Final = 120.0
@@ -87,7 +79,8 @@ def look_for_leftovers(settings: Settings, key: ErasureKey, people: People, reco
         # Where all files were looked through, it does not matter which of these the server is to write again.
         if not is_purged and (found.files or not found.bytes_searched):
             found.flaws.append("the server has not rewritten all parts with deleted rows yet: check again later")
-    found.differences = _recount(settings) if recounts else 0
+    if recounts:
+        found.differences = sum(len(each.differences) for each in recount_all(settings, is_check=True))
     if found.rows:
         named = ", ".join(f"{place} ({count})" for place, count in list(found.rows.items())[:PLACES_NAMED])
         found.flaws.append(f"rows name the people: {named}: run `engagement forget` again")
@@ -199,22 +192,3 @@ def _note_files(searched: SearchedFiles, found: Leftovers) -> None:
         found.flaws.append(f"{len(searched.hits)} files hold an account, {searched.hits[0]} for one")
     if searched.unread:
         found.flaws.append(f"{len(searched.unread)} files cannot be read, {searched.unread[0]} for one")
-
-
-def _recount(settings: Settings) -> int:
-    """Returns the number of values that differ from the log."""
-    hasher = Hasher()
-    with ExitStack() as connections:
-        log = ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher)
-        cells = ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy))
-        minutes = StoredMinutes(lambda numpy: ClickHouse(settings, numpy=numpy))
-        client = connections.enter_context(ClickHouse(settings))
-        for each in (log, cells, minutes):
-            connections.callback(each.close)
-        count = sum(
-            len(chunk.differences) for chunk in recount_posts(log, log, hasher, None, job_policy(settings, hasher))
-        )
-        floor = minutes_floor(client) // 60
-        count += sum(len(differences) for differences in recount_minutes(cells, minutes, True, floor))
-        closed = check_closed(cells, client, settings.partitions, settings.lateness_seconds, floor)
-        return count + sum(len(checked.differences) for checked in closed)
