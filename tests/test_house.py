@@ -1,10 +1,13 @@
 """The limits of CONTRIBUTING.md ("Habits") hold for the code that is installed; a failure names the culprits."""
 
 import ast
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("schemas", "pipeline", "producers", "processors", "deploy")
@@ -125,6 +128,13 @@ def test_constructors_are_narrow() -> None:
 def test_functions_are_short() -> None:
     told = f"functions above {MOST_FUNCTION_LINES} lines that are no kernels: take steps out of them"
     assert_none(long_functions(read_house()), told)
+
+
+def test_tests_of_a_file_stay_together(request: pytest.FixtureRequest) -> None:
+    """Side by side, each process would otherwise do the set-up that a file shares, some of which takes a minute."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("not side by side")
+    assert request.node.nodeid.endswith("@test_house")
 
 
 def test_each_limit_finds_its_culprits() -> None:
