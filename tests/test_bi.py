@@ -36,20 +36,23 @@ def best_hour(past: Past) -> Rows:
 def growing_hashtag(past: Past) -> Rows:
     spoken = _spoken(past, "hashtag:", {tag: tag for tag in TAGS})
     rows = []
-    for key, times in spoken.items():
-        last = sum(at >= past.since(1) for at in times)
-        before = sum(past.since(2) <= at < past.since(1) for at in times)
+    for key, counts in spoken.items():
+        last = sum(count for at, count in counts if at >= past.since(1))
+        before = sum(count for at, count in counts if past.since(2) <= at < past.since(1))
         if last + before:
             rows.append((key, last, before, (last - before) / (last + before) ** 0.5))
     return sorted(rows, key=lambda row: (-row[3], row[0]))[:10]
 
 
-def _spoken(past: Past, prefix: str, names: dict[str, str]) -> dict[str, list[datetime]]:
-    """Returns key -> times of posts with a hashtag and of comments under them; `names`: hashtag -> name in the key."""
-    spoken = defaultdict[str, list[datetime]](list)
+def _spoken(past: Past, prefix: str, names: dict[str, str]) -> dict[str, list[tuple[datetime, int]]]:
+    """Returns key -> times and counts of posts with a hashtag and of comments under them, -1 where a comment is taken
+    back, which may be on another day; `names`: hashtag -> name in the key."""
+    spoken = defaultdict[str, list[tuple[datetime, int]]](list)
     for post in past.posts(28):
+        comments = [each for each in past.events if each["kind"] == "comment" and each["post_id"] == post["post_id"]]
+        counts = [(each["at"], -1 if "target_id" in each else 1) for each in comments]
         for tag in set(post["hashtags"]) & names.keys():
-            spoken[prefix + names[tag]] += [post["at"], *(each["at"] for each in past.under(post, "comment"))]
+            spoken[prefix + names[tag]] += [(post["at"], 1), *counts]
     return spoken
 
 
@@ -70,13 +73,13 @@ def response_time(past: Past) -> Rows:
 
 def share_of_voice(past: Past) -> Rows:
     spoken = _spoken(past, "brand:", {"acme": "acme", "globex": "globex"})
-    counts = Counter(
-        (at.date(), key) for key, times in spoken.items() for at in times if at.date() > past.since(14).date()
-    )
-    days = Counter[Any]()
-    for (day, _), count in counts.items():
-        days[day] += count
-    rows = [(day, key, count, count / days[day]) for (day, key), count in counts.items()]
+    counts, days = Counter[tuple[Any, str]](), Counter[Any]()
+    for key, found in spoken.items():
+        for at, count in found:
+            if at.date() > past.since(14).date():
+                counts[at.date(), key] += count
+                days[at.date()] += count
+    rows = [(day, key, count, count / days[day]) for (day, key), count in counts.items() if count > 0]
     return sorted(rows, key=lambda row: (row[0], -row[2], row[1]))
 
 
