@@ -12,7 +12,7 @@ from pipeline.observability.logs import (
     CHATTY,
     FLOOD_SECONDS,
     LONGEST_FLOOD_SECONDS,
-    REPEATING,
+    UNHELPFUL,
     LineFormatter,
     RateLimit,
     Redaction,
@@ -35,7 +35,7 @@ def _forget_logging() -> None:
     logging.config.dictConfig(
         {"version": 1, "disable_existing_loggers": False, "root": {"level": "WARNING", "handlers": []}}
     )
-    for name in (*CHATTY, REPEATING):
+    for name in (*CHATTY, *UNHELPFUL):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
@@ -145,7 +145,8 @@ def test_clients_talk_less_than_we_do(level: str, shown: int) -> None:
     try:
         configure_logs(Settings(log_level=level))
         assert logging.getLogger("kafka.cluster").getEffectiveLevel() == shown
-        assert logging.getLogger(REPEATING).isEnabledFor(logging.WARNING) == (level == "DEBUG")
+        for name in UNHELPFUL:
+            assert logging.getLogger(name).isEnabledFor(logging.WARNING) == (level == "DEBUG")
         assert logging.getLogger("processors.worker").getEffectiveLevel() == getattr(logging, level)
     finally:
         _forget_logging()

@@ -154,8 +154,8 @@ def test_check_asks_for_init_which_says_what_it_did(
     said = runner.invoke(init, catch_exceptions=False).output
     assert f"took over the database of migrations before {BASELINE}: its tables stay as they are\n" in said
     assert f"applied migration {BASELINE}" not in said
-    assert json.loads(runner.invoke(check, ["--json"]).output)
-    assert runner.invoke(init).output == "all is there: nothing to do\n"
+    assert json.loads(runner.invoke(check, ["--json"]).stdout)
+    assert runner.invoke(init).stdout == "all is there: nothing to do\n"
 
 
 def test_the_old_files_are_those_that_the_baseline_stands_for() -> None:

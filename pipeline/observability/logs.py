@@ -28,8 +28,9 @@ FOREIGN: Final = ("aiohttp", "aiokafka", "kafka", "faust", "mode", "asyncio", "c
 CHATTY: Final = ("aiokafka", "kafka", "clickhouse_driver")
 """Loggers that log each connection and metadata update: only their warnings pass, and their INFO with level DEBUG."""
 
-REPEATING: Final = "clickhouse_driver.connection"
-"""A logger whose only warning, a traceback, repeats an error of ours that has the cure: on with level DEBUG alone."""
+UNHELPFUL: Final = ("clickhouse_driver.connection", "kafka.net.selector")
+"""Loggers whose warnings help nobody, on with level DEBUG alone: a traceback that repeats an error of ours with the
+cure, and that a step of kafka-python took a tenth of a second on a busy machine."""
 
 FLOOD_SECONDS: Final = 10.0
 LONGEST_FLOOD_SECONDS: Final = 640.0
@@ -153,7 +154,7 @@ def log_config(settings: Settings) -> dict[str, Any]:
         "handlers": {
             "stderr": {"()": lambda: logging.StreamHandler(sys.stderr), "formatter": "line", "filters": ["flood"]}
         },
-        "loggers": {name: {"level": _level_of(name, settings.log_level)} for name in (*CHATTY, REPEATING)},
+        "loggers": {name: {"level": _level_of(name, settings.log_level)} for name in (*CHATTY, *UNHELPFUL)},
         "root": {"level": settings.log_level, "handlers": ["stderr"]},
     }
 
@@ -169,7 +170,7 @@ def quiet_clients() -> None:
 
 
 def _level_of(name: str, level: str) -> str:
-    if name == REPEATING and level != "DEBUG":
+    if name in UNHELPFUL and level != "DEBUG":
         return "ERROR"
     return {"DEBUG": "INFO", "INFO": "WARNING"}.get(level, level)
 
