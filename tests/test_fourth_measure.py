@@ -78,11 +78,12 @@ def test_tables_and_views_show_it(copy: Path, environment: dict[str, str]) -> No
 
 
 def _check(copy: Path, environment: dict[str, str], *arguments: str) -> None:
-    inherited = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    # Kernels of the copy are compiled once, in the copy: those of the sources are others.
+    its = {name: value for name, value in (os.environ | environment).items() if name != VARIABLE}
     done = subprocess.run(
         [sys.executable, "-m", "tests.fourth_measure", *arguments],
         cwd=copy,
-        env=inherited | environment | {"PYTHONPATH": str(copy)},
+        env=its | {"PYTHONPATH": str(copy)},
         capture_output=True,
         text=True,
         timeout=600,

@@ -10,7 +10,6 @@ import pytest
 from scipy.stats import t as students_t
 
 from pipeline.clickhouse.client import ClickHouse
-from pipeline.embedded.stack import Stack
 from pipeline.settings import Settings
 
 AGES = (15, 60, 300, 1440, 10_080)
@@ -196,8 +195,8 @@ def test_the_reason_is_true(client: ClickHouse, earlier: list[tuple[int, int, in
     assert (columns[2] == [None]) == (reason is not None and "plain" not in reason)
 
 
-def test_ten_thousand_posts_of_an_author(client: ClickHouse, stack: Stack) -> None:
-    """Within half a second: 10,000 posts, 200,000 panes, among a million; of CPU where others keep the machine busy."""
+def test_ten_thousand_posts_of_an_author_are_read_once(client: ClickHouse) -> None:
+    """10,000 posts, 200,000 panes, among a million: each table is read at most twice. What it costs, benchmarks say."""
     client.execute(
         "INSERT INTO posts (post_id, author_id, channel, created_at, version) SELECT "
         "concat('post-', toString(number)), "
@@ -214,13 +213,8 @@ def test_ten_thousand_posts_of_an_author(client: ClickHouse, stack: Stack) -> No
     asked = f"SELECT {', '.join(f'sum({name})' for name in NAMES.format('plain').split(', '))}, "
     asked += f"{', '.join(f'sum({name})' for name in NAMES.format('default').split(', '))}, count() "
     asked += "FROM over_performance(author = 'busy', channel = 'x')"
-    server = stack.pid("clickhouse")
-    took: list[float] = []
-    while len(took) < 20 and (len(took) < 3 or min(took) >= 0.5):
-        started, used = time.perf_counter(), _cpu_seconds(server)
-        assert client.select(asked)[-1] == [50_000]
-        took.append(min(time.perf_counter() - started, _cpu_seconds(server) - used))
-    assert min(took) < 0.5, took
+    asked += f" SETTINGS max_rows_to_read = {2 * (1_000_000 + 50_000)}"
+    assert client.select(asked)[-1] == [50_000]
 
 
 def _pane(chance: random.Random) -> tuple[int, ...]:
@@ -304,10 +298,3 @@ def _insert_panes(client: ClickHouse, posts: list[Any], panes: dict[str, dict[in
     names += ("likes_retracted", "shares_retracted", "comments_retracted")
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
     client.insert("post_minutes", columns | {"version": [1] * len(rows)})
-
-
-def _cpu_seconds(pid: int) -> float:
-    """User and system, of all threads, in steps of 0.01."""
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
