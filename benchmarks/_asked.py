@@ -39,6 +39,7 @@ HOLDS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "post_metrics_v": (*METRICS, WINDOWS_NOW),
     "post_metrics_active_v": (*ACTIVE_METRICS, WINDOWS_NOW),
     "post_totals_v": METRICS,
+    "post_forecasts_v": METRICS,
     "post_metrics_at": (("post_minutes", "minute >= {since} - 172800 AND minute < {since}"),),
     "post_metrics_active_at": (("post_minutes", "minute >= {since} - 172800 AND minute < {since}"),),
     "post_metrics_between": (
