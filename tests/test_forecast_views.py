@@ -94,7 +94,8 @@ def test_habits_of_authors_of_active_posts_alone(client: ClickHouse) -> None:
     assert client.select("SELECT post_id FROM posts_active ORDER BY post_id") == [sorted(list(AUTHORS)[:3])]
     asked = "SELECT post_id, forecast_shares, forecast_shares_high, forecast_basis FROM {} ORDER BY post_id"
     found = client.select(asked.format("post_metrics_active_v"))
-    assert found == client.select(asked.format("post_metrics_v"))
+    for view in ("post_metrics_v", "post_forecasts_v"):
+        assert found == client.select(asked.format(view))
     shares = dict(zip(*found[:2], strict=True))
     assert shares["copied"] == shares["not copied yet"] > shares["copied too"] > 20
     assert set(found[3]) == {"own, 100 posts"}

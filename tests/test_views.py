@@ -20,7 +20,7 @@ Panes = dict[tuple[str, int], Pane]
 COMPUTED = {
     *("authors_v", "over_performance_v", "share_of_voice_v"),
     *("conversations_v", "conversations_active_v"),
-    *("author_days_v", "post_days_v", "post_totals_v"),
+    *("author_days_v", "post_days_v", "post_totals_v", "post_forecasts_v"),
     *("freshness_v", "storage_v", "merges_v"),
 }
 """Views that stand beside no table."""
@@ -206,10 +206,13 @@ def test_windows_as_of_now_equal_brute_force(client: ClickHouse) -> None:
             assert {name: value for name, value in active[post].items() if name not in ages} == {
                 name: value for name, value in row.items() if name not in ages
             }
-    totals = _rows(client, "SELECT * FROM post_totals_v", _names(client, "post_totals_v"))
-    assert totals.keys() == found.keys()
-    for post, row in totals.items():
-        assert row == {name: found[post][name] for name in row}
+    for view in ("post_totals_v", "post_forecasts_v"):
+        part = _rows(client, f"SELECT * FROM {view}", _names(client, view))
+        assert part.keys() == found.keys()
+        for post, row in part.items():
+            assert {name: row[name] for name in row.keys() - ages} == {
+                name: found[post][name] for name in row.keys() - ages
+            }
     # The minute may have ended meanwhile: one query has one time, which it tells.
     [end] = {int(row["windows_at"].timestamp()) for row in found.values()}
     assert end % 60 == 0
@@ -261,6 +264,7 @@ def test_a_condition_on_the_post_reaches_every_table(client: ClickHouse, where: 
         "post_metrics_v",
         "post_metrics_active_v",
         "post_totals_v",
+        "post_forecasts_v",
         "post_metrics_at(t = '2026-01-01 00:00:00')",
         "post_minutes_v",
         "post_history_v",

@@ -112,6 +112,8 @@ GRANT SELECT ON engagement.over_performance_v TO engagement_reader;
 
 GRANT SELECT ON engagement.post_days_v TO engagement_reader;
 
+GRANT SELECT ON engagement.post_forecasts_v TO engagement_reader;
+
 GRANT SELECT ON engagement.post_history_v TO engagement_reader;
 
 GRANT SELECT ON engagement.post_metrics_active_at TO engagement_reader;

@@ -25,6 +25,7 @@ from deploy.clickhouse.views_of_performance import (
 from deploy.clickhouse.views_of_posts import (
     metrics_active_at_view,
     metrics_at_view,
+    post_forecasts_view,
     post_history_view,
     post_metrics_active_view,
     post_metrics_view,
@@ -63,6 +64,7 @@ def all_views() -> list[View]:
         [
             *map(_beside, TABLES),
             post_totals_view(),
+            post_forecasts_view(),
             metrics_at_view(),
             metrics_active_at_view(),
             authors_view(),

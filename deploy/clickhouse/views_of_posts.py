@@ -62,16 +62,14 @@ def post_metrics_active_view() -> View:
 
 def _now_view(name: str, comment: str, metrics: str, facts: str, *, are_few: bool = False) -> View:
     """Writes a view of posts as of now: `metrics`, the rows of post_metrics AS m, and `facts`, the query of facts."""
-    shown = metric_columns(NOW, windows=False)
+    shown = _spread_now(metric_columns(NOW, windows=False))
     half_life = f"hot_{HOT_HALF_LIFE[0]}"
     at = next(number for number, (column, _) in enumerate(shown) if column.name == half_life) + 1
     hot_now = f"if(isNaN(m.{half_life}), NULL, exp2(m.{half_life} - toUnixTimestamp({NOW}) / {HOT_HALF_LIFE[1] * 60}))"
     shown.insert(
         at, (Column(f"{half_life}_now", REAL_OR_NULL, "Hot score as of now; NULL without engagement"), hot_now)
     )
-    of_now = spread_columns_now() | own_columns()
-    shown = [of_now.get(column.name, (column, value)) for column, value in shown]
-    shown += [*forecast_basis(), reproduction_as_of(), next_hour_now(), *window_columns("now"), (SHOWN_AT, NOW)]
+    shown += [*window_columns("now"), (SHOWN_AT, NOW)]
     shown += [(column, f"m.{column.name}") for column, _ in POST_COLUMNS]
     shown += [
         _WRITTEN,
@@ -90,6 +88,29 @@ LEFT ANY JOIN
 {indent(window_sums(NOW))}
 ) AS w ON w.post_id = m.post_id"""
     return view(name, comment, shown, tail)
+
+
+def post_forecasts_view() -> View:
+    """Shows the columns of post_metrics_v about how a post spreads and what is foreseen, which need no windows."""
+    comment = (
+        "One row per post: R_t and the next hour as of now, forecasts of the end as of spread_as_of, and its facts. "
+        "What post_metrics_v says of it, without windows, trees and thread, in less time"
+    )
+    names, begun = ("post_id", "as_of", "shares", "spread_as_of", "spread_reason"), ("reproduction", "forecast_")
+    columns = metric_columns(NOW, windows=False)
+    stored = [each for each in columns if each[0].name in names or each[0].name.startswith(begun)]
+    shown = [*_spread_now(stored), (SHOWN_AT, NOW)]
+    shown += [(column, f"m.{column.name}") for column, _ in POST_COLUMNS]
+    shown.append(_WRITTEN)
+    rows = with_facts(f"{{database}}.{POST_METRICS.name} AS m FINAL", f"{FACTS}posts FINAL", are_few=False)
+    return view("post_forecasts_v", comment, shown, f"FROM\n(\n{indent(rows)}\n) AS m")
+
+
+def _spread_now(stored: list[Shown]) -> list[Shown]:
+    """Returns the columns with those about the spread as of now and by a channel's own parameters, and more of them."""
+    of_now = spread_columns_now() | own_columns()
+    shown = [of_now.get(column.name, (column, value)) for column, value in stored]
+    return [*shown, *forecast_basis(), reproduction_as_of(), next_hour_now()]
 
 
 def post_totals_view() -> View:

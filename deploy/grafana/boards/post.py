@@ -118,7 +118,7 @@ SELECT
   round(forecast_shares_double_age) AS "At double the age",
   forecast_basis AS "The forecast rests on",
   spread_reason AS "Why not"
-FROM post_metrics_v
+FROM post_forecasts_v
 WHERE post_id = {one("post")}"""
 
 _ANSWERS_SQL: Final = f"""\
