@@ -3,7 +3,6 @@
 import csv
 import gzip
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from processors.virality.fit.finished import cascades_from_panes, old_enough
 from processors.virality.fit.fitting import fit
 from processors.virality.fit.history import read_cascades
 from processors.virality.fit.progressive import backtest_prior
-from processors.virality.forecast import forecast
 from processors.virality.parameters import dump_parameters, load_parameters
 from processors.virality.prior.fitting import HELD_OUT, LEARNED, NETWORK_KINDS, fit_prior, least_shares
 from processors.virality.prior.networks import NetworkPlan, network
@@ -300,16 +298,6 @@ def test_a_learned_file_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     shipped = json.loads(run(*arguments).stdout)["ages"]["1h"]["median_ape"]
     monkeypatch.setenv("ENGAGEMENT_FORECAST", str(learned))
     assert json.loads(run(*arguments).stdout)["ages"]["1h"]["median_ape"] < shipped
-
-
-def test_a_forecast_costs_little() -> None:
-    spread = np.tile([50.0, 30, 40, 25, 41, 30, 700, 120, 10, 12, 14, 40, 25, 41, *[4.0] * 7], (20_000, 1))
-    parameters, ages, costs = load_parameters(), np.full(20_000, 60.0), []
-    for _ in range(5):
-        before = time.process_time()
-        forecast(spread, ages, parameters)
-        costs.append((time.process_time() - before) / 20_000 * 1e6)
-    assert min(costs) < 10  # us a post; 3 on a quiet machine
 
 
 def run(*arguments: str) -> Result:
