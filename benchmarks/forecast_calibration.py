@@ -19,10 +19,10 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 import psutil
+from forget import command
 from whole_job import begin
 
 from pipeline.clickhouse.client import ClickHouse
-from processors.calibration import runner as runner_module
 from processors.calibration.runner import PAUSE_SECONDS, CalibrationRunner
 
 MOST_US: Final = 0.2
@@ -59,15 +59,20 @@ def main() -> int:
     options = parser.parse_args()
     us, mb = worker_part()
     settings = begin(f"bench{int(time.time())}")
-    sent = sum(json.loads(command("replay", options.events, "--posts", options.posts, "--json"))["sent"].values())
-    command("work", "--until-caught-up", calibrate="false")
+    replay = command("replay", options.events, "--posts", options.posts, "--json")
+    said = subprocess.run(replay, check=True, stdout=subprocess.PIPE).stdout
+    sent = sum(json.loads(said)["sent"].values())
+    work = command("work", "--until-caught-up")
+    subprocess.run(work, env=os.environ | {"ENGAGEMENT_CALIBRATE": "false"}, check=True)
     with ClickHouse(settings) as client:
         first, second = calibration(), calibration()
         [[versions]] = client.select("SELECT uniq(channel, holds_from) FROM forecast_versions")
         client.execute(f"DROP DATABASE {settings.clickhouse_url.database}")
     kept = us / LIVE_BATCH <= MOST_US and mb <= MOST_MB
-    said = "kept" if kept else "NOT kept"
-    print(f"in the worker: {us:.2f} us a batch, {us / LIVE_BATCH:.4f} us an event; {mb:.3f} MB ({said})")
+    print(
+        f"in the worker: {us:.2f} us a batch, {us / LIVE_BATCH:.4f} us an event; {mb:.3f} MB "
+        f"({'kept' if kept else 'NOT kept'})"
+    )
     print(
         f"the process beside it, {versions} versions of {sent:,} events: {first.cpu:.1f} s of CPU, "
         f"{first.cpu / max(versions, 1):.2f} a version, {first.wall:.1f} by the clock, {first.peak_mb:.0f} MB"
@@ -93,7 +98,7 @@ def worker_part() -> tuple[float, float]:
 def calibration() -> Cost:
     """Runs the process that a worker starts, and looks at it every few hundredths of a second."""
     began, cpu, peak = time.perf_counter(), 0.0, 0
-    with psutil.Popen([sys.executable, "-m", runner_module.__name__]) as process:
+    with psutil.Popen([sys.executable, "-m", CalibrationRunner.__module__]) as process:
         while process.poll() is None:
             with suppress(psutil.NoSuchProcess):
                 times, memory = process.cpu_times(), process.memory_info()
@@ -102,13 +107,6 @@ def calibration() -> Cost:
     if process.returncode:
         sys.exit(f"the calibration ended with {process.returncode}")
     return Cost(cpu, time.perf_counter() - began, peak / 1e6)
-
-
-def command(*arguments: str, **settings: str) -> str:
-    """Runs `engagement`; what it prints."""
-    own = {f"ENGAGEMENT_{name.upper()}": value for name, value in settings.items()}
-    words = [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments]
-    return subprocess.run(words, env=os.environ | own, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ class _Report:
 
     def add(self, recounted: Recounted) -> None:
         self.posts, self.events = self.posts + recounted.posts, self.events + recounted.events
-        self.differences += recounted.differences
+        self.differences += map(str, recounted.differences)
         self.mendable += len(recounted.differences) if recounted.is_mendable else 0
         self.closed = self.closed if recounted.closed is None else self.closed.plus(recounted.closed)
 

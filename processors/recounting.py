@@ -1,8 +1,8 @@
 """Every derived row against the log of events, table after table: what `recount` and `forget --check` share."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from typing import NamedTuple, Protocol, TypeVar
+from contextlib import closing
+from typing import NamedTuple
 
 from pipeline.clickhouse.client import ClickHouse
 from pipeline.settings import Settings
@@ -18,18 +18,11 @@ from processors.retention.retention import minutes_floor
 from processors.wiring import job_policy
 
 
-class _Closes(Protocol):
-    def close(self) -> None: ...
-
-
-_Connection = TypeVar("_Connection", bound=_Closes)
-
-
 class Recounted(NamedTuple):
-    """The result for some rows: the differences in words, the posts and events that were folded anew, and the counts at
-    closing that were compared. `part`: how much of all posts is done, 0 to 1."""
+    """The result for some rows: the differences, which tell themselves as text, the posts and events that were folded
+    anew, and the counts at closing that were compared. `part`: how much of all posts is done, 0 to 1."""
 
-    differences: Sequence[str]
+    differences: Sequence[object]
     posts: int = 0
     events: int = 0
     part: float = 1.0
@@ -45,26 +38,23 @@ def recount_all(settings: Settings, *, is_check: bool) -> Iterator[Recounted]:
     """Computes all derived rows anew from the log, writes them unless `is_check`, and yields how they differed. Raises
     Unavailable, Refused."""
     hasher = Hasher()
-    with ExitStack() as connections:
 
-        def opened(made: _Connection) -> _Connection:
-            connections.callback(made.close)
-            return made
+    def connect(numpy: bool) -> ClickHouse:
+        return ClickHouse(settings, numpy=numpy)
 
-        log = opened(ClickHouseLog(lambda numpy: ClickHouse(settings, numpy=numpy), hasher))
-        cells = opened(ClickHouseConversations(lambda numpy: ClickHouse(settings, numpy=numpy)))
-        minutes = opened(StoredMinutes(lambda numpy: ClickHouse(settings, numpy=numpy)))
-        client = opened(ClickHouse(settings))
+    with (
+        closing(ClickHouseLog(connect, hasher)) as log,
+        closing(ClickHouseConversations(connect)) as cells,
+        closing(StoredMinutes(connect)) as minutes,
+        ClickHouse(settings) as client,
+    ):
         known, posts = int(client.select("SELECT uniq(post_id) FROM known_posts")[0][0]), 0
         for chunk in recount_posts(log, log, hasher, None if is_check else log, job_policy(settings, hasher)):
             posts += chunk.posts
-            part = posts / max(known, posts, 1)
-            yield Recounted(list(map(str, chunk.differences)), chunk.posts, chunk.events, part)
-        yield Recounted(list(map(str, recount_active(client, is_check))))
+            yield Recounted(chunk.differences, chunk.posts, chunk.events, posts / max(known, posts, 1))
+        yield Recounted(recount_active(client, is_check))
         floor = minutes_floor(client) // 60
-        for differences in recount_minutes(cells, minutes, is_check, floor):
-            yield Recounted(list(map(str, differences)))
-        for day_differences in recount_days(client, is_check, floor * 60):
-            yield Recounted(list(map(str, day_differences)))
+        yield from map(Recounted, recount_minutes(cells, minutes, is_check, floor))
+        yield from map(Recounted, recount_days(client, is_check, floor * 60))
         for closed in check_closed(cells, client, settings.partitions, settings.lateness_seconds, floor):
-            yield Recounted(list(map(str, closed.differences)), closed=closed)
+            yield Recounted(closed.differences, closed=closed)

@@ -23,7 +23,7 @@ LIKE = {"event_id": "l", "kind": "like", "post_id": "p", "actor_id": "a", "occur
 
 def test_the_committed_asyncapi_document_is_what_the_models_say() -> None:
     assert json.loads(COMMITTED.read_text()) == asyncapi_document()
-    assert CliRunner().invoke(schema, ["--asyncapi"]).stdout == COMMITTED.read_text()
+    assert CliRunner().invoke(schema, ["--asyncapi"]).output == COMMITTED.read_text()
 
 
 def test_asyncapi_has_every_topic_and_resolves_its_references() -> None:
@@ -69,7 +69,7 @@ def test_a_message_takes_its_kind_and_no_other(kind: str) -> None:
 
 
 def test_json_schema_is_printed_and_knows_the_rules_that_span_fields() -> None:
-    printed = json.loads(CliRunner().invoke(schema, []).stdout)
+    printed = json.loads(CliRunner().invoke(schema, []).output)
     assert printed == event_json_schema()
     validator = jsonschema.Draft202012Validator(printed)
     assert validator.is_valid(LIKE)

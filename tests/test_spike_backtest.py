@@ -66,7 +66,7 @@ def _backtest(*arguments: object) -> Result:
 def _report(*arguments: object) -> dict[str, Any]:
     done = _backtest(*arguments, "--json")
     assert done.exit_code == 0, done.exception
-    report: dict[str, Any] = json.loads(done.stdout)
+    report: dict[str, Any] = json.loads(done.output)
     return report
 
 

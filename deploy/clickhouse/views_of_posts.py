@@ -23,7 +23,7 @@ from deploy.clickhouse.spread.own_forecast import forecast_basis, own_columns
 from deploy.clickhouse.spread.posts_with_facts import (
     ACTIVE,
     ACTIVE_FACTS,
-    FACTS,
+    ALL_FACTS,
     LONGEST_LOOK_BACK,
     POST_COLUMNS,
     with_facts,
@@ -47,7 +47,7 @@ def post_metrics_view() -> View:
         "One row per post: its totals, trees and thread as last stored, forecasts of the end as of spread_as_of, "
         "windows, R_t and the next hour as of now. Reads all posts: post_metrics_active_v those of the last two days"
     )
-    return _now_view("post_metrics_v", comment, "{database}.post_metrics AS m FINAL", f"{FACTS}posts FINAL")
+    return _now_view("post_metrics_v", comment, "{database}.post_metrics AS m FINAL", ALL_FACTS)
 
 
 def post_metrics_active_view() -> View:
@@ -70,14 +70,13 @@ def _now_view(name: str, comment: str, metrics: str, facts: str, *, are_few: boo
         at, (Column(f"{half_life}_now", REAL_OR_NULL, "Hot score as of now; NULL without engagement"), hot_now)
     )
     shown += [*window_columns("now"), (SHOWN_AT, NOW)]
-    shown += [(column, f"m.{column.name}") for column, _ in POST_COLUMNS]
-    shown += [
-        _WRITTEN,
+    shown += _facts("m")
+    shown.append(
         (
             Column("stored_seconds_ago", "Float64", "Seconds since the row was written"),
             "dateDiff('millisecond', m.stored_at, now64(3, 'UTC')) / 1000",
-        ),
-    ]
+        )
+    )
     tail = f"""\
 FROM
 (
@@ -99,10 +98,8 @@ def post_forecasts_view() -> View:
     names, begun = ("post_id", "as_of", "shares", "spread_as_of", "spread_reason"), ("reproduction", "forecast_")
     columns = metric_columns(NOW, windows=False)
     stored = [each for each in columns if each[0].name in names or each[0].name.startswith(begun)]
-    shown = [*_spread_now(stored), (SHOWN_AT, NOW)]
-    shown += [(column, f"m.{column.name}") for column, _ in POST_COLUMNS]
-    shown.append(_WRITTEN)
-    rows = with_facts(f"{{database}}.{POST_METRICS.name} AS m FINAL", f"{FACTS}posts FINAL", are_few=False)
+    shown = [*_spread_now(stored), (SHOWN_AT, NOW), *_facts("m")]
+    rows = with_facts(f"{{database}}.{POST_METRICS.name} AS m FINAL", ALL_FACTS, are_few=False)
     return view("post_forecasts_v", comment, shown, f"FROM\n(\n{indent(rows)}\n) AS m")
 
 
@@ -111,6 +108,11 @@ def _spread_now(stored: list[Shown]) -> list[Shown]:
     of_now = spread_columns_now() | own_columns()
     shown = [of_now.get(column.name, (column, value)) for column, value in stored]
     return [*shown, *forecast_basis(), reproduction_as_of(), next_hour_now()]
+
+
+def _facts(of: str) -> list[Shown]:
+    """Shows the facts of posts, columns of the query `of`, and when the row was written."""
+    return [*((column, f"{of}.{column.name}") for column, _ in POST_COLUMNS), _WRITTEN]
 
 
 def post_totals_view() -> View:
@@ -124,13 +126,12 @@ def post_totals_view() -> View:
         for column, value in metric_columns(NOW, windows=False)
         if not column.name.startswith(_OF_NOW) or column.name == "spread_reason"
     ]
-    shown += [(column, f"p.{column.name}") for column, _ in POST_COLUMNS]
-    shown.append(_WRITTEN)
+    shown += _facts("p")
     tail = f"""\
 FROM {{database}}.{POST_METRICS.name} AS m FINAL
 LEFT ANY JOIN
 (
-{indent(f"{FACTS}posts FINAL")}
+{indent(ALL_FACTS)}
 ) AS p ON p.post_id = m.post_id"""
     return view("post_totals_v", comment, shown, tail)
 

@@ -25,7 +25,7 @@ from deploy.clickhouse.drafting import (
     weighted,
     with_buckets,
 )
-from deploy.clickhouse.spread.posts_with_facts import ACTIVE_FACTS, AUTHOR_AND_CHANNEL, FACTS, LONGEST_LOOK_BACK
+from deploy.clickhouse.spread.posts_with_facts import ACTIVE_FACTS, ALL_FACTS, AUTHOR_AND_CHANNEL, LONGEST_LOOK_BACK
 from deploy.clickhouse.views_of_authors import KAUSHIK
 from deploy.clickhouse.views_of_conversations import (
     BRAND,
@@ -170,9 +170,7 @@ LEFT ANY JOIN
 def post_minutes_view() -> View:
     """Shows the current panes with content. The join reads author and channel of all posts (0.2 s of CPU and 70 MB a
     million), whether they are asked for or not; of one post it reads one."""
-    return view(
-        f"{POST_MINUTES.name}_v", POST_MINUTES.comment, _minutes_columns(), _minutes_tail("", f"{FACTS}posts FINAL")
-    )
+    return view(f"{POST_MINUTES.name}_v", POST_MINUTES.comment, _minutes_columns(), _minutes_tail("", ALL_FACTS))
 
 
 def _minutes_columns() -> list[Shown]:
@@ -215,7 +213,7 @@ def _facts_between() -> str:
     return f"""\
 {ACTIVE_FACTS}
 UNION ALL
-{FACTS}posts FINAL
+{ALL_FACTS}
 WHERE {time_parameter("since")} < {NOW} - {LONGEST_LOOK_BACK} AND post_id IN
 (
     SELECT post_id

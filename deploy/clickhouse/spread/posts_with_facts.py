@@ -38,6 +38,8 @@ FACTS: Final = (
     f"SELECT post_id, {', '.join(f'{value} AS {column.name}' for column, value in POST_COLUMNS)} FROM {{database}}."
 )
 
+ALL_FACTS: Final = f"{FACTS}posts FINAL"
+"""The query of the facts of all posts."""
 
 LONGEST_LOOK_BACK: Final = 2 * max(WINDOWS.values()) * 60
 """The seconds that the longest window and the window before it look back over."""
