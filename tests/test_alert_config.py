@@ -392,7 +392,7 @@ def test_check_says_who_gets_what() -> None:
     assert f"brand:ACME: {told}" in done.output
     assert "receiver team: slack at slack.example" in done.output
     assert "hunter2" not in done.output
-    said = json.loads(_check(str(EXAMPLE), "--conversation", "thread:1", "--json", **SECRETS).stdout)
+    said = json.loads(_check(str(EXAMPLE), "--conversation", "thread:1", "--json", **SECRETS).output)
     assert said["conversation"]["legs"] == []
 
 
@@ -449,6 +449,6 @@ def test_check_says_when_a_receiver_is_quiet() -> None:
         in done.output
     )
     assert "receiver desk: email at smtp.example:587, a digest each 4 hours in Europe/Berlin" in done.output
-    shown = json.loads(_check(str(EXAMPLE), "--json", **SECRETS).stdout)["receivers"]
+    shown = json.loads(_check(str(EXAMPLE), "--json", **SECRETS).output)["receivers"]
     assert shown["room"]["quiet"]["hours"] == ["22:00-07:00"]
     assert "quiet" not in shown["team"]

@@ -88,7 +88,7 @@ def test_minutes_close_while_events_go_on(settings: Settings, tmp_path: Path) ->
             for seconds in (300, 240, 130)
         ]
         Input(events).send(settings)
-        wait_until(lambda: len(_closed(client)) == 9, 60, "minutes are not closed")
+        wait_until(lambda: len(_closed(client)) == 9, 20, "minutes are not closed")
         assert {tuple(counts) for counts in _closed(client).values()} == {(1,)}
         assert client.select("SELECT DISTINCT is_final FROM conversation_minutes FINAL") == [[1]]
 

@@ -51,7 +51,7 @@ def test_check_names_the_cure_of_a_table_that_somebody_altered(
         client.execute("ALTER TABLE post_minutes MODIFY COLUMN likes UInt64")
     result = CliRunner().invoke(check)
     assert isinstance(result.exception, CheckFailed)
-    [line] = [line for line in result.stdout.splitlines() if line.startswith("failed")]
+    [line] = [line for line in result.output.splitlines() if line.startswith("failed")]
     assert re.search(r"tables +column post_minutes.likes is UInt64, it has to be UInt32: undo", line)
 
 
@@ -63,7 +63,7 @@ def test_check_names_a_view_that_somebody_altered_and_init_writes_it_again(
         client.execute("CREATE OR REPLACE VIEW posts_v AS SELECT 1 AS post_id")
     result = CliRunner().invoke(check)
     assert isinstance(result.exception, CheckFailed)
-    [line] = [line for line in result.stdout.splitlines() if line.startswith("failed")]
+    [line] = [line for line in result.output.splitlines() if line.startswith("failed")]
     assert re.search(r"tables +views are not as this version has them: posts_v: run `engagement init`", line)
     assert runner.invoke(init).stdout == "wrote view posts_v\n"
     runner.invoke(check)
@@ -85,8 +85,8 @@ def test_check_goes_through_all_when_nobody_is_there(monkeypatch: pytest.MonkeyP
         "tables",
         "disk",
     ]
-    assert "hunter2" not in result.stdout
-    assert result.stdout.count("is ENGAGEMENT_CLICKHOUSE right?") == 3
+    assert "hunter2" not in result.output
+    assert result.output.count("is ENGAGEMENT_CLICKHOUSE right?") == 3
 
 
 def test_the_server_can_parse_the_sql_of_roles(settings: Settings) -> None:

@@ -20,6 +20,7 @@ from processors.runtime.batch import Batch, CatchUp, SourcePolicy
 from processors.runtime.records import Run
 from processors.runtime.source import RunSource
 from processors.runtime.source_ports import SourceGroup, SourcePorts
+from tests.fakes_alerts import until
 from tests.fakes_kafka import FakeConsumer
 from tests.fakes_kafka import FakeRecord as Record
 from tests.patience import SOON
@@ -337,12 +338,6 @@ def test_a_batch_is_settled_once() -> None:
 
 
 async def _nothing() -> None: ...
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def test_a_batch_tells_what_is_left_behind_it() -> None:

@@ -195,7 +195,7 @@ def test_the_reason_is_true(client: ClickHouse, earlier: list[tuple[int, int, in
     assert (columns[2] == [None]) == (reason is not None and "plain" not in reason)
 
 
-def test_ten_thousand_posts_of_an_author_are_read_once(client: ClickHouse) -> None:
+def test_ten_thousand_posts_of_an_author_are_read_twice_at_most(client: ClickHouse) -> None:
     """10,000 posts, 200,000 panes, among a million: each table is read at most twice. What it costs, benchmarks say."""
     client.execute(
         "INSERT INTO posts (post_id, author_id, channel, created_at, version) SELECT "
